@@ -1,0 +1,46 @@
+"""From the bytes of a request to a validated model, in one step and within a bound."""
+
+from typing import TypeVar
+
+from fastapi import HTTPException, Request
+from pydantic import BaseModel, ValidationError
+
+from app.api.errors import BodyInvalid
+from app.errors import InvalidInput, TextTooLong
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def parse(request: Request, model: type[M], max_bytes: int) -> M:
+    """Read the body and validate it as `model`.
+
+    pydantic reads the bytes itself: half the time of parsing JSON first and validating the result. Raises 415 unless
+    the content type is JSON, `TextTooLong` as soon as the body is over `max_bytes`, `BodyInvalid` when it doesn't fit.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise HTTPException(415, "the content type must be application/json")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPException(415, "compressed bodies are not read")
+    stated = request.headers.get("content-length", "0")
+    if stated.isdecimal() and int(stated) > max_bytes:
+        raise TextTooLong(f"the body is over {max_bytes} bytes")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise TextTooLong(f"the body is over {max_bytes} bytes")
+    try:
+        return model.model_validate_json(bytes(body))
+    except ValidationError as error:
+        raise BodyInvalid.from_pydantic(error) from None
+
+
+def timeout_ms(request: Request, longest_ms: float) -> float:
+    """The request's time in milliseconds: the server's, or less when the caller asks for less."""
+    wanted = request.headers.get("x-request-timeout-ms")
+    if wanted is None:
+        return longest_ms
+    if not (wanted.isascii() and wanted.isdecimal() and int(wanted[:9]) > 0):
+        raise InvalidInput("must be a whole number of milliseconds, 1 or more", ("header", "X-Request-Timeout-Ms"))
+    return min(longest_ms, float(wanted[:9]))

@@ -1,0 +1,129 @@
+"""Errors to problem+json: one table says which status each becomes."""
+
+import logging
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from app.errors import (
+    BackendError,
+    DeadlineExceeded,
+    InvalidInput,
+    NotReady,
+    Overloaded,
+    SentimentError,
+    TextTooLong,
+)
+from app.logs import log
+
+# type → (status, title); the first that fits counts.
+STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
+    (TextTooLong, 413, "Content Too Large"),
+    (InvalidInput, 422, "Unprocessable Content"),
+    (Overloaded, 429, "Overloaded"),
+    (NotReady, 503, "Not Ready"),
+    (DeadlineExceeded, 504, "Deadline Exceeded"),
+    (BackendError, 500, "Internal Server Error"),
+    (SentimentError, 500, "Internal Server Error"),
+)
+
+
+def problem(
+    request_id: str,
+    status: int,
+    title: str,
+    detail: str,
+    *,
+    errors: list[dict[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return an `application/problem+json` response (RFC 9457)."""
+    content: dict[str, Any] = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id,
+    }
+    if errors is not None:
+        content["errors"] = errors
+    return Response(orjson.dumps(content), status, dict(headers or {}), "application/problem+json")
+
+
+class BodyInvalid(Exception):
+    """The JSON of a body doesn't fit; `errors` are pydantic's."""
+
+    def __init__(self, errors: list[ErrorDetails]) -> None:
+        super().__init__("the body does not fit")
+        self.errors = errors
+
+    @classmethod
+    def from_pydantic(cls, error: ValidationError) -> "BodyInvalid":
+        """Keep what is wrong and where, drop the input."""
+        return cls(error.errors(include_url=False, include_context=False, include_input=False))
+
+
+def install(app: FastAPI) -> None:
+    """Have `app` answer every error in the one shape."""
+    app.add_exception_handler(SentimentError, _on_sentiment_error)
+    app.add_exception_handler(BodyInvalid, _on_body_invalid)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+
+
+async def _on_sentiment_error(request: Request, error: Exception) -> Response:
+    status, title = next((status, title) for kind, status, title in STATUS if isinstance(error, kind))
+    headers = {}
+    errors = None
+    detail = str(error)
+    if isinstance(error, Overloaded | NotReady):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, NotReady):
+        headers["Connection"] = "close"  # so that a proxy's next request goes to another replica
+    if isinstance(error, InvalidInput):
+        detail = ": ".join([*[".".join(map(str, error.loc))][: len(error.loc)], str(error)])
+        errors = [{"loc": list(error.loc), "msg": str(error)}] if status == 422 else None
+    if status == 500:
+        cause = error.__cause__ or error
+        log(logging.ERROR, "prediction failed", request_id=request.state.id, error=type(cause).__qualname__)
+        detail = "the server failed to answer this request"
+    return problem(request.state.id, status, title, detail, errors=errors, headers=headers)
+
+
+async def _on_body_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BodyInvalid)
+    if any(item["type"] == "json_invalid" for item in error.errors):
+        return problem(request.state.id, 400, "Bad Request", "the body is not valid JSON")
+    errors = [_safe(item) for item in error.errors]
+    first = errors[0]
+    where = ".".join(map(str, first["loc"]))
+    detail = f"{where}: {first['msg']}"
+    return problem(request.state.id, 422, "Unprocessable Content", detail, errors=errors)
+
+
+def _safe(item: ErrorDetails) -> dict[str, Any]:
+    """One of pydantic's errors without anything that the caller wrote: an unknown field's name is the caller's."""
+    loc = item["loc"][:-1] if item["type"] == "extra_forbidden" else item["loc"]
+    msg = "unknown field" if item["type"] == "extra_forbidden" else item["msg"]
+    return {"loc": ["body", *loc], "msg": msg}
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    detail = {404: "there is no such path", 405: "the path is there, but not for this method"}.get(
+        error.status_code, str(error.detail)
+    )
+    return problem(request.state.id, error.status_code, title, detail, headers=error.headers)
+
+
+async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it; the log and the metrics have nginx's code for it

@@ -1,0 +1,100 @@
+"""What every request gets, in plain ASGI: an id, an access line, and an answer whatever happens."""
+
+import logging
+import secrets
+import time
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.errors import problem
+from app.logs import log, log_exception
+
+# Paths that are polled; their lines are noise at the usual level.
+_QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+
+
+class RequestContext:
+    """Gives each request its id, writes its access line and adds `X-Request-ID` and `Server-Timing`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started_s = time.perf_counter()
+        state: dict[str, Any] = scope.setdefault("state", {})
+        request_id = state["id"] = _request_id(Headers(scope=scope).get("x-request-id"))
+        timings: dict[str, float] = state.setdefault("timings", {})
+        status = 499  # nginx's code for a client that left before it was answered
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                if timings:
+                    timings["total"] = (time.perf_counter() - started_s) * 1000
+                    headers["Server-Timing"] = ", ".join(f"{name};dur={ms:.2f}" for name, ms in timings.items())
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            route = scope.get("route")
+            path = getattr(route, "path", "(none)")  # not the raw path: callers put texts there
+            level = logging.DEBUG if path in _QUIET else logging.INFO
+            fields = {f"{name}_ms": round(ms, 2) for name, ms in timings.items() if name != "total"}
+            log(
+                level,
+                "request",
+                method=scope["method"] if scope["method"] in _METHODS else "(other)",
+                path=path,
+                status=status,
+                ms=round((time.perf_counter() - started_s) * 1000, 2),
+                **fields,
+                request_id=request_id,
+                client=scope["client"][0] if scope.get("client") else None,
+            )
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Recovery:
+    """Answers 500 to what nobody caught. Innermost, so that such an answer gets every header that others do."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        begun = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            request_id = scope["state"]["id"]
+            log_exception("unexpected error", error, request_id=request_id)
+            if not begun:
+                detail = "the server failed to answer this request"
+                await problem(request_id, 500, "Internal Server Error", detail)(scope, receive, send)
+
+
+def _request_id(given: str | None) -> str:
+    """The caller's id when it is 1 to 128 visible ASCII characters, one of our own otherwise."""
+    if given and len(given) <= 128 and all("!" <= char <= "~" for char in given):
+        return given
+    return secrets.token_hex(8)

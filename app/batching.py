@@ -1,0 +1,165 @@
+"""The policy: which texts go into the next batch, and how long a newcomer would wait. Pure and synchronous.
+
+No clock, no threads, no futures: time is an argument, so that every rule here is tested by calling it.
+"""
+
+import heapq
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+# How fast old measurements fade from the cost model: after 200 batches a batch counts a third.
+_DECAY = 0.995
+
+
+@dataclass(slots=True)
+class CostModel:
+    """`ms = base_ms + token_ms · padded_tokens`, fitted to the batches that ran.
+
+    Exponentially weighted least squares on `ms / tokens = token_ms + base_ms · (1 / tokens)`: errors count in relation
+    to the size of a batch, or a few large batches would decide what a small one is thought to cost.
+    """
+
+    base_ms: float = 1.0
+    token_ms: float = 0.02
+    _weight: float = 0.0
+    _x: float = 0.0
+    _y: float = 0.0
+    _xx: float = 0.0
+    _xy: float = 0.0
+
+    def predict(self, padded_tokens: int) -> float:
+        """Milliseconds that a batch of `padded_tokens` takes in one slot."""
+        return self.base_ms + self.token_ms * padded_tokens
+
+    def observe(self, padded_tokens: int, ms: float) -> None:
+        """Learn from a batch that ran."""
+        x, y = 1 / padded_tokens, ms / padded_tokens
+        self._weight = self._weight * _DECAY + 1
+        self._x = self._x * _DECAY + x
+        self._y = self._y * _DECAY + y
+        self._xx = self._xx * _DECAY + x * x
+        self._xy = self._xy * _DECAY + x * y
+        mean_x, mean_y = self._x / self._weight, self._y / self._weight
+        variance = self._xx / self._weight - mean_x * mean_x
+        if variance > 0.01 * mean_x * mean_x:
+            slope = (self._xy / self._weight - mean_x * mean_y) / variance
+            # A line through noise may start below zero or fall: a batch costs something, and so does a token.
+            self.base_ms = min(max(slope, 0.0), 0.95 * mean_y / mean_x)
+        else:  # batches of one size say how long they take, not why: scale the line
+            self.base_ms *= mean_y / (self.token_ms + self.base_ms * mean_x)
+        self.token_ms = mean_y - self.base_ms * mean_x
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One text in the queue: what it costs and when its turn is. `queued` and `overdue` belong to the queue."""
+
+    tokens: int
+    due_s: float
+    queued: bool = field(default=False, init=False)
+    overdue: bool = field(default=False, init=False)
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class BatchQueue(Generic[E]):
+    """Entries that wait for a slot, by length, each in the order in which it is due.
+
+    An entry is due when its request arrived, plus the time that the texts before it *in the same request* take. So a
+    list of 256 texts is served at the machine's full speed while it is alone, and a single text that comes later goes
+    ahead of those of its texts whose turn has not come (start-time fair queueing, Goyal et al. 1996).
+    """
+
+    def __init__(self, cost: CostModel, *, max_batch_size: int, max_batch_tokens: int) -> None:
+        self._cost = cost
+        self._max_size = max_batch_size
+        self._max_tokens = max_batch_tokens
+        self._by_length: dict[int, list[tuple[float, int, E]]] = {}
+        self._not_due: list[tuple[float, int, E]] = []
+        self._order = itertools.count()
+        self._depth = 0
+        self._overdue_entries = 0
+        self._overdue_tokens = 0
+
+    def __len__(self) -> int:
+        return self._depth
+
+    def due_times(self, tokens: Sequence[int], now_s: float, slots: int) -> list[float]:
+        """When each text of a request that arrives now is due, given the number of tokens of each."""
+        each = [self._cost.token_ms * count + self._cost.base_ms / self._max_size for count in tokens]
+        before = itertools.accumulate(each[:-1], initial=0.0)
+        return [now_s + ms / 1000 / slots for ms in before]
+
+    def push(self, entry: E) -> None:
+        """Add an entry."""
+        item = (entry.due_s, next(self._order), entry)
+        heapq.heappush(self._by_length.setdefault(entry.tokens, []), item)
+        heapq.heappush(self._not_due, item)
+        entry.queued = True
+        self._depth += 1
+
+    def discard(self, entry: E) -> None:
+        """Take an entry out, wherever it is; one that isn't queued is left alone."""
+        if not entry.queued:
+            return
+        entry.queued = False  # its heaps forget it when they come to it
+        self._depth -= 1
+        if entry.overdue:
+            self._overdue_entries -= 1
+            self._overdue_tokens -= entry.tokens
+
+    def take(self, idle_slots: int = 1) -> list[E]:
+        """Form the next batch, for one of `idle_slots`, and take it out of the queue; empty when nothing waits.
+
+        The entry that has been due longest anchors the batch. The nearest lengths join first, and a length joins only
+        while the padding it causes costs less than the run it saves.
+        """
+        anchor = self._longest_due()
+        if anchor is None:
+            return []
+        room = min(self._max_size, math.ceil(self._depth / idle_slots))
+        batch: list[E] = []
+        longest = anchor.tokens
+        for length in sorted(self._by_length, key=lambda length: (abs(length - anchor.tokens), length)):
+            extra = len(batch) * (length - longest) if length > longest else longest - length
+            if batch and extra * self._cost.token_ms >= self._cost.base_ms:
+                continue
+            fits = max(1, self._max_tokens // max(length, longest, 1))
+            heap = self._by_length[length]
+            while heap and len(batch) < min(room, fits):
+                entry = heapq.heappop(heap)[2]
+                if entry.queued:
+                    self.discard(entry)
+                    batch.append(entry)
+                    longest = max(longest, length)
+            if not heap:
+                del self._by_length[length]
+            if len(batch) >= room:
+                break
+        return batch
+
+    def backlog_ms(self, now_s: float) -> float:
+        """Milliseconds of one slot that the entries need which are due by now: those that a newcomer waits for."""
+        while self._not_due and self._not_due[0][0] <= now_s:
+            entry = heapq.heappop(self._not_due)[2]
+            if entry.queued:
+                entry.overdue = True
+                self._overdue_entries += 1
+                self._overdue_tokens += entry.tokens
+        batches = math.ceil(self._overdue_entries / self._max_size)
+        return self._cost.token_ms * self._overdue_tokens + self._cost.base_ms * batches
+
+    def _longest_due(self) -> E | None:
+        first: tuple[float, int, E] | None = None
+        for length, heap in list(self._by_length.items()):
+            while heap and not heap[0][2].queued:
+                heapq.heappop(heap)
+            if not heap:
+                del self._by_length[length]
+            elif first is None or heap[0] < first:
+                first = heap[0]
+        return first[2] if first else None

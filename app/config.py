@@ -1,0 +1,132 @@
+"""Settings: defaults < YAML profile < environment < flags, validated once and frozen."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX = "SENTIMENT_"
+PROFILES = Path(__file__).parent / "profiles"
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the message names it."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Each field is `SENTIMENT_<NAME>` in the environment and `--<name>` as a flag."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    profile: Literal["dev", "prod"] | None = Field(None, description="named set of values to start from")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    keep_alive_s: int = Field(
+        75, ge=1, description="seconds an idle connection is kept; more than a proxy in front has"
+    )
+
+    model: str = Field("sentiment-en", description="embedded model, directory, or hub name of a sequence classifier")
+    backend: Literal["auto", "onnx", "torch", "mock"] = Field("auto", description="what runs the model")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where it runs")
+    precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = Field(
+        "auto", description="arithmetic: int8 or fp32 with onnx; fp32, fp16 or bf16 with torch"
+    )
+    slots: int = Field(0, ge=0, description="batches run at the same time; 0 for one a usable core, two on a GPU")
+    max_batch_size: int = Field(16, ge=1, description="texts that the model runs at once, at most")
+    max_batch_tokens: int = Field(8192, ge=1, description="tokens that it runs at once, padding included, at most")
+    mock_delay_ms: float = Field(0, ge=0, description="mock backend: milliseconds added to each batch")
+    mock_failure_rate: float = Field(0, ge=0, le=1, description="mock backend: share of batches that fail")
+
+    cache_entries: int = Field(10_000, ge=0, description="answers kept for repeated texts; 0 turns the cache off")
+    max_text_chars: int = Field(10_000, ge=1, description="characters of a text, at most")
+    max_batch_texts: int = Field(256, ge=1, description="texts of a /predict/batch request, at most")
+    max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="bytes of a request body, at most")
+    max_queue_texts: int = Field(4096, ge=1, description="texts that wait for the model, at most; more get 429")
+    max_wait_ms: float = Field(1000, gt=0, description="predicted wait over which a request gets 429 at once")
+    request_timeout_ms: float = Field(10_000, gt=0, description="time after which a request gets 504")
+    backend_timeout_ms: float = Field(30_000, gt=0, description="time after which a running batch counts as hung")
+    drain_delay_ms: float = Field(0, ge=0, description="time to go on listening after SIGTERM, answering 503")
+    drain_timeout_ms: float = Field(10_000, ge=0, description="time that requests in flight have to end after that")
+
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="origins whose pages may call the API, separated by commas; none by default"
+    )
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else json")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and (not origin.startswith(("http://", "https://")) or origin.count("/") != 2):
+                raise ValueError(f"{origin!r} is no origin; write scheme://host[:port] without a path, or *")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.max_queue_texts < self.max_batch_texts:
+            raise ValueError("MAX_QUEUE_TEXTS must not be below MAX_BATCH_TEXTS, or a full batch is never admitted")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        *_others: PydanticBaseSettingsSource,
+        **_more: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then the profile that they name."""
+        return init_settings, env_settings, _Profile(settings_cls, init_settings, env_settings)
+
+
+class _Profile(PydanticBaseSettingsSource):
+    """The values of the YAML file that the `profile` of the stronger sources names."""
+
+    def __init__(self, settings_cls: type[BaseSettings], *stronger: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._stronger = stronger
+
+    def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:
+        """Not used: the file is read whole."""
+        raise NotImplementedError
+
+    def __call__(self) -> dict[str, Any]:
+        name = next((found for source in self._stronger if (found := source().get("profile"))), None)
+        file = PROFILES / f"{name}.yaml"
+        # An unknown name is left to the field's own validation, which lists the known ones.
+        return dict(yaml.safe_load(file.read_text())) if name in profiles() else {}
+
+
+def profiles() -> list[str]:
+    """Names of the profiles that exist."""
+    return sorted(file.stem for file in PROFILES.glob("*.yaml"))
+
+
+def load_settings(flags: Mapping[str, object] | None = None) -> Settings:
+    """Read the settings; raise `SettingsError` naming each one that is wrong, and where it could be set."""
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in Settings.model_fields
+    )
+    if unknown:
+        raise SettingsError(f"unknown setting {', '.join(unknown)}; `rt-sentiment serve --help` lists those there are")
+    try:
+        return Settings(**dict(flags or {}))  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = [
+            f"{PREFIX}{str(item['loc'][0]).upper()}: {item['msg']}" if item["loc"] else f"{PREFIX}{item['msg']}"
+            for item in error.errors()
+        ]
+        raise SettingsError("; ".join(wrong).replace("Value error, ", "")) from None

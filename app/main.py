@@ -1,0 +1,149 @@
+"""`create_app`: wires everything, once, from the settings."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi_offline import FastAPIOffline
+from prometheus_client import PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
+from prometheus_fastapi_instrumentator import Instrumentator
+
+from app import __version__
+from app.api import errors, openapi, schemas
+from app.api.middleware import Recovery, RequestContext
+from app.api.routes import make_router
+from app.batching import CostModel
+from app.cache import Cache
+from app.config import Settings, load_settings
+from app.errors import SentimentError
+from app.lifecycle import Lifecycle
+from app.logs import log, log_exception
+from app.metrics import Metrics
+from app.model import Model, load_model
+from app.scheduler import Job, Scheduler, SchedulerLimits
+from app.service import Service
+from app.types import Encoding, Prediction
+
+_DESCRIPTION = """\
+The sentiment of a text, fast. `POST /predict` takes one text, `POST /predict/batch` a list.
+
+Errors are `application/problem+json` (RFC 9457). Every answer carries `X-Request-ID`, every prediction `Server-Timing`
+(milliseconds) and `X-Cache`.
+"""
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    on_ready: Callable[[], None] = lambda: None,
+    on_broken: Callable[[], None] = lambda: None,
+) -> FastAPI:
+    """Return the application.
+
+    The model is loaded in the background once the server has started, so that probes are answered meanwhile.
+    `on_ready` is called when it has run, `on_broken` when it cannot be loaded or has stopped answering: then the
+    process is of no use any more.
+    """
+    settings = settings or load_settings()
+    lifecycle = Lifecycle()
+    metrics = Metrics(CollectorRegistry())
+    metrics.registry.register(PROCESS_COLLECTOR)
+    metrics.registry.register(PLATFORM_COLLECTOR)
+
+    def broken(reason: str) -> None:
+        lifecycle.degrade(reason)
+        log(logging.CRITICAL, "broken", reason=reason)
+        on_broken()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        scheduler: Scheduler[Encoding, Prediction] | None = None
+
+        async def start() -> None:
+            nonlocal scheduler
+            started_s = time.perf_counter()
+            try:
+                model = await asyncio.to_thread(_load, settings)
+            except SentimentError as error:
+                broken(str(error))
+                return
+            except Exception as error:  # a library's own; the process would hang half alive otherwise
+                log_exception("the model could not be loaded", error)
+                broken("the model could not be loaded")
+                return
+            scheduler = _schedule(model, settings, metrics, lambda: broken("the model stopped answering"))
+            cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = Cache(settings.cache_entries)
+            service = Service(model.tokenizer, scheduler, cache, metrics)
+            described = model.describe()
+            metrics.model_loaded(described)
+            lifecycle.ready(service, described)
+            log(logging.INFO, "model loaded", seconds=round(time.perf_counter() - started_s, 2), **described)
+            on_ready()
+
+        starting = asyncio.create_task(start())
+        yield
+        starting.cancel()
+        lifecycle.drain()
+        if scheduler is not None:
+            scheduler.close()
+
+    # Its documentation pages bring their scripts along: they work where no public CDN is reached, and tell none.
+    app = FastAPIOffline(
+        title="rt-sentiment", version=__version__, description=_DESCRIPTION, lifespan=lifespan, redoc_url=None
+    )
+    app.state.lifecycle = lifecycle
+    limits = schemas.Limits(
+        max_text_chars=settings.max_text_chars,
+        max_batch_texts=settings.max_batch_texts,
+        max_body_bytes=settings.max_body_bytes,
+        request_timeout_ms=settings.request_timeout_ms,
+    )
+    app.include_router(make_router(lifecycle, metrics, limits))
+    errors.install(app)
+    openapi.install(app)
+
+    # From the inside out.
+    app.add_middleware(Recovery)
+    Instrumentator(should_group_status_codes=False, registry=metrics.registry).add(metrics.http).instrument(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Content-Type", "X-Request-ID", "X-Request-Timeout-Ms"],
+            expose_headers=["X-Request-ID", "X-Cache", "Server-Timing", "Retry-After"],
+        )
+    app.add_middleware(RequestContext)
+    return app
+
+
+def _load(settings: Settings) -> Model:
+    return load_model(
+        settings.model,
+        backend=settings.backend,
+        device=settings.device,
+        precision=settings.precision,
+        mock_delay_ms=settings.mock_delay_ms,
+        mock_failure_rate=settings.mock_failure_rate,
+    )
+
+
+def _schedule(
+    model: Model, settings: Settings, metrics: Metrics, on_stall: Callable[[], None]
+) -> Scheduler[Encoding, Prediction]:
+    cost = CostModel()
+    for padded_tokens, elapsed_ms in model.warmup:
+        cost.observe(padded_tokens, elapsed_ms)
+    limits = SchedulerLimits(
+        max_batch_size=settings.max_batch_size,
+        max_batch_tokens=settings.max_batch_tokens,
+        max_queue_texts=settings.max_queue_texts,
+        max_wait_ms=settings.max_wait_ms,
+        run_timeout_s=settings.backend_timeout_ms / 1000,
+    )
+    slots = settings.slots or model.backend.slots
+    return Scheduler(model.runner.run, slots=slots, limits=limits, cost=cost, observer=metrics, on_stall=on_stall)

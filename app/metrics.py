@@ -1,0 +1,99 @@
+"""Prometheus metrics. Every label takes its values from a short list of ours: callers cannot add any."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+
+# Seconds: from a cache hit or a lone short text to what no caller waits for.
+SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody reads
+_POWERS = tuple(2.0**power for power in range(10))
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_MODEL_LABELS = ("model", "model_version", "backend", "device", "precision", "checksum")
+
+
+class HttpInfo(Protocol):
+    """What the instrumentator tells of a finished request; `modified_handler` is the route's path or `none`."""
+
+    method: str
+    modified_handler: str
+    modified_status: str
+    modified_duration: float
+
+
+class Metrics:
+    """One set of metrics on a registry of its own, so that two apps in one process don't share them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._stage = Histogram(
+            "sentiment_stage_seconds", "Seconds per stage of a request.", ["stage"], buckets=SECONDS, registry=registry
+        )
+        self._batch_texts = Histogram(
+            "sentiment_batch_texts", "Texts per batch that the model ran.", buckets=_POWERS, registry=registry
+        )
+        self._batch_tokens = Counter(
+            "sentiment_batch_padded_tokens", "Tokens that the model ran, padding included.", registry=registry
+        )
+        self._cache = Counter("sentiment_cache", "Texts by cache outcome.", ["outcome"], registry=registry)
+        self._refused = Counter("sentiment_refused", "Requests turned away.", ["reason"], registry=registry)
+        self._errors = Counter("sentiment_backend_errors", "Texts that the model failed on.", registry=registry)
+        self._labels = Counter("sentiment_predictions", "Predictions by label.", ["label"], registry=registry)
+        self._truncated = Counter("sentiment_truncated", "Texts longer than the model reads.", registry=registry)
+        self._model = Info("sentiment_model", "The model that answers.", registry=registry)
+        self._depth = Gauge("sentiment_queue_texts", "Texts that wait for the model.", registry=registry)
+        self._wait = Gauge("sentiment_predicted_wait_seconds", "Wait that a new text would have.", registry=registry)
+        self._http = Counter("http_requests", "Requests.", ["method", "handler", "status"], registry=registry)
+        self._http_seconds = Histogram(
+            "http_request_duration_seconds", "Seconds per request.", ["handler"], buckets=SECONDS, registry=registry
+        )
+        # Labels are looked up once: a lookup takes longer than an increment.
+        self._stages = {stage: self._stage.labels(stage) for stage in ("tokenize", "queue", "infer")}
+        self._outcomes = {outcome: self._cache.labels(outcome) for outcome in ("hit", "miss", "joined")}
+
+    def http(self, info: HttpInfo) -> None:
+        """A request was answered."""
+        method = info.method if info.method in _METHODS else "other"
+        self._http.labels(method, info.modified_handler, info.modified_status).inc()
+        self._http_seconds.labels(info.modified_handler).observe(info.modified_duration)
+
+    def model_loaded(self, description: Mapping[str, object]) -> None:
+        """Say which model answers."""
+        self._model.info({name: str(description[name]) for name in _MODEL_LABELS})
+
+    def queue(self, depth: int, wait_s: float) -> None:
+        """Set the state of the queue, at the moment of a scrape."""
+        self._depth.set(depth)
+        self._wait.set(wait_s)
+
+    def tokenized(self, seconds: float) -> None:
+        """A request's texts were tokenised."""
+        self._stages["tokenize"].observe(seconds)
+
+    def batch_finished(self, texts: int, padded_tokens: int, queue_s: float, run_s: float) -> None:
+        """A batch ran; its first text had waited `queue_s`."""
+        self._batch_texts.observe(texts)
+        self._batch_tokens.inc(padded_tokens)
+        self._stages["queue"].observe(queue_s)
+        self._stages["infer"].observe(run_s)
+
+    def refused(self, reason: str) -> None:
+        """A request was turned away; the reasons are a handful of words of our own."""
+        self._refused.labels(reason).inc()
+
+    def looked_up(self, outcome: str, texts: int) -> None:
+        """Texts were known ("hit"), had to be computed ("miss"), or joined a computation under way ("joined")."""
+        self._outcomes[outcome].inc(texts)
+
+    def predicted(self, label: str, truncated: bool) -> None:
+        """A text was given a label."""
+        self._labels.labels(label).inc()
+        if truncated:
+            self._truncated.inc()
+
+    def backend_failed(self) -> None:
+        """The model failed on a text."""
+        self._errors.inc()

@@ -1,0 +1,97 @@
+"""A loaded model: what answers, and what is known about it. Used by the server and by `rt-sentiment predict`."""
+
+import importlib
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from app.artifact import Artifact, open_artifact
+from app.backends import BACKENDS, Choice, choices, has_gpu, has_torch
+from app.backends.base import Backend
+from app.errors import ArtifactError, SentimentError
+from app.logs import log
+from app.runner import Runner
+from app.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Tokenizer and runner of one model, warmed up, with what `/info` says of it."""
+
+    artifact: Artifact
+    tokenizer: Tokenizer
+    backend: Backend
+    runner: Runner
+    warmup: list[tuple[int, float]]  # padded tokens and milliseconds of each warm-up batch
+
+    def describe(self) -> dict[str, Any]:
+        """Name, version, labels, checksum and so on, as `/info` shows them."""
+        file = next((self.artifact.files[kind] for kind in self._kinds() if kind in self.artifact.files), None)
+        return {
+            "model": self.artifact.name,
+            "model_version": self.artifact.version,
+            "labels": list(self.artifact.labels),
+            "max_tokens": self.artifact.max_tokens,
+            "backend": self.backend.name,
+            "device": self.backend.device,
+            "precision": self.backend.precision,
+            "checksum": f"sha256:{self.artifact.checksum(file)}" if file else None,
+        }
+
+    def _kinds(self) -> tuple[str, ...]:
+        if self.backend.name == "torch":
+            return ("safetensors",)
+        return ("int8",) if self.backend.precision == "int8" else ("onnx",)
+
+
+def load_model(
+    model: str,
+    *,
+    backend: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    mock_delay_ms: float = 0.0,
+    mock_failure_rate: float = 0.0,
+) -> Model:
+    """Load `model` on the best backend that works here, and run it once.
+
+    Raises `ArtifactError` or `BackendError`, with what to do about it, when none does.
+    """
+    if backend == "mock":
+        from app.backends.mock import MockBackend, mock_artifact, mock_tokenizer
+
+        artifact = mock_artifact()
+        mock = MockBackend(delay_ms=mock_delay_ms, failure_rate=mock_failure_rate)
+        return _warm(artifact, Tokenizer(mock_tokenizer(), artifact.max_tokens), mock)
+
+    artifact = open_artifact(model)
+    tokenizer = Tokenizer.load(artifact.directory, artifact.max_tokens)
+    candidates = choices(backend, device, artifact, has_torch=has_torch(), has_gpu=has_gpu())
+    for number, choice in enumerate(candidates, 1):
+        try:
+            loaded = _warm(artifact, tokenizer, _load(choice, artifact, precision))
+        except SentimentError as error:
+            if number == len(candidates):
+                raise
+            log(logging.WARNING, "backend failed, trying the next", backend=choice.backend, why=str(error))
+        else:
+            log(logging.INFO, "backend chosen", backend=choice.backend, device=choice.device, why=choice.reason)
+            return loaded
+    raise ArtifactError(f"{artifact.directory}: no backend to try")
+
+
+def _load(choice: Choice, artifact: Artifact, precision: str) -> Backend:
+    module, name = BACKENDS[choice.backend].split(":")
+    try:
+        backend_class = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ArtifactError(
+            f"the {choice.backend} backend needs {error.name}: pip install 'rt-sentiment[{choice.backend}]'"
+        ) from error
+    backend: Backend = backend_class(artifact, device=choice.device, precision=precision)
+    return backend
+
+
+def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend) -> Model:
+    runner = Runner(backend, artifact.labels, artifact.pad_id)
+    return Model(artifact, tokenizer, backend, runner, runner.warm_up())

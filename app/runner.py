@@ -1,0 +1,91 @@
+"""Encodings in, predictions out: pads a batch, runs the backend, reads the logits, isolates what fails."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.backends.base import Backend
+from app.errors import BackendError
+from app.types import Batch, Encoding, FloatArray, Prediction
+
+# (texts, tokens each): from a lone short text to a full batch, so that the first request meets no cold path and the
+# cost model starts from measurements. A slow model makes do with the first of them.
+_WARMUP_SHAPES = ((1, 8), (1, 64), (8, 16), (1, 32), (16, 32), (1, 128), (8, 64))
+_WARMUP_BUDGET_S = 0.5
+
+
+class Runner:
+    """Runs batches of encodings on one backend. Thread-safe as far as the backend is."""
+
+    def __init__(self, backend: Backend, labels: Sequence[str], pad_id: int) -> None:
+        self._backend = backend
+        self._labels = tuple(labels)
+        self._pad_id = pad_id
+
+    def run(self, encodings: Sequence[Encoding]) -> list[Prediction | BackendError]:
+        """Predict every encoding; never raises. A batch that fails is run again one by one: a bad text fails alone."""
+        try:
+            return self._predict(encodings)
+        except Exception as error:
+            if len(encodings) == 1:
+                # The type alone: the message may be the library's, and with it the text's.
+                failure = BackendError(f"the model failed on this text ({type(error).__name__})")
+                failure.__cause__ = error
+                return [failure]
+            return [result for encoding in encodings for result in self.run([encoding])]
+
+    def warm_up(self) -> list[tuple[int, float]]:
+        """Run batches of several shapes; return the padded tokens and the milliseconds of each.
+
+        Raises `BackendError` when the model does not work: a backend that never ran is not ready.
+        """
+        measured = []
+        begun_s = time.perf_counter()
+        for texts, tokens in _WARMUP_SHAPES:
+            encodings = [Encoding([self._pad_id] * tokens, truncated=False)] * texts
+            for _ in range(2):  # the first run of a shape also allocates
+                started_s = time.perf_counter()
+                try:
+                    self._predict(encodings)
+                except Exception as error:
+                    raise BackendError(f"the model failed its first run: {error}") from error
+                ended_s = time.perf_counter()
+                if ended_s - begun_s > _WARMUP_BUDGET_S:
+                    break
+            measured.append((texts * tokens, (ended_s - started_s) * 1000))
+            if ended_s - begun_s > _WARMUP_BUDGET_S:
+                break
+        return measured
+
+    def _predict(self, encodings: Sequence[Encoding]) -> list[Prediction | BackendError]:
+        logits = self._backend.run(pad(encodings, self._pad_id))
+        if logits.shape != (len(encodings), len(self._labels)):
+            raise BackendError(f"expected logits for {len(encodings)} texts and {len(self._labels)} labels")
+        if not np.isfinite(logits).all():
+            raise BackendError("the model's scores are not numbers")
+        results: list[Prediction | BackendError] = []
+        for encoding, scores in zip(encodings, softmax(logits).tolist(), strict=True):
+            best = max(scores)
+            label = self._labels[scores.index(best)]
+            results.append(Prediction(label, best, dict(zip(self._labels, scores, strict=True)), encoding.truncated))
+        return results
+
+
+def pad(encodings: Sequence[Encoding], pad_id: int) -> Batch:
+    """Stack encodings into a batch as wide as the longest of them."""
+    longest = max(1, *map(len, encodings))
+    input_ids = np.full((len(encodings), longest), pad_id, dtype=np.int64)
+    attention_mask = np.zeros_like(input_ids)
+    for row, encoding in enumerate(encodings):
+        input_ids[row, : len(encoding)] = encoding.ids
+        attention_mask[row, : len(encoding)] = 1
+    return Batch(input_ids, attention_mask)
+
+
+def softmax(logits: FloatArray) -> NDArray[np.float64]:
+    """Probabilities of shape (texts, labels), in double precision so that each row sums to 1 within 1e-6."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+    return probabilities

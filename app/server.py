@@ -1,0 +1,102 @@
+"""The process: a listening socket, uvicorn, and an orderly end."""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+
+from app import logs
+from app.config import PREFIX, Settings
+from app.lifecycle import Lifecycle
+from app.logs import log
+from app.main import create_app
+
+_POLL_S = 0.05
+
+
+def serve(settings: Settings) -> int:
+    """Serve until told to end; return the exit status: 0 after a drain, 1 when the model or the address failed."""
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        listener = _listen(settings.host, settings.port)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        print(f"rt-sentiment: {PREFIX}HOST/{PREFIX}PORT: cannot listen on {where}: {error.strerror}", file=sys.stderr)
+        return 1
+    server = _Server(settings, listener)
+    server.run(sockets=[listener])
+    if server.broken:
+        # A backend that hangs has a thread that cannot be ended, and the interpreter would wait for it.
+        logging.shutdown()
+        os._exit(1)
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, ending by way of a drain: no readiness and 503 first, then the answers under way, then the port."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._address = _address(listener)
+        self._draining: asyncio.Task[None] | None = None
+        self.broken = False
+        app = create_app(settings, on_ready=self._on_ready, on_broken=self._on_broken)
+        self._lifecycle: Lifecycle = app.state.lifecycle
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,  # ours has the request's id and timings
+            server_header=False,
+            timeout_keep_alive=settings.keep_alive_s,
+            timeout_graceful_shutdown=max(1, round(settings.drain_timeout_ms / 1000)),
+            ws="none",
+        )
+        super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; the model is loading meanwhile."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        log(logging.INFO, "listening", address=self._address, status=self._lifecycle.status)
+
+    def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
+        """First signal: drain. Second: end at once. Neither is raised again, so that the exit status is ours."""
+        if self._draining is not None or self._lifecycle.status == "draining":
+            self.force_exit = self.should_exit = True
+            return
+        self._lifecycle.drain()
+        self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def _begin_drain(self) -> None:
+        self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        log(logging.INFO, "draining", in_flight=self._lifecycle.in_flight)
+        await asyncio.sleep(self._settings.drain_delay_ms / 1000)
+        try:
+            async with asyncio.timeout(self._settings.drain_timeout_ms / 1000):
+                while self._lifecycle.in_flight:  # noqa: ASYNC110 - uvicorn polls its own exit the same way
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            log(logging.WARNING, "drain timed out", in_flight=self._lifecycle.in_flight)
+        self.should_exit = True
+
+    def _on_ready(self) -> None:
+        log(logging.INFO, "ready", address=self._address, seconds=round(self._lifecycle.uptime_s, 2))
+
+    def _on_broken(self) -> None:
+        self.broken = self.should_exit = True
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"

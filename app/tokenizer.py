@@ -1,0 +1,66 @@
+"""Texts to token ids. The number of tokens is what a text costs, so it is known before anything is queued."""
+
+import json
+from pathlib import Path
+
+from tokenizers import Tokenizer as FastTokenizer
+from tokenizers.implementations import BertWordPieceTokenizer
+from tokenizers.models import WordPiece
+
+from app.errors import ArtifactError
+from app.types import Encoding
+
+# Hugging Face exports a tokenizer into the model's folder or, for some hub models, beside the ONNX file alone.
+_FILES = ("tokenizer.json", "onnx/tokenizer.json")
+
+
+class Tokenizer:
+    """The model's own tokenizer, truncating to `max_tokens` and never padding.
+
+    It is safe to use from several threads: truncation is set once, here, and never changed again.
+    """
+
+    def __init__(self, tokenizer: FastTokenizer, max_tokens: int) -> None:
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_tokens)
+        self._tokenizer = tokenizer
+        self.max_tokens = max_tokens
+
+    @classmethod
+    def load(cls, directory: Path, max_tokens: int) -> "Tokenizer":
+        """Read the tokenizer of a model directory; raise `ArtifactError` when there is none that can be read."""
+        try:
+            return cls(_read(directory), max_tokens)
+        except ArtifactError:
+            raise
+        except Exception as error:  # tokenizers raises bare Exception on a file it cannot parse
+            raise ArtifactError(f"{directory}: the tokenizer cannot be read: {error}") from error
+
+    def encode(self, text: str) -> Encoding:
+        """Tokenise one text."""
+        encoding = self._tokenizer.encode(text)
+        return Encoding(encoding.ids, truncated=bool(encoding.overflowing))
+
+    def encode_many(self, texts: list[str]) -> list[Encoding]:
+        """Tokenise several texts at once, in parallel and without holding the interpreter's lock."""
+        encodings = self._tokenizer.encode_batch_fast(texts)
+        return [Encoding(encoding.ids, truncated=bool(encoding.overflowing)) for encoding in encodings]
+
+
+def _read(directory: Path) -> FastTokenizer:
+    for name in _FILES:
+        if (directory / name).is_file():
+            return FastTokenizer.from_file(str(directory / name))
+    if (directory / "vocab.txt").is_file():
+        return _wordpiece(directory)
+    raise ArtifactError(f"{directory}: no tokenizer.json or vocab.txt")
+
+
+def _wordpiece(directory: Path) -> FastTokenizer:
+    """BERT's tokenizer, from the list of word pieces that older checkpoints have instead of a tokenizer.json."""
+    config_file = directory / "tokenizer_config.json"
+    config = json.loads(config_file.read_text()) if config_file.is_file() else {}
+    lowercase = bool(config.get("do_lower_case", True))
+    pieces = WordPiece.read_file(str(directory / "vocab.txt"))
+    wrapped = BertWordPieceTokenizer(pieces, lowercase=lowercase)
+    return FastTokenizer.from_str(wrapped.to_str())

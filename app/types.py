@@ -1,0 +1,47 @@
+"""The values that travel between the modules. Nothing here knows how they are made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A tokenised text: its token ids, special tokens included, and whether tokens had to be cut off."""
+
+    ids: Sequence[int]
+    truncated: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a backend runs: token ids and attention mask, both int64 of shape (texts, longest text)."""
+
+    input_ids: IntArray
+    attention_mask: IntArray
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def padded_tokens(self) -> int:
+        """Tokens that the model computes, padding included."""
+        return int(self.input_ids.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer to one text. `scores` has every label in the model's order and sums to 1."""
+
+    label: str
+    confidence: float
+    scores: Mapping[str, float]
+    truncated: bool = False

@@ -1,0 +1,118 @@
+"""`python -m onnx_export MODEL --out DIRECTORY`: export, quantise, compare, and only then write the artifact."""
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from app.artifact import open_artifact
+from onnx_export.export import COMPANIONS, export, save_half
+from onnx_export.manifest import write_manifest
+from onnx_export.quantize import down_projections, quantize
+from onnx_export.templates import templates
+from onnx_export.verify import Parity, Sample, Unfaithful, compare, logits_of
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line; exit with 1, and write nothing, when int8 is not faithful to fp32."""
+    parser = argparse.ArgumentParser(prog="python -m onnx_export", description=__doc__)
+    parser.add_argument("model", help="directory or hub name of a sequence classifier")
+    parser.add_argument("--out", type=Path, required=True, help="directory of the artifact; replaced if it exists")
+    parser.add_argument("--dev", type=Path, help="labelled texts to compare on: a .tsv file, or a directory of them")
+    parser.add_argument("--version", default="1", help="version of the model, for the manifest (%(default)s)")
+    parser.add_argument("--fp32", action="store_true", help="keep the float32 ONNX file too")
+    args = parser.parse_args(argv)
+    logging.root.setLevel(logging.WARNING)  # importing the quantiser turns everything on
+    try:
+        parities = build(args.model, args.out, args.dev, version=args.version, keep_fp32=args.fp32)
+    except Unfaithful as error:
+        sys.exit(f"nothing was written: {error}")
+    print(json.dumps(_plain(parities), indent=2))
+
+
+def build(model: str, out: Path, dev: Path | None, *, version: str, keep_fp32: bool) -> dict[str, Parity]:
+    """Make the artifact `out` of `model` and return how faithful int8 is to fp32 on each sample.
+
+    Raises `Unfaithful`, leaving `out` as it was, when int8 loses too much.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        export(model, work)
+        parities = quantize_faithfully(work, _samples(dev))
+        save_half(model, work / "half")
+
+        fresh = work / "artifact"
+        fresh.mkdir()
+        for name in COMPANIONS:
+            if (work / "half" / name).is_file():
+                shutil.copyfile(work / "half" / name, fresh / name)
+        for name in ("half/model.safetensors", "model_int8.onnx", *(["model.onnx"] if keep_fp32 else [])):
+            shutil.copyfile(work / name, fresh / Path(name).name)
+        write_manifest(fresh, version, _plain(parities), _provenance(model))
+        open_artifact(str(fresh))
+
+        card = out / "MODEL_CARD.md"
+        if card.is_file():
+            shutil.copy(card, fresh)  # written by people
+        if out.exists():
+            shutil.rmtree(out)
+        shutil.copytree(fresh, out)
+    return parities
+
+
+def quantize_faithfully(directory: Path, samples: list[Sample]) -> dict[str, Parity]:
+    """Write `model_int8.onnx` beside `model.onnx`, as fast as it can be and as precise as it must be.
+
+    One down-projection after the other is quantised in blocks, from the first on, where errors have the longest way
+    ahead of them, until every sample passes. Raises `Unfaithful` when not even all of them are enough.
+    """
+    names = open_artifact(str(directory)).labels
+    source, target = directory / "model.onnx", directory / "model_int8.onnx"
+    references = [logits_of(directory, "fp32", sample.texts) for sample in samples]
+    delicate = down_projections(source)
+    for blockwise in range(len(delicate) + 1):
+        quantize(source, target, delicate[:blockwise])
+        parities = {
+            sample.name: compare(sample, names, reference, logits_of(directory, "int8", sample.texts))
+            for sample, reference in zip(samples, references, strict=True)
+        }
+        try:
+            for name, parity in parities.items():
+                parity.check(name)
+        except Unfaithful as error:
+            print(f"{blockwise} of {len(delicate)} down-projections in blocks: {error}", file=sys.stderr)
+            if blockwise == len(delicate):
+                raise
+        else:
+            break
+    return parities
+
+
+def _samples(dev: Path | None) -> list[Sample]:
+    if dev is None:
+        return [Sample("templates", templates())]
+    found = []
+    for file in sorted(dev.glob("*.tsv")) if dev.is_dir() else [dev]:
+        lines = file.read_text(encoding="utf-8").splitlines()[1:]
+        labels, texts = zip(*(line.split("\t", 1) for line in lines), strict=True)
+        found.append(Sample(file.stem, texts, labels))
+    return found
+
+
+def _plain(parities: dict[str, Parity]) -> dict[str, dict[str, float | None]]:
+    return {name: asdict(parity) for name, parity in parities.items()}
+
+
+def _provenance(model: str) -> dict[str, object]:
+    record = Path(model) / "training.json"
+    if record.is_file():
+        return {"training": json.loads(record.read_text())}
+    return {"source": Path(model).name if Path(model).exists() else model}
+
+
+if __name__ == "__main__":
+    main()

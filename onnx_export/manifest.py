@@ -1,0 +1,30 @@
+"""`manifest.json`: what lies in an artifact, where it came from and how good it is."""
+
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from app.artifact import MANIFEST, sha256
+
+_TOOLS = ("torch", "transformers", "optimum", "onnx", "onnxruntime", "tokenizers")
+
+
+def write_manifest(directory: Path, version: str, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    """Describe every file of `directory` with its sha256 and size, and add what is known of the model."""
+    files = {
+        file.relative_to(directory).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size}
+        for file in sorted(directory.rglob("*"))
+        if file.is_file() and file.name not in (MANIFEST, "MODEL_CARD.md")
+    }
+    manifest = {
+        "version": version,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": files,
+        "metrics": dict(metrics),
+        "provenance": dict(provenance),
+        "tools": {name: importlib.metadata.version(name) for name in _TOOLS},
+    }
+    (directory / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,79 @@
+"""Whether a quantised model still says what the original said. An artifact that doesn't is not written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.artifact import open_artifact
+from app.backends.onnx import OnnxBackend
+from app.runner import pad
+from app.text import normalise
+from app.tokenizer import Tokenizer
+
+Logits = NDArray[np.float32]
+
+MAX_LOST_POINTS = 0.5
+MAX_DISAGREEMENT_PERCENT = 2.0
+
+
+class Unfaithful(Exception):
+    """The int8 model differs too much from the fp32 one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Texts to compare on, with their labels where these are known."""
+
+    name: str
+    texts: Sequence[str]
+    labels: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """int8 against fp32 on one sample, in percent. Accuracy is over the classes that it has; None without labels."""
+
+    texts: int
+    disagreement: float
+    fp32_accuracy: float | None = None
+    int8_accuracy: float | None = None
+
+    def check(self, name: str) -> None:
+        """Raise `Unfaithful` over either limit."""
+        lost = (self.fp32_accuracy or 0.0) - (self.int8_accuracy or 0.0)
+        if lost > MAX_LOST_POINTS:
+            raise Unfaithful(f"{name}: int8 loses {lost:.2f} points of accuracy; {MAX_LOST_POINTS} are allowed")
+        if self.disagreement > MAX_DISAGREEMENT_PERCENT:
+            raise Unfaithful(
+                f"{name}: int8 gives another label to {self.disagreement:.2f} % of the texts; "
+                f"{MAX_DISAGREEMENT_PERCENT} % are allowed"
+            )
+
+
+def compare(sample: Sample, names: Sequence[str], fp32: Logits, int8: Logits) -> Parity:
+    """Hold the logits of both models on `sample` against each other; `names` are the labels in the model's order."""
+    disagreement = round(100 * float((fp32.argmax(axis=1) != int8.argmax(axis=1)).mean()), 2)
+    if sample.labels is None:
+        return Parity(len(sample.texts), disagreement)
+    unknown = sorted(set(sample.labels) - set(names))
+    if unknown:
+        raise ValueError(f"{sample.name}: the model has no label {', '.join(unknown)}; it has {', '.join(names)}")
+    truth = np.array([names.index(label) for label in sample.labels])
+    return Parity(len(sample.texts), disagreement, _accuracy(fp32, truth), _accuracy(int8, truth))
+
+
+def _accuracy(logits: Logits, truth: NDArray[np.int64]) -> float:
+    present = np.unique(truth)
+    return round(100 * float((present[logits[:, present].argmax(axis=1)] == truth).mean()), 2)
+
+
+def logits_of(directory: Path, precision: str, texts: Sequence[str]) -> Logits:
+    """Logits of shape (texts, labels) from the file of that precision, one text at a time, as a lone one is served."""
+    artifact = open_artifact(str(directory))
+    backend = OnnxBackend(artifact, precision=precision)
+    tokenizer = Tokenizer.load(artifact.directory, artifact.max_tokens)
+    batches = [pad([tokenizer.encode(normalise(text))], artifact.pad_id) for text in texts]
+    return np.concatenate([backend.run(batch) for batch in batches])

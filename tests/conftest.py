@@ -1,0 +1,39 @@
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from app.model import Model, load_model
+from tests.process import Server, serve
+
+# One thread each is what the tests' two cores can bear, and the model hub must not be asked.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of whoever runs the tests must not decide them."""
+    for name in list(os.environ):
+        if name.startswith("SENTIMENT_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Model:
+    """The embedded model on ONNX Runtime."""
+    return load_model("sentiment-en", backend="onnx")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A real server with the embedded model, as `make serve` starts it."""
+    with serve() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mock_server() -> Iterator[Server]:
+    """A real server with the mock backend."""
+    with serve(backend="mock") as running:
+        yield running

@@ -1,0 +1,108 @@
+"""The invariants of docs/architecture.md that can be read off the source; the others are named beside their tests."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.process import ROOT
+
+MODULES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+    for file in (ROOT / "app").rglob("*.py")
+}
+LEAVES = {"app.types", "app.errors", "app.metrics", "app.logs", "app.text", "app.cpu", "app.batching", "app.cache"}
+
+
+def imports(module: str) -> set[str]:
+    """Everything that a module imports, at its top or later, by full name."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def importers(package: str) -> set[str]:
+    return {
+        module
+        for module in MODULES
+        if any(name == package or name.startswith(f"{package}.") for name in imports(module))
+    }
+
+
+def ours(module: str) -> set[str]:
+    return imports(module) & MODULES.keys() - {"app"}
+
+
+@pytest.mark.parametrize("package", ["fastapi", "starlette"])
+def test_only_api_and_main_know_the_web_framework(package: str) -> None:
+    assert {module for module in importers(package) if not module.startswith("app.api")} <= {"app.main"}
+
+
+def test_only_cli_main_and_the_process_know_the_settings() -> None:
+    assert importers("app.config") == {"app.cli", "app.main", "app.server"}
+
+
+def test_the_scheduler_knows_neither_tokenizer_nor_backend_nor_http() -> None:
+    assert ours("app.scheduler") == {"app.batching", "app.errors"}
+    assert ours("app.batching") == set()
+    assert not imports("app.batching") & {"asyncio", "threading", "time"}
+
+
+@pytest.mark.parametrize(
+    ("package", "module"),
+    [("torch", "app.backends.torch"), ("transformers", "app.backends.torch"), ("onnxruntime", "app.backends.onnx")],
+)
+def test_a_runtime_is_imported_by_its_backend_alone(package: str, module: str) -> None:
+    assert importers(package) == {module}
+
+
+def test_leaves_import_nothing_of_ours() -> None:
+    assert {module: ours(module) for module in LEAVES} == {module: set() for module in LEAVES}
+
+
+def test_the_app_knows_nothing_of_the_offline_side() -> None:
+    assert importers("training") | importers("onnx_export") | importers("perf") | importers("tests") == set()
+
+
+def test_imports_never_go_round() -> None:
+    graph = {module: ours(module) for module in MODULES}
+    while leaves := {module for module in graph if not graph[module] & graph.keys()}:
+        graph = {module: needs for module, needs in graph.items() if module not in leaves}
+    assert graph == {}
+
+
+def test_the_contract_of_a_backend_fits_on_a_screen() -> None:
+    assert len(MODULES["app.backends.base"].read_text().splitlines()) <= 30
+
+
+def test_one_noun_a_file() -> None:
+    long = {module: lines for module, file in MODULES.items() if (lines := len(file.read_text().splitlines())) > 260}
+    assert long == {}
+
+
+@pytest.mark.parametrize("module", ["app.main", "app.cli", "app.server"])
+def test_importing_the_app_imports_no_runtime(module: str) -> None:
+    heavy = ("torch", "transformers", "onnxruntime")
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_invariant_names_a_test_that_exists() -> None:
+    """docs/architecture.md says of each invariant which tests hold it."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    section = text[text.index("## Invariants") :]
+    numbered = re.findall(r"^(\d+)\. ", section, flags=re.MULTILINE)
+    assert numbered == [str(number) for number in range(1, 9)]
+    for item in re.split(r"^\d+\. ", section, flags=re.MULTILINE)[1:]:
+        named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", item)
+        assert named, item
+        for file, name in named:
+            assert not name or f"{name}" in Path(ROOT / file).read_text(), f"{file}::{name}"

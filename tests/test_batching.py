@@ -1,0 +1,151 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.batching import BatchQueue, CostModel, Entry
+
+
+def queue_of(entries: list[Entry], cost: CostModel | None = None, size: int = 16, tokens: int = 8192) -> BatchQueue:
+    queue: BatchQueue = BatchQueue(
+        cost or CostModel(base_ms=1, token_ms=0.1), max_batch_size=size, max_batch_tokens=tokens
+    )
+    for entry in entries:
+        queue.push(entry)
+    return queue
+
+
+class TestCostModel:
+    def test_it_finds_the_line_that_the_batches_lie_on(self) -> None:
+        cost = CostModel()
+        for tokens in (8, 32, 128, 512) * 20:
+            cost.observe(tokens, 0.7 + 0.03 * tokens)
+        assert cost.base_ms == pytest.approx(0.7, rel=0.01)
+        assert cost.token_ms == pytest.approx(0.03, rel=0.01)
+
+    def test_it_follows_a_machine_that_becomes_slower(self) -> None:
+        cost = CostModel()
+        for _ in range(500):
+            cost.observe(10, 1.0)
+            cost.observe(100, 5.0)
+        for _ in range(1000):
+            cost.observe(10, 3.0)
+            cost.observe(100, 15.0)
+        assert cost.predict(100) == pytest.approx(15, rel=0.05)
+
+    def test_batches_of_one_size_scale_the_line_it_has(self) -> None:
+        cost = CostModel(base_ms=2, token_ms=0.1)
+        for _ in range(50):
+            cost.observe(20, 8.0)
+        assert cost.predict(20) == pytest.approx(8)
+        assert cost.base_ms / cost.token_ms == pytest.approx(20)
+
+    @given(st.lists(st.tuples(st.integers(1, 10_000), st.floats(0.01, 10_000)), min_size=1, max_size=60))
+    def test_whatever_it_sees_neither_base_nor_tokens_become_free(self, seen: list[tuple[int, float]]) -> None:
+        cost = CostModel()
+        for tokens, ms in seen:
+            cost.observe(tokens, ms)
+        assert cost.base_ms >= 0
+        assert cost.token_ms > 0
+
+
+class TestTake:
+    def test_an_empty_queue_gives_an_empty_batch(self) -> None:
+        assert queue_of([]).take() == []
+
+    def test_like_lengths_share_a_batch_up_to_its_size(self) -> None:
+        entries = [Entry(20, due) for due in range(5)]
+        queue = queue_of(entries, size=3)
+        assert queue.take() == entries[:3]
+        assert queue.take() == entries[3:]
+        assert len(queue) == 0
+
+    def test_the_longest_due_anchors_and_the_nearest_lengths_join_first(self) -> None:
+        far, anchor, near, same = Entry(24, 1), Entry(20, 0), Entry(21, 3), Entry(20, 2)
+        assert queue_of([far, anchor, near, same], size=3).take() == [anchor, same, near]
+
+    def test_a_length_stays_out_when_its_padding_costs_more_than_a_run(self) -> None:
+        # 0.1 ms a token and 1 ms a run: nine tokens of padding pay, ten don't.
+        anchor, pays, does_not = Entry(30, 0), Entry(21, 1), Entry(20, 2)
+        queue = queue_of([anchor, pays, does_not])
+        assert queue.take() == [anchor, pays]
+        assert queue.take() == [does_not]
+
+    def test_a_longer_text_counts_the_padding_of_all_that_are_in(self) -> None:
+        five, longer = [Entry(30, due) for due in range(5)], Entry(32, 9)
+        queue = queue_of([*five, longer])
+        assert queue.take() == five  # 5 x 2 tokens of padding would cost a whole run
+        assert queue_of([*five[:4], longer]).take() == [*five[:4], longer]
+
+    def test_no_batch_has_more_padded_tokens_than_allowed(self) -> None:
+        queue = queue_of([Entry(30, due) for due in range(5)], tokens=70)
+        assert [len(queue.take()) for _ in range(3)] == [2, 2, 1]
+
+    def test_a_text_over_the_token_limit_still_runs_alone(self) -> None:
+        assert len(queue_of([Entry(512, 0), Entry(512, 1)], tokens=100).take()) == 1
+
+    def test_idle_slots_share_what_waits(self) -> None:
+        queue = queue_of([Entry(10, due) for due in range(6)])
+        assert [len(queue.take(idle)) for idle in (2, 1)] == [3, 3]
+
+    def test_a_discarded_entry_is_never_taken(self) -> None:
+        gone, stays = Entry(10, 0), Entry(10, 1)
+        queue = queue_of([gone, stays])
+        queue.discard(gone)
+        queue.discard(gone)
+        assert len(queue) == 1
+        assert queue.take() == [stays]
+
+    @given(
+        st.lists(st.tuples(st.integers(1, 64), st.floats(0, 10)), max_size=80),
+        st.integers(1, 20),
+        st.integers(0, 2**32),
+    )
+    def test_every_entry_is_taken_once_and_the_longest_due_is_always_in(
+        self, given_entries: list[tuple[int, float]], size: int, seed: int
+    ) -> None:
+        rng = random.Random(seed)
+        entries = [Entry(tokens, due) for tokens, due in given_entries]
+        queue = queue_of(entries, size=size, tokens=256)
+        waiting = set(entries)
+        for entry in rng.sample(entries, len(entries) // 4):
+            queue.discard(entry)
+            waiting.discard(entry)
+        while batch := queue.take(rng.randint(1, 3)):
+            assert len(batch) <= size
+            assert len(batch) == 1 or max(entry.tokens for entry in batch) * len(batch) <= 256
+            assert min(entry.due_s for entry in waiting) == min(entry.due_s for entry in batch)
+            assert waiting.issuperset(batch)
+            waiting.difference_update(batch)
+        assert waiting == set()
+        assert queue.backlog_ms(100) == 0
+
+
+class TestFairness:
+    def test_texts_of_one_request_are_due_one_after_the_other(self) -> None:
+        queue = queue_of([], CostModel(base_ms=16, token_ms=0.1), size=16)
+        # Each text takes 0.1 x 10 + 16 / 16 = 2 ms, and there are two slots.
+        assert queue.due_times([10, 10, 10], 5.0, slots=2) == pytest.approx([5.0, 5.001, 5.002])
+
+    def test_a_lone_text_goes_ahead_of_a_long_list_that_came_before(self) -> None:
+        queue = queue_of([])
+        bulk = [Entry(50, due) for due in queue.due_times([50] * 200, 0.0, slots=1)]
+        for entry in bulk:
+            queue.push(entry)
+        lone = Entry(10, 0.1)
+        queue.push(lone)
+        batches = 0
+        while lone.queued:
+            queue.take()
+            batches += 1
+        assert batches < 4  # of the fourteen that the list takes
+
+    def test_only_what_is_due_counts_as_backlog(self) -> None:
+        queue = queue_of([Entry(100, 1.0), Entry(100, 2.0), Entry(100, 3.0)])
+        assert queue.backlog_ms(0.5) == 0
+        assert queue.backlog_ms(1.0) == pytest.approx(0.1 * 100 + 1)
+        assert queue.backlog_ms(3.0) == pytest.approx(0.1 * 300 + 1)
+        while queue.take():
+            pass
+        assert queue.backlog_ms(3.0) == 0

@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from app import cpu
+
+
+@pytest.fixture
+def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda _pid: set(range(8)))
+
+
+@pytest.mark.usefixtures("eight_cores")
+@pytest.mark.parametrize(
+    ("limit", "cores"), [("200000 100000", 2), ("max 100000", 8), ("50000 100000", 1), ("150000 100000", 2), ("?", 8)]
+)
+def test_a_container_may_use_its_quota_and_not_the_hosts_cores(
+    limit: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setattr(cpu, "_CGROUP_V2", tmp_path / "cpu.max")
+    assert cpu.usable_cores() == cores
+
+
+@pytest.mark.usefixtures("eight_cores")
+@pytest.mark.parametrize(("quota", "cores"), [("300000", 3), ("-1", 8)])
+def test_older_containers_state_it_in_two_files(
+    quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "quota").write_text(quota + "\n")
+    (tmp_path / "period").write_text("100000\n")
+    monkeypatch.setattr(cpu, "_CGROUP_V2", tmp_path / "none")
+    monkeypatch.setattr(cpu, "_CGROUP_V1", (tmp_path / "quota", tmp_path / "period"))
+    assert cpu.usable_cores() == cores
+
+
+@pytest.mark.usefixtures("eight_cores")
+def test_without_containers_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "_CGROUP_V2", tmp_path / "none")
+    monkeypatch.setattr(cpu, "_CGROUP_V1", (tmp_path / "none", tmp_path / "none"))
+    assert cpu.usable_cores() == 8

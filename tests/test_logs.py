@@ -1,0 +1,62 @@
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from app import logs
+
+SECRET = "words that a user wrote"
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    handlers, level = logging.root.handlers, logging.root.level
+    yield
+    logging.root.handlers, logging.root.level = handlers, level
+
+
+def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    logs.log(logging.INFO, "event\nwith a break", number=1, text="a\nb", other={"x"})
+    logs.log(logging.DEBUG, "not this")
+    (line,) = capsys.readouterr().err.splitlines()
+    found = json.loads(line)
+    assert found.pop("time").endswith("+00:00")
+    assert found == {"level": "info", "event": "event\nwith a break", "number": 1, "text": "a\nb", "other": "{'x'}"}
+
+
+def test_auto_is_json_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("auto", "info")
+    logs.log(logging.INFO, "event")
+    assert json.loads(capsys.readouterr().err)["event"] == "event"
+
+
+def test_auto_is_plain_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    logs.configure("auto", "info")
+    logs.log(logging.WARNING, "event", number=1)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} warning event number=1\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_an_exception_is_logged_without_its_message(style: str, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(style, "info")  # type: ignore[arg-type]
+    try:
+        raise ValueError(SECRET)
+    except ValueError as error:
+        logs.log_exception("unexpected", error)
+        logging.getLogger("uvicorn.error").exception("from a library")
+    written = capsys.readouterr().err
+    assert SECRET not in written
+    assert written.count("ValueError") == 2
+    assert written.count("test_logs.py") == 2
+
+
+def test_other_libraries_are_named_and_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "debug")
+    logging.getLogger("uvicorn.error").info("noise")
+    logging.getLogger("uvicorn.error").warning("news")
+    assert json.loads(capsys.readouterr().err)["logger"] == "uvicorn.error"

@@ -1,0 +1,89 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from app import model as model_module
+from app.artifact import open_artifact
+from app.errors import ArtifactError, BackendError
+from app.model import Model, load_model
+
+
+def test_auto_takes_onnx_on_a_cpu_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="sentiment"):
+        model = load_model("sentiment-en", device="cpu")
+    (record,) = caplog.records
+    assert record.message == "backend chosen"
+    assert record.fields == {  # type: ignore[attr-defined]
+        "backend": "onnx",
+        "device": "cpu",
+        "why": "there is an ONNX file, the fastest format on a CPU",
+    }
+    assert model.warmup
+
+
+def test_it_describes_itself(embedded: Model) -> None:
+    described = embedded.describe()
+    assert described["model"] == "sentiment-en"
+    assert described["labels"] == ["negative", "neutral", "positive"]
+    assert (described["backend"], described["device"], described["precision"]) == ("onnx", "cpu", "int8")
+    manifest = embedded.artifact.manifest
+    assert described["checksum"] == "sha256:" + manifest["files"]["model_int8.onnx"]["sha256"]
+    assert described["model_version"] == manifest["version"]
+
+
+def test_torch_is_described_by_its_own_weights() -> None:
+    model = load_model("sentiment-en", backend="torch", device="cpu")
+    stated = model.artifact.manifest["files"]["model.safetensors"]["sha256"]
+    assert model.describe()["checksum"] == f"sha256:{stated}"
+    assert model.describe()["precision"] == "fp32"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(open_artifact("sentiment-en").directory, tmp_path / "mine"))
+
+
+def test_auto_falls_back_from_a_broken_onnx_file_to_torch(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (copy / "model_int8.onnx").write_bytes(b"broken")
+    with caplog.at_level("INFO", logger="sentiment"):
+        model = load_model(str(copy), device="cpu")
+    assert model.backend.name == "torch"
+    assert [record.message for record in caplog.records] == ["backend failed, trying the next", "backend chosen"]
+    assert "checksum differs" in caplog.records[0].fields["why"]  # type: ignore[attr-defined]
+
+
+def test_when_nothing_is_left_to_fall_back_on_the_last_reason_is_given(copy: Path) -> None:
+    (copy / "model_int8.onnx").write_bytes(b"broken")
+    (copy / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(ArtifactError, match=r"model\.safetensors: checksum differs"):
+        load_model(str(copy), device="cpu")
+
+
+def test_a_backend_that_is_asked_for_by_name_does_not_fall_back(copy: Path) -> None:
+    (copy / "model_int8.onnx").unlink()
+    with pytest.raises(BackendError, match="no ONNX file"):
+        load_model(str(copy), backend="onnx")
+
+
+def test_a_backend_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(model_module.BACKENDS, "torch", "not_installed:TorchBackend")
+    with pytest.raises(ArtifactError, match=r"pip install 'rt-sentiment\[torch\]'"):
+        load_model("sentiment-en", backend="torch")
+
+
+def test_a_model_with_its_own_labels_answers_with_them(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    config["id2label"] = {"0": "BAD", "1": "MEH", "2": "GOOD"}
+    (copy / "config.json").write_text(json.dumps(config))
+    model = load_model(str(copy), backend="onnx")
+    result = model.runner.run([model.tokenizer.encode("What a wonderful day")])[0]
+    assert getattr(result, "label", None) == "good"
+    assert model.describe()["model"] == "mine"
+
+
+def test_the_mock_needs_no_model() -> None:
+    model = load_model("no-such-model", backend="mock")
+    assert model.describe()["checksum"] is None
+    assert model.backend.name == "mock"

@@ -1,0 +1,99 @@
+import time
+
+import numpy as np
+import pytest
+
+from app.errors import BackendError
+from app.runner import Runner, pad, softmax
+from app.types import Batch, Encoding, FloatArray
+
+
+class Sums:
+    """A backend whose first logit is the sum of a text's ids, and which fails on a text with the id 666."""
+
+    name, device, precision, slots = "sums", "cpu", "none", 1
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+
+    def run(self, batch: Batch) -> FloatArray:
+        self.batches.append(batch)
+        if (batch.input_ids == 666).any():
+            raise RuntimeError("the words that somebody wrote")
+        logits = np.zeros((len(batch), 2), dtype=np.float32)
+        logits[:, 0] = (batch.input_ids * batch.attention_mask).sum(axis=1)
+        logits[(batch.input_ids == 13).any(axis=1)] = np.nan
+        return logits
+
+
+def encoding(*ids: int) -> Encoding:
+    return Encoding(ids, truncated=False)
+
+
+def test_pad_makes_a_batch_as_wide_as_its_longest_text() -> None:
+    batch = pad([encoding(5), encoding(6, 7, 8)], pad_id=9)
+    assert batch.input_ids.tolist() == [[5, 9, 9], [6, 7, 8]]
+    assert batch.attention_mask.tolist() == [[1, 0, 0], [1, 1, 1]]
+    assert batch.padded_tokens == 6
+    assert len(batch) == 2
+
+
+def test_softmax_sums_to_one_and_survives_large_logits() -> None:
+    probabilities = softmax(np.array([[1e4, 1e4 - 1, 0], [-3, 0, 3]], dtype=np.float32))
+    assert probabilities.sum(axis=1) == pytest.approx([1, 1], abs=1e-9)
+    assert probabilities[0].tolist() == pytest.approx([0.7310585, 0.2689414, 0.0], abs=1e-6)
+
+
+def test_run_gives_each_text_its_label_and_all_scores() -> None:
+    low, high = Runner(Sums(), ("big", "small"), pad_id=0).run([encoding(-2), Encoding([2, 1], truncated=True)])
+    assert not isinstance(low, BackendError)
+    assert not isinstance(high, BackendError)
+    assert (low.label, high.label) == ("small", "big")
+    assert list(high.scores) == ["big", "small"]
+    assert high.confidence == high.scores["big"] == pytest.approx(0.952574, abs=1e-6)
+    assert (low.truncated, high.truncated) == (False, True)
+
+
+def test_a_bad_text_fails_alone_without_its_words_in_the_message() -> None:
+    backend = Sums()
+    good, bad, other = Runner(backend, ("a", "b"), pad_id=0).run([encoding(1), encoding(666), encoding(2)])
+    assert not isinstance(good, BackendError)
+    assert not isinstance(other, BackendError)
+    assert isinstance(bad, BackendError)
+    assert "somebody" not in str(bad)
+    assert isinstance(bad.__cause__, RuntimeError)
+    assert [len(batch) for batch in backend.batches] == [3, 1, 1, 1]
+
+
+def test_scores_that_are_no_numbers_are_an_error_of_that_text_alone() -> None:
+    good, bad = Runner(Sums(), ("a", "b"), pad_id=0).run([encoding(1), encoding(13)])
+    assert not isinstance(good, BackendError)
+    assert isinstance(bad, BackendError)
+
+
+def test_logits_of_another_shape_are_refused() -> None:
+    (result,) = Runner(Sums(), ("a", "b", "c"), pad_id=0).run([encoding(1)])
+    assert isinstance(result, BackendError)
+
+
+def test_warm_up_measures_several_shapes() -> None:
+    measured = Runner(Sums(), ("a", "b"), pad_id=0).warm_up()
+    assert len({tokens for tokens, _ in measured}) >= 4
+    assert all(ms > 0 for _, ms in measured)
+
+
+def test_warm_up_of_a_slow_model_is_short() -> None:
+    class Slow(Sums):
+        def run(self, batch: Batch) -> FloatArray:
+            time.sleep(0.3)
+            return super().run(batch)
+
+    backend = Slow()
+    ((_, elapsed_ms),) = Runner(backend, ("a", "b"), pad_id=0).warm_up()
+    assert elapsed_ms >= 300
+    assert len(backend.batches) == 2
+
+
+def test_warm_up_fails_when_the_model_does() -> None:
+    with pytest.raises(BackendError, match="first run"):
+        Runner(Sums(), ("a", "b"), pad_id=666).warm_up()

@@ -1,0 +1,266 @@
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from app.batching import CostModel
+from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded
+from app.scheduler import Job, Scheduler, SchedulerLimits
+
+
+class Gate:
+    """A function that runs batches, holds them until told to go on, and remembers them."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.open = threading.Event()
+
+    def __call__(self, payloads: Sequence[str]) -> list[str | Exception]:
+        self.batches.append(list(payloads))
+        assert self.open.wait(10)
+        return [payload.upper() for payload in payloads]
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.finished: list[tuple[int, int]] = []
+        self.refusals: list[str] = []
+
+    def batch_finished(self, texts: int, padded_tokens: int, queue_s: float, run_s: float) -> None:
+        assert queue_s >= 0
+        assert run_s >= 0
+        self.finished.append((texts, padded_tokens))
+
+    def refused(self, reason: str) -> None:
+        self.refusals.append(reason)
+
+
+recorder = Recorder()
+
+
+@asynccontextmanager
+async def scheduling(
+    run: Callable[[Sequence[str]], Sequence[str | Exception]],
+    slots: int = 1,
+    on_stall: Callable[[], None] = lambda: None,
+    **limits: float,
+) -> AsyncIterator[Scheduler[str, str]]:
+    recorder.__init__()  # type: ignore[misc]
+    scheduler: Scheduler[str, str] = Scheduler(
+        run,
+        slots=slots,
+        limits=SchedulerLimits(**limits),  # type: ignore[arg-type]
+        cost=CostModel(base_ms=1.0, token_ms=0.1),
+        observer=recorder,
+        on_stall=on_stall,
+    )
+    try:
+        yield scheduler
+    finally:
+        if isinstance(run, Gate):
+            run.open.set()
+        scheduler.close()
+
+
+def ask(
+    scheduler: Scheduler[str, str], *texts: str, tokens: int = 5, timeout_s: float = 10
+) -> list[tuple[Job[str, str], Awaitable[str]]]:
+    deadline_s = time.monotonic() + timeout_s
+    jobs = scheduler.submit([(tokens, text) for text in texts], deadline_s)
+    return [(job, job.join(deadline_s)) for job in jobs]
+
+
+def upper(payloads: Sequence[str]) -> list[str | Exception]:
+    return [payload.upper() for payload in payloads]
+
+
+async def test_a_lone_text_runs_at_once_and_never_sees_the_queue() -> None:
+    async with scheduling(upper) as scheduler:
+        ((job, answer),) = ask(scheduler, "a")
+        assert scheduler.depth == 0
+        assert await answer == "A"
+        assert job.arrived_s <= job.started_s <= job.finished_s
+        assert recorder.finished == [(1, 5)]
+
+
+async def test_texts_that_come_while_all_slots_are_busy_form_one_batch() -> None:
+    gate = Gate()
+    async with scheduling(gate) as scheduler:
+        asked = [ask(scheduler, text)[0] for text in "abcd"]
+        assert scheduler.depth == 3
+        gate.open.set()
+        assert await asyncio.gather(*(answer for _, answer in asked)) == ["A", "B", "C", "D"]
+        assert gate.batches == [["a"], ["b", "c", "d"]]
+
+
+async def test_a_late_text_still_joins_the_batch_that_forms_when_the_slot_frees() -> None:
+    gate = Gate()
+    async with scheduling(gate) as scheduler:
+        first = ask(scheduler, "a")
+        second = ask(scheduler, "b")
+        await asyncio.sleep(0.05)
+        late = ask(scheduler, "c")
+        gate.open.set()
+        await asyncio.gather(*(answer for _, answer in first + second + late))
+        assert gate.batches[1] == ["b", "c"]
+
+
+async def test_a_list_is_split_over_the_slots_that_are_idle() -> None:
+    gate = Gate()
+    async with scheduling(gate, slots=2) as scheduler:
+        asked = ask(scheduler, "a", "b", "c", "d")
+        gate.open.set()
+        assert await asyncio.gather(*(answer for _, answer in asked)) == ["A", "B", "C", "D"]
+        assert sorted(gate.batches) == [["a", "b"], ["c", "d"]]
+
+
+async def test_each_text_gets_its_own_answer_or_its_own_error() -> None:
+    def run(payloads: Sequence[str]) -> list[str | Exception]:
+        return [BackendError("bad") if payload == "b" else payload.upper() for payload in payloads]
+
+    async with scheduling(run) as scheduler:
+        asked = ask(scheduler, "a", "b", "c")
+        answers = await asyncio.gather(*(answer for _, answer in asked), return_exceptions=True)
+        assert answers[0] == "A"
+        assert answers[2] == "C"
+        assert isinstance(answers[1], BackendError)
+
+
+async def test_a_run_that_raises_or_miscounts_answers_everyone_with_an_error() -> None:
+    def broken(payloads: Sequence[str]) -> list[str | Exception]:
+        if payloads == ["raise"]:
+            raise ValueError("the text raise")
+        return ["too", "many"]
+
+    async with scheduling(broken) as scheduler:
+        for text in ("raise", "count"):
+            with pytest.raises(BackendError) as caught:
+                await ask(scheduler, text)[0][1]
+            assert text not in str(caught.value).replace("another number", "")
+        assert scheduler.predicted_wait_ms() == 0  # the slot is free again
+
+
+async def test_a_cancelled_caller_costs_nothing_and_touches_nobody_else() -> None:
+    gate = Gate()
+    async with scheduling(gate) as scheduler:
+        running = ask(scheduler, "a")
+        (gone, waiter), (_, stays) = ask(scheduler, "b", "c")
+        settled: list[object] = []
+        gone.on_settled = settled.append
+        waiter.cancel()  # type: ignore[attr-defined]
+        scheduler.leave(gone)
+        assert settled == [None]
+        assert scheduler.depth == 1
+        gate.open.set()
+        assert await running[0][1] == "A"
+        assert await stays == "C"
+        assert gate.batches == [["a"], ["c"]]
+
+
+async def test_a_job_runs_while_one_of_its_callers_stays() -> None:
+    gate = Gate()
+    async with scheduling(gate) as scheduler:
+        ask(scheduler, "a")
+        ((job, first),) = ask(scheduler, "b")
+        second = job.join(time.monotonic() + 5)
+        first.cancel()  # type: ignore[attr-defined]
+        scheduler.leave(job)
+        gate.open.set()
+        assert await second == "B"
+
+
+async def test_a_job_whose_deadline_passed_in_the_queue_is_not_run() -> None:
+    gate = Gate()
+    async with scheduling(gate) as scheduler:
+        ask(scheduler, "a")
+        ((_, late),) = ask(scheduler, "b", timeout_s=0.02)
+        await asyncio.sleep(0.03)
+        gate.open.set()
+        with pytest.raises(DeadlineExceeded):
+            await late
+        assert gate.batches == [["a"]]
+
+
+async def test_a_request_is_refused_when_the_predicted_wait_is_over_the_limit() -> None:
+    gate = Gate()
+    async with scheduling(gate, max_wait_ms=50) as scheduler:
+        ask(scheduler, "a")
+        ask(scheduler, "b", tokens=1000)  # 100 ms by the cost model
+        with pytest.raises(Overloaded) as caught:
+            ask(scheduler, "c")
+        assert 0.05 < caught.value.retry_after_s < 1
+        assert recorder.refusals == ["wait"]
+
+
+async def test_a_request_is_refused_when_it_could_not_start_before_its_deadline() -> None:
+    gate = Gate()
+    async with scheduling(gate) as scheduler:
+        ask(scheduler, "a")
+        ask(scheduler, "b", tokens=1000)
+        with pytest.raises(Overloaded):
+            ask(scheduler, "c", timeout_s=0.05)
+        ask(scheduler, "d", timeout_s=5)
+
+
+async def test_a_list_is_admitted_whole_or_refused_whole() -> None:
+    gate = Gate()
+    async with scheduling(gate, max_queue_texts=3) as scheduler:
+        ask(scheduler, "a")
+        ask(scheduler, "b", "c")
+        with pytest.raises(Overloaded):
+            ask(scheduler, "d", "e")
+        assert scheduler.depth == 2
+        assert recorder.refusals == ["full"]
+        ask(scheduler, "f")
+
+
+async def test_an_idle_scheduler_admits_a_list_however_long_it_will_take() -> None:
+    async with scheduling(upper, max_wait_ms=1) as scheduler:
+        asked = ask(scheduler, *"abcdefghij", tokens=5000)
+        assert len(await asyncio.gather(*(answer for _, answer in asked))) == 10
+
+
+async def test_a_run_that_hangs_answers_everyone_and_is_reported() -> None:
+    gate = Gate()
+    stalls: list[bool] = []
+    async with scheduling(gate, run_timeout_s=0.05, on_stall=lambda: stalls.append(True)) as scheduler:
+        running, waiting = ask(scheduler, "a"), ask(scheduler, "b")
+        for _, answer in running + waiting:
+            with pytest.raises(BackendError, match="stopped answering"):
+                await answer
+        assert stalls == [True]
+        with pytest.raises(NotReady):
+            ask(scheduler, "c")
+
+
+async def test_after_close_what_waits_is_told_and_what_runs_is_answered() -> None:
+    gate = Gate()
+    async with scheduling(gate) as scheduler:
+        running, waiting = ask(scheduler, "a"), ask(scheduler, "b")
+        scheduler.close()
+        with pytest.raises(NotReady):
+            await waiting[0][1]
+        with pytest.raises(NotReady):
+            ask(scheduler, "c")
+        gate.open.set()
+        assert await running[0][1] == "A"
+
+
+async def test_the_cost_model_learns_from_what_ran_but_not_from_what_failed() -> None:
+    def slow(payloads: Sequence[str]) -> list[str | Exception]:
+        time.sleep(0.02)
+        return [BackendError("no") if payload == "fail" else payload for payload in payloads]
+
+    cost = CostModel(base_ms=0.001, token_ms=0.001)
+    scheduler: Scheduler[str, str] = Scheduler(
+        slow, slots=1, limits=SchedulerLimits(), cost=cost, observer=Recorder(), on_stall=lambda: None
+    )
+    with pytest.raises(BackendError):
+        await ask(scheduler, "fail")[0][1]
+    assert cost.predict(5) < 1
+    await ask(scheduler, "a")[0][1]
+    assert cost.predict(5) >= 19
+    scheduler.close()

@@ -1,0 +1,251 @@
+import asyncio
+import gc
+import random
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from app.backends.mock import mock_tokenizer
+from app.batching import CostModel
+from app.cache import Cache
+from app.errors import BackendError, DeadlineExceeded, InvalidInput, Overloaded, TextTooLong
+from app.metrics import Metrics
+from app.scheduler import Job, Scheduler, SchedulerLimits
+from app.service import Service
+from app.tokenizer import Tokenizer
+from app.types import Encoding, Prediction
+
+
+@dataclass
+class Bench:
+    """A service on a model that labels a text by its number of tokens, and can be held or told to fail."""
+
+    service: Service
+    runs: list[list[int]] = field(default_factory=list)
+    open: threading.Event = field(default_factory=threading.Event)
+    failing: set[int] = field(default_factory=set)
+    metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
+
+    def run(self, encodings: Sequence[Encoding]) -> list[Prediction | Exception]:
+        self.runs.append([len(encoding) for encoding in encodings])
+        assert self.open.wait(10)
+        return [
+            BackendError("no")
+            if len(encoding) in self.failing
+            else Prediction(str(len(encoding)), 1.0, {str(len(encoding)): 1.0}, encoding.truncated)
+            for encoding in encodings
+        ]
+
+    def count(self, outcome: str) -> float:
+        return self.metrics.registry.get_sample_value("sentiment_cache_total", {"outcome": outcome}) or 0
+
+
+@asynccontextmanager
+async def serving(*, entries: int = 100, is_open: bool = True, **limits: float) -> AsyncIterator[Bench]:
+    bench = Bench(None)  # type: ignore[arg-type]
+    scheduler: Scheduler[Encoding, Prediction] = Scheduler(
+        bench.run,
+        slots=1,
+        limits=SchedulerLimits(**limits),  # type: ignore[arg-type]
+        cost=CostModel(),
+        observer=bench.metrics,
+        on_stall=lambda: None,
+    )
+    cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = Cache(entries)
+    bench.service = Service(Tokenizer(mock_tokenizer(), max_tokens=8), scheduler, cache, bench.metrics)
+    if is_open:
+        bench.open.set()
+    try:
+        yield bench
+    finally:
+        bench.open.set()
+        scheduler.close()
+
+
+async def labels(service: Service, *texts: str, timeout_ms: float = 5000) -> list[str]:
+    answer = await service.predict(texts, timeout_ms=timeout_ms)
+    return [prediction.label for prediction in answer.predictions]
+
+
+async def test_each_text_gets_its_own_answer_in_order() -> None:
+    async with serving() as bench:
+        assert await labels(bench.service, "a", "a b c", "a b") == ["1", "3", "2"]
+
+
+async def test_a_known_text_is_not_computed_again_however_it_is_spelled() -> None:
+    async with serving() as bench:
+        first = await bench.service.predict(["a  b"], timeout_ms=1000)
+        second = await bench.service.predict([" a\tb\u200b"], timeout_ms=1000)
+        assert (first.cache, second.cache) == ("miss", "hit")
+        assert first.predictions == second.predictions
+        assert bench.runs == [[2]]
+        assert second.infer_ms == 0
+        assert first.infer_ms > 0
+
+
+async def test_without_a_cache_every_text_is_computed() -> None:
+    async with serving(entries=0) as bench:
+        for _ in range(2):
+            assert (await bench.service.predict(["a"], timeout_ms=1000)).cache == "miss"
+        assert len(bench.runs) == 2
+
+
+async def test_identical_texts_in_flight_share_one_computation() -> None:
+    async with serving(is_open=False) as bench:
+        asked = [asyncio.create_task(bench.service.predict(["a b"], timeout_ms=5000)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        bench.open.set()
+        answers = await asyncio.gather(*asked)
+        assert [answer.cache for answer in answers] == ["miss"] + ["joined"] * 4
+        assert bench.runs == [[2]]
+        assert (bench.count("miss"), bench.count("joined"), bench.count("hit")) == (1, 4, 0)
+
+
+async def test_a_list_computes_a_repeated_text_once() -> None:
+    async with serving() as bench:
+        assert await labels(bench.service, "a b", "c", "a b", "a  b") == ["2", "1", "2", "2"]
+        assert sorted(length for run in bench.runs for length in run) == [1, 2]
+
+
+async def test_whoever_joined_is_answered_although_the_first_caller_left() -> None:
+    async with serving(is_open=False) as bench:
+        blocker = asyncio.create_task(labels(bench.service, "x"))
+        await asyncio.sleep(0.02)
+        first = asyncio.create_task(labels(bench.service, "a b"))
+        await asyncio.sleep(0.02)
+        joined = asyncio.create_task(labels(bench.service, "a b"))
+        await asyncio.sleep(0.02)
+        first.cancel()
+        await asyncio.sleep(0.02)
+        bench.open.set()
+        assert await joined == ["2"]
+        assert await blocker == ["1"]
+
+
+async def test_a_text_that_everyone_left_costs_nothing_and_can_be_asked_again() -> None:
+    async with serving(is_open=False) as bench:
+        blocker = asyncio.create_task(labels(bench.service, "x"))
+        await asyncio.sleep(0.02)
+        gone = asyncio.create_task(labels(bench.service, "a b"))
+        await asyncio.sleep(0.02)
+        gone.cancel()
+        await asyncio.sleep(0.02)
+        assert bench.service.queue_depth == 0
+        bench.open.set()
+        await blocker
+        assert bench.runs == [[1]]
+        assert await labels(bench.service, "a b") == ["2"]
+
+
+async def test_the_deadline_frees_the_caller_and_the_queue() -> None:
+    async with serving(is_open=False) as bench:
+        blocker = asyncio.create_task(labels(bench.service, "x"))
+        await asyncio.sleep(0.02)
+        with pytest.raises(DeadlineExceeded):
+            await labels(bench.service, "a b", timeout_ms=30)
+        assert bench.service.queue_depth == 0
+        bench.open.set()
+        assert await blocker == ["1"]
+        assert bench.runs == [[1]]
+
+
+async def test_a_later_caller_with_more_time_is_not_cut_off_by_the_first_ones_deadline() -> None:
+    async with serving(is_open=False) as bench:
+        blocker = asyncio.create_task(labels(bench.service, "x"))
+        await asyncio.sleep(0.02)
+        hasty = asyncio.create_task(labels(bench.service, "a b", timeout_ms=40))
+        await asyncio.sleep(0.01)
+        patient = asyncio.create_task(labels(bench.service, "a b", timeout_ms=5000))
+        with pytest.raises(DeadlineExceeded):
+            await hasty
+        bench.open.set()
+        assert await patient == ["2"]
+        await blocker
+
+
+@pytest.mark.parametrize("blank", ["", " \n", "\u200b"])
+async def test_a_blank_text_is_named_by_its_index(blank: str) -> None:
+    async with serving() as bench:
+        with pytest.raises(InvalidInput) as caught:
+            await labels(bench.service, "a", blank, "c")
+        assert caught.value.loc == (1,)
+        assert bench.runs == []
+
+
+async def test_a_long_text_is_cut_and_flagged_or_refused() -> None:
+    async with serving() as bench:
+        long = "one two three four five six seven eight nine"
+        answer = await bench.service.predict(["a", long], timeout_ms=1000)
+        assert [prediction.truncated for prediction in answer.predictions] == [False, True]
+        for texts in ((long,), ("new " + long,)):  # known and unknown
+            with pytest.raises(TextTooLong, match="8 tokens"):
+                await bench.service.predict(texts, timeout_ms=1000, truncate=False)
+        assert (await bench.service.predict(["a"], timeout_ms=1000, truncate=False)).cache == "hit"
+
+
+async def test_a_failing_text_fails_its_request_and_no_other_and_is_not_cached() -> None:
+    async with serving() as bench:
+        bench.failing = {2}
+        results = await asyncio.gather(
+            labels(bench.service, "x", "a b", "y"),
+            labels(bench.service, "one two three"),
+            return_exceptions=True,
+        )
+        assert isinstance(results[0], BackendError)
+        assert results[1] == ["3"]
+        bench.failing = set()
+        assert await labels(bench.service, "a b") == ["2"]
+        assert bench.metrics.registry.get_sample_value("sentiment_backend_errors_total") == 1
+        gc.collect()  # an exception that nobody fetched would warn here
+
+
+async def test_a_refused_list_leaves_no_flights_behind() -> None:
+    async with serving(is_open=False, max_queue_texts=1) as bench:
+        blocker = asyncio.create_task(labels(bench.service, "x"))
+        await asyncio.sleep(0.02)
+        with pytest.raises(Overloaded):
+            await labels(bench.service, "a", "a b")
+        bench.open.set()
+        await blocker
+        assert await labels(bench.service, "a b") == ["2"]
+
+
+async def test_long_lists_are_tokenised_off_the_event_loop() -> None:
+    async with serving() as bench:
+        texts = [f"{'word ' * (index % 7)}{index}" for index in range(200)]
+        answers = await labels(bench.service, *texts, "x" * 3000)
+        assert answers == [*(str(index % 7 + 1) for index in range(200)), "1"]
+
+
+async def test_any_mix_of_arrivals_cancellations_and_failures_answers_each_exactly_once() -> None:
+    rng = random.Random(5)
+    async with serving(entries=3) as bench:
+        bench.failing = {4}
+
+        async def one(number: int) -> str:
+            await asyncio.sleep(rng.random() * 0.05)
+            length = rng.randint(1, 8)
+            texts = [" ".join(f"w{number % 13}" for _ in range(length))]
+            task = asyncio.create_task(labels(bench.service, *texts))
+            if number % 5 == 0:
+                await asyncio.sleep(rng.random() * 0.01)
+                task.cancel()
+            try:
+                assert await task == [str(length)]
+            except BackendError:
+                assert length == 4
+                return "failed"
+            except asyncio.CancelledError:
+                assert number % 5 == 0
+                return "cancelled"
+            return "answered"
+
+        outcomes = await asyncio.gather(*(one(number) for number in range(300)))
+        assert len(outcomes) == 300
+        assert {"failed", "answered"} <= set(outcomes)
+        assert bench.service.queue_depth == 0
+        assert bench.service.predicted_wait_ms == 0
