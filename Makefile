@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev test lint format check bench model clean
+.PHONY: help serve test lint format check export bench lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -34,6 +34,16 @@ check: lint test  ## lint and test: what CI runs
 
 bench: .venv/dev.stamp  ## requests/s and p95 beside a plain FastAPI endpoint with the same model, in one run
 	$(BIN)/python -m perf.compare
+
+export: .venv/dev.stamp  ## make an artifact of a checkpoint: MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]
+	$(BIN)/python -m onnx_export "$(MODEL)" --out "$(OUT)" $(if $(DEV),--dev "$(DEV)")
+
+lock:  ## renew constraints.txt from a fresh environment; torch stays at the version that is pinned now
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	grep '^torch==' constraints.txt > .venv-lock/torch.txt
+	.venv-lock/bin/python -m pip install --quiet --constraint .venv-lock/torch.txt --editable '.[dev]'
+	(head -1 constraints.txt; .venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > .venv-lock/new
+	mv .venv-lock/new constraints.txt && rm -rf .venv-lock
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

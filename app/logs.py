@@ -23,6 +23,9 @@ def configure(style: Literal["auto", "json", "console"], level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if style == "json" else _ConsoleFormatter())
     logging.root.handlers = [handler]
+    # What no line of ours shows need not be found out for each (the logging how-to, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 - the documented way
     logging.root.setLevel(logging.WARNING)
     logger.setLevel(level.upper())
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):

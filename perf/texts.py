@@ -11,7 +11,7 @@ _WORDS = (
 
 
 def sentences(number: int, seed: int = 11) -> list[str]:
-    """Return `number` different sentences of 5 to 45 words, 19 on average like those of SST-2's development set."""
+    """Return `number` different sentences of 5 to 45 words, 20 on average like those of SST-2's development set."""
     rng = random.Random(seed)
     lengths = (min(45, max(5, round(rng.gammavariate(4.2, 4.6)))) for _ in range(number))
     return [f"{' '.join(rng.choices(_WORDS, k=length))} {index}." for index, length in enumerate(lengths)]

@@ -39,3 +39,23 @@ def test_without_containers_affinity_counts(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(cpu, "_CGROUP_V2", tmp_path / "none")
     monkeypatch.setattr(cpu, "_CGROUP_V1", (tmp_path / "none", tmp_path / "none"))
     assert cpu.usable_cores() == 8
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "overflows"),
+    [
+        ("x86_64", "avx2 avx512_vnni", False),
+        ("AMD64", "avx2 avx_vnni", False),
+        ("x86_64", "avx2 avx512f", True),
+        ("x86_64", None, True),
+        ("aarch64", "asimd", False),
+    ],
+)
+def test_only_x86_without_vnni_overflows_in_int8(
+    machine: str, flags: str | None, overflows: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+    monkeypatch.setattr(cpu.platform, "machine", lambda: machine)
+    monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "cpuinfo")
+    assert cpu.overflows_in_int8() is overflows

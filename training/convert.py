@@ -83,6 +83,8 @@ def _trim(tokenizer: FastTokenizer, examples: list[Example], vocabulary: int) ->
     special = set(tokenizer.get_added_tokens_decoder())
     single = {index for piece, index in tokenizer.get_vocab().items() if len(piece.removeprefix("##")) == 1}
     frequent = [index for index, _ in counts.most_common() if index not in special | single]
+    if vocabulary < len(special | single):
+        raise ValueError(f"{vocabulary} word pieces are too few: the single characters alone are {len(single)}")
     return sorted(special | single | set(frequent[: vocabulary - len(special | single)]))
 
 

@@ -17,11 +17,8 @@ from training.data import LABELS, Example
 Scorer = Callable[[list[str]], NDArray[np.floating]]
 
 
-def evaluate(
-    checkpoint: Path, examples: Sequence[Example], scorer: Scorer | None = None
-) -> dict[str, dict[str, float]]:
+def evaluate(scorer: Scorer, examples: Sequence[Example]) -> dict[str, dict[str, float]]:
     """Score every set among `examples`, by name: see `measure`."""
-    scorer = scorer or torch_scorer(checkpoint)
     report = {}
     for source in sorted({example.source for example in examples}):
         members = [example for example in examples if example.source == source]

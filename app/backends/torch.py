@@ -37,7 +37,7 @@ class TorchBackend:
             model = AutoModelForSequenceClassification.from_pretrained(
                 artifact.directory, dtype=_DTYPES[precision], local_files_only=True
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # transformers and safetensors raise a dozen kinds
             raise BackendError(f"{artifact.directory}: PyTorch cannot load it: {error}") from error
         self._model = model.to(device).eval()
 

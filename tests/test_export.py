@@ -1,0 +1,146 @@
+"""The exporter, on a small classifier with labels of its own, as somebody's model would be."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
+
+from app.artifact import open_artifact, sha256
+from app.model import load_model
+from onnx_export import __main__ as command
+from onnx_export.quantize import down_projections
+from onnx_export.templates import templates
+from onnx_export.verify import Parity, Sample, Unfaithful, compare
+from tests.process import serve
+
+# What the libraries of the export warn of, each time and about themselves.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*:torch.jit.TracerWarning"),
+    pytest.mark.filterwarnings("ignore:.*:UserWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DistilBERT as a user would have it: two layers, labels BAD and GOOD, weights that decide clearly."""
+    directory = tmp_path_factory.mktemp("checkpoint")
+    torch.manual_seed(0)
+    embedded = open_artifact("sentiment-en").directory
+    config = DistilBertConfig(
+        vocab_size=21_000, dim=48, n_heads=4, n_layers=2, hidden_dim=96, id2label={0: "BAD", 1: "GOOD"},
+        label2id={"BAD": 0, "GOOD": 1},
+    )  # fmt: skip
+    model = DistilBertForSequenceClassification(config)
+    with torch.no_grad():
+        model.classifier.weight.mul_(50)
+    model.save_pretrained(directory)
+    PreTrainedTokenizerFast.from_pretrained(embedded).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("artifact") / "mine"
+    level = logging.root.level
+    command.main([str(checkpoint), "--out", str(out), "--version", "7", "--fp32"])
+    logging.root.setLevel(level)
+    return out
+
+
+def test_the_artifact_has_every_file_with_its_checksum(artifact: Path) -> None:
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    assert {"config.json", "tokenizer.json", "model_int8.onnx", "model.onnx", "model.safetensors"} <= set(
+        manifest["files"]
+    )
+    for name, entry in manifest["files"].items():
+        assert entry == {"sha256": sha256(artifact / name), "bytes": (artifact / name).stat().st_size}
+    assert manifest["version"] == "7"
+    assert manifest["metrics"]["templates"]["texts"] == 200
+    assert manifest["metrics"]["templates"]["disagreement"] <= 2
+    assert manifest["tools"]["onnxruntime"]
+
+
+def test_the_artifact_is_smaller_than_what_it_came_from(artifact: Path, checkpoint: Path) -> None:
+    whole = (checkpoint / "model.safetensors").stat().st_size
+    assert (artifact / "model.safetensors").stat().st_size < 0.55 * whole
+    assert (artifact / "model_int8.onnx").stat().st_size < 0.35 * whole
+
+
+def test_all_formats_agree(artifact: Path) -> None:
+    labels = []
+    for backend, precision in (("onnx", "int8"), ("onnx", "fp32"), ("torch", "fp32")):
+        model = load_model(str(artifact), backend=backend, device="cpu", precision=precision)
+        results = model.runner.run(model.tokenizer.encode_many(templates()))
+        labels.append([getattr(result, "label", None) for result in results])
+    assert {"bad", "good"} >= set(labels[0])
+    for other in labels[1:]:
+        assert np.mean([mine == theirs for mine, theirs in zip(labels[0], other, strict=True)]) >= 0.98
+
+
+def test_it_is_served_with_its_own_labels(artifact: Path) -> None:
+    with serve(model=str(artifact)) as server, server.client() as http:
+        assert http.get("/info").json()["labels"] == ["bad", "good"]
+        assert list(http.post("/predict", json={"text": "So good"}).json()["scores"]) == ["bad", "good"]
+
+
+def test_labelled_texts_are_measured_too(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "dev.tsv").write_text("label\ttext\n" + "".join(f"good\t{text}\n" for text in templates()[:50]))
+    found = command.build(str(checkpoint), tmp_path / "out", tmp_path / "dev.tsv", version="1", keep_fp32=False)
+    assert found["dev"].fp32_accuracy is not None
+    assert abs(found["dev"].fp32_accuracy - (found["dev"].int8_accuracy or 0)) <= 0.5
+    assert not (tmp_path / "out" / "model.onnx").exists()
+
+
+def test_an_unfaithful_model_is_not_written(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "model_int8.onnx").write_text("what was there")
+    monkeypatch.setattr("onnx_export.verify.MAX_DISAGREEMENT_PERCENT", -1.0)
+    with pytest.raises(SystemExit, match="nothing was written: templates: int8 gives another label"):
+        command.main([str(checkpoint), "--out", str(out)])
+    assert (out / "model_int8.onnx").read_text() == "what was there"
+    assert "2 of 2 down-projections" in capsys.readouterr().err
+
+
+class TestParity:
+    def sample(self, *labels: str) -> Sample:
+        return Sample("dev", [""] * len(labels), labels)
+
+    def logits(self, *best: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+        return np.eye(3, dtype=np.float32)[list(best)]
+
+    def test_accuracy_is_over_the_classes_that_the_sample_has(self) -> None:
+        fp32 = np.array([[1, 5, 0], [0, 5, 1]], dtype=np.float32)  # the middle class does not occur
+        parity = compare(self.sample("a", "c"), ("a", "b", "c"), fp32, fp32)
+        assert parity == Parity(2, 0.0, 100.0, 100.0)
+
+    def test_a_loss_over_half_a_point_is_refused(self) -> None:
+        Parity(200, 0.0, 90.5, 90.0).check("dev")
+        with pytest.raises(Unfaithful, match=r"dev: int8 loses 1\.00 points"):
+            Parity(200, 0.0, 91.0, 90.0).check("dev")
+
+    def test_other_labels_for_more_than_two_in_a_hundred_are_refused(self) -> None:
+        texts = self.sample(*"aaa")
+        parity = compare(texts, ("a", "b", "c"), self.logits(0, 0, 0), self.logits(0, 0, 1))
+        assert parity.disagreement == 33.33
+        with pytest.raises(Unfaithful, match=r"another label to 33\.33 %"):
+            Parity(3, 33.33).check("dev")
+
+    def test_a_label_that_the_model_lacks_is_named(self) -> None:
+        with pytest.raises(ValueError, match="no label mixed"):
+            compare(self.sample("mixed"), ("a", "b", "c"), self.logits(0), self.logits(0))
+
+
+def test_down_projections_are_found_in_the_order_of_the_layers(artifact: Path) -> None:
+    names = down_projections(artifact / "model.onnx")
+    assert ["lin2" in name for name in names] == [True, True]
+    assert "layer.0" in names[0]
+    assert "layer.1" in names[1]
