@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     )
     slots: int = Field(0, ge=0, description="batches run at the same time; 0 for one a usable core, two on a GPU")
     max_batch_size: int = Field(16, ge=1, description="texts that the model runs at once, at most")
-    max_batch_tokens: int = Field(8192, ge=1, description="tokens that it runs at once, padding included, at most")
+    max_batch_tokens: int = Field(1024, ge=1, description="tokens that it runs at once, padding included, at most")
     mock_delay_ms: float = Field(0, ge=0, description="mock backend: milliseconds added to each batch")
     mock_failure_rate: float = Field(0, ge=0, le=1, description="mock backend: share of batches that fail")
 

@@ -26,7 +26,7 @@ class SchedulerLimits:
     """What bounds the queue and the batches."""
 
     max_batch_size: int = 16
-    max_batch_tokens: int = 8192
+    max_batch_tokens: int = 1024
     max_queue_texts: int = 4096
     max_wait_ms: float = 1000.0
     run_timeout_s: float = 30.0

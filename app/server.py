@@ -16,10 +16,14 @@ from app.logs import log
 from app.main import create_app
 
 _POLL_S = 0.05
+_LAST_BYTES_S = 2  # for answers that are ready when the drain ends and still have to be sent
 
 
 def serve(settings: Settings) -> int:
-    """Serve until told to end; return the exit status: 0 after a drain, 1 when the model or the address failed."""
+    """Serve until told to end, then end the process: with 0 after a drain, with 1 when the model failed.
+
+    Returns only when it cannot listen: the exit status 1.
+    """
     logs.configure(settings.log_format, settings.log_level)
     try:
         listener = _listen(settings.host, settings.port)
@@ -29,11 +33,9 @@ def serve(settings: Settings) -> int:
         return 1
     server = _Server(settings, listener)
     server.run(sockets=[listener])
-    if server.broken:
-        # A backend that hangs has a thread that cannot be ended, and the interpreter would wait for it.
-        logging.shutdown()
-        os._exit(1)
-    return 0
+    # A slot's thread may still run a batch that nobody waits for, or hang in one: the interpreter would wait for it.
+    logging.shutdown()
+    os._exit(int(server.broken))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -57,7 +59,7 @@ class _Server(uvicorn.Server):
             access_log=False,  # ours has the request's id and timings
             server_header=False,
             timeout_keep_alive=settings.keep_alive_s,
-            timeout_graceful_shutdown=max(1, round(settings.drain_timeout_ms / 1000)),
+            timeout_graceful_shutdown=_LAST_BYTES_S,
             ws="none",
         )
         super().__init__(config)

@@ -15,8 +15,8 @@ from app.text import normalise
 from app.tokenizer import Tokenizer
 from app.types import Encoding, Prediction
 
-# Tokenising this many characters takes about half a millisecond; more than that goes to a thread, so that the event
-# loop stays free for others.
+# Normalising and tokenising this many characters takes about half a millisecond; more than that goes to a thread, so
+# that the event loop stays free for others.
 _INLINE_CHARS = 2000
 
 CacheOutcome = Literal["hit", "miss", "joined"]
@@ -82,11 +82,12 @@ class Service:
         is off; `loc` is the index of that text. `Overloaded`, `NotReady`, `DeadlineExceeded`, `BackendError`.
         """
         begun_s = time.monotonic()
-        normalised = [normalise(text) for text in texts]
+        if sum(map(len, texts)) <= _INLINE_CHARS:
+            normalised, keys = _prepare(texts)
+        else:
+            normalised, keys = await asyncio.to_thread(_prepare, texts)
         if "" in normalised:
             raise InvalidInput("the text has no visible character", (normalised.index(""),))
-        # A digest instead of the text: 16 bytes however long it is, and no user's words are kept in memory.
-        keys = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in normalised]
         known = {key: prediction for key in keys if (prediction := self._cache.get(key))}
         missing = {key: text for key, text in zip(keys, normalised, strict=True) if key not in known}
         self._observer.looked_up("hit", sum(key in known for key in keys))
@@ -167,3 +168,12 @@ class Service:
         for prediction in predictions:
             self._observer.predicted(prediction.label, prediction.truncated)
         return Answer(predictions, cache, tokenize_ms, queue_ms, infer_ms)
+
+
+def _prepare(texts: Sequence[str]) -> tuple[list[str], list[bytes]]:
+    """Return each text normalised, and its cache key.
+
+    The key is a digest: 16 bytes however long the text is, and no user's words are kept in memory.
+    """
+    normalised = [normalise(text) for text in texts]
+    return normalised, [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in normalised]
