@@ -36,6 +36,7 @@ bench: .venv/dev.stamp  ## requests/s and p95 beside a plain FastAPI endpoint wi
 	$(BIN)/python -m perf.compare
 
 export: .venv/dev.stamp  ## make an artifact of a checkpoint: MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]
+	$(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-name OUT=models/name))
 	$(BIN)/python -m onnx_export "$(MODEL)" --out "$(OUT)" $(if $(DEV),--dev "$(DEV)")
 
 lock:  ## renew constraints.txt from a fresh environment; torch stays at the version that is pinned now

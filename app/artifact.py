@@ -1,7 +1,7 @@
 """A model directory: what is in it, and whether it is whole.
 
 Any Hugging Face sequence classifier will do. One that `onnx_export` wrote has a `manifest.json` beside the model, with
-the sha256 of every file, which is checked before the model is loaded.
+the sha256 of every file; of those that are used each is checked before the model is loaded.
 """
 
 import hashlib
@@ -49,6 +49,15 @@ class Artifact:
         """The sha256 of `file`: the manifest's if it has one, computed otherwise."""
         stated = self.manifest.get("files", {}).get(file.relative_to(self.directory).as_posix(), {}).get("sha256")
         return stated or sha256(file)
+
+    def verify_companions(self) -> None:
+        """Verify all that belongs to the model beside its weights: a swapped tokenizer is a swapped model."""
+        weights = {name for names in FORMATS.values() for name in names}
+        for name in self.manifest.get("files", {}):
+            if name not in weights:
+                if not (self.directory / name).is_file():
+                    raise ArtifactError(f"{self.directory / name}: listed in {MANIFEST} but not there")
+                self.verify(self.directory / name)
 
     def verify(self, *files: Path) -> None:
         """Raise `ArtifactError` naming the first of `files` that differs from its manifest entry."""

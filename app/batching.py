@@ -12,6 +12,9 @@ from typing import Generic, TypeVar
 
 # How fast old measurements fade from the cost model: after 200 batches a batch counts a third.
 _DECAY = 0.995
+# From so many measurements on, one counts as so many times its prediction at most.
+_TRUSTED, _OUTLIER = 5.0, 4.0
+_SWEEP = 64
 
 
 @dataclass(slots=True)
@@ -36,6 +39,8 @@ class CostModel:
 
     def observe(self, padded_tokens: int, ms: float) -> None:
         """Learn from a batch that ran."""
+        if self._weight >= _TRUSTED:  # a machine that stumbles once must not be thought slow for minutes
+            ms = min(ms, _OUTLIER * self.predict(padded_tokens))
         x, y = 1 / padded_tokens, ms / padded_tokens
         self._weight = self._weight * _DECAY + 1
         self._x = self._x * _DECAY + x
@@ -82,17 +87,16 @@ class BatchQueue(Generic[E]):
         self._not_due: list[tuple[float, int, E]] = []
         self._order = itertools.count()
         self._depth = 0
+        self._stale = 0  # entries that were taken out since the last sweep
         self._overdue_entries = 0
         self._overdue_tokens = 0
 
     def __len__(self) -> int:
         return self._depth
 
-    def due_times(self, tokens: Sequence[int], now_s: float, slots: int) -> list[float]:
-        """When each text of a request that arrives now is due, given the number of tokens of each."""
-        each = [self._cost.token_ms * count + self._cost.base_ms / self._max_size for count in tokens]
-        before = itertools.accumulate(each[:-1], initial=0.0)
-        return [now_s + ms / 1000 / slots for ms in before]
+    def costs_ms(self, tokens: Sequence[int]) -> list[float]:
+        """Milliseconds of one slot that each text of a request takes, in batches of full size."""
+        return [self._cost.token_ms * count + self._cost.base_ms / self._max_size for count in tokens]
 
     def push(self, entry: E) -> None:
         """Add an entry."""
@@ -106,52 +110,90 @@ class BatchQueue(Generic[E]):
         """Take an entry out, wherever it is; one that isn't queued is left alone."""
         if not entry.queued:
             return
-        entry.queued = False  # its heaps forget it when they come to it
+        entry.queued = False
         self._depth -= 1
+        self._stale += 1
         if entry.overdue:
+            entry.overdue = False
             self._overdue_entries -= 1
             self._overdue_tokens -= entry.tokens
+        # The heaps forget an entry when they come to it, which may be never: sweep before most of them is stale.
+        if self._stale > self._depth + _SWEEP:
+            self._sweep()
+
+    def hasten(self, entry: E, now_s: float) -> None:
+        """Make a queued entry due now, if it isn't yet: somebody else waits for it, too."""
+        if entry.queued and entry.due_s > now_s:
+            self.discard(entry)
+            entry.due_s = now_s
+            self.push(entry)
 
     def take(self, idle_slots: int = 1) -> list[E]:
         """Form the next batch, for one of `idle_slots`, and take it out of the queue; empty when nothing waits.
 
         The entry that has been due longest anchors the batch. The nearest lengths join first, and a length joins only
-        while the padding it causes costs less than the run it saves.
+        while all the padding costs less than the runs saved, so that no batch takes longer than a run for each length.
         """
         anchor = self._longest_due()
         if anchor is None:
             return []
         room = min(self._max_size, math.ceil(self._depth / idle_slots))
         batch: list[E] = []
-        longest = anchor.tokens
+        longest = real = joined = 0
         for length in sorted(self._by_length, key=lambda length: (abs(length - anchor.tokens), length)):
-            extra = len(batch) * (length - longest) if length > longest else longest - length
-            if batch and extra * self._cost.token_ms >= self._cost.base_ms:
+            widest = max(longest, length)
+            count = min(len(self._by_length[length]), room - len(batch), self._max_tokens // widest - len(batch))
+            if not batch:
+                count = max(1, count)
+            padding = widest * (len(batch) + count) - real - length * count
+            if count <= 0 or padding * self._cost.token_ms > joined * self._cost.base_ms:
                 continue
-            fits = max(1, self._max_tokens // max(length, longest, 1))
-            heap = self._by_length[length]
-            while heap and len(batch) < min(room, fits):
-                entry = heapq.heappop(heap)[2]
-                if entry.queued:
-                    self.discard(entry)
-                    batch.append(entry)
-                    longest = max(longest, length)
-            if not heap:
-                del self._by_length[length]
+            taken = self._pop(length, count)
+            if taken:
+                batch += taken
+                longest, real, joined = widest, real + length * len(taken), joined + 1
             if len(batch) >= room:
                 break
         return batch
 
-    def backlog_ms(self, now_s: float) -> float:
-        """Milliseconds of one slot that the entries need which are due by now: those that a newcomer waits for."""
+    def backlog_ms(self, now_s: float, until_s: float = -math.inf) -> float:
+        """Milliseconds of one slot that the entries need which are due by now, or by `until_s` if that is later.
+
+        These are the entries that a newcomer waits for whose own last text is due at that time.
+        """
         while self._not_due and self._not_due[0][0] <= now_s:
             entry = heapq.heappop(self._not_due)[2]
-            if entry.queued:
+            if entry.queued and not entry.overdue:
                 entry.overdue = True
                 self._overdue_entries += 1
                 self._overdue_tokens += entry.tokens
-        batches = math.ceil(self._overdue_entries / self._max_size)
-        return self._cost.token_ms * self._overdue_tokens + self._cost.base_ms * batches
+        entries, tokens = self._overdue_entries, self._overdue_tokens
+        if until_s > now_s:
+            for due_s, _, entry in self._not_due:
+                if due_s <= until_s and entry.queued:
+                    entries += 1
+                    tokens += entry.tokens
+        return self._cost.token_ms * tokens + self._cost.base_ms * math.ceil(entries / self._max_size)
+
+    def _pop(self, length: int, count: int) -> list[E]:
+        heap = self._by_length[length]
+        taken: list[E] = []
+        while heap and len(taken) < count:
+            entry = heapq.heappop(heap)[2]
+            if entry.queued:
+                self.discard(entry)
+                taken.append(entry)
+        if not heap:
+            self._by_length.pop(length, None)
+        return taken
+
+    def _sweep(self) -> None:
+        self._stale = 0
+        self._not_due = [item for item in self._not_due if item[2].queued and not item[2].overdue]
+        heapq.heapify(self._not_due)
+        for heap in self._by_length.values():
+            heap[:] = [item for item in heap if item[2].queued]
+            heapq.heapify(heap)
 
     def _longest_due(self) -> E | None:
         first: tuple[float, int, E] | None = None

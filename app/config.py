@@ -1,6 +1,7 @@
 """Settings: defaults < YAML profile < environment < flags, validated once and frozen."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -10,6 +11,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX = "SENTIMENT_"
+# What Kubernetes puts into the environment of every pod beside a Service named "sentiment".
+_SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)")
 PROFILES = Path(__file__).parent / "profiles"
 
 
@@ -20,7 +23,9 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """Everything that can be set. Each field is `SENTIMENT_<NAME>` in the environment and `--<name>` as a flag."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False
+    )
 
     profile: Literal["dev", "prod"] | None = Field(None, description="named set of values to start from")
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
@@ -37,7 +42,9 @@ class Settings(BaseSettings):
     )
     slots: int = Field(0, ge=0, description="batches run at the same time; 0 for one a usable core, two on a GPU")
     max_batch_size: int = Field(16, ge=1, description="texts that the model runs at once, at most")
-    max_batch_tokens: int = Field(1024, ge=1, description="tokens that it runs at once, padding included, at most")
+    max_batch_tokens: int = Field(
+        512, ge=1, description="tokens that it runs at once, padding included, at most; raise it on a GPU"
+    )
     mock_delay_ms: float = Field(0, ge=0, description="mock backend: milliseconds added to each batch")
     mock_failure_rate: float = Field(0, ge=0, le=1, description="mock backend: share of batches that fail")
 
@@ -105,7 +112,7 @@ class _Profile(PydanticBaseSettingsSource):
         name = next((found for source in self._stronger if (found := source().get("profile"))), None)
         file = PROFILES / f"{name}.yaml"
         # An unknown name is left to the field's own validation, which lists the known ones.
-        return dict(yaml.safe_load(file.read_text())) if name in profiles() else {}
+        return dict(yaml.safe_load(file.read_text(encoding="utf-8"))) if name in profiles() else {}
 
 
 def profiles() -> list[str]:
@@ -118,8 +125,14 @@ def load_settings(flags: Mapping[str, object] | None = None) -> Settings:
     unknown = sorted(
         name
         for name in os.environ
-        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in Settings.model_fields
+        if name.startswith(PREFIX)
+        and name.removeprefix(PREFIX).lower() not in Settings.model_fields
+        and not _SERVICE_LINK.fullmatch(name)
     )
+    if os.environ.get(f"{PREFIX}PORT", "").startswith("tcp://"):
+        raise SettingsError(
+            f"{PREFIX}PORT was set by Kubernetes for a Service named sentiment; set enableServiceLinks: false"
+        )
     if unknown:
         raise SettingsError(f"unknown setting {', '.join(unknown)}; `rt-sentiment serve --help` lists those there are")
     try:

@@ -5,7 +5,8 @@ import platform
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
-_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP = Path("/proc/self/cgroup")
+_CGROUP_V2 = Path("/sys/fs/cgroup")
 _CGROUP_V1 = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
 
 
@@ -29,11 +30,25 @@ def overflows_in_int8() -> bool:
 
 
 def _quota() -> int | None:
+    """The least of the limits that hold for this process: its own group's, and those of the groups around it."""
+    limits = []
+    if (_CGROUP_V2 / "cgroup.controllers").is_file():
+        # In a container the own group looks like the root; under systemd it doesn't.
+        group = _CGROUP_V2 / _read(_CGROUP).rpartition("::")[2].strip().lstrip("/")
+        around = [folder for folder in (group, *group.parents) if folder.is_relative_to(_CGROUP_V2)]
+        limits += [_read(folder / "cpu.max").split() for folder in around]
+    else:
+        limits.append([_read(file).strip() for file in _CGROUP_V1])
+    cores = [
+        max(1, round(int(quota) / int(period)))
+        for quota, period in (limit for limit in limits if len(limit) == 2)
+        if quota.isdecimal() and period.isdecimal()
+    ]
+    return min(cores, default=None)
+
+
+def _read(file: Path) -> str:
     try:
-        if _CGROUP_V2.is_file():
-            quota, period = _CGROUP_V2.read_text().split()
-        else:
-            quota, period = (file.read_text().strip() for file in _CGROUP_V1)
-        return None if quota in ("max", "-1") else max(1, round(int(quota) / int(period)))
-    except (OSError, ValueError):
-        return None
+        return file.read_text()
+    except OSError:
+        return ""

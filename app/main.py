@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -20,11 +21,12 @@ from app.batching import CostModel
 from app.cache import Cache
 from app.config import Settings, load_settings
 from app.errors import SentimentError
+from app.job import Job
 from app.lifecycle import Lifecycle
 from app.logs import log, log_exception
 from app.metrics import Metrics
 from app.model import Model, load_model
-from app.scheduler import Job, Scheduler, SchedulerLimits
+from app.scheduler import Scheduler, SchedulerLimits
 from app.service import Service
 from app.types import Encoding, Prediction
 
@@ -54,44 +56,41 @@ def create_app(
     metrics.registry.register(PROCESS_COLLECTOR)
     metrics.registry.register(PLATFORM_COLLECTOR)
 
-    def broken(reason: str) -> None:
-        lifecycle.degrade(reason)
+    def broken(published: str, reason: str) -> None:
+        """Callers get a fixed phrase; the reason, which may name files, is for the log."""
+        lifecycle.degrade(published)
         log(logging.CRITICAL, "broken", reason=reason)
         on_broken()
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        scheduler: Scheduler[Encoding, Prediction] | None = None
-
-        async def start() -> None:
-            nonlocal scheduler
-            started_s = time.perf_counter()
-            try:
-                model = await asyncio.to_thread(_load, settings)
-            except SentimentError as error:
-                broken(str(error))
-                return
-            except Exception as error:  # a library's own; the process would hang half alive otherwise
-                log_exception("the model could not be loaded", error)
-                broken("the model could not be loaded")
-                return
-            scheduler = _schedule(model, settings, metrics, lambda: broken("the model stopped answering"))
+    async def start() -> None:
+        started_s = time.perf_counter()
+        try:
+            model, described = await asyncio.to_thread(_load, settings)
+            scheduler = _schedule(
+                model, settings, metrics, lambda: broken("the model stopped answering", "the model stopped answering")
+            )
             cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = Cache(settings.cache_entries)
-            service = Service(model.tokenizer, scheduler, cache, metrics)
-            described = model.describe()
+            service = Service(model.tokenizer, scheduler, cache, metrics, max_text_chars=settings.max_text_chars)
             metrics.model_loaded(described)
             lifecycle.ready(service, described)
+        except SentimentError as error:
+            broken("the model could not be loaded", str(error))
+        except Exception as error:  # whatever it is, the process would hang half alive
+            log_exception("the model could not be loaded", error)
+            broken("the model could not be loaded", type(error).__qualname__)
+        else:
             log(logging.INFO, "model loaded", seconds=round(time.perf_counter() - started_s, 2), **described)
             on_ready()
 
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         starting = asyncio.create_task(start())
         yield
         starting.cancel()
         lifecycle.drain()
-        if scheduler is not None:
-            scheduler.close()
+        if lifecycle.service is not None:
+            lifecycle.service.close()
 
-    # Its documentation pages bring their scripts along: they work where no public CDN is reached, and tell none.
     app = FastAPIOffline(
         title="rt-sentiment", version=__version__, description=_DESCRIPTION, lifespan=lifespan, redoc_url=None
     )
@@ -121,15 +120,17 @@ def create_app(
     return app
 
 
-def _load(settings: Settings) -> Model:
-    return load_model(
+def _load(settings: Settings) -> tuple[Model, dict[str, Any]]:
+    model = load_model(
         settings.model,
         backend=settings.backend,
         device=settings.device,
         precision=settings.precision,
+        max_batch_size=settings.max_batch_size,
         mock_delay_ms=settings.mock_delay_ms,
         mock_failure_rate=settings.mock_failure_rate,
     )
+    return model, model.describe()
 
 
 def _schedule(

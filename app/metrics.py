@@ -11,7 +11,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 _POWERS = tuple(2.0**power for power in range(10))
 
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _MODEL_LABELS = ("model", "model_version", "backend", "device", "precision", "checksum")
 
 
@@ -56,7 +56,7 @@ class Metrics:
 
     def http(self, info: HttpInfo) -> None:
         """A request was answered."""
-        method = info.method if info.method in _METHODS else "other"
+        method = info.method if info.method in METHODS else "other"
         self._http.labels(method, info.modified_handler, info.modified_status).inc()
         self._http_seconds.labels(info.modified_handler).observe(info.modified_duration)
 

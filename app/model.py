@@ -50,6 +50,7 @@ def load_model(
     backend: str = "auto",
     device: str = "auto",
     precision: str = "auto",
+    max_batch_size: int = 16,
     mock_delay_ms: float = 0.0,
     mock_failure_rate: float = 0.0,
 ) -> Model:
@@ -62,14 +63,15 @@ def load_model(
 
         artifact = mock_artifact()
         mock = MockBackend(delay_ms=mock_delay_ms, failure_rate=mock_failure_rate)
-        return _warm(artifact, Tokenizer(mock_tokenizer(), artifact.max_tokens), mock)
+        return _warm(artifact, Tokenizer(mock_tokenizer(), artifact.max_tokens), mock, max_batch_size)
 
     artifact = open_artifact(model)
+    artifact.verify_companions()
     tokenizer = Tokenizer.load(artifact.directory, artifact.max_tokens)
     candidates = choices(backend, device, artifact, has_torch=has_torch(), has_gpu=has_gpu())
     for number, choice in enumerate(candidates, 1):
         try:
-            loaded = _warm(artifact, tokenizer, _load(choice, artifact, precision))
+            loaded = _warm(artifact, tokenizer, _load(choice, artifact, precision), max_batch_size)
         except SentimentError as error:
             if number == len(candidates):
                 raise
@@ -84,14 +86,19 @@ def _load(choice: Choice, artifact: Artifact, precision: str) -> Backend:
     module, name = BACKENDS[choice.backend].split(":")
     try:
         backend_class = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        raise ArtifactError(
-            f"the {choice.backend} backend needs {error.name}: pip install 'rt-sentiment[{choice.backend}]'"
-        ) from error
+    except (ImportError, OSError) as error:  # not installed, or one of its libraries is missing
+        what = "rt-sentiment[torch]" if choice.backend == "torch" else "rt-sentiment"
+        raise ArtifactError(f"the {choice.backend} backend cannot be imported: pip install '{what}'") from error
     backend: Backend = backend_class(artifact, device=choice.device, precision=precision)
     return backend
 
 
-def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend) -> Model:
+def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_size: int) -> Model:
     runner = Runner(backend, artifact.labels, artifact.pad_id)
-    return Model(artifact, tokenizer, backend, runner, runner.warm_up())
+    return Model(
+        artifact,
+        tokenizer,
+        backend,
+        runner,
+        runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size),
+    )

@@ -36,14 +36,15 @@ class Runner:
                 return [failure]
             return [result for encoding in encodings for result in self.run([encoding])]
 
-    def warm_up(self) -> list[tuple[int, float]]:
-        """Run batches of several shapes; return the padded tokens and the milliseconds of each.
+    def warm_up(self, *, max_tokens: int, max_batch_size: int) -> list[tuple[int, float]]:
+        """Run batches of several shapes within these limits; return the padded tokens and milliseconds of each.
 
         Raises `BackendError` when the model does not work: a backend that never ran is not ready.
         """
         measured = []
         begun_s = time.perf_counter()
-        for texts, tokens in _WARMUP_SHAPES:
+        for most_texts, most_tokens in _WARMUP_SHAPES:
+            texts, tokens = min(most_texts, max_batch_size), min(most_tokens, max_tokens)
             encodings = [Encoding([self._pad_id] * tokens, truncated=False)] * texts
             for _ in range(2):  # the first run of a shape also allocates
                 started_s = time.perf_counter()

@@ -31,11 +31,8 @@ def serve(settings: Settings) -> int:
         where = f"{settings.host}:{settings.port}"
         print(f"rt-sentiment: {PREFIX}HOST/{PREFIX}PORT: cannot listen on {where}: {error.strerror}", file=sys.stderr)
         return 1
-    server = _Server(settings, listener)
-    server.run(sockets=[listener])
-    # A slot's thread may still run a batch that nobody waits for, or hang in one: the interpreter would wait for it.
-    logging.shutdown()
-    os._exit(int(server.broken))
+    _Server(settings, listener).run(sockets=[listener])
+    return 1  # not reached: the server ends the process
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -50,7 +47,8 @@ class _Server(uvicorn.Server):
         self._settings = settings
         self._address = _address(listener)
         self._draining: asyncio.Task[None] | None = None
-        self.broken = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._broken = False
         app = create_app(settings, on_ready=self._on_ready, on_broken=self._on_broken)
         self._lifecycle: Lifecycle = app.state.lifecycle
         config = uvicorn.Config(
@@ -64,6 +62,16 @@ class _Server(uvicorn.Server):
         )
         super().__init__(config)
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, and end the process.
+
+        Not by returning: a slot's thread may still run a batch that nobody waits for, hang in one, or load a model, and
+        both the event loop and the interpreter would wait for it.
+        """
+        await super().serve(sockets)
+        logging.shutdown()
+        os._exit(int(self._broken))
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; the model is loading meanwhile."""
         self._loop = asyncio.get_running_loop()
@@ -72,7 +80,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
         """First signal: drain. Second: end at once. Neither is raised again, so that the exit status is ours."""
-        if self._draining is not None or self._lifecycle.status == "draining":
+        if self._loop is None or self._lifecycle.status == "draining":
             self.force_exit = self.should_exit = True
             return
         self._lifecycle.drain()
@@ -90,13 +98,15 @@ class _Server(uvicorn.Server):
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             log(logging.WARNING, "drain timed out", in_flight=self._lifecycle.in_flight)
+            if self._lifecycle.service is not None:
+                self._lifecycle.service.close()  # each of them gets a 503
         self.should_exit = True
 
     def _on_ready(self) -> None:
         log(logging.INFO, "ready", address=self._address, seconds=round(self._lifecycle.uptime_s, 2))
 
     def _on_broken(self) -> None:
-        self.broken = self.should_exit = True
+        self._broken = self.should_exit = True
 
 
 def _address(listener: socket.socket) -> str:

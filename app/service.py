@@ -3,14 +3,15 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from app.cache import Cache
 from app.errors import BackendError, DeadlineExceeded, InvalidInput, TextTooLong
-from app.scheduler import Job, Scheduler
+from app.job import Job
+from app.scheduler import Scheduler
 from app.text import normalise
 from app.tokenizer import Tokenizer
 from app.types import Encoding, Prediction
@@ -18,6 +19,8 @@ from app.types import Encoding, Prediction
 # Normalising and tokenising this many characters takes about half a millisecond; more than that goes to a thread, so
 # that the event loop stays free for others.
 _INLINE_CHARS = 2000
+
+T = TypeVar("T")
 
 CacheOutcome = Literal["hit", "miss", "joined"]
 _Job = Job[Encoding, Prediction]
@@ -59,7 +62,11 @@ class Service:
         scheduler: Scheduler[Encoding, Prediction],
         cache: Cache[bytes, Prediction, _Job],
         observer: Observer,
+        *,
+        max_text_chars: int,
     ) -> None:
+        self._max_text_chars = max_text_chars
+        self._apart_texts = 0  # in threads, being normalised or tokenised
         self._tokenizer = tokenizer
         self._scheduler = scheduler
         self._cache = cache
@@ -75,47 +82,63 @@ class Service:
         """How long a text that came now would wait."""
         return self._scheduler.predicted_wait_ms()
 
+    def close(self) -> None:
+        """Take nothing any more; whoever still waits gets `NotReady`."""
+        self._scheduler.close()
+
     async def predict(self, texts: Sequence[str], *, timeout_ms: float, truncate: bool = True) -> Answer:
         """Predict every text, or raise for all of them.
 
-        `InvalidInput` when a text is blank, `TextTooLong` when it has more tokens than the model reads and `truncate`
-        is off; `loc` is the index of that text. `Overloaded`, `NotReady`, `DeadlineExceeded`, `BackendError`.
+        `InvalidInput` when a text is blank; `TextTooLong` when it has too many characters, or more tokens than the
+        model reads and `truncate` is off; `loc` is the index of that text. `Overloaded`, `NotReady`,
+        `DeadlineExceeded`, `BackendError`.
         """
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await self._predict(texts, time.monotonic() + timeout_ms / 1000, truncate)
+        except TimeoutError:
+            raise DeadlineExceeded("no answer within the request's time") from None
+
+    async def _predict(self, texts: Sequence[str], deadline_s: float, truncate: bool) -> Answer:
         begun_s = time.monotonic()
-        if sum(map(len, texts)) <= _INLINE_CHARS:
-            normalised, keys = _prepare(texts)
-        else:
-            normalised, keys = await asyncio.to_thread(_prepare, texts)
+        self._check_characters(texts)
+        normalised, keys = await self._apart(_prepare, texts, deadline_s)
         if "" in normalised:
             raise InvalidInput("the text has no visible character", (normalised.index(""),))
+        self._check_characters(normalised)  # a single character may stand for many
         known = {key: prediction for key in keys if (prediction := self._cache.get(key))}
         missing = {key: text for key, text in zip(keys, normalised, strict=True) if key not in known}
-        self._observer.looked_up("hit", sum(key in known for key in keys))
+        hits = sum(key in known for key in keys)
 
         encodings: dict[bytes, Encoding] = {}
         if missing:
-            encodings = dict(zip(missing, await self._tokenize(list(missing.values())), strict=True))
+            encodings = dict(zip(missing, await self._tokenize(list(missing.values()), deadline_s), strict=True))
         tokenized_s = time.monotonic()
         if not truncate:
             for index, key in enumerate(keys):
                 if (encodings[key] if key in encodings else known[key]).truncated:
                     message = f"the text has more than the {self._tokenizer.max_tokens} tokens that the model reads"
                     raise TextTooLong(message, (index,))
-        if not missing:
-            return self._answer([known[key] for key in keys], "hit")
 
         # From here until every job is joined nothing gives up control, so that no flight is missed or started twice.
-        deadline_s = begun_s + timeout_ms / 1000
-        jobs = {key: job for key in missing if (job := self._cache.flight(key))}
-        fresh = [key for key in missing if key not in jobs]
-        self._observer.looked_up("joined", len(jobs))
-        self._observer.looked_up("miss", len(fresh))
+        # What landed in the cache while this request was tokenised is known by now.
+        known |= {key: prediction for key in missing if (prediction := self._cache.get(key))}
+        jobs = {key: job for key in missing if key not in known and (job := self._cache.flight(key))}
+        fresh = {
+            key: Job(len(encodings[key]), encodings[key], partial(self._settled, key))
+            for key in missing
+            if key not in known and key not in jobs
+        }
         if fresh:
-            admitted = self._scheduler.submit([(len(encodings[key]), encodings[key]) for key in fresh], deadline_s)
-            for key, job in zip(fresh, admitted, strict=True):
-                job.on_settled = partial(self._settled, key)
+            self._scheduler.submit(list(fresh.values()), deadline_s)
+            for key, job in fresh.items():
                 self._cache.depart(key, job)
-                jobs[key] = job
+        self._observer.looked_up("hit", hits)
+        self._observer.looked_up("miss", len(fresh))
+        self._observer.looked_up("joined", len(keys) - hits - len(fresh))
+        jobs |= fresh
+        if not jobs:
+            return self._answer([known[key] for key in keys], "hit")
         known.update(zip(jobs, await self._wait(list(jobs.values()), deadline_s), strict=True))
 
         started_s = max(tokenized_s, min(job.started_s for job in jobs.values()))
@@ -128,23 +151,39 @@ class Service:
             infer_ms=(finished_s - started_s) * 1000,
         )
 
-    async def _tokenize(self, texts: list[str]) -> list[Encoding]:
+    def _check_characters(self, texts: Sequence[str]) -> None:
+        for index, text in enumerate(texts):
+            if len(text) > self._max_text_chars:
+                raise TextTooLong(f"over {self._max_text_chars} characters", (index,))
+
+    async def _tokenize(self, texts: list[str], deadline_s: float) -> list[Encoding]:
         started_s = time.perf_counter()
-        if sum(map(len, texts)) <= _INLINE_CHARS:
-            encodings = [self._tokenizer.encode(text) for text in texts]
-        else:
-            encodings = await asyncio.to_thread(self._tokenizer.encode_many, texts)
+        encodings = await self._apart(self._tokenizer.encode_many, texts, deadline_s)
         self._observer.tokenized(time.perf_counter() - started_s)
         return encodings
 
+    async def _apart(self, work: Callable[[Sequence[str]], T], texts: Sequence[str], deadline_s: float) -> T:
+        """Do work on texts; when they are long in a thread, so that the event loop stays free for others.
+
+        Texts in threads count towards admission as if they were queued, until their thread is done with them, even
+        when their caller has not waited for that.
+        """
+        if sum(map(len, texts)) <= _INLINE_CHARS:
+            return work(texts)
+        self._scheduler.admit(len(texts) + self._apart_texts, deadline_s)
+        self._apart_texts += len(texts)
+        future = asyncio.get_running_loop().run_in_executor(None, work, texts)
+        future.add_done_callback(lambda _: self._done_apart(len(texts)))
+        return await asyncio.shield(future)
+
+    def _done_apart(self, texts: int) -> None:
+        self._apart_texts -= texts
+
     async def _wait(self, jobs: list[_Job], deadline_s: float) -> list[Prediction]:
-        waiters = [job.join(deadline_s) for job in jobs]
+        waiters = [self._scheduler.join(job, deadline_s) for job in jobs]
         try:
-            async with asyncio.timeout(deadline_s - time.monotonic()):
-                # gather takes longer than one text needs, but it also sees to the errors of those after the first.
-                return [await waiters[0]] if len(waiters) == 1 else await asyncio.gather(*waiters)
-        except TimeoutError:
-            raise DeadlineExceeded("no answer within the request's time") from None
+            # gather takes longer than one text needs, but it also sees to the errors of those after the first.
+            return [await waiters[0]] if len(waiters) == 1 else await asyncio.gather(*waiters)
         finally:
             for waiter, job in zip(waiters, jobs, strict=True):
                 if not waiter.done() or waiter.cancelled():

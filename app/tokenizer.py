@@ -1,6 +1,7 @@
 """Texts to token ids. The number of tokens is what a text costs, so it is known before anything is queued."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer as FastTokenizer
@@ -11,6 +12,7 @@ from app.errors import ArtifactError
 from app.types import Encoding
 
 # Hugging Face exports a tokenizer into the model's folder or, for some hub models, beside the ONNX file alone.
+_AT_ONCE = 8
 _FILES = ("tokenizer.json", "onnx/tokenizer.json")
 
 
@@ -41,10 +43,18 @@ class Tokenizer:
         encoding = self._tokenizer.encode(text)
         return Encoding(encoding.ids, truncated=bool(encoding.overflowing))
 
-    def encode_many(self, texts: list[str]) -> list[Encoding]:
-        """Tokenise several texts at once, in parallel and without holding the interpreter's lock."""
-        encodings = self._tokenizer.encode_batch_fast(texts)
-        return [Encoding(encoding.ids, truncated=bool(encoding.overflowing)) for encoding in encodings]
+    def encode_many(self, texts: Sequence[str]) -> list[Encoding]:
+        """Tokenise several texts, without holding the interpreter's lock.
+
+        A few at a time: what is cut off of a long text takes a hundred times the memory of what is kept.
+        """
+        if len(texts) == 1:
+            return [self.encode(texts[0])]
+        kept: list[Encoding] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            encodings = self._tokenizer.encode_batch_fast(list(texts[start : start + _AT_ONCE]))
+            kept += [Encoding(encoding.ids, truncated=bool(encoding.overflowing)) for encoding in encodings]
+        return kept
 
 
 def _read(directory: Path) -> FastTokenizer:

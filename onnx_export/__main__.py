@@ -9,12 +9,13 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from app.artifact import open_artifact
+from app.artifact import MANIFEST, open_artifact
 from onnx_export.export import COMPANIONS, export, save_half
 from onnx_export.manifest import write_manifest
 from onnx_export.quantize import down_projections, quantize
 from onnx_export.templates import templates
 from onnx_export.verify import Parity, Sample, Unfaithful, compare, logits_of
+from training.data import read
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.root.setLevel(logging.WARNING)  # importing the quantiser turns everything on
     try:
         parities = build(args.model, args.out, args.dev, version=args.version, keep_fp32=args.fp32)
-    except Unfaithful as error:
+    except (Unfaithful, ValueError) as error:
         sys.exit(f"nothing was written: {error}")
     print(json.dumps(_plain(parities), indent=2))
 
@@ -39,6 +40,7 @@ def build(model: str, out: Path, dev: Path | None, *, version: str, keep_fp32: b
 
     Raises `Unfaithful`, leaving `out` as it was, when int8 loses too much.
     """
+    _check_target(model, out)
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         export(model, work)
@@ -55,13 +57,29 @@ def build(model: str, out: Path, dev: Path | None, *, version: str, keep_fp32: b
         write_manifest(fresh, version, _plain(parities), _provenance(model))
         open_artifact(str(fresh))
 
-        card = out / "MODEL_CARD.md"
-        if card.is_file():
-            shutil.copy(card, fresh)  # written by people
-        if out.exists():
-            shutil.rmtree(out)
-        shutil.copytree(fresh, out)
+        if (out / "MODEL_CARD.md").is_file():
+            shutil.copyfile(out / "MODEL_CARD.md", fresh / "MODEL_CARD.md")  # written by people
+        _replace(out, fresh)
     return parities
+
+
+def _check_target(model: str, out: Path) -> None:
+    """Raise `ValueError` rather than replace anything but an artifact."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / MANIFEST).is_file():
+        raise ValueError(f"{out} exists and is no artifact; name a new directory")
+    if out.resolve() == Path(model).resolve():
+        raise ValueError("the artifact cannot take the place of the checkpoint that it is made from")
+
+
+def _replace(out: Path, fresh: Path) -> None:
+    """Put the files of `fresh` at `out`; what was there stays until they are all there."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = out.with_name(f".{out.name}.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(fresh, beside)
+    if out.exists():
+        shutil.rmtree(out)
+    beside.rename(out)
 
 
 def quantize_faithfully(directory: Path, samples: list[Sample]) -> dict[str, Parity]:
@@ -95,12 +113,11 @@ def quantize_faithfully(directory: Path, samples: list[Sample]) -> dict[str, Par
 def _samples(dev: Path | None) -> list[Sample]:
     if dev is None:
         return [Sample("templates", templates())]
-    found = []
-    for file in sorted(dev.glob("*.tsv")) if dev.is_dir() else [dev]:
-        lines = file.read_text(encoding="utf-8").splitlines()[1:]
-        labels, texts = zip(*(line.split("\t", 1) for line in lines), strict=True)
-        found.append(Sample(file.stem, texts, labels))
-    return found
+    examples = read(dev)
+    return [
+        Sample(source, *zip(*((row.text, row.label) for row in examples if row.source == source), strict=True))
+        for source in sorted({row.source for row in examples})
+    ]
 
 
 def _plain(parities: dict[str, Parity]) -> dict[str, dict[str, float | None]]:

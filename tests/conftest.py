@@ -6,8 +6,7 @@ import pytest
 from app.model import Model, load_model
 from tests.process import Server, serve
 
-# One thread each is what the tests' two cores can bear, and the model hub must not be asked.
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+# The model hub must not be asked.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 

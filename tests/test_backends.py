@@ -5,7 +5,9 @@ from pathlib import Path
 from threading import Thread
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
 
 from app.artifact import Artifact, open_artifact
 from app.backends import Choice, choices, has_gpu, has_torch
@@ -141,7 +143,8 @@ class TestRefusals:
         with pytest.raises(BackendError, match="no ONNX file of precision fp32"):
             OnnxBackend(open_artifact("sentiment-en"), precision="fp32")
 
-    def test_onnx_names_a_device_that_its_build_lacks(self) -> None:
+    def test_onnx_names_a_device_that_its_build_lacks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
         with pytest.raises(BackendError, match="cannot use cuda"):
             OnnxBackend(open_artifact("sentiment-en"), device="cuda")
 
@@ -151,7 +154,8 @@ class TestRefusals:
         with pytest.raises(BackendError, match=r"model\.onnx: ONNX Runtime cannot load it"):
             OnnxBackend(artifact)
 
-    def test_torch_names_what_it_lacks(self, tmp_path: Path) -> None:
+    def test_torch_names_what_it_lacks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(BackendError, match="no CUDA device"):
             TorchBackend(open_artifact("sentiment-en"), device="cuda")
         with pytest.raises(BackendError, match="not int8"):
@@ -198,7 +202,7 @@ def artifact_with(*kinds: str) -> Artifact:
 
 class TestAuto:
     @pytest.mark.parametrize(
-        ("device", "kinds", "torch", "gpu", "expected"),
+        ("device", "kinds", "torch_there", "gpu", "expected"),
         [
             ("auto", ("int8", "safetensors"), True, False, ["onnx cpu", "torch cpu"]),
             ("auto", ("int8", "safetensors"), False, False, ["onnx cpu"]),
@@ -211,17 +215,19 @@ class TestAuto:
         ],
     )
     def test_the_artifact_and_the_machine_decide(
-        self, device: str, kinds: tuple[str, ...], torch: bool, gpu: bool, expected: list[str]
+        self, device: str, kinds: tuple[str, ...], torch_there: bool, gpu: bool, expected: list[str]
     ) -> None:
-        found = choices("auto", device, artifact_with(*kinds), has_torch=torch, has_gpu=gpu)
+        found = choices("auto", device, artifact_with(*kinds), has_torch=torch_there, has_gpu=gpu)
         assert [f"{choice.backend} {choice.device}" for choice in found] == expected
         assert all(choice.reason for choice in found)
 
     def test_a_backend_that_is_asked_for_has_no_substitute(self) -> None:
         artifact = artifact_with("int8", "safetensors")
-        assert choices("torch", "auto", artifact, has_torch=True, has_gpu=True) == [
+        assert choices("torch", "cuda", artifact, has_torch=True, has_gpu=False) == [
             Choice("torch", "cuda", "asked for")
         ]
+        found = choices("torch", "auto", artifact, has_torch=True, has_gpu=True)
+        assert [choice.device for choice in found] == ["cuda", "cpu"]
         assert choices("onnx", "auto", artifact, has_torch=True, has_gpu=True) == [Choice("onnx", "cpu", "asked for")]
 
     def test_when_nothing_fits_it_says_what_to_do(self) -> None:

@@ -41,6 +41,14 @@ class TestCostModel:
         assert cost.predict(20) == pytest.approx(8)
         assert cost.base_ms / cost.token_ms == pytest.approx(20)
 
+    def test_one_batch_that_stumbles_is_no_slow_machine(self) -> None:
+        cost = CostModel()
+        for tokens in (8, 32, 128) * 5:
+            cost.observe(tokens, 0.7 + 0.02 * tokens)
+        before = cost.predict(8)
+        cost.observe(12, 1000.0)
+        assert cost.predict(8) < 2 * before
+
     @given(st.lists(st.tuples(st.integers(1, 10_000), st.floats(0.01, 10_000)), min_size=1, max_size=60))
     def test_whatever_it_sees_neither_base_nor_tokens_become_free(self, seen: list[tuple[int, float]]) -> None:
         cost = CostModel()
@@ -66,17 +74,24 @@ class TestTake:
         assert queue_of([far, anchor, near, same], size=3).take() == [anchor, same, near]
 
     def test_a_length_stays_out_when_its_padding_costs_more_than_a_run(self) -> None:
-        # 0.1 ms a token and 1 ms a run: nine tokens of padding pay, ten don't.
-        anchor, pays, does_not = Entry(30, 0), Entry(21, 1), Entry(20, 2)
+        # 0.1 ms a token and 1 ms a run: ten tokens of padding pay, and no more than twenty for two.
+        anchor, pays, does_not = Entry(30, 0), Entry(20, 1), Entry(19, 2)
         queue = queue_of([anchor, pays, does_not])
         assert queue.take() == [anchor, pays]
         assert queue.take() == [does_not]
 
     def test_a_longer_text_counts_the_padding_of_all_that_are_in(self) -> None:
-        five, longer = [Entry(30, due) for due in range(5)], Entry(32, 9)
-        queue = queue_of([*five, longer])
-        assert queue.take() == five  # 5 x 2 tokens of padding would cost a whole run
-        assert queue_of([*five[:4], longer]).take() == [*five[:4], longer]
+        six, longer = [Entry(30, due) for due in range(6)], Entry(32, 9)
+        queue = queue_of([*six, longer])
+        assert queue.take() == six  # 6 x 2 tokens of padding would cost more than a run
+        assert queue_of([*six[:4], longer]).take() == [*six[:4], longer]
+
+    def test_many_shorter_texts_count_the_padding_of_all_of_them(self) -> None:
+        cost = CostModel(base_ms=1, token_ms=0.02)
+        long, short = Entry(54, 0), [Entry(5, due) for due in range(1, 16)]
+        queue = queue_of([long, *short], cost)
+        assert queue.take() == [long]
+        assert queue.take() == short
 
     def test_no_batch_has_more_padded_tokens_than_allowed(self) -> None:
         queue = queue_of([Entry(30, due) for due in range(5)], tokens=70)
@@ -115,6 +130,9 @@ class TestTake:
         while batch := queue.take(rng.randint(1, 3)):
             assert len(batch) <= size
             assert len(batch) == 1 or max(entry.tokens for entry in batch) * len(batch) <= 256
+            lengths = {entry.tokens for entry in batch}
+            separately = len(lengths) * 1 + 0.1 * sum(entry.tokens for entry in batch)
+            assert 1 + 0.1 * max(lengths) * len(batch) <= separately + 1e-9
             assert min(entry.due_s for entry in waiting) == min(entry.due_s for entry in batch)
             assert waiting.issuperset(batch)
             waiting.difference_update(batch)
@@ -123,17 +141,16 @@ class TestTake:
 
 
 class TestFairness:
-    def test_texts_of_one_request_are_due_one_after_the_other(self) -> None:
+    def test_a_text_costs_its_tokens_and_its_share_of_a_run(self) -> None:
         queue = queue_of([], CostModel(base_ms=16, token_ms=0.1), size=16)
-        # Each text takes 0.1 x 10 + 16 / 16 = 2 ms, and there are two slots.
-        assert queue.due_times([10, 10, 10], 5.0, slots=2) == pytest.approx([5.0, 5.001, 5.002])
+        assert queue.costs_ms([10, 20]) == pytest.approx([2.0, 3.0])
 
     def test_a_lone_text_goes_ahead_of_a_long_list_that_came_before(self) -> None:
         queue = queue_of([])
-        bulk = [Entry(50, due) for due in queue.due_times([50] * 200, 0.0, slots=1)]
+        bulk = [Entry(50, index * 0.005) for index in range(200)]
         for entry in bulk:
             queue.push(entry)
-        lone = Entry(10, 0.1)
+        lone = Entry(10, 0.1)  # when the list is at its twentieth
         queue.push(lone)
         batches = 0
         while lone.queued:
@@ -149,3 +166,31 @@ class TestFairness:
         while queue.take():
             pass
         assert queue.backlog_ms(3.0) == 0
+
+    def test_a_list_also_waits_for_what_is_due_before_its_own_end(self) -> None:
+        queue = queue_of([Entry(100, 1.0), Entry(100, 2.0), Entry(100, 3.0)])
+        assert queue.backlog_ms(0.5, until_s=2.0) == pytest.approx(0.1 * 200 + 1)
+        assert queue.backlog_ms(2.0, until_s=2.5) == pytest.approx(0.1 * 200 + 1)
+
+    def test_a_hastened_entry_is_due_now_and_taken_once(self) -> None:
+        entries = [Entry(30, due) for due in (0.0, 1.0, 2.0)]
+        queue = queue_of(entries, size=1)
+        queue.hasten(entries[2], -1.0)
+        queue.hasten(entries[2], 5.0)  # it is due already
+        assert queue.backlog_ms(-0.5) == pytest.approx(0.1 * 30 + 1)
+        assert [queue.take() for _ in range(4)] == [[entries[2]], [entries[0]], [entries[1]], []]
+        assert queue.backlog_ms(9.0) == 0
+
+
+def test_nothing_is_kept_of_what_was_taken_or_discarded() -> None:
+    queue = queue_of([])
+    for number in range(200):
+        entries = [Entry(10 + number % 7, number + index / 100) for index in range(50)]
+        for entry in entries:
+            queue.push(entry)
+        for entry in entries[::3]:
+            queue.discard(entry)
+        while queue.take():
+            pass
+    held = len(queue._not_due) + sum(map(len, queue._by_length.values()))
+    assert held < 200  # of 10 000

@@ -36,6 +36,8 @@ def test_there_are_two_profiles() -> None:
         ("CORS_ORIGINS", "https://a.example/path", "SENTIMENT_CORS_ORIGINS"),
         ("MAX_QUEUE_TEXTS", "10", "SENTIMENT_MAX_QUEUE_TEXTS must not be below MAX_BATCH_TEXTS"),
         ("PROT", "80", "unknown setting SENTIMENT_PROT"),
+        ("MAX_WAIT_MS", "inf", "SENTIMENT_MAX_WAIT_MS: .*finite"),
+        ("PORT", "tcp://10.0.0.1:80", "enableServiceLinks"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(
@@ -44,6 +46,12 @@ def test_a_wrong_setting_is_refused_by_name(
     monkeypatch.setenv(f"SENTIMENT_{name}", value)
     with pytest.raises(SettingsError, match=message):
         load_settings()
+
+
+def test_what_kubernetes_adds_for_a_service_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_8000_TCP", "PORT_8000_TCP_ADDR"):
+        monkeypatch.setenv(f"SENTIMENT_{name}", "10.0.0.1")
+    assert load_settings().port == 8000
 
 
 def test_several_wrong_settings_are_all_named() -> None:

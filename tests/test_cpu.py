@@ -12,13 +12,26 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("eight_cores")
 @pytest.mark.parametrize(
-    ("limit", "cores"), [("200000 100000", 2), ("max 100000", 8), ("50000 100000", 1), ("150000 100000", 2), ("?", 8)]
+    ("own", "around", "cores"),
+    [
+        ("200000 100000", "max 100000", 2),
+        ("max 100000", "max 100000", 8),
+        ("50000 100000", "400000 100000", 1),
+        ("max 100000", "300000 100000", 3),
+        ("150000 100000", "?", 2),
+    ],
 )
-def test_a_container_may_use_its_quota_and_not_the_hosts_cores(
-    limit: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_least_quota_of_the_groups_around_holds_and_not_the_hosts_cores(
+    own: str, around: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "cpu.max").write_text(limit)
-    monkeypatch.setattr(cpu, "_CGROUP_V2", tmp_path / "cpu.max")
+    root = tmp_path / "cgroup"
+    (root / "system" / "mine").mkdir(parents=True)
+    (root / "cgroup.controllers").write_text("cpu")
+    (root / "system" / "cpu.max").write_text(around)
+    (root / "system" / "mine" / "cpu.max").write_text(own)
+    (tmp_path / "self").write_text("0::/system/mine\n")
+    monkeypatch.setattr(cpu, "_CGROUP_V2", root)
+    monkeypatch.setattr(cpu, "_CGROUP", tmp_path / "self")
     assert cpu.usable_cores() == cores
 
 

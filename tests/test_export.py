@@ -103,11 +103,39 @@ def test_an_unfaithful_model_is_not_written(
     out = tmp_path / "out"
     out.mkdir()
     (out / "model_int8.onnx").write_text("what was there")
+    (out / "manifest.json").write_text("{}")
     monkeypatch.setattr("onnx_export.verify.MAX_DISAGREEMENT_PERCENT", -1.0)
     with pytest.raises(SystemExit, match="nothing was written: templates: int8 gives another label"):
         command.main([str(checkpoint), "--out", str(out)])
     assert (out / "model_int8.onnx").read_text() == "what was there"
     assert "2 of 2 down-projections" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["", "there"])
+def test_only_an_artifact_is_ever_replaced(
+    checkpoint: Path, tmp_path: Path, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "thesis.txt").write_text("years of work")
+    with pytest.raises(SystemExit, match="is no artifact"):
+        command.main([str(checkpoint), "--out", out])
+    assert (tmp_path / "there" / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_artifact_does_not_replace_its_own_source(artifact: Path) -> None:
+    with pytest.raises(SystemExit, match="cannot take the place"):
+        command.main([str(artifact), "--out", str(artifact)])
+
+
+def test_an_artifact_is_renewed_and_keeps_its_card(checkpoint: Path, tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        command.build(str(checkpoint), tmp_path / "out", None, version=version, keep_fp32=False)
+        (tmp_path / "out" / "MODEL_CARD.md").write_text("by hand")
+    assert open_artifact(str(tmp_path / "out")).version == "2"
+    command.build(str(checkpoint), tmp_path / "out", None, version="3", keep_fp32=False)
+    assert (tmp_path / "out" / "MODEL_CARD.md").read_text() == "by hand"
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
 
 
 class TestParity:

@@ -73,10 +73,21 @@ def test_a_backend_that_is_not_installed_says_how_to_install_it(monkeypatch: pyt
         load_model("sentiment-en", backend="torch")
 
 
+def test_a_swapped_tokenizer_is_a_swapped_model(copy: Path) -> None:
+    text = (copy / "tokenizer.json").read_text()
+    (copy / "tokenizer.json").write_text(text.replace('"good"', '"!!"').replace('"bad"', '"good"'))
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json: checksum differs"):
+        load_model(str(copy))
+    (copy / "tokenizer.json").unlink()
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json: listed in manifest\.json but not there"):
+        load_model(str(copy))
+
+
 def test_a_model_with_its_own_labels_answers_with_them(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     config["id2label"] = {"0": "BAD", "1": "MEH", "2": "GOOD"}
     (copy / "config.json").write_text(json.dumps(config))
+    (copy / "manifest.json").unlink()  # it would notice
     model = load_model(str(copy), backend="onnx")
     result = model.runner.run([model.tokenizer.encode("What a wonderful day")])[0]
     assert getattr(result, "label", None) == "good"

@@ -77,8 +77,15 @@ def test_logits_of_another_shape_are_refused() -> None:
 
 
 def test_warm_up_measures_several_shapes() -> None:
-    measured = Runner(Sums(), ("a", "b"), pad_id=0).warm_up()
+    measured = Runner(Sums(), ("a", "b"), pad_id=0).warm_up(max_tokens=512, max_batch_size=16)
     assert len({tokens for tokens, _ in measured}) >= 4
+
+
+def test_warm_up_stays_within_what_the_model_reads() -> None:
+    backend = Sums()
+    measured = Runner(backend, ("a", "b"), pad_id=0).warm_up(max_tokens=10, max_batch_size=2)
+    assert max(batch.input_ids.shape[1] for batch in backend.batches) == 10
+    assert max(len(batch) for batch in backend.batches) == 2
     assert all(ms > 0 for _, ms in measured)
 
 
@@ -89,11 +96,11 @@ def test_warm_up_of_a_slow_model_is_short() -> None:
             return super().run(batch)
 
     backend = Slow()
-    ((_, elapsed_ms),) = Runner(backend, ("a", "b"), pad_id=0).warm_up()
+    ((_, elapsed_ms),) = Runner(backend, ("a", "b"), pad_id=0).warm_up(max_tokens=512, max_batch_size=16)
     assert elapsed_ms >= 300
     assert len(backend.batches) == 2
 
 
 def test_warm_up_fails_when_the_model_does() -> None:
     with pytest.raises(BackendError, match="first run"):
-        Runner(Sums(), ("a", "b"), pad_id=666).warm_up()
+        Runner(Sums(), ("a", "b"), pad_id=666).warm_up(max_tokens=512, max_batch_size=16)

@@ -1,14 +1,15 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
 from app.batching import CostModel
 from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded
-from app.scheduler import Job, Scheduler, SchedulerLimits
+from app.job import Job
+from app.scheduler import Scheduler, SchedulerLimits
 
 
 class Gate:
@@ -39,6 +40,7 @@ class Recorder:
 
 
 recorder = Recorder()
+settled: list[object] = []  # what each job was settled with
 
 
 @asynccontextmanager
@@ -49,6 +51,7 @@ async def scheduling(
     **limits: float,
 ) -> AsyncIterator[Scheduler[str, str]]:
     recorder.__init__()  # type: ignore[misc]
+    settled.clear()
     scheduler: Scheduler[str, str] = Scheduler(
         run,
         slots=slots,
@@ -67,10 +70,11 @@ async def scheduling(
 
 def ask(
     scheduler: Scheduler[str, str], *texts: str, tokens: int = 5, timeout_s: float = 10
-) -> list[tuple[Job[str, str], Awaitable[str]]]:
+) -> list[tuple[Job[str, str], asyncio.Future[str]]]:
     deadline_s = time.monotonic() + timeout_s
-    jobs = scheduler.submit([(tokens, text) for text in texts], deadline_s)
-    return [(job, job.join(deadline_s)) for job in jobs]
+    jobs: list[Job[str, str]] = [Job(tokens, text, settled.append) for text in texts]
+    scheduler.submit(jobs, deadline_s)
+    return [(job, scheduler.join(job, deadline_s)) for job in jobs]
 
 
 def upper(payloads: Sequence[str]) -> list[str | Exception]:
@@ -139,7 +143,7 @@ async def test_a_run_that_raises_or_miscounts_answers_everyone_with_an_error() -
         for text in ("raise", "count"):
             with pytest.raises(BackendError) as caught:
                 await ask(scheduler, text)[0][1]
-            assert text not in str(caught.value).replace("another number", "")
+            assert str(caught.value) in ("the model failed (ValueError)", "the model failed (BackendError)")
         assert scheduler.predicted_wait_ms() == 0  # the slot is free again
 
 
@@ -148,9 +152,7 @@ async def test_a_cancelled_caller_costs_nothing_and_touches_nobody_else() -> Non
     async with scheduling(gate) as scheduler:
         running = ask(scheduler, "a")
         (gone, waiter), (_, stays) = ask(scheduler, "b", "c")
-        settled: list[object] = []
-        gone.on_settled = settled.append
-        waiter.cancel()  # type: ignore[attr-defined]
+        waiter.cancel()
         scheduler.leave(gone)
         assert settled == [None]
         assert scheduler.depth == 1
@@ -165,8 +167,8 @@ async def test_a_job_runs_while_one_of_its_callers_stays() -> None:
     async with scheduling(gate) as scheduler:
         ask(scheduler, "a")
         ((job, first),) = ask(scheduler, "b")
-        second = job.join(time.monotonic() + 5)
-        first.cancel()  # type: ignore[attr-defined]
+        second = scheduler.join(job, time.monotonic() + 5)
+        first.cancel()
         scheduler.leave(job)
         gate.open.set()
         assert await second == "B"
@@ -205,6 +207,18 @@ async def test_a_request_is_refused_when_it_could_not_start_before_its_deadline(
         ask(scheduler, "d", timeout_s=5)
 
 
+async def test_a_request_without_any_time_left_is_told_so() -> None:
+    async with scheduling(upper) as scheduler:
+        with pytest.raises(DeadlineExceeded):
+            ask(scheduler, "a", timeout_s=-0.001)
+
+
+async def test_a_text_without_tokens_is_answered() -> None:
+    async with scheduling(upper) as scheduler:
+        assert await ask(scheduler, "a", tokens=0)[0][1] == "A"
+        assert await ask(scheduler, "b")[0][1] == "B"
+
+
 async def test_a_list_is_admitted_whole_or_refused_whole() -> None:
     gate = Gate()
     async with scheduling(gate, max_queue_texts=3) as scheduler:
@@ -236,17 +250,84 @@ async def test_a_run_that_hangs_answers_everyone_and_is_reported() -> None:
             ask(scheduler, "c")
 
 
-async def test_after_close_what_waits_is_told_and_what_runs_is_answered() -> None:
+async def test_after_close_everyone_who_still_waits_is_told() -> None:
     gate = Gate()
     async with scheduling(gate) as scheduler:
         running, waiting = ask(scheduler, "a"), ask(scheduler, "b")
         scheduler.close()
-        with pytest.raises(NotReady):
-            await waiting[0][1]
+        for _, answer in running + waiting:
+            with pytest.raises(NotReady):
+                await answer
         with pytest.raises(NotReady):
             ask(scheduler, "c")
+        assert [type(result) for result in settled] == [NotReady, NotReady]
+
+
+async def test_a_list_that_could_not_be_done_by_its_deadline_is_refused() -> None:
+    gate = Gate()
+    async with scheduling(gate) as scheduler:  # 0.1 ms a token
+        ask(scheduler, "a", tokens=10)
+        ask(scheduler, *"bcdefghijk", tokens=1000, timeout_s=2)  # a second of work
+        with pytest.raises(Overloaded):
+            ask(scheduler, *"lmnopqrstu", tokens=1000, timeout_s=1.5)
+        assert recorder.refusals == ["deadline"]
+        ask(scheduler, "v", timeout_s=1.5)  # a lone text goes ahead of them
+
+
+async def test_no_job_is_settled_before_its_caller_could_join_it() -> None:
+    async with scheduling(upper, slots=2) as scheduler:
+        for _ in range(300):
+            deadline_s = time.monotonic() + 0.0002
+            jobs: list[Job[str, str]] = [Job(5, text, settled.append) for text in "abc"]
+            try:
+                scheduler.submit(jobs, deadline_s)
+            except (DeadlineExceeded, Overloaded):
+                continue
+            assert not any(job.settled for job in jobs)
+            waiters = [scheduler.join(job, deadline_s) for job in jobs]
+            await asyncio.wait(waiters)
+            assert [type(waiter.exception() or "") for waiter in waiters]
+
+
+async def test_whoever_joins_a_text_at_the_end_of_a_list_does_not_wait_for_the_list() -> None:
+    gate = Gate()
+    async with scheduling(gate, max_batch_size=1) as scheduler:
+        ask(scheduler, "a")
+        jobs = [job for job, _ in ask(scheduler, *"bcdefgh", tokens=50)]
+        answer = scheduler.join(jobs[-1], time.monotonic() + 5)
         gate.open.set()
-        assert await running[0][1] == "A"
+        assert await answer == "H"
+        assert [batch[0] for batch in gate.batches].index("h") <= 2
+
+
+async def test_an_observer_that_fails_costs_nobody_an_answer() -> None:
+    class Broken(Recorder):
+        def batch_finished(self, *_: float) -> None:
+            raise ValueError("no metrics today")
+
+    scheduler: Scheduler[str, str] = Scheduler(
+        upper, slots=1, limits=SchedulerLimits(), cost=CostModel(), observer=Broken(), on_stall=lambda: None
+    )
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    assert await ask(scheduler, "a")[0][1] == "A"
+    assert await ask(scheduler, "b")[0][1] == "B"
+    scheduler.close()
+
+
+async def test_without_a_thread_to_run_in_everyone_gets_an_error() -> None:
+    async with scheduling(upper) as scheduler:
+        scheduler._executor.shutdown()
+        with pytest.raises(BackendError, match="could not be run"):
+            await ask(scheduler, "a")[0][1]
+        assert scheduler.predicted_wait_ms() == 0
+
+
+async def test_a_slot_that_is_late_does_not_look_free() -> None:
+    gate = Gate()
+    async with scheduling(gate) as scheduler:
+        ask(scheduler, "a")
+        await asyncio.sleep(0.1)
+        assert scheduler.predicted_wait_ms() > 50
 
 
 async def test_the_cost_model_learns_from_what_ran_but_not_from_what_failed() -> None:

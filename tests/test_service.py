@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import gc
 import random
 import threading
@@ -13,8 +14,9 @@ from app.backends.mock import mock_tokenizer
 from app.batching import CostModel
 from app.cache import Cache
 from app.errors import BackendError, DeadlineExceeded, InvalidInput, Overloaded, TextTooLong
+from app.job import Job
 from app.metrics import Metrics
-from app.scheduler import Job, Scheduler, SchedulerLimits
+from app.scheduler import Scheduler, SchedulerLimits
 from app.service import Service
 from app.tokenizer import Tokenizer
 from app.types import Encoding, Prediction
@@ -25,6 +27,7 @@ class Bench:
     """A service on a model that labels a text by its number of tokens, and can be held or told to fail."""
 
     service: Service
+    cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = field(default_factory=lambda: Cache(0))
     runs: list[list[int]] = field(default_factory=list)
     open: threading.Event = field(default_factory=threading.Event)
     failing: set[int] = field(default_factory=set)
@@ -56,7 +59,9 @@ async def serving(*, entries: int = 100, is_open: bool = True, **limits: float) 
         on_stall=lambda: None,
     )
     cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = Cache(entries)
-    bench.service = Service(Tokenizer(mock_tokenizer(), max_tokens=8), scheduler, cache, bench.metrics)
+    tokenizer = Tokenizer(mock_tokenizer(), max_tokens=8)
+    bench.service = Service(tokenizer, scheduler, cache, bench.metrics, max_text_chars=5000)
+    bench.cache = cache
     if is_open:
         bench.open.set()
     try:
@@ -214,11 +219,66 @@ async def test_a_refused_list_leaves_no_flights_behind() -> None:
         assert await labels(bench.service, "a b") == ["2"]
 
 
-async def test_long_lists_are_tokenised_off_the_event_loop() -> None:
+async def test_long_lists_are_prepared_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[str] = set()
+    encode_many = Tokenizer.encode_many
+
+    def spy(self: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
+        threads.add(threading.current_thread().name)
+        return encode_many(self, texts)
+
+    monkeypatch.setattr(Tokenizer, "encode_many", spy)
     async with serving() as bench:
         texts = [f"{'word ' * (index % 7)}{index}" for index in range(200)]
         answers = await labels(bench.service, *texts, "x" * 3000)
         assert answers == [*(str(index % 7 + 1) for index in range(200)), "1"]
+    assert threads
+    assert threading.main_thread().name not in threads
+
+
+async def test_texts_being_tokenised_count_towards_admission(monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = threading.Event()
+    encode_many = Tokenizer.encode_many
+
+    def held(self: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
+        assert hold.wait(10)
+        return encode_many(self, texts)
+
+    monkeypatch.setattr(Tokenizer, "encode_many", held)
+    async with serving(max_queue_texts=4) as bench:
+        gone = asyncio.create_task(labels(bench.service, *(f"{'x' * 1000}{n}" for n in range(3)), timeout_ms=200))
+        await asyncio.sleep(0.1)
+        with pytest.raises(Overloaded):
+            await labels(bench.service, *(f"{'y' * 2000}{n}" for n in range(2)))
+        with pytest.raises(DeadlineExceeded):
+            await gone
+        with pytest.raises(Overloaded):  # its thread is at it still
+            await labels(bench.service, *(f"{'y' * 2000}{n}" for n in range(2)))
+        hold.set()
+        await asyncio.sleep(0.1)
+        assert await labels(bench.service, *(f"{'y' * 2000}{n}" for n in range(2))) == ["1", "1"]
+
+
+async def test_a_character_that_stands_for_many_does_not_pass_the_limit() -> None:
+    async with serving() as bench:
+        with pytest.raises(TextTooLong, match="over 5000 characters") as caught:
+            await labels(bench.service, "a", "\ufdfa" * 1000)  # eighteen characters each, once normalised
+        assert caught.value.loc == (1,)
+
+
+async def test_no_flight_stays_behind_whatever_the_deadlines() -> None:
+    rng = random.Random(2)
+    async with serving(entries=0) as bench:
+
+        async def one(number: int) -> None:
+            texts = [f"word {number % 5} {rng.randrange(50)}" for _ in range(20)]
+            with contextlib.suppress(DeadlineExceeded, Overloaded):
+                await labels(bench.service, *texts, timeout_ms=rng.choice([0.01, 0.2, 1, 3, 5000]))
+
+        await asyncio.gather(*(one(number) for number in range(200)))
+        await asyncio.sleep(0.05)
+        assert bench.cache._flights == {}
+        assert bench.service.queue_depth == 0
 
 
 async def test_any_mix_of_arrivals_cancellations_and_failures_answers_each_exactly_once() -> None:
@@ -247,5 +307,6 @@ async def test_any_mix_of_arrivals_cancellations_and_failures_answers_each_exact
         outcomes = await asyncio.gather(*(one(number) for number in range(300)))
         assert len(outcomes) == 300
         assert {"failed", "answered"} <= set(outcomes)
+        assert bench.cache._flights == {}
         assert bench.service.queue_depth == 0
         assert bench.service.predicted_wait_ms == 0

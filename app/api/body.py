@@ -41,6 +41,6 @@ def timeout_ms(request: Request, longest_ms: float) -> float:
     wanted = request.headers.get("x-request-timeout-ms")
     if wanted is None:
         return longest_ms
-    if not (wanted.isascii() and wanted.isdecimal() and int(wanted[:9]) > 0):
+    if not (wanted.isascii() and wanted.isdecimal() and len(wanted) <= 100 and int(wanted) > 0):
         raise InvalidInput("must be a whole number of milliseconds, 1 or more", ("header", "X-Request-Timeout-Ms"))
-    return min(longest_ms, float(wanted[:9]))
+    return min(longest_ms, float(wanted))

@@ -35,6 +35,8 @@ STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
     (SentimentError, 500, "Internal Server Error"),
 )
 
+_MOST_ERRORS = 20  # that one answer lists
+
 
 def problem(
     request_id: str,
@@ -68,6 +70,9 @@ class BodyInvalid(Exception):
     @classmethod
     def from_pydantic(cls, error: ValidationError) -> "BodyInvalid":
         """Keep what is wrong and where, drop the input."""
+        if error.error_count() > _MOST_ERRORS:
+            msg = f"{error.error_count()} parts of the body are wrong"
+            return cls([{"type": "too_many_errors", "loc": (), "msg": msg, "input": None}])
         return cls(error.errors(include_url=False, include_context=False, include_input=False))
 
 
@@ -89,7 +94,8 @@ async def _on_sentiment_error(request: Request, error: Exception) -> Response:
     if isinstance(error, NotReady):
         headers["Connection"] = "close"  # so that a proxy's next request goes to another replica
     if isinstance(error, InvalidInput):
-        detail = ": ".join([*[".".join(map(str, error.loc))][: len(error.loc)], str(error)])
+        if error.loc:
+            detail = f"{'.'.join(map(str, error.loc))}: {error}"
         errors = [{"loc": list(error.loc), "msg": str(error)}] if status == 422 else None
     if status == 500:
         cause = error.__cause__ or error

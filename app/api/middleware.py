@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import problem
 from app.logs import log, log_exception
+from app.metrics import METHODS
 
 # Paths that are polled; their lines are noise at the usual level.
 _QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
@@ -53,7 +54,7 @@ class RequestContext:
             log(
                 level,
                 "request",
-                method=scope["method"] if scope["method"] in _METHODS else "(other)",
+                method=scope["method"] if scope["method"] in METHODS else "(other)",
                 path=path,
                 status=status,
                 ms=round((time.perf_counter() - started_s) * 1000, 2),
@@ -61,9 +62,6 @@ class RequestContext:
                 request_id=request_id,
                 client=scope["client"][0] if scope.get("client") else None,
             )
-
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Recovery:

@@ -23,15 +23,14 @@ from app.types import Prediction
 def make_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits) -> APIRouter:
     """Return the routes over what `main` wired."""
     router = APIRouter()
+    # The longest JSON of one text: each character may be written as two escapes of six bytes.
+    single_bytes = 12 * limits.max_text_chars + 1024
 
     async def answer(request: Request, texts: list[str], options: schemas.Options, field: str) -> Answer:
         service = lifecycle.serving()
         wait_ms = timeout_ms(request, limits.request_timeout_ms)
         lifecycle.in_flight += 1
         try:
-            for index, text in enumerate(texts):
-                if len(text) > limits.max_text_chars:
-                    raise TextTooLong(f"over {limits.max_text_chars} characters", (index,))
             work = service.predict(texts, timeout_ms=wait_ms, truncate=options.truncate)
             found = await unless_disconnected(request, work)
         except InvalidInput as error:
@@ -46,7 +45,7 @@ def make_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits) 
     @router.post("/predict", **documented(schemas.PredictRequest, schemas.PredictResponse), tags=["predict"])
     async def predict(request: Request) -> Response:
         """The sentiment of one text."""
-        wanted = await parse(request, schemas.PredictRequest, limits.max_body_bytes)
+        wanted = await parse(request, schemas.PredictRequest, min(limits.max_body_bytes, single_bytes))
         found = await answer(request, [wanted.text], wanted, "text")
         return _json(_shown(found.predictions[0], wanted.top_k), {"X-Cache": found.cache})
 

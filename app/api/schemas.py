@@ -34,7 +34,10 @@ class BatchRequest(Options):
 
     model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [{"texts": ["good", "bad", "meh"]}]})
 
-    texts: list[Text] = Field(min_length=1, description="At most SENTIMENT_MAX_BATCH_TEXTS (256) texts.")
+    # The first bad text is enough: a list may have a million.
+    texts: list[Text] = Field(
+        min_length=1, fail_fast=True, description="At most SENTIMENT_MAX_BATCH_TEXTS (256) texts."
+    )
 
 
 class PredictResponse(BaseModel):

@@ -33,7 +33,10 @@ def choices(backend: str, device: str, artifact: Artifact, *, has_torch: bool, h
     on = "cuda" if device == "cuda" or (device == "auto" and has_gpu) else "cpu"
     if backend != "auto":
         # ONNX Runtime takes the GPU only when told to: its CUDA build is another package.
-        return [Choice(backend, "cpu" if backend == "onnx" and device == "auto" else on, "asked for")]
+        if device != "auto" or backend == "mock":
+            return [Choice(backend, "cuda" if device == "cuda" else "cpu", "asked for")]
+        found = [Choice("torch", "cuda", "asked for, and there is a GPU")] if backend == "torch" and has_gpu else []
+        return [*found, Choice(backend, "cpu", "asked for")]
     has_onnx = not artifact.files.keys().isdisjoint({"int8", "onnx"})
     can_torch = "safetensors" in artifact.files and has_torch
     found = []

@@ -176,6 +176,24 @@ class TestLimits:
         headers = {"content-type": "application/json", "content-encoding": "gzip"}
         assert http.post("/predict", content=b"x", headers=headers).status_code == 415
 
+    def test_a_million_wrong_parts_are_refused_with_a_short_answer(self, http: httpx.Client) -> None:
+        headers = {"content-type": "application/json"}
+        numbers = b'{"texts": [' + b"1," * 1_500_000 + b"1]}"
+        unknown = b"{" + b",".join(b'"%x": 1' % number for number in range(200_000)) + b"}"
+        for body in (numbers, unknown):
+            response = http.post("/predict/batch", content=body, headers=headers)
+            assert response.status_code == 422
+            assert len(response.content) < 2000
+            assert response.elapsed.total_seconds() < 5
+
+    def test_a_single_text_needs_no_body_of_megabytes(self, http: httpx.Client) -> None:
+        headers = {"content-type": "application/json"}
+        padded = b'{"text": "a"' + b" " * 200_000 + b"}"
+        assert http.post("/predict", content=padded, headers=headers).status_code == 413
+        escaped = json.dumps({"text": "\U0001f600" * 10_000})
+        assert len(escaped) > 120_000
+        assert http.post("/predict", content=escaped, headers=headers).status_code == 200
+
 
 class TestDeadlines:
     def test_past_its_deadline_a_request_gets_504(self, mock: httpx.Client) -> None:
