@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
+from app.runner import pad
 from app.tokenizer import Tokenizer
 from training.data import LABELS, Example
 
@@ -56,12 +57,8 @@ def torch_scorer(checkpoint: Path, max_tokens: int = 512) -> Scorer:
         logits = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
         for start in range(0, len(order), 16):
             chosen = order[start : start + 16]
-            longest = max(len(encodings[index]) for index in chosen)
-            ids = torch.zeros(len(chosen), longest, dtype=torch.long)
-            mask = torch.zeros_like(ids)
-            for row, index in enumerate(chosen):
-                ids[row, : len(encodings[index])] = torch.tensor(encodings[index].ids)
-                mask[row, : len(encodings[index])] = 1
+            batch = pad([encodings[index] for index in chosen], pad_id=0)
+            ids, mask = torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask)
             with torch.inference_mode():
                 logits[chosen] = model(input_ids=ids, attention_mask=mask).logits.numpy()
         return logits
@@ -77,7 +74,7 @@ def server_scorer(address: str, texts_a_request: int = 64) -> Scorer:
         for start in range(0, len(texts), texts_a_request):
             body = json.dumps({"texts": texts[start : start + texts_a_request]}).encode()
             request = Request(f"{address}/predict/batch", body, {"Content-Type": "application/json"})
-            with urlopen(request) as response:
+            with urlopen(request, timeout=60) as response:
                 found = json.load(response)["predictions"]
             scores += [[prediction["scores"][label] for label in LABELS] for prediction in found]
         return np.array(scores)

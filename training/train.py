@@ -11,7 +11,9 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from app.runner import pad
 from app.tokenizer import Tokenizer
+from app.types import Encoding
 from training.data import Example, Row, batches, epoch, tokenise
 from training.evaluate import evaluate, torch_scorer
 
@@ -95,12 +97,7 @@ def _tensors(
     rows: list[Row], tokenizer: Tokenizer, device: torch.device
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     first, last = tokenizer.encode("").ids
-    longest = max(len(row.ids) for row in rows) + 2
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for place, row in enumerate(rows):
-        tokens = [first, *row.ids, last]
-        ids[place, : len(tokens)] = torch.tensor(tokens)
-        mask[place, : len(tokens)] = 1
+    batch = pad([Encoding([first, *row.ids, last], truncated=False) for row in rows], pad_id=0)
+    ids, mask = torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask)
     labels = torch.tensor([row.label for row in rows], device=device)
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}, labels
