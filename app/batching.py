@@ -74,9 +74,10 @@ E = TypeVar("E", bound=Entry)
 class BatchQueue(Generic[E]):
     """Entries that wait for a slot, by length, each in the order in which it is due.
 
-    An entry is due when its request arrived, plus the time that the texts before it *in the same request* take. So a
-    list of 256 texts is served at the machine's full speed while it is alone, and a single text that comes later goes
-    ahead of those of its texts whose turn has not come (start-time fair queueing, Goyal et al. 1996).
+    An entry is due when it arrives; of a list only its first turn is, and the others one by one as those of their list
+    start. So lists take turns with each other and with single texts (round robin, as in Shreedhar and Varghese's
+    deficit round robin, 1995), however wrong the cost model is. What isn't due runs when nothing else does, or fills
+    the batch of an entry of like length.
     """
 
     def __init__(self, cost: CostModel, *, max_batch_size: int, max_batch_tokens: int) -> None:
@@ -86,7 +87,7 @@ class BatchQueue(Generic[E]):
         self._by_length: dict[int, list[tuple[float, int, E]]] = {}
         self._not_due: list[tuple[float, int, E]] = []
         self._order = itertools.count()
-        self._depth = 0
+        self._depth = self._tokens = 0
         self._stale = 0  # entries that were taken out since the last sweep
         self._overdue_entries = 0
         self._overdue_tokens = 0
@@ -94,9 +95,18 @@ class BatchQueue(Generic[E]):
     def __len__(self) -> int:
         return self._depth
 
-    def costs_ms(self, tokens: Sequence[int]) -> list[float]:
-        """Milliseconds of one slot that each text of a request takes, in batches of full size."""
-        return [self._cost.token_ms * count + self._cost.base_ms / self._max_size for count in tokens]
+    def first_turn(self, tokens: Sequence[int]) -> int:
+        """How many texts of a list make the first batch, at least 1."""
+        longest = 0
+        for count, length in enumerate(tokens[: self._max_size]):
+            longest = max(longest, length)
+            if count and longest * (count + 1) > self._max_tokens:
+                return count
+        return min(len(tokens), self._max_size)
+
+    def total_ms(self, more: Sequence[int] = ()) -> float:
+        """Milliseconds of one slot that all entries need, and texts of so many tokens more."""
+        return self._milliseconds(self._depth + len(more), self._tokens + sum(more))
 
     def push(self, entry: E) -> None:
         """Add an entry."""
@@ -105,6 +115,7 @@ class BatchQueue(Generic[E]):
         heapq.heappush(self._not_due, item)
         entry.queued = True
         self._depth += 1
+        self._tokens += entry.tokens
 
     def discard(self, entry: E) -> None:
         """Take an entry out, wherever it is; one that isn't queued is left alone."""
@@ -112,6 +123,7 @@ class BatchQueue(Generic[E]):
             return
         entry.queued = False
         self._depth -= 1
+        self._tokens -= entry.tokens
         self._stale += 1
         if entry.overdue:
             entry.overdue = False
@@ -156,24 +168,18 @@ class BatchQueue(Generic[E]):
                 break
         return batch
 
-    def backlog_ms(self, now_s: float, until_s: float = -math.inf) -> float:
-        """Milliseconds of one slot that the entries need which are due by now, or by `until_s` if that is later.
-
-        These are the entries that a newcomer waits for whose own last text is due at that time.
-        """
+    def backlog_ms(self, now_s: float) -> float:
+        """Milliseconds of one slot that the entries need which are due: those that a newcomer waits for."""
         while self._not_due and self._not_due[0][0] <= now_s:
             entry = heapq.heappop(self._not_due)[2]
             if entry.queued and not entry.overdue:
                 entry.overdue = True
                 self._overdue_entries += 1
                 self._overdue_tokens += entry.tokens
-        entries, tokens = self._overdue_entries, self._overdue_tokens
-        if until_s > now_s:
-            for due_s, _, entry in self._not_due:
-                if due_s <= until_s and entry.queued:
-                    entries += 1
-                    tokens += entry.tokens
-        return self._cost.token_ms * tokens + self._cost.base_ms * math.ceil(entries / self._max_size)
+        return self._milliseconds(self._overdue_entries, self._overdue_tokens)
+
+    def _milliseconds(self, texts: int, tokens: int) -> float:
+        return self._cost.token_ms * tokens + self._cost.base_ms * math.ceil(texts / self._max_size)
 
     def _pop(self, length: int, count: int) -> list[E]:
         heap = self._by_length[length]

@@ -16,12 +16,23 @@ class Job(Entry, Generic[P, R]):
     Settled exactly once: with a result, with an error, or with None when every caller has left. `on_settled` is told.
     """
 
-    __slots__ = ("_on_settled", "_waiters", "arrived_s", "deadline_s", "finished_s", "payload", "settled", "started_s")
+    __slots__ = (
+        "_on_settled",
+        "_waiters",
+        "arrived_s",
+        "deadline_s",
+        "finished_s",
+        "next",
+        "payload",
+        "settled",
+        "started_s",
+    )
 
     def __init__(self, tokens: int, payload: P, on_settled: Callable[[R | Exception | None], None]) -> None:
         super().__init__(max(1, tokens), 0.0)  # even a text without any token takes a row of a batch
         self.payload = payload
         self.arrived_s = self.started_s = self.finished_s = self.deadline_s = 0.0
+        self.next: Job[P, R] | None = None  # of its list, to be due when this one starts
         self.settled = False
         self._on_settled = on_settled
         self._waiters: list[asyncio.Future[R]] = []

@@ -7,6 +7,7 @@ when a slot frees, from what has come by then.
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -86,7 +87,9 @@ class Scheduler(Generic[P, R]):
     def predicted_wait_ms(self) -> float:
         """How long a text that came now would wait for a slot."""
         now_s = time.monotonic()
-        return 0.0 if self._idle else self._ahead_ms(now_s, now_s) / self._slots
+        if self._idle:
+            return 0.0
+        return (self._running_ms(now_s) + self._queue.backlog_ms(now_s)) / self._slots
 
     def admit(self, texts: int, deadline_s: float) -> None:
         """Raise unless a request of so many texts could be queued now.
@@ -115,17 +118,16 @@ class Scheduler(Generic[P, R]):
         """
         self.admit(len(jobs), deadline_s)
         now_s = time.monotonic()
-        costs_ms = self._queue.costs_ms([job.tokens for job in jobs])
-        own_ms = sum(costs_ms) / min(self._slots, len(jobs))
-        ahead_ms = self._ahead_ms(now_s, now_s + own_ms / 1000) / self._slots
-        if ahead_ms and now_s + (ahead_ms + own_ms) / 1000 > deadline_s:
-            self._observer.refused("deadline")
-            raise Overloaded("what is ahead leaves too little time; try again later", ahead_ms / 1000)
-        # The texts of a request are due one after the other, as fast as the whole machine could run them.
-        due_s = now_s
-        for job, cost_ms in zip(jobs, costs_ms, strict=True):
-            job.arrived_s, job.due_s, job.deadline_s = now_s, due_s, deadline_s
-            due_s += cost_ms / 1000 / self._slots
+        turn = self._queue.first_turn([job.tokens for job in jobs]) * self._slots
+        if turn < len(jobs) and (self._running or self._queue):
+            done_ms = (self._running_ms(now_s) + self._queue.total_ms([job.tokens for job in jobs])) / self._slots
+            if now_s + done_ms / 1000 > deadline_s:
+                self._observer.refused("deadline")
+                raise Overloaded("what is ahead leaves too little time; try again later", done_ms / 1000)
+        for place, job in enumerate(jobs):
+            job.arrived_s, job.deadline_s = now_s, deadline_s
+            job.due_s = now_s if place < turn else math.inf
+            job.next = jobs[place + turn] if place + turn < len(jobs) else None
         if self._idle and len(jobs) == 1 and not self._queue:
             self._start(list(jobs))  # the fast path: a lone text never sees the queue
         else:
@@ -151,11 +153,10 @@ class Scheduler(Generic[P, R]):
         self._refuse("the server is shutting down", NotReady)
         self._executor.shutdown(wait=False)
 
-    def _ahead_ms(self, now_s: float, until_s: float) -> float:
-        """Milliseconds of one slot until the batches that run and the texts that are due by `until_s` are done."""
+    def _running_ms(self, now_s: float) -> float:
+        """Milliseconds that the batches which run still need, added up."""
         # A batch that is late is taken to need as long again as it is late: a slot that hangs is not about to be free.
-        running_s = sum(abs(batch.end_s - now_s) for batch in self._running.values())
-        return running_s * 1000 + self._queue.backlog_ms(now_s, until_s)
+        return sum(abs(batch.end_s - now_s) for batch in self._running.values()) * 1000
 
     def _fill_slots(self, now_s: float) -> None:
         while self._idle and (batch := self._queue.take(self._idle)):
@@ -169,6 +170,8 @@ class Scheduler(Generic[P, R]):
         now_s = time.monotonic()
         for job in jobs:
             job.started_s = now_s
+            if job.next is not None:
+                self._queue.hasten(job.next, now_s)
         loop = asyncio.get_running_loop()
         padded_tokens = max(job.tokens for job in jobs) * len(jobs)
         end_s = now_s + self._cost.predict(padded_tokens) / 1000

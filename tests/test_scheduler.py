@@ -274,6 +274,30 @@ async def test_a_list_that_could_not_be_done_by_its_deadline_is_refused() -> Non
         ask(scheduler, "v", timeout_s=1.5)  # a lone text goes ahead of them
 
 
+async def test_a_list_takes_turns_with_others_however_wrong_its_cost_is_known() -> None:
+    gate = Gate()
+    async with scheduling(gate, max_batch_size=2) as scheduler:
+        ask(scheduler, "x")
+        ask(scheduler, *(f"list {number}" for number in range(40)))
+        await asyncio.sleep(0.2)  # much longer than the cost model thinks that the list takes
+        lone = ask(scheduler, "lone")
+        gate.open.set()
+        assert await lone[0][1] == "LONE"
+        assert next(turn for turn, batch in enumerate(gate.batches) if "lone" in batch) <= 2
+
+
+async def test_lists_share_the_machine() -> None:
+    gate = Gate()
+    async with scheduling(gate, max_batch_size=2) as scheduler:
+        ask(scheduler, "x")
+        asked = ask(scheduler, *(f"a{number}" for number in range(10)))
+        asked += ask(scheduler, *(f"b{number}" for number in range(10)), tokens=40)
+        gate.open.set()
+        await asyncio.gather(*(answer for _, answer in asked))
+        order = "".join(batch[0][0] for batch in gate.batches[1:])
+        assert order == "ab" * 5
+
+
 async def test_no_job_is_settled_before_its_caller_could_join_it() -> None:
     async with scheduling(upper, slots=2) as scheduler:
         for _ in range(300):
