@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from typing import get_args
 
 from app import __version__
 from app.config import PREFIX, Settings, SettingsError, load_settings
@@ -37,9 +38,11 @@ def _parser() -> argparse.ArgumentParser:
         default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
         hint = f"{field.description} [{PREFIX}{name.upper()}={'' if default is None else default}]"
         flag = "--" + name.replace("_", "-")
-        serve.add_argument(flag, dest=name, metavar=name.upper(), help=hint.replace("%", "%%"))
+        kinds = (field.annotation, *get_args(field.annotation))
+        metavar = "|".join(choice for kind in kinds for choice in get_args(kind) if isinstance(choice, str))
+        serve.add_argument(flag, dest=name, metavar=metavar or name.upper(), help=hint.replace("%", "%%"))
         if name in ("model", "backend", "device", "precision"):
-            predict.add_argument(flag, dest=name, metavar=name.upper(), help=hint.replace("%", "%%"))
+            predict.add_argument(flag, dest=name, metavar=metavar or name.upper(), help=hint.replace("%", "%%"))
     return parser
 
 

@@ -69,6 +69,7 @@ class _Server(uvicorn.Server):
         both the event loop and the interpreter would wait for it.
         """
         await super().serve(sockets)
+        log(logging.INFO, "stopped", seconds=round(self._lifecycle.uptime_s, 1))
         logging.shutdown()
         os._exit(int(self._broken))
 

@@ -99,6 +99,22 @@ class TestDrain:
             assert time.monotonic() - begun < 4
             assert server.events("drain timed out")
 
+    def test_a_body_that_never_comes_gets_a_503_too(self) -> None:
+        with serve(backend="mock") as server:
+            host, port = server.address.removeprefix("http://").split(":")
+            head = "POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+            with socket.create_connection((host, int(port)), timeout=10) as connection:
+                connection.sendall(head.encode())
+                time.sleep(0.2)
+                server.terminate()
+                answer = connection.recv(4096).decode()
+            assert answer.startswith("HTTP/1.1 503")
+            assert "application/problem+json" in answer
+            assert server.wait(8) == 0
+            assert server.events("stopped")
+            assert {line["level"] for line in server.lines()} <= {"info", "warning", "error"}
+            assert "trace" not in str(server.lines())
+
     @pytest.mark.parametrize("signals", [1, 2])
     def test_a_model_that_hangs_does_not_keep_the_process(self, signals: int) -> None:
         with serve(backend="mock", drain_timeout_ms="300") as server:

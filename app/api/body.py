@@ -30,6 +30,9 @@ async def parse(request: Request, model: type[M], max_bytes: int) -> M:
         body += chunk
         if len(body) > max_bytes:
             raise TextTooLong(f"the body is over {max_bytes} bytes")
+    if not body and "upgrade" in request.headers:
+        # The HTTP parser drops the body of such a request. curl's --http2 and some Java clients ask by default.
+        raise HTTPException(400, "the server takes no upgrade; send the request in HTTP/1.1 without an Upgrade header")
     try:
         return model.model_validate_json(bytes(body))
     except ValidationError as error:

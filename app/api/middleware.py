@@ -1,5 +1,6 @@
 """What every request gets, in plain ASGI: an id, an access line, and an answer whatever happens."""
 
+import asyncio
 import logging
 import random
 import time
@@ -81,6 +82,13 @@ class Recovery:
 
         try:
             await self._app(scope, receive, send_and_note)
+        except asyncio.CancelledError:
+            # The server ends and has waited long enough, for a body that never came or an answer that nobody fetched.
+            if scope["type"] != "http" or begun:
+                raise
+            headers = {"Retry-After": "1", "Connection": "close"}
+            detail = "the server is shutting down"
+            await problem(scope["state"]["id"], 503, "Not Ready", detail, headers=headers)(scope, receive, send)
         except Exception as error:
             if scope["type"] != "http":
                 raise

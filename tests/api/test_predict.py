@@ -160,6 +160,13 @@ def test_a_bad_list_names_the_place(http: httpx.Client, body: object, status: in
     assert detail in response.json()["detail"]
 
 
+def test_a_request_for_an_upgrade_is_told_what_is_wrong(http: httpx.Client) -> None:
+    headers = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAAQ"}
+    response = http.post("/predict", json={"text": "good"}, headers=headers)
+    assert response.status_code == 400
+    assert "no upgrade" in response.json()["detail"]
+
+
 class TestLimits:
     def test_a_text_may_have_the_stated_number_of_characters_and_no_more(self, http: httpx.Client) -> None:
         assert http.post("/predict", json={"text": "a" * 10_000}).status_code == 200
