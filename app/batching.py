@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-# How fast old measurements fade from the cost model: after 200 batches a batch counts a third.
-_DECAY = 0.995
+# How fast old measurements fade from the cost model: after 50 batches, a second or so under load, one counts a third.
+_DECAY = 0.98
 # From so many measurements on, one counts as so many times its prediction at most.
 _TRUSTED, _OUTLIER = 5.0, 4.0
 _SWEEP = 64

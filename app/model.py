@@ -100,5 +100,5 @@ def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_
         tokenizer,
         backend,
         runner,
-        runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size),
+        runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size, slots=backend.slots),
     )

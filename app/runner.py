@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from app.types import Batch, Encoding, FloatArray, Prediction
 
 # (texts, tokens each): from a lone short text to a full batch, so that the first request meets no cold path and the
 # cost model starts from measurements. A slow model makes do with the first of them.
-_WARMUP_SHAPES = ((1, 8), (1, 64), (8, 16), (1, 32), (16, 32), (1, 128), (8, 64))
+_WARMUP_SHAPES = ((1, 8), (1, 64), (8, 16), (1, 32), (16, 32), (1, 128), (8, 64), (1, 512))
 _WARMUP_BUDGET_S = 0.5
 
 
@@ -36,29 +37,35 @@ class Runner:
                 return [failure]
             return [result for encoding in encodings for result in self.run([encoding])]
 
-    def warm_up(self, *, max_tokens: int, max_batch_size: int) -> list[tuple[int, float]]:
+    def warm_up(self, *, max_tokens: int, max_batch_size: int, slots: int = 1) -> list[tuple[int, float]]:
         """Run batches of several shapes within these limits; return the padded tokens and milliseconds of each.
 
-        Raises `BackendError` when the model does not work: a backend that never ran is not ready.
+        Each runs in all slots at once, as under load, when they compete for the memory. Raises `BackendError` when the
+        model does not work: a backend that never ran is not ready.
         """
         measured = []
         begun_s = time.perf_counter()
-        for most_texts, most_tokens in _WARMUP_SHAPES:
-            texts, tokens = min(most_texts, max_batch_size), min(most_tokens, max_tokens)
-            encodings = [Encoding([self._pad_id] * tokens, truncated=False)] * texts
-            for _ in range(2):  # the first run of a shape also allocates
-                started_s = time.perf_counter()
-                try:
-                    self._predict(encodings)
-                except Exception as error:
-                    raise BackendError(f"the model failed its first run: {error}") from error
-                ended_s = time.perf_counter()
-                if ended_s - begun_s > _WARMUP_BUDGET_S:
+        with ThreadPoolExecutor(slots) as pool:
+            for most_texts, most_tokens in _WARMUP_SHAPES:
+                texts, tokens = min(most_texts, max_batch_size), min(most_tokens, max_tokens)
+                encodings = [Encoding([self._pad_id] * tokens, truncated=False)] * texts
+                for _ in range(2):  # the first run of a shape also allocates
+                    elapsed_ms = max(pool.map(self._time, [encodings] * slots))
+                    late = time.perf_counter() - begun_s > _WARMUP_BUDGET_S
+                    if late:
+                        break
+                measured.append((texts * tokens, elapsed_ms))
+                if late:
                     break
-            measured.append((texts * tokens, (ended_s - started_s) * 1000))
-            if ended_s - begun_s > _WARMUP_BUDGET_S:
-                break
         return measured
+
+    def _time(self, encodings: Sequence[Encoding]) -> float:
+        started_s = time.perf_counter()
+        try:
+            self._predict(encodings)
+        except Exception as error:
+            raise BackendError(f"the model failed its first run: {error}") from error
+        return (time.perf_counter() - started_s) * 1000
 
     def _predict(self, encodings: Sequence[Encoding]) -> list[Prediction | BackendError]:
         logits = self._backend.run(pad(encodings, self._pad_id))
