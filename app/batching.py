@@ -134,7 +134,7 @@ class BatchQueue(Generic[E]):
             self._sweep()
 
     def hasten(self, entry: E, now_s: float) -> None:
-        """Make a queued entry due now, if it isn't yet: somebody else waits for it, too."""
+        """Make a queued entry due now, if it isn't yet: its turn in its list has come, or somebody else wants it."""
         if entry.queued and entry.due_s > now_s:
             self.discard(entry)
             entry.due_s = now_s

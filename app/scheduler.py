@@ -116,8 +116,8 @@ class Scheduler(Generic[P, R]):
         None of them is settled before the caller gives up control, so there is time to join them. Raises as `admit`
         does, and `Overloaded` when what is ahead of a list would keep it from being done by its deadline.
         """
+        now_s = time.monotonic()  # before `admit` looks: what it finds in time is in time below, too
         self.admit(len(jobs), deadline_s)
-        now_s = time.monotonic()
         turn = self._queue.first_turn([job.tokens for job in jobs]) * self._slots
         if turn < len(jobs) and (self._running or self._queue):
             done_ms = (self._running_ms(now_s) + self._queue.total_ms([job.tokens for job in jobs])) / self._slots

@@ -46,7 +46,7 @@ class _Server(uvicorn.Server):
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self._settings = settings
         self._address = _address(listener)
-        self._draining: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None  # the loop itself holds tasks weakly
         self._loop: asyncio.AbstractEventLoop | None = None
         self._broken = False
         app = create_app(settings, on_ready=self._on_ready, on_broken=self._on_broken)

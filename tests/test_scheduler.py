@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -311,6 +312,21 @@ async def test_no_job_is_settled_before_its_caller_could_join_it() -> None:
             waiters = [scheduler.join(job, deadline_s) for job in jobs]
             await asyncio.wait(waiters)
             assert [type(waiter.exception() or "") for waiter in waiters]
+
+
+async def test_a_deadline_that_passes_during_admission_settles_nothing_early(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scheduling(upper, run_timeout_s=1e9) as scheduler:  # its timer reads the same clock
+        for steps in range(12):  # the deadline falls between each two readings of the clock, in turn
+            ticks = (100 + count / 1000 for count in range(1000))
+            monkeypatch.setattr("app.scheduler.time.monotonic", lambda ticks=ticks: next(ticks))
+            jobs: list[Job[str, str]] = [Job(5, text, settled.append) for text in "ab"]
+            with contextlib.suppress(DeadlineExceeded, Overloaded):
+                scheduler.submit(jobs, 100 + steps / 1000 - 0.0005)
+                assert not any(job.settled for job in jobs)
+            monkeypatch.undo()
+            await asyncio.sleep(0.02)
 
 
 async def test_whoever_joins_a_text_at_the_end_of_a_list_does_not_wait_for_the_list() -> None:
