@@ -7,13 +7,19 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format check export bench lock clean
+.PHONY: help serve dev replicas test lint format check export bench bench-nginx perf-gate lock clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 serve: .venv/serve.stamp  ## install what serving takes, once, and serve on 127.0.0.1:8000 (SENTIMENT_* settings are passed on)
 	@exec $(BIN)/rt-sentiment serve $(ARGS)
+
+dev: .venv/serve.stamp  ## serve the mock backend, and start again whenever a file of app/ changes
+	@exec $(BIN)/watchfiles --filter python --target-type command "$(BIN)/rt-sentiment serve --profile dev --backend mock $(ARGS)" app
+
+replicas: .venv/serve.stamp  ## serve N replicas behind nginx on one machine (N=2)
+	@exec $(BIN)/python -m nginx.replicas --replicas $(or $(N),2) $(ARGS)
 
 test: .venv/dev.stamp  ## install everything, once, and run the tests with coverage
 	$(BIN)/coverage erase
@@ -34,6 +40,12 @@ check: lint test  ## lint and test: what CI runs
 
 bench: .venv/dev.stamp  ## requests/s and p95 beside a plain FastAPI endpoint with the same model, in one run
 	$(BIN)/python -m perf.compare
+
+bench-nginx: .venv/dev.stamp  ## what nginx adds to a request, in one run
+	$(BIN)/python -m perf.proxy
+
+perf-gate: .venv/dev.stamp  ## fail when p95 under a realistic load is over 100 ms (ARGS="--p95-ms 50"), or errors over 0.1 %
+	$(BIN)/python -m perf.gate $(ARGS)
 
 export: .venv/dev.stamp  ## make an artifact of a checkpoint: MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]
 	$(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-name OUT=models/name))

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     max_text_chars: int = Field(10_000, ge=1, description="characters of a text, at most")
     max_batch_texts: int = Field(256, ge=1, description="texts of a /predict/batch request, at most")
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="bytes of a request body, at most")
+    max_header_bytes: int = Field(32 * 1024, ge=1024, description="bytes of a request's headers, at most")
     max_queue_texts: int = Field(4096, ge=1, description="texts that wait for the model, at most; more get 429")
     max_wait_ms: float = Field(1000, gt=0, description="predicted wait over which a request gets 429 at once")
     request_timeout_ms: float = Field(10_000, gt=0, description="time after which a request gets 504")
@@ -59,13 +61,17 @@ class Settings(BaseSettings):
     drain_delay_ms: float = Field(0, ge=0, description="time to go on listening after SIGTERM, answering 503")
     drain_timeout_ms: float = Field(10_000, ge=0, description="time that requests in flight have to end after that")
 
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1", "::1"),
+        description="addresses or networks whose X-Forwarded-For is believed, separated by commas",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="origins whose pages may call the API, separated by commas; none by default"
     )
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else json")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -76,6 +82,13 @@ class Settings(BaseSettings):
         for origin in value:
             if origin != "*" and (not origin.startswith(("http://", "https://")) or origin.count("/") != 2):
                 raise ValueError(f"{origin!r} is no origin; write scheme://host[:port] without a path, or *")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ip_network(network)
         return value
 
     @model_validator(mode="after")

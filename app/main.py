@@ -15,7 +15,7 @@ from prometheus_fastapi_instrumentator import Instrumentator
 
 from app import __version__
 from app.api import errors, openapi, schemas
-from app.api.middleware import Recovery, RequestContext
+from app.api.middleware import HeaderLimit, Recovery, RequestContext
 from app.api.routes import make_router
 from app.batching import CostModel
 from app.cache import Cache
@@ -92,7 +92,12 @@ def create_app(
             lifecycle.service.close()
 
     app = FastAPIOffline(
-        title="rt-sentiment", version=__version__, description=_DESCRIPTION, lifespan=lifespan, redoc_url=None
+        title="rt-sentiment",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,  # the address to go to would be made of the Host that the caller sent
     )
     app.state.lifecycle = lifecycle
     limits = schemas.Limits(
@@ -107,6 +112,7 @@ def create_app(
 
     # From the inside out.
     app.add_middleware(Recovery)
+    app.add_middleware(HeaderLimit, max_header_bytes=settings.max_header_bytes)
     Instrumentator(should_group_status_codes=False, registry=metrics.registry).add(metrics.http).instrument(app)
     if settings.cors_origins:
         app.add_middleware(

@@ -56,6 +56,7 @@ class _Server(uvicorn.Server):
             log_config=None,
             access_log=False,  # ours has the request's id and timings
             server_header=False,
+            forwarded_allow_ips=list(settings.trusted_proxies),
             timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=_LAST_BYTES_S,
             ws="none",

@@ -4,7 +4,6 @@ Tuned in good faith: the fast tokenizer, one ONNX Runtime thread a request witho
 here), uvloop and httptools, no access log.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from tokenizers import Tokenizer
 
-_MODEL = Path(os.environ["TUTORIAL_MODEL"])
+_MODEL = Path(__file__).parent.parent / "models" / "sentiment-en"
 _LABELS = ("negative", "neutral", "positive")
 
 

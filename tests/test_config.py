@@ -34,6 +34,7 @@ def test_there_are_two_profiles() -> None:
         ("CACHE_ENTRIES", "-1", "SENTIMENT_CACHE_ENTRIES"),
         ("CORS_ORIGINS", "example.com", "SENTIMENT_CORS_ORIGINS: 'example.com' is no origin"),
         ("CORS_ORIGINS", "https://a.example/path", "SENTIMENT_CORS_ORIGINS"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,nginx", "SENTIMENT_TRUSTED_PROXIES: 'nginx' does not appear to be"),
         ("MAX_QUEUE_TEXTS", "10", "SENTIMENT_MAX_QUEUE_TEXTS must not be below MAX_BATCH_TEXTS"),
         ("PROT", "80", "unknown setting SENTIMENT_PROT"),
         ("MAX_WAIT_MS", "inf", "SENTIMENT_MAX_WAIT_MS: .*finite"),

@@ -98,3 +98,10 @@ def test_the_mock_needs_no_model() -> None:
     model = load_model("no-such-model", backend="mock")
     assert model.describe()["checksum"] is None
     assert model.backend.name == "mock"
+
+
+def test_a_mock_that_always_fails_starts_all_the_same() -> None:
+    model = load_model("sentiment-en", backend="mock", mock_failure_rate=1)
+    assert model.warmup
+    (failed,) = model.runner.run([model.tokenizer.encode("good")])
+    assert isinstance(failed, BackendError)

@@ -65,6 +65,22 @@ class RequestContext:
             )
 
 
+class HeaderLimit:
+    """Answers 431 to headers that are larger than `max_header_bytes` together; the HTTP parser has no limit."""
+
+    def __init__(self, app: ASGIApp, max_header_bytes: int) -> None:
+        self._app = app
+        self._max_header_bytes = max_header_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        app = self._app
+        if scope["type"] == "http" and sum(map(_size, scope["headers"])) > self._max_header_bytes:
+            detail = f"the headers are larger than {self._max_header_bytes} bytes together"
+            app = problem(scope["state"]["id"], 431, "Request Header Fields Too Large", detail)
+        await app(scope, receive, send)
+
+
 class Recovery:
     """Answers 500 to what nobody caught. Innermost, so that such an answer gets every header that others do."""
 
@@ -97,6 +113,11 @@ class Recovery:
             if not begun:
                 detail = "the server failed to answer this request"
                 await problem(request_id, 500, "Internal Server Error", detail)(scope, receive, send)
+
+
+def _size(header: tuple[bytes, bytes]) -> int:
+    name, value = header
+    return len(name) + len(value)
 
 
 def _request_id(given: str | None) -> str:

@@ -18,6 +18,7 @@ _WHAT = {
     415: "The content type isn't `application/json`.",
     422: "The JSON doesn't fit; `errors` lists what is wrong.",
     429: "Overloaded; `Retry-After` has the seconds after which to come again.",
+    431: "The headers are over their limit.",
     500: "A bug, or the model failed.",
     503: "Loading, draining or broken; `Retry-After` has the seconds after which to come again.",
     504: "The deadline passed.",

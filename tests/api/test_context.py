@@ -43,6 +43,37 @@ def test_unknown_paths_and_methods_are_problems_too(mock_server: Server, method:
         assert response.headers["allow"] == "POST"
 
 
+def test_a_path_with_a_slash_too_many_is_unknown_and_leads_nowhere(mock_server: Server) -> None:
+    with mock_server.client() as http:
+        response = http.get("/livez/", headers={"host": "elsewhere.example"})
+    assert response.status_code == 404
+    assert "location" not in response.headers
+
+
+def test_headers_over_the_limit_get_431_and_are_counted(mock_server: Server) -> None:
+    at, over = ({"x-a": "a" * size, "x-request-id": "heavy"} for size in (30_000, 33_000))
+    before = mock_server.metric('http_requests_total{handler="/livez",method="GET",status="431"}')
+    with mock_server.client() as http:
+        assert http.get("/livez", headers=at).status_code == 200
+        response = http.get("/livez", headers=over)
+    assert response.status_code == 431
+    assert response.json()["request_id"] == response.headers["x-request-id"] == "heavy"
+    assert mock_server.metric('http_requests_total{handler="/livez",method="GET",status="431"}') == before + 1
+
+
+def test_the_clients_address_comes_from_trusted_proxies_only(mock_server: Server) -> None:
+    forwarded = {"x-forwarded-for": "203.0.113.5, 198.51.100.7"}
+    with mock_server.client() as http:
+        http.post("/predict", json={"text": "good"}, headers=forwarded | {"x-request-id": "hop/1"})
+    assert mock_server.wait_for("request", request_id="hop/1")["client"] == "198.51.100.7"
+    with serve(backend="mock", trusted_proxies="127.0.0.0/8,198.51.100.0/24") as server, server.client() as http:
+        http.post("/predict", json={"text": "good"}, headers=forwarded | {"x-request-id": "hop/2"})
+        assert server.wait_for("request", request_id="hop/2")["client"] == "203.0.113.5"
+    with serve(backend="mock", trusted_proxies="198.51.100.0/24") as server, server.client() as http:
+        http.post("/predict", json={"text": "good"}, headers=forwarded | {"x-request-id": "hop/3"})
+        assert server.wait_for("request", request_id="hop/3")["client"] == "127.0.0.1"
+
+
 def test_no_text_of_a_user_is_in_the_log_or_the_metrics(mock_server: Server) -> None:
     secret = "xyzzy-plugh"
     with mock_server.client() as http:
