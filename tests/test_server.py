@@ -5,6 +5,8 @@ import json
 import random
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.process import Server, serve
+from tests.process import ROOT, Server, serve
 
 
 def post(server: Server, path: str, body: object, **options: object) -> httpx.Response:
@@ -246,3 +248,32 @@ def test_an_ipv6_address_will_do() -> None:
     with serve("--host", "::1", backend="mock") as server:
         assert server.address.startswith("http://[::1]:")
         assert httpx.get(f"{server.address}/livez").status_code == 200
+
+
+def test_make_dev_serves_the_mock_and_starts_again_when_a_file_changes(tmp_path: Path) -> None:
+    recipe = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", "--old-file", ".venv/serve.stamp", "dev", "ARGS=--port 0 --log-format json",
+         f"BIN={Path(sys.executable).parent}"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(["sh", "-c", recipe], cwd=ROOT, stdout=stream, stderr=stream)
+
+    def wait_for(event: str, times: int) -> None:
+        deadline = time.monotonic() + 30
+        while log.read_text().count(f'"event":"{event}"') < times:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+
+    try:
+        wait_for("ready", 1)
+        assert '"backend":"mock"' in log.read_text()
+        time.sleep(0.5)  # watchfiles begins to watch about when it starts the command
+        (ROOT / "app" / "text.py").touch()
+        wait_for("stopped", 1)
+        wait_for("ready", 2)
+    finally:
+        process.terminate()
+        process.wait(30)
+    wait_for("stopped", 2)
