@@ -36,10 +36,9 @@ def main() -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(prog="replicas", description="SENTIMENT_* settings are passed on to each replica.")
     parser.add_argument("--replicas", type=int, default=2, help="how many (default: %(default)s)")
-    parser.add_argument("--host", default="127.0.0.1", help="address of nginx (default: %(default)s)")
-    parser.add_argument(
-        "--port", type=int, default=8000, help="port of nginx; 0 takes a free one (default: %(default)s)"
-    )
+    for name, kind, default in (("host", str, "127.0.0.1"), ("port", int, "8000")):
+        given = os.environ.get(f"SENTIMENT_{name.upper()}", default)
+        parser.add_argument(f"--{name}", type=kind, default=given, help=f"nginx's {name} (default: %(default)s)")
     arguments = parser.parse_args()
     if arguments.replicas < 1:
         parser.error("--replicas: at least 1")
@@ -66,8 +65,9 @@ async def serve(host: str, port: int, count: int) -> None:
             for replica in replicas:
                 await replica.start()
             await asyncio.gather(*(_first(stop, replica.ready()) for replica in replicas))
-            proxy = await start_nginx(configure(Path(prefix), host, port, [replica.port for replica in replicas]))
-            say(f"ready: http://{host}:{port}", *(f"replica {replica.name}" for replica in replicas))
+            if not stop.is_set():
+                proxy = await start_nginx(configure(Path(prefix), host, port, [replica.port for replica in replicas]))
+                say(f"ready: http://{host}:{port}", *(f"replica {replica.name}" for replica in replicas))
             while not stop.is_set():
                 await _first(stop, restart.wait(), _ended(proxy))
                 if restart.is_set() and not stop.is_set():
@@ -89,6 +89,7 @@ class Replica:
         self.port = port
         self._slots = slots
         self._retired = False
+        self._proven = False  # it has been ready once: whatever ends it now is worth another try
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -108,7 +109,7 @@ class Replica:
     async def _keep(self, process: asyncio.subprocess.Process) -> None:
         started_s = time.monotonic()
         status = await process.wait()
-        if not self._retired:
+        if self._proven and not self._retired:
             say(f"replica {self.name} ended with {status}; another is starting")
             await asyncio.sleep(max(0, _RESPAWN_S - (time.monotonic() - started_s)))
             await self.start()
@@ -121,6 +122,7 @@ class Replica:
             async with asyncio.timeout(_READY_WITHIN_S):
                 while process.returncode is None:
                     if await asyncio.to_thread(_answers, f"http://127.0.0.1:{self.port}/readyz"):
+                        self._proven = True
                         return
                     await asyncio.sleep(_POLL_S)
         raise Failed(f"replica {self.name} did not get ready (exit status {process.returncode})")

@@ -252,7 +252,8 @@ def test_an_ipv6_address_will_do() -> None:
 
 def test_make_dev_serves_the_mock_and_starts_again_when_a_file_changes(tmp_path: Path) -> None:
     recipe = subprocess.run(
-        ["make", "--no-print-directory", "--dry-run", "--old-file", ".venv/serve.stamp", "dev", "ARGS=--port 0 --log-format json",
+        ["make", "--no-print-directory", "--dry-run", "--old-file", ".venv/serve.stamp", "dev",
+         "ARGS=--port 0 --log-format json",
          f"BIN={Path(sys.executable).parent}"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
