@@ -1,0 +1,101 @@
+# Two images of one service. The last stage is the default:
+#
+#   docker build --target gpu .    PyTorch on CUDA
+#   docker build --target cpu .    int8 on ONNX Runtime, without PyTorch
+#
+# Another base will do when it has Python 3.11 or later as `python3`, with venv, and Debian's useradd. The gpu target
+# starts from the same one: PyTorch's wheels carry the CUDA libraries that they were built with, so that an nvidia/cuda
+# base would hold them a second time. The driver comes from the host, by way of the NVIDIA container toolkit.
+#
+# Behind a package mirror, hand in what pip needs: --secret id=pip.conf,src=… (its configuration) and --secret
+# id=ca.crt,src=… (certificates, for pip at /etc/ssl/certs/ca-certificates.crt). No layer keeps them.
+ARG BASE=python:3.11-slim-bookworm
+
+
+# All that the service is made of but its code. The project is installed in editable form, which reads no more of it than
+# its version and finds the rest later, where it now sees placeholders: a change of the code leaves this stage, and the
+# largest layer of the image, as it is.
+FROM ${BASE} AS dependencies
+WORKDIR /opt/rt-sentiment
+# Two environments: pip stays here, the other one is copied out.
+RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
+COPY LICENSE pyproject.toml constraints.txt ./
+COPY app/__init__.py app/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
+    touch README.md && mkdir -p models/sentiment-en && \
+    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --constraint constraints.txt --editable .
+
+
+FROM dependencies AS dependencies-gpu
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
+    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --constraint constraints.txt \
+      --editable '.[torch]'
+
+
+# Code and models as they go into the images: compiled, since nothing can be written later; readable by every user,
+# whatever the checkout's modes are; and only models whose files are those that their manifests state.
+FROM dependencies AS content
+COPY app app
+COPY models models
+RUN chmod -R u=rwX,go=rX app models && \
+    /opt/venv/bin/python -m compileall -q app && \
+    for model in models/*; do \
+      /opt/venv/bin/python -c 'import sys; from app.artifact import open_artifact; model = open_artifact(sys.argv[1]); \
+        assert model.manifest, "a model without a manifest"; \
+        model.verify_companions(); model.verify(*model.files.values())' "$model" || exit 1; \
+    done
+
+
+FROM content AS content-cpu
+# PyTorch alone reads them.
+RUN find models \( -name '*.safetensors' -o -name 'pytorch_model.bin' \) -delete
+
+
+# What both images are but for their content.
+FROM ${BASE} AS runtime
+RUN groupadd --gid 10001 sentiment && \
+    useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sentiment
+# Nothing is written, so that the root file system can be read-only. Only a model that is fetched from the hub
+# (SENTIMENT_MODEL=owner/name) needs a writable HF_HOME.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HF_HOME=/tmp/huggingface \
+    SENTIMENT_PROFILE=prod
+WORKDIR /opt/rt-sentiment
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+# http.client, because urllib would ask the proxy that http_proxy names; -IS starts in a third of the time.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD \
+    ["python", "-ISc", "import http.client, os, sys; \
+      c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SENTIMENT_PORT') or 8000), timeout=2); \
+      c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
+# The server itself is process 1 and gets the signals: SIGTERM drains.
+ENTRYPOINT ["rt-sentiment"]
+CMD ["serve"]
+ARG BASE
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="rt-sentiment" \
+      org.opencontainers.image.description="A low-latency text-sentiment API" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}"
+
+
+FROM runtime AS gpu
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --from=dependencies-gpu /opt/venv /opt/venv
+COPY --from=content /opt/rt-sentiment/LICENSE ./
+COPY --from=content /opt/rt-sentiment/models models
+COPY --from=content /opt/rt-sentiment/app app
+
+
+FROM runtime AS cpu
+COPY --from=dependencies /opt/venv /opt/venv
+COPY --from=content-cpu /opt/rt-sentiment/LICENSE ./
+COPY --from=content-cpu /opt/rt-sentiment/models models
+COPY --from=content-cpu /opt/rt-sentiment/app app
