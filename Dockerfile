@@ -24,14 +24,16 @@ COPY app/__init__.py app/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
     touch README.md && mkdir -p models/sentiment-en && \
-    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --constraint constraints.txt --editable .
+    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --constraint constraints.txt --editable . && \
+    chmod -R go-w /opt/venv
 
 
 FROM dependencies AS dependencies-gpu
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
     /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --constraint constraints.txt \
-      --editable '.[torch]'
+      --editable '.[torch]' && \
+    chmod -R go-w /opt/venv
 
 
 # Code and models as they go into the images: compiled, since nothing can be written later; readable by every user,
@@ -55,6 +57,7 @@ RUN find models \( -name '*.safetensors' -o -name 'pytorch_model.bin' \) -delete
 
 # What both images are but for their content.
 FROM ${BASE} AS runtime
+WORKDIR /opt/rt-sentiment
 RUN groupadd --gid 10001 sentiment && \
     useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sentiment
 # Nothing is written, so that the root file system can be read-only. Only a model that is fetched from the hub
@@ -63,11 +66,10 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HF_HOME=/tmp/huggingface \
     SENTIMENT_PROFILE=prod
-WORKDIR /opt/rt-sentiment
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# http.client, because urllib would ask the proxy that http_proxy names; -IS starts in a third of the time.
+# http.client, because urllib would ask the proxy that http_proxy names.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD \
     ["python", "-ISc", "import http.client, os, sys; \
       c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SENTIMENT_PORT') or 8000), timeout=2); \
