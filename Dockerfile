@@ -12,7 +12,7 @@
 ARG BASE=python:3.11-slim-bookworm
 
 
-# All that the service is made of but its code. The project is installed in editable form, which reads no more of it than
+# All that the service is made of but its code. The project is installed in editable form, which reads nothing of it but
 # its version and finds the rest later, where it now sees placeholders: a change of the code leaves this stage, and the
 # largest layer of the image, as it is.
 FROM ${BASE} AS dependencies

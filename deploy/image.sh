@@ -23,7 +23,12 @@ fail() { say "failed: $*"; exit 1; }
 cannot() { say "skipped: $*"; exit 77; }
 
 cleanup() {
-  if [[ -n $engine ]]; then kill -KILL "$engine" 2>/dev/null && wait "$engine" 2>/dev/null || true; fi
+  # Both: that a child dies with unshare (--kill-child) is forgotten when the child changes its user.
+  if [[ -n $engine ]]; then
+    pkill -KILL -P "$engine" || true
+    kill -KILL "$engine" 2>/dev/null || true
+    wait "$engine" 2>/dev/null || true
+  fi
   if [[ -n $container ]]; then buildah rm "$container" >/dev/null || true; fi
   rm -rf --one-file-system "$work"
 }
@@ -33,7 +38,7 @@ trap 'exit 130' INT TERM
 check_machine() {
   local tool
   [[ $(id -u) == 0 ]] || cannot "this needs root"
-  for tool in buildah unshare nsenter setpriv ip curl; do
+  for tool in buildah unshare nsenter setpriv ip pgrep curl; do
     command -v "$tool" >/dev/null || cannot "no $tool on this machine"
   done
   [[ -n ${BASE:-} ]] || command -v debootstrap >/dev/null || cannot "no debootstrap on this machine, and no BASE given"
@@ -152,7 +157,8 @@ check_end() {
   local ended=0 begun=$SECONDS
   kill -TERM "$server"
   sleep 0.5
-  [[ $(request --output /dev/null --write-out "%{http_code}" "$URL/readyz") == 503 ]] || fail "still ready after SIGTERM"
+  [[ $(request --output /dev/null --write-out '%{http_code}' "$URL/readyz") == 503 ]] ||
+    fail "still ready after SIGTERM"
   if inside "${health[@]:1}" 2>/dev/null; then fail "HEALTHCHECK says that a draining server is well"; fi
   wait "$engine" || ended=$?
   engine=''
