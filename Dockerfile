@@ -61,9 +61,11 @@ WORKDIR /opt/rt-sentiment
 RUN groupadd --gid 10001 sentiment && \
     useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sentiment
 # Nothing is written, so that the root file system can be read-only. Only a model that is fetched from the hub
-# (SENTIMENT_MODEL=owner/name) needs a writable HF_HOME.
+# (SENTIMENT_MODEL=owner/name) needs a writable HF_HOME. ONNX Runtime, unless told not to, keeps an identifier of the
+# machine and reports on itself to its makers.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     HF_HOME=/tmp/huggingface \
     SENTIMENT_PROFILE=prod
 USER 10001:10001
@@ -89,7 +91,10 @@ LABEL org.opencontainers.image.title="rt-sentiment" \
 
 
 FROM runtime AS gpu
-ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# As soon as it is imported, PyTorch makes a folder for its compiler, which is not used: it is named one that exists.
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    TORCHINDUCTOR_CACHE_DIR=/tmp
 COPY --from=dependencies-gpu /opt/venv /opt/venv
 COPY --from=content /opt/rt-sentiment/LICENSE ./
 COPY --from=content /opt/rt-sentiment/models models

@@ -150,6 +150,7 @@ check_answers() {
   [[ $answer == '{"label":"positive",'* ]] || fail "not the answer"
   inside "${health[@]:1}" || fail "HEALTHCHECK says that a good server is ill"
   say "HEALTHCHECK: $(request "$URL/healthz")"
+  ! grep -v '^{' "$work/log" >&2 || fail "the log has lines that are not JSON"
   say "memory: $(awk '/^VmHWM/ { printf "%d MB at most so far", $2 / 1000 }' "/proc/$server/status")"
 }
 
