@@ -9,6 +9,7 @@ from tests.manifests import SHAPES, Manifests, load
 from tests.pod_security import violations
 from tests.process import ROOT
 
+DOCKERFILE = ROOT / "Dockerfile"
 SPOIL = {
     "hostNetwork": lambda pod, _: pod.update(hostNetwork=True),
     "hostPID": lambda pod, _: pod.update(hostPID=True),
@@ -35,6 +36,16 @@ def manifests(request: pytest.FixtureRequest) -> Manifests:
     return load(request.param)
 
 
+def writable(shape: str) -> list[str]:
+    """Where a container can write, beside its read-only root: bounded folders that go with the pod."""
+    manifests = load(shape)
+    volumes = {volume["name"]: volume for volume in manifests.template["spec"].get("volumes", [])}
+    assert all(volume["emptyDir"]["sizeLimit"] for volume in volumes.values())
+    mounts = {mount["mountPath"]: mount["name"] for mount in manifests.container.get("volumeMounts", [])}
+    assert set(mounts.values()) == volumes.keys()
+    return list(mounts)
+
+
 def test_pods_meet_the_restricted_standard_which_their_namespace_enforces(manifests: Manifests) -> None:
     assert violations(manifests.template) == []
     labels = manifests.one("Namespace")["metadata"]["labels"]
@@ -55,7 +66,15 @@ def test_pods_have_less_than_the_standard_lets_them(manifests: Manifests) -> Non
     assert (pod["automountServiceAccountToken"], account["automountServiceAccountToken"]) == (False, False)
 
 
-@pytest.mark.skipif(not (ROOT / "Dockerfile").exists(), reason="there is no Dockerfile")
-def test_the_user_is_the_images() -> None:
-    [user] = re.findall(r"^USER (\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+@pytest.mark.skipif(not DOCKERFILE.exists(), reason="there is no Dockerfile")
+def test_user_and_places_are_the_images() -> None:
+    text = DOCKERFILE.read_text()
+    [user] = re.findall(r"^USER (\d+)", text, re.MULTILINE)
+    [hub] = re.findall(r"HF_HOME=(\S+)", text)
     assert load("files").template["spec"]["securityContext"]["runAsUser"] == int(user) != 0
+    assert writable("overlays/mine") == [hub]
+
+
+def test_pytorch_finds_a_folder_for_temporary_files() -> None:
+    assert writable("overlays/gpu") == ["/tmp"]
+    assert writable("overlays/cpu") == []
