@@ -61,11 +61,9 @@ WORKDIR /opt/rt-sentiment
 RUN groupadd --gid 10001 sentiment && \
     useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sentiment
 # Nothing is written, so that the root file system can be read-only. Only a model that is fetched from the hub
-# (SENTIMENT_MODEL=owner/name) needs a writable HF_HOME. ONNX Runtime, unless told not to, keeps an identifier of the
-# machine and reports on itself to its makers.
+# (SENTIMENT_MODEL=owner/name) needs a writable HF_HOME.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    ORT_DISABLE_TELEMETRY=1 \
     HF_HOME=/tmp/huggingface \
     SENTIMENT_PROFILE=prod
 USER 10001:10001

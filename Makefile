@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas test lint format check export bench bench-nginx perf-gate lock clean
+.PHONY: help serve dev replicas test lint format check export bench bench-nginx perf-gate image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -46,6 +46,9 @@ bench-nginx: .venv/dev.stamp  ## what nginx adds to a request, in one run
 
 perf-gate: .venv/dev.stamp  ## fail when p95 under a realistic load is over 100 ms (ARGS="--p95-ms 50"), or errors over 0.1 %
 	$(BIN)/python -m perf.gate $(ARGS)
+
+image:  ## build the cpu image with buildah and try it (as root; status 77 where that cannot be done)
+	@deploy/image.sh
 
 export: .venv/dev.stamp  ## make an artifact of a checkpoint: MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]
 	$(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-name OUT=models/name))

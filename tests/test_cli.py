@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,10 @@ def test_an_address_in_use_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         port = taken.getsockname()[1]
         assert run("serve", "--backend", "mock", "--port", str(port)) == 1
     assert f"SENTIMENT_PORT: cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_a_run_leaves_nothing_behind_such_as_onnx_runtimes_id_of_the_machine(tmp_path: Path) -> None:
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}  # CI=true would silence it by itself
+    command = [sys.executable, "-m", "app", "predict", "good"]
+    subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert list(tmp_path.rglob("*")) == []
