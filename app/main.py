@@ -66,12 +66,12 @@ def create_app(
         started_s = time.perf_counter()
         try:
             model, described = await asyncio.to_thread(_load, settings)
-            scheduler = _schedule(
-                model, settings, metrics, lambda: broken("the model stopped answering", "the model stopped answering")
-            )
+            slots = settings.slots or model.backend.slots
+            stopped = "the model stopped answering"
+            scheduler = _schedule(model, settings, slots, metrics, lambda: broken(stopped, stopped))
             cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = Cache(settings.cache_entries)
             service = Service(model.tokenizer, scheduler, cache, metrics, max_text_chars=settings.max_text_chars)
-            metrics.model_loaded(described)
+            metrics.model_loaded(described, slots)
             lifecycle.ready(service, described)
         except SentimentError as error:
             broken("the model could not be loaded", str(error))
@@ -140,7 +140,7 @@ def _load(settings: Settings) -> tuple[Model, dict[str, Any]]:
 
 
 def _schedule(
-    model: Model, settings: Settings, metrics: Metrics, on_stall: Callable[[], None]
+    model: Model, settings: Settings, slots: int, metrics: Metrics, on_stall: Callable[[], None]
 ) -> Scheduler[Encoding, Prediction]:
     cost = CostModel()
     for padded_tokens, elapsed_ms in model.warmup:
@@ -152,5 +152,4 @@ def _schedule(
         max_wait_ms=settings.max_wait_ms,
         run_timeout_s=settings.backend_timeout_ms / 1000,
     )
-    slots = settings.slots or model.backend.slots
     return Scheduler(model.runner.run, slots=slots, limits=limits, cost=cost, observer=metrics, on_stall=on_stall)

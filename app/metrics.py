@@ -1,7 +1,8 @@
 """Prometheus metrics. Every label takes its values from a short list of ours: callers cannot add any."""
 
+import functools
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
@@ -9,7 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody reads
 _POWERS = tuple(2.0**power for power in range(10))
-
+# Of the best label: from a guess among three to certainty.
+_CONFIDENCES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _MODEL_LABELS = ("model", "model_version", "backend", "device", "precision", "checksum")
@@ -42,17 +44,25 @@ class Metrics:
         self._refused = Counter("sentiment_refused", "Requests turned away.", ["reason"], registry=registry)
         self._errors = Counter("sentiment_backend_errors", "Texts that the model failed on.", registry=registry)
         self._labels = Counter("sentiment_predictions", "Predictions by label.", ["label"], registry=registry)
+        self._confidence = Histogram(
+            "sentiment_confidence", "Probability of the label.", buckets=_CONFIDENCES, registry=registry
+        )
         self._truncated = Counter("sentiment_truncated", "Texts longer than the model reads.", registry=registry)
         self._model = Info("sentiment_model", "The model that answers.", registry=registry)
+        self._ready = Gauge("sentiment_ready", "1 while predictions are answered, else 0.", registry=registry)
+        self._slots = Gauge("sentiment_slots", "Batches that can run at a time.", registry=registry)
         self._depth = Gauge("sentiment_queue_texts", "Texts that wait for the model.", registry=registry)
         self._wait = Gauge("sentiment_predicted_wait_seconds", "Wait that a new text would have.", registry=registry)
         self._http = Counter("http_requests", "Requests.", ["method", "handler", "status"], registry=registry)
         self._http_seconds = Histogram(
             "http_request_duration_seconds", "Seconds per request.", ["handler"], buckets=SECONDS, registry=registry
         )
-        # Labels are looked up once: a lookup takes longer than an increment.
+        # Labels are looked up once: a lookup takes longer than an increment. And a series that is there from the start
+        # has a rate from its first event on.
         self._stages = {stage: self._stage.labels(stage) for stage in ("tokenize", "queue", "infer")}
         self._outcomes = {outcome: self._cache.labels(outcome) for outcome in ("hit", "miss", "joined")}
+        self._reasons = {reason: self._refused.labels(reason) for reason in ("wait", "full", "deadline")}
+        self._label = functools.cache(self._labels.labels)
 
     def http(self, info: HttpInfo) -> None:
         """A request was answered."""
@@ -60,12 +70,16 @@ class Metrics:
         self._http.labels(method, info.modified_handler, info.modified_status).inc()
         self._http_seconds.labels(info.modified_handler).observe(info.modified_duration)
 
-    def model_loaded(self, description: Mapping[str, object]) -> None:
-        """Say which model answers."""
+    def model_loaded(self, description: Mapping[str, Any], slots: int) -> None:
+        """Say which model answers, as `/info` does, and how many batches it runs at a time."""
         self._model.info({name: str(description[name]) for name in _MODEL_LABELS})
+        for label in description["labels"]:
+            self._label(label)
+        self._slots.set(slots)
 
-    def queue(self, depth: int, wait_s: float) -> None:
-        """Set the state of the queue, at the moment of a scrape."""
+    def state(self, *, ready: bool, depth: int, wait_s: float) -> None:
+        """Set what holds at the moment of a scrape."""
+        self._ready.set(ready)
         self._depth.set(depth)
         self._wait.set(wait_s)
 
@@ -82,15 +96,16 @@ class Metrics:
 
     def refused(self, reason: str) -> None:
         """A request was turned away; the reasons are a handful of words of our own."""
-        self._refused.labels(reason).inc()
+        self._reasons[reason].inc()
 
     def looked_up(self, outcome: str, texts: int) -> None:
         """Texts were known ("hit"), had to be computed ("miss"), or joined a computation under way ("joined")."""
         self._outcomes[outcome].inc(texts)
 
-    def predicted(self, label: str, truncated: bool) -> None:
-        """A text was given a label."""
-        self._labels.labels(label).inc()
+    def predicted(self, label: str, confidence: float, truncated: bool) -> None:
+        """A text was given a label, by the model or from the cache."""
+        self._label(label).inc()
+        self._confidence.observe(confidence)
         if truncated:
             self._truncated.inc()
 

@@ -46,8 +46,8 @@ class Observer(Protocol):
     def looked_up(self, outcome: CacheOutcome, texts: int) -> None:
         """Texts were known, had to be computed, or joined a computation under way."""
 
-    def predicted(self, label: str, truncated: bool) -> None:
-        """A text was given a label."""
+    def predicted(self, label: str, confidence: float, truncated: bool) -> None:
+        """A text was given a label, by the model or from the cache."""
 
     def backend_failed(self) -> None:
         """The model failed on a text."""
@@ -205,7 +205,7 @@ class Service:
         infer_ms: float = 0.0,
     ) -> Answer:
         for prediction in predictions:
-            self._observer.predicted(prediction.label, prediction.truncated)
+            self._observer.predicted(prediction.label, prediction.confidence, prediction.truncated)
         return Answer(predictions, cache, tokenize_ms, queue_ms, infer_ms)
 
 

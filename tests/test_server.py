@@ -81,6 +81,7 @@ class TestDrain:
             ready = http.get("/readyz")
             assert ready.status_code == 503
             assert ready.json()["detail"] == "the server is shutting down"
+            assert "sentiment_ready 0.0" in httpx.get(f"{server.address}/metrics").text
             refused = post(server, "/predict", {"text": "good"})
             assert refused.status_code == 503
             assert int(refused.headers["retry-after"]) >= 1

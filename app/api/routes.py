@@ -97,7 +97,9 @@ def make_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits) 
     @router.get("/metrics", tags=["information"], response_class=Response)
     async def prometheus() -> Response:
         """Metrics in Prometheus' text format."""
-        metrics.queue(lifecycle.queue_depth, lifecycle.predicted_wait_ms / 1000)
+        metrics.state(
+            ready=lifecycle.status == "ok", depth=lifecycle.queue_depth, wait_s=lifecycle.predicted_wait_ms / 1000
+        )
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/", include_in_schema=False)

@@ -67,17 +67,18 @@ def test_while_the_model_loads_only_liveness_is_good() -> None:
         assert (health.status_code, health.json()["status"]) == (503, "loading")
         assert health.json()["backend"] is None
         assert http.get("/info").status_code == 503
-        assert http.get("/metrics").status_code == 200
+        assert "sentiment_ready 0.0" in http.get("/metrics").text
         refused = http.post("/predict", json={"text": "good"})
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
         server.wait_for("ready")
         assert http.get("/readyz").status_code == 200
+        assert server.metric("sentiment_ready") == 1
         assert http.post("/predict", json={"text": "good"}).json()["label"] == "positive"
 
 
 def test_metrics_count_what_happened() -> None:
-    with serve(backend="mock") as server, server.client() as http:
+    with serve(backend="mock", slots="3") as server, server.client() as http:
         for text in ("good", "good", "bad", "word " * 600):
             http.post("/predict", json={"text": text})
         http.post("/predict", json={"text": "[fail]"})
@@ -88,8 +89,11 @@ def test_metrics_count_what_happened() -> None:
             'sentiment_cache_total{outcome="miss"}': 4,
             'sentiment_predictions_total{label="positive"}': 2,
             'sentiment_predictions_total{label="negative"}': 1,
+            "sentiment_confidence_count": 4,  # one of them from the cache, none of the failure
             "sentiment_truncated_total": 1,
             "sentiment_backend_errors_total": 1,
+            "sentiment_ready": 1,
+            "sentiment_slots": 3,
             "sentiment_queue_texts": 0,
             'http_requests_total{handler="/predict",method="POST",status="200"}': 4,
             'http_requests_total{handler="/predict",method="POST",status="400"}': 1,

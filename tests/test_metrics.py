@@ -1,0 +1,65 @@
+import pytest
+from prometheus_client import CollectorRegistry
+
+from app.metrics import Metrics
+
+DESCRIPTION = {
+    "model": "m",
+    "model_version": "1",
+    "backend": "mock",
+    "device": "cpu",
+    "precision": "fp32",
+    "checksum": None,
+    "labels": ["negative", "positive"],
+}
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry())
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_a_prediction_counts_once_by_label_and_once_by_confidence(metrics: Metrics) -> None:
+    metrics.predicted("positive", 0.93, truncated=False)
+    metrics.predicted("positive", 0.5, truncated=True)
+    assert value(metrics, "sentiment_predictions_total", label="positive") == 2
+    assert value(metrics, "sentiment_confidence_count") == 2
+    assert value(metrics, "sentiment_confidence_sum") == pytest.approx(1.43)
+    assert value(metrics, "sentiment_truncated_total") == 1
+
+
+@pytest.mark.parametrize(
+    ("confidence", "bound"), [(0.34, "0.4"), (0.4, "0.4"), (0.41, "0.5"), (0.95, "0.95"), (0.995, "1.0"), (1.0, "1.0")]
+)
+def test_a_confidence_falls_into_the_bucket_that_ends_at_or_above_it(
+    metrics: Metrics, confidence: float, bound: str
+) -> None:
+    metrics.predicted("positive", confidence, truncated=False)
+    bounds = ["0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99", "1.0", "+Inf"]
+    counts = [value(metrics, "sentiment_confidence_bucket", le=each) for each in bounds]
+    assert counts == [float(index >= bounds.index(bound)) for index in range(len(bounds))]
+
+
+def test_series_are_there_before_their_first_event(metrics: Metrics) -> None:
+    """Or the first event would raise no rate: a counter that appears at 1 has not risen."""
+    metrics.model_loaded(DESCRIPTION, slots=2)
+    assert [value(metrics, "sentiment_predictions_total", label=label) for label in DESCRIPTION["labels"]] == [0, 0]
+    assert [value(metrics, "sentiment_refused_total", reason=reason) for reason in ("wait", "full", "deadline")] == [
+        0
+    ] * 3
+    assert [value(metrics, "sentiment_cache_total", outcome=outcome) for outcome in ("hit", "miss", "joined")] == [
+        0
+    ] * 3
+    assert value(metrics, "sentiment_slots") == 2
+
+
+def test_the_state_is_that_of_the_last_scrape(metrics: Metrics) -> None:
+    metrics.state(ready=True, depth=3, wait_s=0.25)
+    names = ("sentiment_ready", "sentiment_queue_texts", "sentiment_predicted_wait_seconds")
+    assert [value(metrics, name) for name in names] == [1, 3, 0.25]
+    metrics.state(ready=False, depth=0, wait_s=0)
+    assert [value(metrics, name) for name in names] == [0, 0, 0]
