@@ -51,7 +51,7 @@ make_base() {
   if [[ ! -f $tarball ]]; then
     say "making a base of Debian bookworm (once) …"
     debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv bookworm "$rootfs" >"$work/log" 2>&1 ||
-      { tail -20 "$work/log" >&2; fail "debootstrap"; }
+      { tail -20 "$work/log" >&2; cannot "debootstrap could not make a base"; }
     # As Debian's slim images do.
     rm -rf "$rootfs"/usr/share/{doc,info,locale,man}/* "$rootfs"/var/cache/apt/* "$rootfs"/var/lib/apt/lists/*
     mkdir -p "$CACHE"
