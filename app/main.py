@@ -132,6 +132,7 @@ def _load(settings: Settings) -> tuple[Model, dict[str, Any]]:
         backend=settings.backend,
         device=settings.device,
         precision=settings.precision,
+        slots=settings.slots,
         max_batch_size=settings.max_batch_size,
         mock_delay_ms=settings.mock_delay_ms,
         mock_failure_rate=settings.mock_failure_rate,

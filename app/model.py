@@ -50,11 +50,12 @@ def load_model(
     backend: str = "auto",
     device: str = "auto",
     precision: str = "auto",
+    slots: int = 0,
     max_batch_size: int = 16,
     mock_delay_ms: float = 0.0,
     mock_failure_rate: float = 0.0,
 ) -> Model:
-    """Load `model` on the best backend that works here, and run it once.
+    """Load `model` on the best backend that works here, and run it once in each slot (0: as many as the backend has).
 
     Raises `ArtifactError` or `BackendError`, with what to do about it, when none does.
     """
@@ -63,7 +64,7 @@ def load_model(
 
         artifact = mock_artifact()
         mock = MockBackend(delay_ms=mock_delay_ms, failure_rate=mock_failure_rate)
-        return _warm(artifact, Tokenizer(mock_tokenizer(), artifact.max_tokens), mock, max_batch_size)
+        return _warm(artifact, Tokenizer(mock_tokenizer(), artifact.max_tokens), mock, slots, max_batch_size)
 
     artifact = open_artifact(model)
     artifact.verify_companions()
@@ -71,7 +72,7 @@ def load_model(
     candidates = choices(backend, device, artifact, has_torch=has_torch(), has_gpu=has_gpu())
     for number, choice in enumerate(candidates, 1):
         try:
-            loaded = _warm(artifact, tokenizer, _load(choice, artifact, precision), max_batch_size)
+            loaded = _warm(artifact, tokenizer, _load(choice, artifact, precision), slots, max_batch_size)
         except SentimentError as error:
             if number == len(candidates):
                 raise
@@ -88,17 +89,13 @@ def _load(choice: Choice, artifact: Artifact, precision: str) -> Backend:
         backend_class = getattr(importlib.import_module(module), name)
     except (ImportError, OSError) as error:  # not installed, or one of its libraries is missing
         what = "rt-sentiment[torch]" if choice.backend == "torch" else "rt-sentiment"
-        raise ArtifactError(f"the {choice.backend} backend cannot be imported: pip install '{what}'") from error
+        hint = f"pip install '{what}'" if isinstance(error, ModuleNotFoundError) else "its package is there but broken"
+        raise ArtifactError(f"the {choice.backend} backend cannot be imported ({error}): {hint}") from error
     backend: Backend = backend_class(artifact, device=choice.device, precision=precision)
     return backend
 
 
-def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_size: int) -> Model:
+def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, slots: int, max_batch_size: int) -> Model:
     runner = Runner(backend, artifact.labels, artifact.pad_id)
-    return Model(
-        artifact,
-        tokenizer,
-        backend,
-        runner,
-        runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size, slots=backend.slots),
-    )
+    warmup = runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size, slots=slots or backend.slots)
+    return Model(artifact, tokenizer, backend, runner, warmup)

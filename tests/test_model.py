@@ -1,13 +1,16 @@
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
 from app import model as model_module
 from app.artifact import open_artifact
+from app.backends.mock import MockBackend
 from app.errors import ArtifactError, BackendError
 from app.model import Model, load_model
+from app.types import Batch, FloatArray
 
 
 def test_auto_takes_onnx_on_a_cpu_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
@@ -105,3 +108,47 @@ def test_a_mock_that_always_fails_starts_all_the_same() -> None:
     assert model.warmup
     (failed,) = model.runner.run([model.tokenizer.encode("good")])
     assert isinstance(failed, BackendError)
+
+
+def test_the_warm_up_runs_as_many_slots_as_there_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    together, most = 0, 0
+    lock = threading.Lock()
+    run = MockBackend.run
+
+    def counting(self: MockBackend, batch: Batch) -> FloatArray:
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        try:
+            return run(self, batch)
+        finally:
+            with lock:
+                together -= 1
+
+    monkeypatch.setattr(MockBackend, "run", counting)
+    for slots, expected in ((0, MockBackend.slots), (1, 1), (5, 5)):
+        most = 0
+        load_model("sentiment-en", backend="mock", slots=slots, mock_delay_ms=20)
+        assert most == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (
+            ModuleNotFoundError("No module named 'torch'"),
+            r"No module named 'torch'.*pip install 'rt-sentiment\[torch\]'",
+        ),
+        (FileNotFoundError("No usable temporary directory"), "No usable temporary directory.*broken"),
+    ],
+)
+def test_a_backend_that_cannot_be_imported_says_why(
+    error: Exception, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(model_module.importlib, "import_module", fail)
+    with pytest.raises(ArtifactError, match=hint):
+        load_model("sentiment-en", backend="torch")
