@@ -6,6 +6,9 @@ endif
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# ONNX Runtime reports to its makers otherwise: see app/backends/onnx.py.
+export ORT_DISABLE_TELEMETRY ?= 1
+
 .DEFAULT_GOAL := help
 .PHONY: help serve dev replicas test lint format check export bench bench-nginx perf-gate image lock clean
 
@@ -16,7 +19,7 @@ serve: .venv/serve.stamp  ## install what serving takes, once, and serve on 127.
 	@exec $(BIN)/rt-sentiment serve $(ARGS)
 
 dev: .venv/serve.stamp  ## serve the mock backend, and start again whenever a file of app/ changes
-	@exec $(BIN)/watchfiles --filter python --target-type command "$(BIN)/rt-sentiment serve --profile dev --backend mock $(ARGS)" app
+	@exec $(BIN)/watchfiles --target-type command "$(BIN)/rt-sentiment serve --profile dev --backend mock $(ARGS)" app
 
 replicas: .venv/serve.stamp  ## serve N replicas behind nginx on one machine (N=2)
 	@exec $(BIN)/python -m nginx.replicas --replicas $(or $(N),2) $(ARGS)
@@ -38,14 +41,14 @@ format: .venv/dev.stamp  ## let ruff mend what it can
 
 check: lint test  ## lint and test: what CI runs
 
-bench: .venv/dev.stamp  ## requests/s and p95 beside a plain FastAPI endpoint with the same model, in one run
+bench: .venv/perf.stamp  ## requests/s and p95 beside a plain FastAPI endpoint with the same model, in one run
 	$(BIN)/python -m perf.compare
 
-bench-nginx: .venv/dev.stamp  ## what nginx adds to a request, in one run
+bench-nginx: .venv/perf.stamp  ## what nginx adds to a request, in one run
 	$(BIN)/python -m perf.proxy
 
-perf-gate: .venv/dev.stamp  ## fail when p95 under a realistic load is over 100 ms (ARGS="--p95-ms 50"), or errors over 0.1 %
-	$(BIN)/python -m perf.gate $(ARGS)
+perf-gate: .venv/perf.stamp  ## fail when p95 under a realistic load is over 100 ms (ARGS="--p95-ms 50"), or errors over 0.1 %
+	@$(BIN)/python -m perf.gate $(ARGS)
 
 image:  ## build the cpu image with buildah and try it (as root; status 77 where that cannot be done)
 	@deploy/image.sh
@@ -72,7 +75,11 @@ clean:  ## remove what the other targets made
 	$(PIP) --editable .
 	@touch $@
 
+.venv/perf.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[perf]'
+	@touch $@ .venv/serve.stamp
+
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing what development takes, PyTorch included (once; minutes) …"
 	$(PIP) --editable '.[dev]'
-	@touch $@ .venv/serve.stamp
+	@touch $@ .venv/serve.stamp .venv/perf.stamp

@@ -16,7 +16,7 @@ readonly DEBIAN=localhost/rt-sentiment-base:bookworm
 readonly CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/rt-sentiment"
 readonly URL=http://127.0.0.1:8000
 work=$(mktemp -d)
-container='' root='' engine='' server='' # of the trial: the image's copy, where it is mounted, unshare, the server
+container='' root='' engine='' server='' scratch='' # of the trial: the image's copy, where it is mounted, unshare, the server
 
 say() { printf 'image: %s\n' "$*" >&2; }
 fail() { say "failed: $*"; exit 1; }
@@ -30,6 +30,8 @@ cleanup() {
     wait "$engine" 2>/dev/null || true
   fi
   if [[ -n $container ]]; then buildah rm "$container" >/dev/null || true; fi
+  if [[ -n $scratch ]]; then buildah rm "$scratch" >/dev/null 2>&1 || true; fi
+  rm -f "$CACHE"/bookworm.tar.$$
   rm -rf --one-file-system "$work"
 }
 trap cleanup EXIT
@@ -47,7 +49,7 @@ check_machine() {
 
 # Debian's own Python in place of python:3.11-slim-bookworm. For a trial alone: nobody renews it.
 make_base() {
-  local tarball="$CACHE/bookworm.tar" rootfs="$work/rootfs" scratch
+  local tarball="$CACHE/bookworm.tar" rootfs="$work/rootfs"
   if [[ ! -f $tarball ]]; then
     say "making a base of Debian bookworm (once) …"
     debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv bookworm "$rootfs" >"$work/log" 2>&1 ||

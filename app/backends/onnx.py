@@ -1,5 +1,11 @@
 """ONNX Runtime: the backend for CPUs, and for CUDA where its GPU build is installed."""
 
+import os
+
+# Recent versions of ONNX Runtime report to their makers from Linux too, and keep an id of the machine for it, unless
+# told not to before they start (microsoft/onnxruntime#27379). What a service reports is for its operator to decide.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import numpy as np
 import onnxruntime as ort
 

