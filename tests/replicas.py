@@ -18,7 +18,8 @@ import httpx
 
 from tests.process import ROOT
 
-LABELS = {"Loved every minute of it.": "positive", "I want my money back.": "negative"}
+# Far from the edge, whatever the number of the order is.
+LABELS = {"Order {}: I love it, a wonderful present.": "positive", "Order {}: this is awful, I hate it.": "negative"}
 
 
 class Replicas:
@@ -91,7 +92,7 @@ async def load(address: str, during: Callable[[], Any], connections: int = 16) -
         while not over.is_set():
             count += 1
             try:
-                response = await http.post("/predict", json={"text": f"{text} {number}.{count}"})
+                response = await http.post("/predict", json={"text": text.format(f"{number}.{count}")})
             except httpx.HTTPError as error:
                 outcomes[type(error).__name__] += 1
             else:
