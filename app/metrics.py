@@ -55,7 +55,11 @@ class Metrics:
         self._wait = Gauge("sentiment_predicted_wait_seconds", "Wait that a new text would have.", registry=registry)
         self._http = Counter("http_requests", "Requests.", ["method", "handler", "status"], registry=registry)
         self._http_seconds = Histogram(
-            "http_request_duration_seconds", "Seconds per request.", ["handler"], buckets=SECONDS, registry=registry
+            "http_request_duration_seconds",
+            "Seconds per request.",
+            ["handler", "status_class"],
+            buckets=SECONDS,
+            registry=registry,
         )
         # Labels are looked up once: a lookup takes longer than an increment. And a series that is there from the start
         # has a rate from its first event on.
@@ -68,7 +72,7 @@ class Metrics:
         """A request was answered."""
         method = info.method if info.method in METHODS else "other"
         self._http.labels(method, info.modified_handler, info.modified_status).inc()
-        self._http_seconds.labels(info.modified_handler).observe(info.modified_duration)
+        self._http_seconds.labels(info.modified_handler, f"{info.modified_status[0]}xx").observe(info.modified_duration)
 
     def model_loaded(self, description: Mapping[str, Any], slots: int) -> None:
         """Say which model answers, as `/info` does, and how many batches it runs at a time."""
