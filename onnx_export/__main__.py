@@ -15,7 +15,7 @@ from onnx_export.manifest import write_manifest
 from onnx_export.quantize import down_projections, quantize
 from onnx_export.templates import templates
 from onnx_export.verify import Parity, Sample, Unfaithful, compare, logits_of
-from training.data import read
+from training.examples import read
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -14,8 +14,9 @@ from app.artifact import open_artifact
 from app.tokenizer import Tokenizer
 from tests.process import Server
 from training.convert import convert
-from training.data import LABELS, Example, Row, batches, epoch, read
+from training.data import Row, batches, epoch
 from training.evaluate import evaluate, measure, server_scorer, torch_scorer
+from training.examples import LABELS, Example, read
 from training.train import Recipe, train
 
 WORDS = {

@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from training.convert import convert
-from training.data import read
 from training.evaluate import evaluate, server_scorer, torch_scorer
+from training.examples import read
 from training.train import Recipe, train
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
 
-from training.data import LABELS, Example
+from training.examples import LABELS, Example
 
 _NAMES = {
     "attention.self.query": "attention.q_lin",

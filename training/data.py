@@ -1,15 +1,11 @@
-"""Labelled text: read it, mix it, cut it into batches of like length."""
+"""The mixture: weigh the sets, mix them, cut it into batches of like length."""
 
-import csv
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from app.text import normalise
 from app.tokenizer import Tokenizer
-
-LABELS = ("negative", "neutral", "positive")
+from training.examples import LABELS, Example
 
 # How many times a set is seen per epoch; 1 where nothing is said. A fraction takes another random part each epoch.
 # GoEmotions marks emotions rather than polarity, sst_cased's neutral class is poor, VADER's news is about the topic
@@ -18,33 +14,11 @@ WEIGHTS = {"goemotions_train": 0.3, "sst_cased_train_3class": 0.0, "vader_nyt": 
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    text: str
-    label: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """A tokenised example: token ids without the two special ones, and the index of its label."""
 
     ids: Sequence[int]
     label: int
-
-
-def read(path: Path) -> list[Example]:
-    """Read a tab-separated file with the header `label<TAB>text`, or every such file of a directory."""
-    if path.is_dir():
-        return [example for file in sorted(path.glob("*.tsv")) for example in read(file)]
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        if reader.fieldnames != ["label", "text"]:
-            raise ValueError(f"{path}: expected the columns label and text, not {reader.fieldnames}")
-        return [Example(_clean(row["text"]), row["label"], path.stem) for row in reader]
-
-
-def _clean(text: str) -> str:
-    return normalise(text.replace("<br />", " "))
 
 
 def tokenise(examples: Sequence[Example], tokenizer: Tokenizer) -> dict[str, list[Row]]:

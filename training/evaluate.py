@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification
 
 from app.runner import pad
 from app.tokenizer import Tokenizer
-from training.data import LABELS, Example
+from training.examples import LABELS, Example
 
 # texts → probabilities or logits of shape (texts, labels), in the order of LABELS
 Scorer = Callable[[list[str]], NDArray[np.floating]]

@@ -14,8 +14,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from app.runner import pad
 from app.tokenizer import Tokenizer
 from app.types import Encoding
-from training.data import Example, Row, batches, epoch, tokenise
+from training.data import Row, batches, epoch, tokenise
 from training.evaluate import evaluate, torch_scorer
+from training.examples import Example
 
 
 @dataclass(frozen=True, slots=True)

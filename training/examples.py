@@ -1,0 +1,33 @@
+"""Labelled text, from files."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.text import normalise
+
+LABELS = ("negative", "neutral", "positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A text, its label and the name of the set that it comes from."""
+
+    text: str
+    label: str
+    source: str
+
+
+def read(path: Path) -> list[Example]:
+    """Read a tab-separated file with the header `label<TAB>text`, or every such file of a directory."""
+    if path.is_dir():
+        return [example for file in sorted(path.glob("*.tsv")) for example in read(file)]
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        if reader.fieldnames != ["label", "text"]:
+            raise ValueError(f"{path}: expected the columns label and text, not {reader.fieldnames}")
+        return [Example(_clean(row["text"]), row["label"], path.stem) for row in reader]
+
+
+def _clean(text: str) -> str:
+    return normalise(text.replace("<br />", " "))
