@@ -12,6 +12,8 @@ URL, MENTION = "http", "@user"
 
 _URL = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE)
 _MENTION = re.compile(r"(?<![\w@.])@\w+")
+# Skin tones and how an emoji is drawn: the same emoji says the same, whoever sends it.
+_VARIANTS = re.compile("[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")
 # Control, format (zero width, direction marks), lone surrogates, private use and unassigned: they carry no sentiment,
 # and make equal texts differ.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
@@ -20,11 +22,11 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 def normalise(text: str) -> str:
     """Return the canonical form of `text`; empty when it has no visible character.
 
-    Unicode is brought to NFKC, invisible characters are dropped, runs of white space become one space, links become
-    `http` and user mentions `@user`. Idempotent: `normalise(normalise(t)) == normalise(t)`.
+    Unicode is brought to NFKC, invisible characters and the skin tones of emoji are dropped, runs of white space become
+    one space, links become `http` and user mentions `@user`. Idempotent: `normalise(normalise(t)) == normalise(t)`.
     """
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
+        text = unicodedata.normalize("NFKC", _VARIANTS.sub("", text))
     if not text.isprintable():
         text = "".join(map(_visible, text))
         # Removing a character can bring two others together that compose.

@@ -20,6 +20,7 @@ from app.text import normalise
         ("thanks @some_one!", "thanks @user!"),
         ("mail me@example.com", "mail me@example.com"),
         ("so 😀 happy", "so 😀 happy"),
+        ("one \U0001f44d, one \U0001f44d\U0001f3ff, one \u2764\ufe0f", "one \U0001f44d, one \U0001f44d, one \u2764"),
         ("\u200b \n", ""),
         ("", ""),
     ],

@@ -1,18 +1,21 @@
-"""From a BERT encoder to a DistilBERT classifier with the same hidden states and a smaller vocabulary.
+"""From a pretrained encoder to a classifier with an untrained head, that knows emoji.
 
-BERT without token types and pooler is DistilBERT: `token_type_embeddings[0]`, which BERT adds everywhere, is folded
-into the position embeddings, and every other weight keeps its value under another name.
+BERT becomes DistilBERT: BERT without token types and pooler is DistilBERT. `token_type_embeddings[0]`, which BERT adds
+everywhere, is folded into the position embeddings, and every other weight keeps its value under another name.
 """
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer as FastTokenizer
-from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import AutoModelForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification
 
+from training.emoji import add_emoji, embeddings_of
 from training.examples import LABELS, Example
 
 _NAMES = {
@@ -25,43 +28,60 @@ _NAMES = {
     "output.dense": "ffn.lin2",
     "output.LayerNorm": "output_layer_norm",
 }
+_ID2LABEL = dict(enumerate(LABELS))
+_LABEL2ID = {label: index for index, label in enumerate(LABELS)}
 
 
-def convert(encoder: Path, out: Path, examples: list[Example], vocabulary: int) -> None:
-    """Write to `out` a DistilBERT classifier with the weights of the BERT at `encoder` and an untrained head.
+def convert(encoder: Path, out: Path, examples: Sequence[Example], vocabulary: int = 0) -> None:
+    """Write to `out` a classifier with the weights of `encoder`; a BERT becomes a DistilBERT.
 
-    Of the word pieces, the `vocabulary` that occur most often in `examples` stay, and all single characters, so that
-    every word that could be spelled still can.
+    With `vocabulary`, only so many word pieces stay, those that occur most often in `examples`, and all single
+    characters, so that every word that could be spelled still can. Emoji come on top.
     """
     tokenizer = FastTokenizer.from_file(str(encoder / "tokenizer.json"))
-    kept = _trim(tokenizer, examples, vocabulary)
-    config = _config(json.loads((encoder / "config.json").read_text()), len(kept))
-    model = DistilBertForSequenceClassification(config)
-    weights = _weights(load_file(encoder / "model.safetensors"), config.n_layers, kept)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    kept = _trim(tokenizer, examples, vocabulary) if vocabulary else list(range(tokenizer.get_vocab_size()))
+    document = _keep(tokenizer, kept)
+    emoji = add_emoji(document)
+
+    config = json.loads((encoder / "config.json").read_text())
+    model = _distilbert(encoder, config) if config["model_type"] == "bert" else _as_it_is(encoder)
+    words = model.get_input_embeddings().weight.data
+    model.resize_token_embeddings(len(kept) + len(emoji), mean_resizing=False)
+    model.get_input_embeddings().weight.data = torch.cat([words[kept], embeddings_of(emoji, tokenizer, words)])
+    model.save_pretrained(out)
+    _save_tokenizer(document, encoder, model.config, out)
+
+
+def _distilbert(encoder: Path, config: dict[str, int]) -> DistilBertForSequenceClassification:
+    model = DistilBertForSequenceClassification(
+        DistilBertConfig(
+            vocab_size=config["vocab_size"],
+            dim=config["hidden_size"],
+            n_heads=config["num_attention_heads"],
+            n_layers=config["num_hidden_layers"],
+            hidden_dim=config["intermediate_size"],
+            max_position_embeddings=config["max_position_embeddings"],
+            id2label=_ID2LABEL,
+            label2id=_LABEL2ID,
+        )
+    )
+    weights = _weights(load_file(encoder / "model.safetensors"), config["num_hidden_layers"])
     missing, unexpected = model.load_state_dict(weights, strict=False)
     if unexpected or any(not name.startswith(("pre_classifier", "classifier")) for name in missing):
         raise ValueError(f"{encoder}: not a BERT encoder; missing {missing}, unexpected {unexpected}")
-    model.save_pretrained(out)
-    _save_tokenizer(tokenizer, kept, config, out)
+    return model
 
 
-def _config(bert: dict[str, int], vocab_size: int) -> DistilBertConfig:
-    return DistilBertConfig(
-        vocab_size=vocab_size,
-        dim=bert["hidden_size"],
-        n_heads=bert["num_attention_heads"],
-        n_layers=bert["num_hidden_layers"],
-        hidden_dim=bert["intermediate_size"],
-        max_position_embeddings=bert["max_position_embeddings"],
-        id2label=dict(enumerate(LABELS)),
-        label2id={label: index for index, label in enumerate(LABELS)},
-    )
+def _as_it_is(encoder: Path) -> Any:
+    return AutoModelForSequenceClassification.from_pretrained(encoder, id2label=_ID2LABEL, label2id=_LABEL2ID)
 
 
-def _weights(bert: dict[str, torch.Tensor], layers: int, kept: list[int]) -> dict[str, torch.Tensor]:
+def _weights(bert: dict[str, torch.Tensor], layers: int) -> dict[str, torch.Tensor]:
     positions = bert["embeddings.position_embeddings.weight"] + bert["embeddings.token_type_embeddings.weight"][0]
     weights = {
-        "distilbert.embeddings.word_embeddings.weight": bert["embeddings.word_embeddings.weight"][kept],
+        "distilbert.embeddings.word_embeddings.weight": bert["embeddings.word_embeddings.weight"],
         "distilbert.embeddings.position_embeddings.weight": positions,
     }
     for kind in ("weight", "bias"):
@@ -73,10 +93,8 @@ def _weights(bert: dict[str, torch.Tensor], layers: int, kept: list[int]) -> dic
     return weights
 
 
-def _trim(tokenizer: FastTokenizer, examples: list[Example], vocabulary: int) -> list[int]:
+def _trim(tokenizer: FastTokenizer, examples: Sequence[Example], vocabulary: int) -> list[int]:
     """Return the token ids to keep, in their old order."""
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
     counts: Counter[int] = Counter()
     for encoding in tokenizer.encode_batch_fast([example.text for example in examples], add_special_tokens=False):
         counts.update(encoding.ids)
@@ -88,20 +106,41 @@ def _trim(tokenizer: FastTokenizer, examples: list[Example], vocabulary: int) ->
     return sorted(special | single | set(frequent[: vocabulary - len(special | single)]))
 
 
-def _save_tokenizer(tokenizer: FastTokenizer, kept: list[int], config: DistilBertConfig, out: Path) -> None:
-    """Write the tokenizer with the kept word pieces alone, numbered anew."""
-    document = json.loads(tokenizer.to_str())
+def _keep(tokenizer: FastTokenizer, kept: list[int]) -> dict[str, Any]:
+    """The tokenizer.json of `tokenizer` with the kept word pieces alone, numbered anew."""
+    document: dict[str, Any] = json.loads(tokenizer.to_str())
     names = {index: piece for piece, index in tokenizer.get_vocab().items()}
-    vocab = {names[old]: new for new, old in enumerate(kept)}
-    document["model"]["vocab"] = vocab
+    numbers = {names[old]: new for new, old in enumerate(kept)}
+    document["model"]["vocab"] = numbers
     for added in document["added_tokens"]:
-        added["id"] = vocab[added["content"]]
-    for special in document["post_processor"]["special_tokens"].values():
-        special["ids"] = [vocab[token] for token in special["tokens"]]
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=FastTokenizer.from_str(json.dumps(document)),
-        model_max_length=config.max_position_embeddings,
-        model_input_names=["input_ids", "attention_mask"],
-        **{f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")},
+        added["id"] = numbers[added["content"]]
+    special = document["post_processor"].get("special_tokens", {})  # a template's; BERT's and RoBERTa's name a pair
+    for each in special.values():
+        each["ids"] = [numbers[token] for token in each["tokens"]]
+    for end in ("sep", "cls"):
+        if isinstance(document["post_processor"].get(end), list):
+            token = document["post_processor"][end][0]
+            document["post_processor"][end] = [token, numbers[token]]
+    return document
+
+
+def _save_tokenizer(document: dict[str, Any], encoder: Path, config: Any, out: Path) -> None:
+    """Write the tokenizer beside the model; the names of its special tokens are those that the encoder states."""
+    (out / "tokenizer.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    stated = (
+        json.loads((encoder / "tokenizer_config.json").read_text())
+        if (encoder / "tokenizer_config.json").is_file()
+        else {}
     )
-    fast.save_pretrained(out)
+    ours = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": min(512, config.max_position_embeddings),
+        "model_input_names": ["input_ids", "attention_mask"],
+        "clean_up_tokenization_spaces": False,
+    }
+    for kind in ("unk", "sep", "pad", "cls", "mask", "bos", "eos"):
+        token = stated.get(f"{kind}_token", f"[{kind.upper()}]")
+        token = token["content"] if isinstance(token, dict) else token
+        if token in document["model"]["vocab"]:
+            ours[f"{kind}_token"] = token
+    (out / "tokenizer_config.json").write_text(json.dumps(ours, indent=2) + "\n")

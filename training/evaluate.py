@@ -57,7 +57,7 @@ def torch_scorer(checkpoint: Path, max_tokens: int = 512) -> Scorer:
         logits = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
         for start in range(0, len(order), 16):
             chosen = order[start : start + 16]
-            batch = pad([encodings[index] for index in chosen], pad_id=0)
+            batch = pad([encodings[index] for index in chosen], model.config.pad_token_id)
             ids, mask = torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask)
             with torch.inference_mode():
                 logits[chosen] = model(input_ids=ids, attention_mask=mask).logits.numpy()

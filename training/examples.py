@@ -1,6 +1,8 @@
 """Labelled text, from files."""
 
 import csv
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +13,22 @@ LABELS = ("negative", "neutral", "positive")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A text, its label and the name of the set that it comes from."""
+    """A text, its label, the name of the set that it comes from, and a teacher's probability of each label."""
 
     text: str
-    label: str
+    label: str | None
     source: str
+    scores: Mapping[str, float] | None = None
 
 
 def read(path: Path) -> list[Example]:
     """Read a tab-separated file with the header `label<TAB>text`, or every such file of a directory."""
+    if path.suffix == ".jsonl":
+        with path.open(encoding="utf-8") as file:
+            return [
+                Example(_clean(row["text"]), row.get("label"), row.get("source", path.stem), row.get("scores"))
+                for row in map(json.loads, file)
+            ]
     if path.is_dir():
         return [example for file in sorted(path.glob("*.tsv")) for example in read(file)]
     with path.open(encoding="utf-8", newline="") as file:

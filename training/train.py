@@ -1,92 +1,148 @@
 """Fine-tune a classifier. Reads top to bottom."""
 
+import hashlib
 import json
 import math
 import random
+import re
+import signal
 import time
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
 
 from app.runner import pad
 from app.tokenizer import Tokenizer
 from app.types import Encoding
-from training.data import Row, batches, epoch, tokenise
+from training.device import Device
 from training.evaluate import evaluate, torch_scorer
 from training.examples import Example
+from training.mixture import Row, batches, epoch, labels_of, rows_per_epoch, tokenise, without
+from training.progress import Progress
+from training.recipe import Recipe
+from training.run import Run
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What decides the result. The defaults are those of the embedded model."""
-
-    epochs: int = 2
-    batch_size: int = 32
-    max_tokens: int = 96
-    learning_rate: float = 7e-5
-    weight_decay: float = 0.01
-    warmup: float = 0.06  # share of all steps
-    label_smoothing: float = 0.05
-    seed: int = 7
+class Interrupted(Exception):
+    """The training was asked to stop; its state is saved."""
 
 
-def train(checkpoint: Path, out: Path, examples: list[Example], dev: list[Example], recipe: Recipe) -> list[float]:
-    """Fine-tune the model at `checkpoint` on `examples` and write it to `out`; return the loss of every step.
+def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Example], recipe: Recipe) -> None:
+    """Fine-tune the model at `start` on `examples` in the run directory `out`; the result is `out/checkpoint`.
 
-    Uses CUDA where there is one, and bf16 autocast everywhere.
+    A run that was interrupted goes on where its state was last saved, and ends as it would have. Raises `Interrupted`
+    on SIGTERM or Ctrl-C, `ValueError` when `out` is another run's. Texts that occur in `dev` are not trained on.
     """
-    torch.manual_seed(recipe.seed)
-    rng = random.Random(recipe.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # On CPUs eager attention in bf16 is 1.3 to 1.8 times as fast as the fused kernel at these lengths.
-    attention = "sdpa" if device.type == "cuda" else "eager"
-    model = AutoModelForSequenceClassification.from_pretrained(checkpoint, attn_implementation=attention)
-    model.to(device)
-    unlimited = Tokenizer.load(checkpoint, max_tokens=10**6)
-    sets = tokenise(examples, unlimited)
+    examples = without(examples, dev)
+    labels = labels_of(examples)
+    settings = {"start": start.name, "labels": labels, "recipe": asdict(recipe), "data": _fingerprint(examples)}
+    run = Run(out, settings)
+    device = Device()
+    model = device.load(start, labels)
+    tokenizer = Tokenizer.load(start, max_tokens=10**6)
+    sets = tokenise(examples, labels, tokenizer, recipe)
 
-    epochs = [list(batches(epoch(sets, recipe.max_tokens, rng), recipe.batch_size, rng)) for _ in range(recipe.epochs)]
-    steps = sum(map(len, epochs))
-    optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    steps_per_epoch = math.ceil(rows_per_epoch(sets, recipe) / recipe.batch_size)
+    steps = steps_per_epoch * recipe.epochs
+    optimizer = torch.optim.AdamW(_parameter_groups(model, recipe), recipe.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _slope(step, steps, recipe.warmup))
-    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    if recipe.average:
+        parts["average"] = AveragedModel(model)
 
-    losses: list[float] = []
-    started = time.perf_counter()
-    for number, groups in enumerate(epochs, 1):
-        model.train()
-        bar = tqdm(groups, desc=f"epoch {number}/{recipe.epochs}", mininterval=5)
-        for rows in bar:
-            inputs, labels = _tensors(rows, unlimited, device)
-            with torch.autocast(device.type, dtype=torch.bfloat16):
-                logits = model(**inputs).logits
-            loss = loss_of(logits.float(), labels)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
+    done, spent_s = 0, 0.0
+    if state := run.resume():
+        done, spent_s = state["step"], state["seconds"]
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+
+    def save() -> None:
+        states = {name: part.state_dict() for name, part in parts.items()}
+        run.save({"step": done, "seconds": spent_s + time.perf_counter() - started_s, **states})
+
+    started_s = time.perf_counter()
+    model.train()
+    with Progress(run, steps, steps_per_epoch, done) as progress, _Signals() as signals:
+        for rows in _plan(sets, recipe, steps_per_epoch, skip=done):
+            torch.manual_seed(recipe.seed * 1_000_003 + done)  # so that a resumed run drops out the same
+            rate = schedule.get_last_lr()[-1]
+            loss = _learn(model, _tensors(rows, tokenizer, model.config.pad_token_id, device), device, optimizer)
             schedule.step()
-            optimizer.zero_grad()
-            losses.append(loss.item())
-            bar.set_postfix(loss=f"{sum(losses[-100:]) / len(losses[-100:]):.3f}", refresh=False)
-        model.save_pretrained(out)
-        AutoTokenizer.from_pretrained(checkpoint).save_pretrained(out)
-        report = evaluate(torch_scorer(out), dev)
-        for name, scores in report.items():
-            print(f"  {name:20} {scores}")
+            done += 1
+            if done > steps * (1 - recipe.average):
+                parts["average"].update_parameters(model)
 
-    record = {
-        "start": checkpoint.name,
-        "rows": {source: len(rows) for source, rows in sets.items()},
-        "recipe": asdict(recipe),
-        "steps": steps,
-        "seconds": round(time.perf_counter() - started),
-        "dev": report,
-    }
-    (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
-    return losses
+            progress.step(len(rows), loss, rate)
+            if done % steps_per_epoch == 0:
+                last = parts["average"].module if done == steps and recipe.average else model
+                run.note({"step": done, "dev": _evaluate(last, start, run, dev)})
+                model.train()
+            if signals.received and done < steps:
+                save()
+                raise Interrupted(f"stopped at step {done} of {steps}; the same command goes on from there")
+            if run.due:
+                save()
+
+    report = next(entry["dev"] for entry in reversed(run.history()) if "dev" in entry)
+    rows_of_sets = {source: len(rows) for source, rows in sets.items()}
+    seconds = round(spent_s + time.perf_counter() - started_s)
+    record = {**settings, "rows": rows_of_sets, "steps": steps, "seconds": seconds, "dev": report}
+    (run.checkpoint / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+    run.finish(record)
+
+
+def _learn(
+    model: Any,
+    batch: tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor],
+    device: Device,
+    optimizer: torch.optim.Optimizer,
+) -> float:
+    """Take one step down the gradient of a batch; return its loss."""
+    inputs, targets, is_open = batch
+    with device.autocast():
+        logits = model(**inputs).logits
+    loss = _cross_entropy(logits.float(), targets, is_open)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return float(loss.item())
+
+
+def _plan(sets: Mapping[str, list[Row]], recipe: Recipe, steps_per_epoch: int, skip: int) -> Iterator[list[Row]]:
+    """Every batch of the training, less the first `skip`. Each epoch has a seed of its own."""
+    for number in range(skip // steps_per_epoch, recipe.epochs):
+        rng = random.Random(recipe.seed * 1000 + number)
+        groups = batches(epoch(sets, recipe, rng), recipe.batch_size, rng)
+        for index, group in enumerate(groups, number * steps_per_epoch):
+            if index >= skip:
+                yield group
+
+
+def _parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Parameters by depth and kind: lower layers learn slower, and biases and norms do not decay."""
+    layers = model.config.num_hidden_layers
+    groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        layer = re.search(r"\.layer\.(\d+)\.", name)
+        depth = int(layer[1]) + 1 if layer else 0 if "embeddings" in name else layers + 1
+        groups.setdefault((depth, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": recipe.learning_rate * recipe.layer_decay ** (layers + 1 - depth),
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for (depth, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
 
 
 def _slope(step: int, steps: int, warmup: float) -> float:
@@ -94,11 +150,50 @@ def _slope(step: int, steps: int, warmup: float) -> float:
     return min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise)))
 
 
+def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor, is_open: torch.Tensor) -> torch.Tensor:
+    log_probabilities = logits.masked_fill(~is_open, -1e4).log_softmax(dim=-1)
+    return -(targets * log_probabilities).sum(dim=-1).mean()
+
+
 def _tensors(
-    rows: list[Row], tokenizer: Tokenizer, device: torch.device
-) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    rows: list[Row], tokenizer: Tokenizer, pad_id: int, device: Device
+) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
     first, last = tokenizer.encode("").ids
-    batch = pad([Encoding([first, *row.ids, last], truncated=False) for row in rows], pad_id=0)
-    ids, mask = torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask)
-    labels = torch.tensor([row.label for row in rows], device=device)
-    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}, labels
+    batch = pad([Encoding([first, *row.ids.tolist(), last], truncated=False) for row in rows], pad_id)
+    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    targets, is_open = np.stack([row.target for row in rows]), np.stack([row.open for row in rows])
+    return {name: device.put(array) for name, array in inputs.items()}, device.put(targets), device.put(is_open)
+
+
+def _evaluate(model: Any, start: Path, run: Run, dev: Sequence[Example]) -> dict[str, dict[str, float]]:
+    """Write the checkpoint, and measure it as it will be read."""
+    model.save_pretrained(run.checkpoint)
+    AutoTokenizer.from_pretrained(start).save_pretrained(run.checkpoint)
+    report = evaluate(torch_scorer(run.checkpoint), dev)
+    for name, figures in report.items():
+        tqdm.write(f"  {name:20} {figures}")
+    return report
+
+
+def _fingerprint(examples: Sequence[Example]) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(repr(example).encode())
+    return {"sets": dict(Counter(example.source for example in examples)), "sha256": digest.hexdigest()}
+
+
+class _Signals:
+    """Notes SIGTERM and Ctrl-C, so that the step at hand is finished and the state saved."""
+
+    received = False
+
+    def __enter__(self) -> "_Signals":
+        self._before = {each: signal.signal(each, self._note) for each in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each, handler in self._before.items():
+            signal.signal(each, handler)
+
+    def _note(self, *_: object) -> None:
+        self.received = True

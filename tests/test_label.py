@@ -1,0 +1,101 @@
+"""A teacher's scores on all texts, as a file for the small model."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.artifact import open_artifact
+from app.backends.torch import TorchBackend
+from app.runner import Runner
+from app.tokenizer import Tokenizer
+from tests.tiny import tiny_classifier
+from training import label as module
+from training.examples import LABELS, Example, read
+from training.label import label
+
+LONG = " ".join(f"The film is great, part {number} of it." for number in range(40))
+EXAMPLES = [
+    Example("The food is awful.", "negative", "food"),
+    Example("it 's great , really .", "positive", "films"),
+    Example(LONG, "positive", "films"),
+    Example("The food is awful.", "negative", "again"),
+]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_classifier(tmp_path_factory.mktemp("teacher"))
+
+
+@pytest.fixture(scope="module")
+def rows(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    out = tmp_path_factory.mktemp("soft") / "soft.jsonl"
+    label(teacher, out, EXAMPLES)
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+def test_every_text_comes_once_with_its_label_and_in_ordinary_spelling_too(rows: list[dict[str, Any]]) -> None:
+    whole = [(row["text"], row["label"], row["source"]) for row in rows if not row["source"].endswith("_passages")]
+    assert whole == [
+        ("The food is awful.", "negative", "food"),
+        ("it 's great , really .", "positive", "films"),
+        ("it's great, really.", "positive", "films"),
+        (LONG, "positive", "films"),
+    ]
+    assert rows[1]["scores"] == rows[2]["scores"]
+
+
+def test_the_scores_are_the_teachers(rows: list[dict[str, Any]], teacher: Path) -> None:
+    artifact = open_artifact(str(teacher))
+    runner = Runner(TorchBackend(artifact, device="cpu", precision="fp32"), artifact.labels, artifact.pad_id)
+    tokenizer = Tokenizer.load(teacher, 512)
+    (expected,) = runner.run([tokenizer.encode("it's great, really.")])
+    assert list(rows[2]["scores"]) == list(LABELS)
+    assert rows[2]["scores"] == pytest.approx(expected.scores, abs=0.02)  # bf16 and four digits
+
+
+def test_a_long_text_comes_as_passages_without_label_and_as_their_average(
+    rows: list[dict[str, Any]], teacher: Path
+) -> None:
+    parts = [row for row in rows if row["source"] == "films_passages"]
+    assert " ".join(row["text"] for row in parts) == LONG
+    assert {row["label"] for row in parts} == {None}
+    tokenizer = Tokenizer.load(teacher, 512)
+    tokens = [len(tokenizer.encode(row["text"])) for row in parts]
+    average = np.average([list(row["scores"].values()) for row in parts], axis=0, weights=tokens)
+    whole = next(row for row in rows if row["text"] == LONG)
+    assert list(whole["scores"].values()) == pytest.approx(average.tolist(), abs=2e-4)
+
+
+def test_the_file_can_be_trained_on(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    file = tmp_path / "soft.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [example.scores for example in read(file)] == [row["scores"] for row in rows]
+
+
+def test_an_interrupted_labelling_goes_on(
+    teacher: Path, rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_EXAMPLES_AT_ONCE", 1)
+    written = module._write
+
+    def stop_after_the_second(*args: Any) -> None:
+        written(*args)
+        if "films" in args[1][0].source:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    out = tmp_path / "soft.jsonl"
+    monkeypatch.setattr(module, "_write", stop_after_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        label(teacher, out, EXAMPLES)
+    monkeypatch.setattr(module, "_write", written)
+    label(teacher, out, EXAMPLES)
+    texts = [json.loads(line)["text"] for line in out.read_text().splitlines()]
+    whole = [text for text in texts if text in {row["text"] for row in rows if row["label"]}]
+    assert whole == ["The food is awful.", "it 's great , really .", "it's great, really.", LONG]
+    assert not out.with_suffix(".progress").exists()

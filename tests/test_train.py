@@ -1,0 +1,137 @@
+"""A training on a handful of rows: it learns, it says what it did, and it goes on after an interruption."""
+
+import json
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from app.artifact import open_artifact
+from tests.tiny import ROWS, WORDS, tiny_classifier
+from training.evaluate import evaluate, torch_scorer
+from training.examples import LABELS, Example
+from training.recipe import Recipe
+from training.train import Interrupted, train
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+DEV = [
+    Example(f"The {thing} is {word} {word}.", label, "dev")
+    for label, words in WORDS.items()
+    for word in words
+    for thing in ("film", "room")
+]
+RECIPE = Recipe(epochs=2, batch_size=12, learning_rate=1e-3, label_smoothing=0.0, weights={"set": 40})
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_classifier(tmp_path_factory.mktemp("start"))
+
+
+@pytest.fixture(scope="module")
+def finished(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "run"
+    train(start, run, ROWS, DEV, RECIPE)
+    return run
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+
+
+def test_the_loss_falls_and_the_model_has_learned(finished: Path) -> None:
+    losses = [entry["loss"] for entry in history(finished) if "loss" in entry]
+    assert losses[-1] < 0.5 * losses[0]
+    report = json.loads((finished / "report.json").read_text())
+    assert report["dev"]["dev"]["accuracy"] > 0.9
+    assert evaluate(torch_scorer(finished / "checkpoint"), DEV) == report["dev"]
+    assert open_artifact(str(finished / "checkpoint")).labels == LABELS
+
+
+def test_the_run_says_what_it_was_made_of(finished: Path) -> None:
+    report = json.loads((finished / "report.json").read_text())
+    assert report["recipe"]["epochs"] == 2
+    assert report["rows"] == {"set": 36}
+    assert report["steps"] == 240 == history(finished)[-1]["step"]
+    assert json.loads((finished / "checkpoint" / "training.json").read_text()) == report
+    assert not (finished / "state.pt").exists()
+
+
+def test_the_learning_rate_rises_and_falls(finished: Path) -> None:
+    rates = [entry["learning_rate"] for entry in history(finished) if "learning_rate" in entry]
+    assert max(rates) == pytest.approx(1e-3, rel=0.1)
+    assert rates[-1] < 0.02 * max(rates)
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_it_would_have(start: Path, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    def stop() -> None:
+        while not (run / "history.jsonl").is_file():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(Interrupted, match="of 240; the same command goes on"):
+        train(start, run, ROWS, DEV, RECIPE)
+    stopper.join()
+    assert (run / "state.pt").is_file()
+    # A line that was written after the state was saved, as by a run that crashed later on.
+    with (run / "history.jsonl").open("a") as file:
+        file.write('{"step": 239, "loss": 99}\n')
+
+    train(start, run, ROWS, DEV, RECIPE)
+    ours, theirs = (load_file(each / "checkpoint" / "model.safetensors") for each in (run, finished))
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
+    steps = [entry["step"] for entry in history(run) if "loss" in entry]
+    assert steps == sorted(set(steps))
+    assert 99 not in [entry.get("loss") for entry in history(run)]
+
+
+def test_the_weights_of_the_last_steps_are_averaged(start: Path, finished: Path, tmp_path: Path) -> None:
+    train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, average=0.5))
+    averaged, last = (load_file(run / "checkpoint" / "model.safetensors") for run in (tmp_path / "run", finished))
+    assert averaged.keys() == last.keys()
+    assert not all(averaged[name].equal(last[name]) for name in last)
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["dev"]["dev"]["accuracy"] > 0.9
+
+
+def test_lower_layers_learn_slower(start: Path, tmp_path: Path) -> None:
+    train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, layer_decay=0.1, weights={}))
+    before, after = (load_file(each / "model.safetensors") for each in (start, tmp_path / "run" / "checkpoint"))
+
+    def moved(name: str) -> float:
+        return float((after[name] - before[name]).abs().mean())
+
+    layer = "distilbert.transformer.layer.{}.ffn.lin1.weight"
+    assert 5 * moved(layer.format(0)) < moved(layer.format(1))
+    assert 5 * moved(layer.format(1)) < moved("pre_classifier.weight")
+
+
+def test_labels_of_ones_own_get_a_head_of_their_own(start: Path, tmp_path: Path) -> None:
+    rows = [replace(row, label="yes" if row.label == "positive" else "no") for row in ROWS]
+    dev = [replace(row, label="yes" if row.label == "positive" else "no") for row in DEV]
+    train(start, tmp_path / "run", rows, dev, RECIPE)
+    assert open_artifact(str(tmp_path / "run" / "checkpoint")).labels == ("no", "yes")
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["dev"]["dev"]["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("recipe", "complaint"), [(RECIPE, "holds a finished run"), (replace(RECIPE, seed=8), "with other settings")]
+)
+def test_a_run_is_never_overwritten(start: Path, finished: Path, recipe: Recipe, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        train(start, finished, ROWS, DEV, recipe)
+
+
+def test_a_directory_that_is_no_run_is_left_alone(start: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="no run"):
+        train(start, tmp_path, ROWS, DEV, RECIPE)

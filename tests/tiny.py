@@ -1,0 +1,52 @@
+"""An encoder and texts that are small enough to train in seconds, and real enough to learn."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import BertConfig, BertModel
+
+from app.artifact import open_artifact
+from training.convert import convert
+from training.examples import Example
+
+WORDS = {
+    "positive": ("great", "lovely", "superb"),
+    "negative": ("awful", "dreadful", "poor"),
+    "neutral": ("here", "red", "new"),
+}
+THINGS = ("film", "food", "room", "phone")
+ROWS = [
+    Example(f"The {thing} is {word}.", label, "set")
+    for label, words in WORDS.items()
+    for word in words
+    for thing in THINGS
+]
+
+
+def tiny_encoder(directory: Path) -> Path:
+    """Write a BERT of two layers, untrained, in the form of the pretrained encoder."""
+    torch.manual_seed(1)
+    embedded = open_artifact("sentiment-en").directory
+    config = BertConfig(
+        vocab_size=len(json.loads((embedded / "tokenizer.json").read_text())["model"]["vocab"]),
+        hidden_size=64,
+        num_attention_heads=4,
+        num_hidden_layers=2,
+        intermediate_size=128,
+    )
+    model = BertModel(config, add_pooling_layer=False).eval()
+    with torch.no_grad():
+        model.embeddings.token_type_embeddings.weight.normal_(std=0.1)
+    save_file(model.state_dict(), directory / "model.safetensors")
+    config.save_pretrained(directory)
+    (directory / "tokenizer.json").write_bytes((embedded / "tokenizer.json").read_bytes())
+    return directory
+
+
+def tiny_classifier(directory: Path) -> Path:
+    """Write a DistilBERT classifier, untrained, made of such an encoder."""
+    (directory / "encoder").mkdir()
+    convert(tiny_encoder(directory / "encoder"), directory / "classifier", ROWS, vocabulary=4000)
+    return directory / "classifier"

@@ -1,0 +1,74 @@
+"""The directory of a training: what was asked for, how it went, and the state from which it goes on."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_SAVE_EVERY_S = 600.0
+
+
+class Run:
+    """`run.json` (settings), `history.jsonl` (steps and evaluations), `checkpoint/` (the model), `state.pt` (resume).
+
+    Opening the directory of an interrupted run goes on with it. One that was made with other settings, or is finished,
+    raises `ValueError`: nothing that a training has made is overwritten.
+    """
+
+    def __init__(self, directory: Path, settings: Mapping[str, Any]) -> None:
+        self.directory = directory
+        self.checkpoint = directory / "checkpoint"
+        self._history_file = directory / "history.jsonl"
+        self._state_file = directory / "state.pt"
+        self._saved_s = time.monotonic()
+        directory.mkdir(parents=True, exist_ok=True)
+        stated = directory / "run.json"
+        settings = json.loads(json.dumps(settings))
+        if stated.is_file():
+            if json.loads(stated.read_text()) != settings:
+                raise ValueError(f"{directory} holds a run with other settings (run.json); name another directory")
+            if (directory / "report.json").is_file():
+                raise ValueError(f"{directory} holds a finished run; name another directory")
+        elif any(directory.iterdir()):
+            raise ValueError(f"{directory} is not empty and no run; name another directory")
+        stated.write_text(json.dumps(settings, indent=2) + "\n")
+
+    def resume(self) -> dict[str, Any] | None:
+        """Return the state that was saved last, or None at the beginning."""
+        if not self._state_file.is_file():
+            return None
+        state: dict[str, Any] = torch.load(self._state_file, map_location="cpu", weights_only=True)
+        # What was written down after the state was saved will happen again.
+        kept = [json.dumps(entry) + "\n" for entry in self.history() if entry["step"] <= state["step"]]
+        self._history_file.write_text("".join(kept))
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Save `state`, so that a crash in the middle leaves the one before."""
+        fresh = self._state_file.with_suffix(".new")
+        torch.save(state, fresh)
+        fresh.replace(self._state_file)
+        self._saved_s = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to save the state again."""
+        return time.monotonic() - self._saved_s > _SAVE_EVERY_S
+
+    def note(self, entry: Mapping[str, Any]) -> None:
+        """Add a line to the history."""
+        with self._history_file.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def history(self) -> list[dict[str, Any]]:
+        """Every line of the history."""
+        lines = self._history_file.read_text().splitlines() if self._history_file.is_file() else []
+        return [json.loads(line) for line in lines]
+
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """Write the report; the state is of no more use."""
+        (self.directory / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+        self._state_file.unlink(missing_ok=True)
