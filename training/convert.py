@@ -1,9 +1,10 @@
-"""From a pretrained encoder to a classifier with an untrained head, that knows emoji.
+"""`python -m training convert`: from a pretrained encoder to a classifier with an untrained head, that knows emoji.
 
 BERT becomes DistilBERT: BERT without token types and pooler is DistilBERT. `token_type_embeddings[0]`, which BERT adds
 everywhere, is folded into the position embeddings, and every other weight keeps its value under another name.
 """
 
+import argparse
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification
 
 from training.emoji import add_emoji, embeddings_of
-from training.examples import LABELS, Example
+from training.examples import LABELS, Example, read_all
 
 _NAMES = {
     "attention.self.query": "attention.q_lin",
@@ -30,6 +31,21 @@ _NAMES = {
 }
 _ID2LABEL = dict(enumerate(LABELS))
 _LABEL2ID = {label: index for index, label in enumerate(LABELS)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `python -m training convert`."""
+    parser.add_argument("encoder", type=Path, help="directory with config.json, model.safetensors, tokenizer.json")
+    parser.add_argument(
+        "--data", nargs="+", default=[], metavar="SOURCE", help="text that decides which word pieces stay"
+    )
+    parser.add_argument("--vocabulary", type=int, default=0, help="word pieces to keep (all)")
+    parser.add_argument("--out", type=Path, required=True, help="directory of the classifier")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Convert as the command line says."""
+    convert(args.encoder, args.out, read_all(args.data), args.vocabulary)
 
 
 def convert(encoder: Path, out: Path, examples: Sequence[Example], vocabulary: int = 0) -> None:

@@ -1,5 +1,6 @@
 """How good a checkpoint, or a running server, is on labelled text."""
 
+import argparse
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,10 +13,22 @@ from transformers import AutoModelForSequenceClassification
 
 from app.runner import pad
 from app.tokenizer import Tokenizer
-from training.examples import LABELS, Example
+from training.examples import LABELS, Example, read_all
 
 # texts → probabilities or logits of shape (texts, labels), in the order of LABELS
 Scorer = Callable[[list[str]], NDArray[np.floating]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `python -m training evaluate`."""
+    parser.add_argument("model", help="directory of a checkpoint, or http://… of a server")
+    parser.add_argument("--dev", nargs="+", required=True)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Evaluate as the command line says."""
+    scorer = server_scorer(args.model.rstrip("/")) if args.model.startswith("http") else torch_scorer(Path(args.model))
+    print(json.dumps(evaluate(scorer, read_all(args.dev)), indent=2))
 
 
 def evaluate(scorer: Scorer, examples: Sequence[Example]) -> dict[str, dict[str, float]]:

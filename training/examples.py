@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,11 @@ def read(path: Path) -> list[Example]:
         if reader.fieldnames != ["label", "text"]:
             raise ValueError(f"{path}: expected the columns label and text, not {reader.fieldnames}")
         return [Example(_clean(row["text"]), row["label"], path.stem) for row in reader]
+
+
+def read_all(sources: Iterable[str]) -> list[Example]:
+    """Read several, one after the other."""
+    return [example for source in sources for example in read(Path(source))]
 
 
 def _clean(text: str) -> str:

@@ -1,5 +1,9 @@
-"""A teacher's scores on all text at hand, for a small model to learn from (Hinton et al. 2015)."""
+"""`python -m training label`: a teacher's scores on all text at hand, for a small model to learn from.
 
+The method is knowledge distillation (Hinton et al. 2015).
+"""
+
+import argparse
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -16,7 +20,7 @@ from app.runner import pad, softmax
 from app.tokenizer import Tokenizer
 from app.types import Encoding
 from training.device import Device
-from training.examples import Example
+from training.examples import Example, read_all
 from training.passages import detokenise, passages
 
 _EXAMPLES_AT_ONCE = 2048  # sorted by length and saved together
@@ -31,6 +35,18 @@ class _Reading:
     example: Example
     plain: str
     passages: list[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `python -m training label`."""
+    parser.add_argument("teacher", type=Path, help="directory of a checkpoint")
+    parser.add_argument("--data", nargs="+", required=True, metavar="SOURCE", help="text: see training/examples.py")
+    parser.add_argument("--out", type=Path, required=True, help="a .jsonl file; an interrupted labelling goes on")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Label as the command line says."""
+    label(args.teacher, args.out, read_all(args.data))
 
 
 def label(teacher: Path, out: Path, examples: Sequence[Example], seed: int = 7) -> None:

@@ -1,5 +1,6 @@
-"""Fine-tune a classifier. Reads top to bottom."""
+"""`python -m training train`: fine-tune a classifier. Reads top to bottom."""
 
+import argparse
 import hashlib
 import json
 import math
@@ -9,7 +10,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,39 @@ from app.tokenizer import Tokenizer
 from app.types import Encoding
 from training.device import Device
 from training.evaluate import evaluate, torch_scorer
-from training.examples import Example
+from training.examples import Example, read_all
 from training.mixture import Row, batches, epoch, labels_of, rows_per_epoch, tokenise, without
 from training.progress import Progress
-from training.recipe import Recipe
+from training.recipe import Recipe, read_recipe
 from training.run import Run
 
 
-class Interrupted(Exception):
+# Everything but the weights of the sets, which only a file can state.
+_FLAGS = [field for field in fields(Recipe) if field.name != "weights"]
+
+
+class Interrupted(KeyboardInterrupt):
     """The training was asked to stop; its state is saved."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `python -m training train`."""
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument(
+        "--data", nargs="+", required=True, metavar="SOURCE", help="labelled text: see training/examples.py"
+    )
+    parser.add_argument("--dev", nargs="+", required=True, metavar="SOURCE", help="the same, to measure on")
+    parser.add_argument("--out", type=Path, required=True, help="directory of the run; an interrupted one goes on")
+    parser.add_argument("--recipe", type=Path, help="a TOML file; flags go before it")
+    for field in _FLAGS:
+        flag = "--" + field.name.replace("_", "-")
+        parser.add_argument(flag, type=type(field.default), help=f"({field.default})")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Train as the command line says."""
+    recipe = read_recipe(args.recipe, **{field.name: getattr(args, field.name) for field in _FLAGS})
+    train(args.checkpoint, args.out, read_all(args.data), read_all(args.dev), recipe)
 
 
 def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Example], recipe: Recipe) -> None:
