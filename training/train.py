@@ -31,7 +31,6 @@ from training.progress import Progress
 from training.recipe import Recipe, read_recipe
 from training.run import Run
 
-
 # Everything but the weights of the sets, which only a file can state.
 _FLAGS = [field for field in fields(Recipe) if field.name != "weights"]
 
