@@ -9,12 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
 
 from app.artifact import open_artifact
+from app.tokenizer import Tokenizer
 from tests.tiny import ROWS, WORDS, tiny_classifier
 from training.evaluate import evaluate, torch_scorer
 from training.examples import LABELS, Example
+from training.ranges import Ranges
 from training.recipe import Recipe
 from training.train import Interrupted, train
 
@@ -100,6 +104,22 @@ def test_the_weights_of_the_last_steps_are_averaged(start: Path, finished: Path,
     averaged, last = (load_file(run / "checkpoint" / "model.safetensors") for run in (tmp_path / "run", finished))
     assert averaged.keys() == last.keys()
     assert not all(averaged[name].equal(last[name]) for name in last)
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["dev"]["dev"]["accuracy"] > 0.9
+
+
+def test_activations_are_kept_within_their_bound(start: Path, finished: Path, tmp_path: Path) -> None:
+    def largest(checkpoint: Path) -> float:
+        model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
+        tokenizer = Tokenizer.load(checkpoint, 512)
+        found = []
+        with Ranges(model, bound=1e-9) as ranges:  # the penalty is a sum of squares then
+            for row in ROWS:
+                model(torch.tensor([tokenizer.encode(row.text).ids]))
+                found.append(torch.as_tensor(ranges.penalty()).item())
+        return max(found)
+
+    train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, max_activation=1.5))
+    assert largest(tmp_path / "run" / "checkpoint") < 0.8 * largest(finished / "checkpoint")
     assert json.loads((tmp_path / "run" / "report.json").read_text())["dev"]["dev"]["accuracy"] > 0.9
 
 

@@ -20,6 +20,7 @@ class Recipe:
     warmup: float = 0.06  # share of all steps
     label_smoothing: float = 0.05
     gold: float = 0.5  # weight of the label where a text has a teacher's scores as well
+    max_activation: float = 0.0  # bound on what goes into a linear layer, see training/ranges.py; 0 is none
     average: float = 0.0  # share of all steps, the last ones, over which the weights are averaged
     seed: int = 7
     # How many times a set is seen per epoch, by name; 1 where nothing is said.

@@ -28,6 +28,7 @@ from training.evaluate import evaluate, torch_scorer
 from training.examples import Example, read_all
 from training.mixture import Row, batches, epoch, labels_of, rows_per_epoch, tokenise, without
 from training.progress import Progress
+from training.ranges import Ranges
 from training.recipe import Recipe, read_recipe
 from training.run import Run
 
@@ -94,11 +95,13 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
 
     started_s = time.perf_counter()
     model.train()
-    with Progress(run, steps, steps_per_epoch, done) as progress, _Signals() as signals:
+    bar, watch = Progress(run, steps, steps_per_epoch, done), Ranges(model, recipe.max_activation)
+    with bar as progress, watch as ranges, _Signals() as signals:
         for rows in _plan(sets, recipe, steps_per_epoch, skip=done):
             torch.manual_seed(recipe.seed * 1_000_003 + done)  # so that a resumed run drops out the same
             rate = schedule.get_last_lr()[-1]
-            loss = _learn(model, _tensors(rows, tokenizer, model.config.pad_token_id, device), device, optimizer)
+            batch = _tensors(rows, tokenizer, model.config.pad_token_id, device)
+            loss = _learn(model, batch, device, ranges, optimizer)
             schedule.step()
             done += 1
             if done > steps * (1 - recipe.average):
@@ -127,14 +130,15 @@ def _learn(
     model: Any,
     batch: tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor],
     device: Device,
+    ranges: Ranges,
     optimizer: torch.optim.Optimizer,
 ) -> float:
-    """Take one step down the gradient of a batch; return its loss."""
+    """Take one step down the gradient of a batch; return its loss, without the penalty."""
     inputs, targets, is_open = batch
     with device.autocast():
         logits = model(**inputs).logits
     loss = _cross_entropy(logits.float(), targets, is_open)
-    loss.backward()
+    (loss + ranges.penalty()).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
