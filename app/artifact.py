@@ -6,6 +6,7 @@ the sha256 of every file; of those that are used each is checked before the mode
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,10 @@ _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet", "
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A model directory that has been read and found usable. `files` maps each format that is there to its file."""
+    """A model directory that has been read and found usable.
+
+    `files` maps each format that is there to its file; logits are divided by `temperature` before the softmax.
+    """
 
     name: str
     directory: Path
@@ -39,6 +43,7 @@ class Artifact:
     pad_id: int
     files: dict[str, Path]
     manifest: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
 
     @property
     def version(self) -> str:
@@ -83,6 +88,7 @@ def open_artifact(model: str) -> Artifact:
         pad_id=int(config.get("pad_token_id") or 0),
         files=_files(directory),
         manifest=_read_json(directory / MANIFEST) if (directory / MANIFEST).is_file() else {},
+        temperature=_temperature(config, directory),
     )
 
 
@@ -141,6 +147,14 @@ def _max_tokens(config: dict[str, Any], directory: Path) -> int:
     tokenizer = directory / "tokenizer_config.json"
     stated = int(_read_json(tokenizer).get("model_max_length") or positions) if tokenizer.is_file() else positions
     return min(positions, stated)  # transformers writes 10**30 for "no limit"
+
+
+def _temperature(config: dict[str, Any], directory: Path) -> float:
+    stated = config.get("temperature", 1.0)
+    is_number = isinstance(stated, int | float) and not isinstance(stated, bool)
+    if not is_number or not 0 < stated <= sys.float_info.max:  # JSON as Python reads it has NaN and Infinity
+        raise ArtifactError(f"{directory / 'config.json'}: temperature must be a finite number above 0, not {stated!r}")
+    return float(stated)
 
 
 def _files(directory: Path) -> dict[str, Path]:

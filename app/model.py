@@ -32,6 +32,7 @@ class Model:
             "model_version": self.artifact.version,
             "labels": list(self.artifact.labels),
             "max_tokens": self.artifact.max_tokens,
+            "temperature": self.artifact.temperature,
             "backend": self.backend.name,
             "device": self.backend.device,
             "precision": self.backend.precision,
@@ -96,6 +97,6 @@ def _load(choice: Choice, artifact: Artifact, precision: str) -> Backend:
 
 
 def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, slots: int, max_batch_size: int) -> Model:
-    runner = Runner(backend, artifact.labels, artifact.pad_id)
+    runner = Runner(backend, artifact.labels, artifact.pad_id, artifact.temperature)
     warmup = runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size, slots=slots or backend.slots)
     return Model(artifact, tokenizer, backend, runner, warmup)

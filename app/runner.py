@@ -18,12 +18,16 @@ _WARMUP_BUDGET_S = 0.5
 
 
 class Runner:
-    """Runs batches of encodings on one backend. Thread-safe as far as the backend is."""
+    """Runs batches of encodings on one backend. Thread-safe as far as the backend is.
 
-    def __init__(self, backend: Backend, labels: Sequence[str], pad_id: int) -> None:
+    Scores are the softmax of the logits divided by `temperature`: the one place where a model's calibration counts.
+    """
+
+    def __init__(self, backend: Backend, labels: Sequence[str], pad_id: int, temperature: float = 1.0) -> None:
         self._backend = backend
         self._labels = tuple(labels)
         self._pad_id = pad_id
+        self._temperature = temperature
 
     def run(self, encodings: Sequence[Encoding]) -> list[Prediction | BackendError]:
         """Predict every encoding; never raises. A batch that fails is run again one by one: a bad text fails alone."""
@@ -74,10 +78,12 @@ class Runner:
         if not np.isfinite(logits).all():
             raise BackendError("the model's scores are not numbers")
         results: list[Prediction | BackendError] = []
-        for encoding, scores in zip(encodings, softmax(logits).tolist(), strict=True):
-            best = max(scores)
-            label = self._labels[scores.index(best)]
-            results.append(Prediction(label, best, dict(zip(self._labels, scores, strict=True)), encoding.truncated))
+        # The best is that of the logits: at a high temperature scores become equal.
+        best_ones = logits.argmax(axis=1).tolist()
+        every = softmax(logits, self._temperature).tolist()
+        for encoding, best, scores in zip(encodings, best_ones, every, strict=True):
+            named = dict(zip(self._labels, scores, strict=True))
+            results.append(Prediction(self._labels[best], scores[best], named, encoding.truncated))
         return results
 
 
@@ -92,8 +98,8 @@ def pad(encodings: Sequence[Encoding], pad_id: int) -> Batch:
     return Batch(input_ids, attention_mask)
 
 
-def softmax(logits: FloatArray) -> NDArray[np.float64]:
+def softmax(logits: FloatArray, temperature: float = 1.0) -> NDArray[np.float64]:
     """Probabilities of shape (texts, labels), in double precision so that each row sums to 1 within 1e-6."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    shifted = np.exp((logits.astype(np.float64) - logits.max(axis=1, keepdims=True)) / temperature)
     probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
     return probabilities

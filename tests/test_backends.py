@@ -1,6 +1,9 @@
 """One contract for every backend, and the rule behind `auto`."""
 
+import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -16,6 +19,7 @@ from app.backends.mock import MockBackend, mock_artifact, mock_tokenizer
 from app.backends.onnx import OnnxBackend
 from app.backends.torch import TorchBackend
 from app.errors import ArtifactError, BackendError
+from app.model import Model, load_model
 from app.runner import Runner, pad, softmax
 from app.tokenizer import Tokenizer
 
@@ -37,6 +41,17 @@ def mock() -> tuple[Backend, Artifact, Tokenizer]:
 def embedded(kind: Callable[..., Backend]) -> tuple[Backend, Artifact, Tokenizer]:
     artifact = open_artifact("sentiment-en")
     return kind(artifact), artifact, Tokenizer.load(artifact.directory, artifact.max_tokens)
+
+
+def tempered_by_2(backend: str, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """The same artifact on the same backend, but for the temperature in its config.json."""
+    monkeypatch.setattr("app.backends.mock.mock_artifact", lambda: replace(mock_artifact(), temperature=2.0))
+    copy = scratch / "copy"
+    shutil.copytree(open_artifact("sentiment-en").directory, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"temperature": 2.0}))
+    (copy / "manifest.json").unlink()  # it would notice
+    return load_model(str(copy), backend=backend, device="cpu")
 
 
 @pytest.fixture(
@@ -78,6 +93,21 @@ class TestContract:
             assert tuple(result.scores) == artifact.labels
             assert sum(result.scores.values()) == pytest.approx(1, abs=1e-6)
             assert result.confidence == max(result.scores.values()) == result.scores[result.label]
+
+    def test_a_temperature_flattens_the_scores_and_changes_no_label(
+        self, loaded: tuple[Backend, Artifact, Tokenizer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backend, artifact, tokenizer = loaded
+        tempered = tempered_by_2(backend.name, tmp_path, monkeypatch)
+        assert tempered.describe()["temperature"] == 2
+        for text in SENTENCES:
+            encoding = tokenizer.encode(text)
+            logits = backend.run(pad([encoding], artifact.pad_id))
+            (result,) = tempered.runner.run([encoding])
+            assert not isinstance(result, BackendError)
+            assert list(result.scores.values()) == pytest.approx(softmax(logits / 2)[0].tolist(), abs=1e-6)
+            assert result.confidence < softmax(logits).max()
+            assert result.label == artifact.labels[logits.argmax()]
 
     def test_the_same_text_has_the_same_logits(self, loaded: tuple[Backend, Artifact, Tokenizer]) -> None:
         backend, artifact, tokenizer = loaded

@@ -23,12 +23,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore:.*:torch.jit.TracerWarning"),
     pytest.mark.filterwarnings("ignore:.*:UserWarning"),
+    pytest.mark.filterwarnings("error:Some non-default generation parameters:UserWarning"),  # the temperature is ours
 ]
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DistilBERT as a user would have it: two layers, labels BAD and GOOD, weights that decide clearly."""
+    """A DistilBERT as a user would have it: two layers, labels BAD and GOOD, clear decisions, calibrated."""
     directory = tmp_path_factory.mktemp("checkpoint")
     torch.manual_seed(0)
     embedded = open_artifact("sentiment-en").directory
@@ -40,6 +41,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         model.classifier.weight.mul_(50)
     model.save_pretrained(directory)
+    calibrated = json.loads((directory / "config.json").read_text()) | {"temperature": 1.25}
+    (directory / "config.json").write_text(json.dumps(calibrated))
     PreTrainedTokenizerFast.from_pretrained(embedded).save_pretrained(directory)
     return directory
 
@@ -64,6 +67,12 @@ def test_the_artifact_has_every_file_with_its_checksum(artifact: Path) -> None:
     assert manifest["metrics"]["templates"]["texts"] == 200
     assert manifest["metrics"]["templates"]["disagreement"] <= 2
     assert manifest["tools"]["onnxruntime"]
+
+
+def test_the_artifact_keeps_the_temperature_of_the_checkpoint(artifact: Path) -> None:
+    assert json.loads((artifact / "config.json").read_text())["temperature"] == 1.25
+    for backend in ("onnx", "torch"):
+        assert load_model(str(artifact), backend=backend, device="cpu").describe()["temperature"] == 1.25
 
 
 def test_the_artifact_is_smaller_than_what_it_came_from(artifact: Path, checkpoint: Path) -> None:

@@ -44,6 +44,20 @@ def test_softmax_sums_to_one_and_survives_large_logits() -> None:
     assert probabilities[0].tolist() == pytest.approx([0.7310585, 0.2689414, 0.0], abs=1e-6)
 
 
+def test_a_temperature_divides_the_logits() -> None:
+    logits = np.array([[3, 1, -2], [0, 0, 5]], dtype=np.float32)
+    assert softmax(logits, 2.0) == pytest.approx(softmax(logits / 2))
+    assert softmax(logits, 1e-300)[0].tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 0.5, 1.0, 3.0, 1e300])
+def test_no_temperature_changes_a_label(temperature: float) -> None:
+    (result,) = Runner(Sums(), ("small", "big"), pad_id=0, temperature=temperature).run([encoding(-2)])
+    assert not isinstance(result, BackendError)
+    assert result.label == "big"
+    assert result.confidence == result.scores["big"] == pytest.approx(1 / (1 + np.exp(-2 / temperature)))
+
+
 def test_run_gives_each_text_its_label_and_all_scores() -> None:
     low, high = Runner(Sums(), ("big", "small"), pad_id=0).run([encoding(-2), Encoding([2, 1], truncated=True)])
     assert not isinstance(low, BackendError)

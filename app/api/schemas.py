@@ -108,6 +108,9 @@ class Info(BaseModel):
     model_version: str
     labels: list[str]
     max_tokens: int
+    temperature: float = Field(
+        description="What the model's logits are divided by before the softmax; 1 unless it was calibrated."
+    )
     backend: str
     device: str
     precision: str

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from app import __version__
+from app.artifact import open_artifact
 from tests.process import Server, serve
 
 
@@ -34,6 +35,7 @@ def test_info_names_model_limits_and_build(server: Server) -> None:
         info = http.get("/info").json()
     assert info["labels"] == ["negative", "neutral", "positive"]
     assert info["max_tokens"] == 512
+    assert info["temperature"] == open_artifact("sentiment-en").temperature
     assert info["precision"] == "int8"
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", info["checksum"])
     assert info["limits"] == {
