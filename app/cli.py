@@ -4,23 +4,27 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from app import __version__
 from app.config import PREFIX, Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from app.model import Model
+    from app.types import Prediction
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; the process's exit status is 0, 1 for a failure or 2 for a wrong setting or flag."""
     args = vars(_parser().parse_args(argv))
-    command, texts = args.pop("command"), args.pop("texts", [])
+    command, texts, long_text = args.pop("command"), args.pop("texts", []), args.pop("long_text", None)
     flags = {name: value for name, value in args.items() if value is not None}
     try:
         settings = load_settings(flags)
     except SettingsError as error:
         print(f"rt-sentiment: {error}", file=sys.stderr)
         sys.exit(2)
-    sys.exit(_serve(settings) if command == "serve" else _predict(settings, texts))
+    sys.exit(_serve(settings) if command == "serve" else _predict(settings, texts, long_text))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,6 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict = commands.add_parser("predict", help="print the sentiment of texts, one JSON object a line")
     predict.add_argument("texts", nargs="*", metavar="TEXT", help="texts; lines of standard input when there are none")
+    predict.add_argument(
+        "--long-text",
+        choices=("truncate", "window"),
+        default="truncate",
+        help="read the beginning of a text that is too long for the model, or all of it in windows [%(default)s]",
+    )
     for name, field in Settings.model_fields.items():
         default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
         hint = f"{field.description} [{PREFIX}{name.upper()}={'' if default is None else default}]"
@@ -52,11 +62,10 @@ def _serve(settings: Settings) -> int:
     return serve(settings)
 
 
-def _predict(settings: Settings, texts: Sequence[str]) -> int:
+def _predict(settings: Settings, texts: Sequence[str], long_text: str) -> int:
     from app import logs
     from app.errors import SentimentError
     from app.model import load_model
-    from app.text import normalise
 
     logs.configure("console", "warning")
     try:
@@ -68,15 +77,30 @@ def _predict(settings: Settings, texts: Sequence[str]) -> int:
         return 1
     failed = False
     for text in texts or (line.rstrip("\n") for line in sys.stdin):
-        if not (normalised := normalise(text)):
-            print("rt-sentiment: a text has no visible character", file=sys.stderr)
+        try:
+            found = _read(model, text, window=long_text == "window")
+        except SentimentError as error:
+            print(f"rt-sentiment: {error}", file=sys.stderr)
             failed = True
             continue
-        result = model.runner.run([model.tokenizer.encode(normalised)])[0]
-        if isinstance(result, Exception):
-            print(f"rt-sentiment: {result}", file=sys.stderr)
-            failed = True
-            continue
-        scores = {label: round(score, 4) for label, score in result.scores.items()}
-        print(json.dumps({"label": result.label, "confidence": round(result.confidence, 4), "scores": scores}))
+        scores = {label: round(score, 4) for label, score in found.scores.items()}
+        print(json.dumps({"label": found.label, "confidence": round(found.confidence, 4), "scores": scores}))
     return int(failed)
+
+
+def _read(model: "Model", text: str, *, window: bool) -> "Prediction":
+    from app.errors import BackendError, InvalidInput
+    from app.text import normalise
+    from app.windows import average
+
+    if not (normalised := normalise(text)):
+        raise InvalidInput("a text has no visible character")
+    tokenizer = model.tokenizer
+    encodings = tokenizer.encode_windows([normalised])[0] if window else [tokenizer.encode(normalised)]
+    predictions = []
+    for encoding in encodings:
+        (result,) = model.runner.run([encoding])
+        if isinstance(result, BackendError):
+            raise result
+        predictions.append(result)
+    return average(predictions, [len(encoding) for encoding in encodings])

@@ -48,6 +48,7 @@ class Metrics:
             "sentiment_confidence", "Probability of the label.", buckets=_CONFIDENCES, registry=registry
         )
         self._truncated = Counter("sentiment_truncated", "Texts longer than the model reads.", registry=registry)
+        self._windowed = Counter("sentiment_windowed", "Texts scored by several windows.", registry=registry)
         self._model = Info("sentiment_model", "The model that answers.", registry=registry)
         self._ready = Gauge("sentiment_ready", "1 while predictions are answered, else 0.", registry=registry)
         self._slots = Gauge("sentiment_slots", "Batches that can run at a time.", registry=registry)
@@ -112,6 +113,10 @@ class Metrics:
         self._confidence.observe(confidence)
         if truncated:
             self._truncated.inc()
+
+    def windowed(self, texts: int) -> None:
+        """Texts were scored by several windows, having more tokens than the model reads."""
+        self._windowed.inc(texts)
 
     def backend_failed(self) -> None:
         """The model failed on a text."""

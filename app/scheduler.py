@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from app.batching import BatchQueue, CostModel
-from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError
+from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError, TextTooLong
 from app.job import Job
 
 P = TypeVar("P")
@@ -114,8 +114,11 @@ class Scheduler(Generic[P, R]):
         """Admit the texts of a request, whole or not at all; those that can start do so at once.
 
         None of them is settled before the caller gives up control, so there is time to join them. Raises as `admit`
-        does, and `Overloaded` when what is ahead of a list would keep it from being done by its deadline.
+        does, `Overloaded` when what is ahead of a list would keep it from being done by its deadline, and `TextTooLong`
+        when no queue, however empty, would hold it.
         """
+        if len(jobs) > self._limits.max_queue_texts:
+            raise TextTooLong(f"over {self._limits.max_queue_texts} texts, counting each window of a long one")
         now_s = time.monotonic()  # before `admit` looks: what it finds in time is in time below, too
         self.admit(len(jobs), deadline_s)
         turn = self._queue.first_turn([job.tokens for job in jobs]) * self._slots

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol, TypeVar
@@ -15,6 +15,7 @@ from app.scheduler import Scheduler
 from app.text import normalise
 from app.tokenizer import Tokenizer
 from app.types import Encoding, Prediction
+from app.windows import average
 
 # Normalising and tokenising this many characters takes about half a millisecond; more than that goes to a thread, so
 # that the event loop stays free for others.
@@ -48,6 +49,9 @@ class Observer(Protocol):
 
     def predicted(self, label: str, confidence: float, truncated: bool) -> None:
         """A text was given a label, by the model or from the cache."""
+
+    def windowed(self, texts: int) -> None:
+        """Texts were scored by several windows, having more tokens than the model reads."""
 
     def backend_failed(self) -> None:
         """The model failed on a text."""
@@ -86,35 +90,44 @@ class Service:
         """Take nothing any more; whoever still waits gets `NotReady`."""
         self._scheduler.close()
 
-    async def predict(self, texts: Sequence[str], *, timeout_ms: float, truncate: bool = True) -> Answer:
+    async def predict(
+        self, texts: Sequence[str], *, timeout_ms: float, truncate: bool = True, window: bool = False
+    ) -> Answer:
         """Predict every text, or raise for all of them.
 
+        Of a text with more tokens than the model reads only the beginning counts or, when `window` is on, all of it:
+        its windows are scored like the texts of a list, and their scores averaged.
+
         `InvalidInput` when a text is blank; `TextTooLong` when it has too many characters, or more tokens than the
-        model reads and `truncate` is off; `loc` is the index of that text. `Overloaded`, `NotReady`,
+        model reads while `truncate` and `window` are off; `loc` is the index of that text. `Overloaded`, `NotReady`,
         `DeadlineExceeded`, `BackendError`.
         """
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                return await self._predict(texts, time.monotonic() + timeout_ms / 1000, truncate)
+                return await self._predict(texts, time.monotonic() + timeout_ms / 1000, truncate, window)
         except TimeoutError:
             raise DeadlineExceeded("no answer within the request's time") from None
 
-    async def _predict(self, texts: Sequence[str], deadline_s: float, truncate: bool) -> Answer:
+    async def _predict(self, texts: Sequence[str], deadline_s: float, truncate: bool, window: bool) -> Answer:
         begun_s = time.monotonic()
         self._check_characters(texts)
         normalised, keys = await self._apart(_prepare, texts, deadline_s)
         if "" in normalised:
             raise InvalidInput("the text has no visible character", (normalised.index(""),))
         self._check_characters(normalised)  # a single character may stand for many
-        known = {key: prediction for key in keys if (prediction := self._cache.get(key))}
+        known = {
+            key: prediction
+            for key in keys
+            if (prediction := self._cache.get(key)) and not (window and prediction.truncated)
+        }
         missing = {key: text for key, text in zip(keys, normalised, strict=True) if key not in known}
-        hits = sum(key in known for key in keys)
 
         encodings: dict[bytes, Encoding] = {}
+        windows: dict[bytes, list[bytes]] = {}
         if missing:
-            encodings = dict(zip(missing, await self._tokenize(list(missing.values()), deadline_s), strict=True))
+            encodings, windows = await self._tokenize(missing, deadline_s, window)
         tokenized_s = time.monotonic()
-        if not truncate:
+        if not (truncate or window):
             for index, key in enumerate(keys):
                 if (encodings[key] if key in encodings else known[key]).truncated:
                     message = f"the text has more than the {self._tokenizer.max_tokens} tokens that the model reads"
@@ -122,29 +135,39 @@ class Service:
 
         # From here until every job is joined nothing gives up control, so that no flight is missed or started twice.
         # What landed in the cache while this request was tokenised is known by now.
-        known |= {key: prediction for key in missing if (prediction := self._cache.get(key))}
-        jobs = {key: job for key in missing if key not in known and (job := self._cache.flight(key))}
+        known |= {key: prediction for key in encodings if (prediction := self._cache.get(key))}
+        jobs = {key: job for key in encodings if key not in known and (job := self._cache.flight(key))}
         fresh = {
-            key: Job(len(encodings[key]), encodings[key], partial(self._settled, key))
-            for key in missing
+            key: Job(len(encoding), encoding, partial(self._settled, key))
+            for key, encoding in encodings.items()
             if key not in known and key not in jobs
         }
         if fresh:
             self._scheduler.submit(list(fresh.values()), deadline_s)
             for key, job in fresh.items():
                 self._cache.depart(key, job)
+        hits = sum(all(part in known for part in windows.get(key, (key,))) for key in keys)
+        misses = sum(any(part in fresh for part in windows.get(key, (key,))) for key in missing)
         self._observer.looked_up("hit", hits)
-        self._observer.looked_up("miss", len(fresh))
-        self._observer.looked_up("joined", len(keys) - hits - len(fresh))
+        self._observer.looked_up("miss", misses)
+        self._observer.looked_up("joined", len(keys) - hits - misses)
         jobs |= fresh
-        if not jobs:
-            return self._answer([known[key] for key in keys], "hit")
-        known.update(zip(jobs, await self._wait(list(jobs.values()), deadline_s), strict=True))
+        if jobs:
+            known.update(zip(jobs, await self._wait(list(jobs.values()), deadline_s), strict=True))
 
+        for key, parts in windows.items():
+            known[key] = average([known[part] for part in parts], [len(encodings[part]) for part in parts])
+        if windows:
+            self._observer.windowed(sum(key in windows for key in keys))
+        predictions = [known[key] for key in keys]
+        for prediction in predictions:
+            self._observer.predicted(prediction.label, prediction.confidence, prediction.truncated)
+        if not jobs:
+            return Answer(predictions, "hit")
         started_s = max(tokenized_s, min(job.started_s for job in jobs.values()))
         finished_s = max(job.finished_s for job in jobs.values())
-        return self._answer(
-            [known[key] for key in keys],
+        return Answer(
+            predictions,
             "miss" if fresh else "joined",
             tokenize_ms=(tokenized_s - begun_s) * 1000,
             queue_ms=(started_s - tokenized_s) * 1000,
@@ -156,11 +179,25 @@ class Service:
             if len(text) > self._max_text_chars:
                 raise TextTooLong(f"over {self._max_text_chars} characters", (index,))
 
-    async def _tokenize(self, texts: list[str], deadline_s: float) -> list[Encoding]:
+    async def _tokenize(
+        self, texts: Mapping[bytes, str], deadline_s: float, window: bool
+    ) -> tuple[dict[bytes, Encoding], dict[bytes, list[bytes]]]:
+        """Return the encodings of texts, by key, and of each text that is read in windows the keys of those."""
         started_s = time.perf_counter()
-        encodings = await self._apart(self._tokenizer.encode_many, texts, deadline_s)
+        encodings: dict[bytes, Encoding] = {}
+        windows: dict[bytes, list[bytes]] = {}
+        if window:
+            found = await self._apart(self._tokenizer.encode_windows, list(texts.values()), deadline_s)
+            for key, parts in zip(texts, found, strict=True):
+                if len(parts) > 1:
+                    # Longer than the key of any text, so that no window is taken for a whole text or its beginning.
+                    windows[key] = [key + place.to_bytes(4) for place in range(len(parts))]
+                encodings.update(zip(windows.get(key, [key]), parts, strict=True))
+        else:
+            whole = await self._apart(self._tokenizer.encode_many, list(texts.values()), deadline_s)
+            encodings.update(zip(texts, whole, strict=True))
         self._observer.tokenized(time.perf_counter() - started_s)
-        return encodings
+        return encodings, windows
 
     async def _apart(self, work: Callable[[Sequence[str]], T], texts: Sequence[str], deadline_s: float) -> T:
         """Do work on texts; when they are long in a thread, so that the event loop stays free for others.
@@ -194,19 +231,6 @@ class Service:
         self._cache.land(key, result if isinstance(result, Prediction) else None)
         if isinstance(result, BackendError):
             self._observer.backend_failed()
-
-    def _answer(
-        self,
-        predictions: list[Prediction],
-        cache: CacheOutcome,
-        *,
-        tokenize_ms: float = 0.0,
-        queue_ms: float = 0.0,
-        infer_ms: float = 0.0,
-    ) -> Answer:
-        for prediction in predictions:
-            self._observer.predicted(prediction.label, prediction.confidence, prediction.truncated)
-        return Answer(predictions, cache, tokenize_ms, queue_ms, infer_ms)
 
 
 def _prepare(texts: Sequence[str]) -> tuple[list[str], list[bytes]]:

@@ -1,15 +1,18 @@
 """Texts to token ids. The number of tokens is what a text costs, so it is known before anything is queued."""
 
 import json
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
+from tokenizers import Encoding as FastEncoding
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.implementations import BertWordPieceTokenizer
 from tokenizers.models import WordPiece
 
 from app.errors import ArtifactError
 from app.types import Encoding
+from app.windows import cut
 
 # Hugging Face exports a tokenizer into the model's folder or, for some hub models, beside the ONNX file alone.
 _AT_ONCE = 8
@@ -55,6 +58,36 @@ class Tokenizer:
             encodings = self._tokenizer.encode_batch_fast(list(texts[start : start + _AT_ONCE]))
             kept += [Encoding(encoding.ids, truncated=bool(encoding.overflowing)) for encoding in encodings]
         return kept
+
+    def encode_windows(self, texts: Sequence[str]) -> list[list[Encoding]]:
+        """Tokenise several texts whole, as `encode_many` does: one with too many tokens becomes several windows."""
+        found: list[list[Encoding]] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            # Not the fast way, which doesn't say where words begin.
+            encodings = self._tokenizer.encode_batch(list(texts[start : start + _AT_ONCE]))
+            found += [_windows(encoding, self.max_tokens) for encoding in encodings]
+        return found
+
+
+def _windows(encoding: FastEncoding, max_tokens: int) -> list[Encoding]:
+    rest = encoding.overflowing  # each look copies all of it
+    if not rest:
+        return [Encoding(encoding.ids, truncated=False)]
+    # The tokenizer cut where the limit is, and put the model's special tokens around each piece.
+    special = encoding.special_tokens_mask
+    head, tail = special.index(0), special[::-1].index(0)
+    ids: list[int] = []
+    words: list[int | None] = []
+    for piece in (encoding, *rest):
+        end = len(piece) - tail
+        ids += piece.ids[head:end]
+        words += piece.word_ids[head:end]
+    first, last = encoding.ids[:head], encoding.ids[len(encoding) - tail :]
+    # In arrays, because a list of long texts has millions of tokens: four bytes each, not forty.
+    return [
+        Encoding(array("i", [*first, *ids[window.start : window.stop], *last]), truncated=False)
+        for window in cut(words, max_tokens - head - tail)
+    ]
 
 
 def _read(directory: Path) -> FastTokenizer:

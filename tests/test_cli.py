@@ -42,6 +42,15 @@ def test_predict_goes_on_after_a_text_that_fails(capsys: pytest.CaptureFixture[s
     assert "the model failed" in captured.err
 
 
+def test_predict_reads_the_beginning_of_a_long_text_or_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "good " * 600 + "bad " * 1200
+    for option, label in (("truncate", "positive"), ("window", "negative")):
+        assert run("predict", "--backend", "mock", "--long-text", option, text, "good") == 0
+        assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == [label, "positive"]
+    assert run("predict", "--backend", "mock", "--long-text", "window", f"{text} [fail]") == 1
+    assert "the model failed" in capsys.readouterr().err
+
+
 def test_a_model_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("predict", "--model", "nowhere", "good") == 1
     assert "no such model: nowhere" in capsys.readouterr().err

@@ -30,6 +30,9 @@ def test_a_prediction_counts_once_by_label_and_once_by_confidence(metrics: Metri
     assert value(metrics, "sentiment_confidence_count") == 2
     assert value(metrics, "sentiment_confidence_sum") == pytest.approx(1.43)
     assert value(metrics, "sentiment_truncated_total") == 1
+    metrics.windowed(3)
+    assert value(metrics, "sentiment_windowed_total") == 3
+    assert value(metrics, "sentiment_truncated_total") == 1
 
 
 @pytest.mark.parametrize(

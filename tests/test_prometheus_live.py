@@ -44,7 +44,9 @@ class Load:
                     return
                 mine = f"{caller} {number}"
                 http.post("/predict", json={"text": f"a good text {number // 4}"})  # known, mostly
-                http.post("/predict", json={"text": f"{mine} good " + "bad " * (number % 3 * 300)})
+                long = f"{mine} good " + "bad " * (number % 3 * 300)
+                http.post("/predict", json={"text": long})
+                http.post("/predict", json={"text": long, "long_text": "window"})
                 http.post("/predict/batch", json={"texts": [f"a bad one {mine} {place % 20}" for place in range(21)]})
                 http.post("/predict", json={"text": f"late {mine}"}, headers={"X-Request-Timeout-Ms": "10"})
                 http.post("/predict", json={"text": f"[fail] {mine}"})

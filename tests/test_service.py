@@ -3,72 +3,15 @@ import contextlib
 import gc
 import random
 import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from app.backends.mock import mock_tokenizer
-from app.batching import CostModel
-from app.cache import Cache
 from app.errors import BackendError, DeadlineExceeded, InvalidInput, Overloaded, TextTooLong
-from app.job import Job
-from app.metrics import Metrics
-from app.scheduler import Scheduler, SchedulerLimits
 from app.service import Service
 from app.tokenizer import Tokenizer
-from app.types import Encoding, Prediction
-
-
-@dataclass
-class Bench:
-    """A service on a model that labels a text by its number of tokens, and can be held or told to fail."""
-
-    service: Service
-    cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = field(default_factory=lambda: Cache(0))
-    runs: list[list[int]] = field(default_factory=list)
-    open: threading.Event = field(default_factory=threading.Event)
-    failing: set[int] = field(default_factory=set)
-    metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
-
-    def run(self, encodings: Sequence[Encoding]) -> list[Prediction | Exception]:
-        self.runs.append([len(encoding) for encoding in encodings])
-        assert self.open.wait(10)
-        return [
-            BackendError("no")
-            if len(encoding) in self.failing
-            else Prediction(str(len(encoding)), 1.0, {str(len(encoding)): 1.0}, encoding.truncated)
-            for encoding in encodings
-        ]
-
-    def count(self, outcome: str) -> float:
-        return self.metrics.registry.get_sample_value("sentiment_cache_total", {"outcome": outcome}) or 0
-
-
-@asynccontextmanager
-async def serving(*, entries: int = 100, is_open: bool = True, **limits: float) -> AsyncIterator[Bench]:
-    bench = Bench(None)  # type: ignore[arg-type]
-    scheduler: Scheduler[Encoding, Prediction] = Scheduler(
-        bench.run,
-        slots=1,
-        limits=SchedulerLimits(**limits),  # type: ignore[arg-type]
-        cost=CostModel(),
-        observer=bench.metrics,
-        on_stall=lambda: None,
-    )
-    cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = Cache(entries)
-    tokenizer = Tokenizer(mock_tokenizer(), max_tokens=8)
-    bench.service = Service(tokenizer, scheduler, cache, bench.metrics, max_text_chars=5000)
-    bench.cache = cache
-    if is_open:
-        bench.open.set()
-    try:
-        yield bench
-    finally:
-        bench.open.set()
-        scheduler.close()
+from app.types import Encoding
+from tests.bench import serving
 
 
 async def labels(service: Service, *texts: str, timeout_ms: float = 5000) -> list[str]:
@@ -209,13 +152,13 @@ async def test_a_failing_text_fails_its_request_and_no_other_and_is_not_cached()
 
 
 async def test_a_refused_list_leaves_no_flights_behind() -> None:
-    async with serving(is_open=False, max_queue_texts=1) as bench:
-        blocker = asyncio.create_task(labels(bench.service, "x"))
+    async with serving(is_open=False, max_queue_texts=2) as bench:
+        blockers = [asyncio.create_task(labels(bench.service, text)) for text in ("x", "y")]
         await asyncio.sleep(0.02)
         with pytest.raises(Overloaded):
             await labels(bench.service, "a", "a b")
         bench.open.set()
-        await blocker
+        await asyncio.gather(*blockers)
         assert await labels(bench.service, "a b") == ["2"]
 
 

@@ -31,7 +31,8 @@ def make_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits) 
         wait_ms = timeout_ms(request, limits.request_timeout_ms)
         lifecycle.in_flight += 1
         try:
-            work = service.predict(texts, timeout_ms=wait_ms, truncate=options.truncate)
+            window = options.long_text == "window"
+            work = service.predict(texts, timeout_ms=wait_ms, truncate=options.truncate, window=window)
             found = await unless_disconnected(request, work)
         except InvalidInput as error:
             # The service knows a text by its index, the caller by its place in the body.

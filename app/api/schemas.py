@@ -16,6 +16,11 @@ class Options(BaseModel):
     model_config = _STRICT
 
     truncate: bool = Field(True, description="Cut a text that is too long for the model; if false, refuse it with 413.")
+    long_text: Literal["truncate", "window"] = Field(
+        "truncate",
+        description="What counts of a text that is too long for the model. `truncate`: its beginning. `window`: all of "
+        "it, in windows that are scored one by one and averaged by length; then nothing is cut and nothing refused.",
+    )
     top_k: int | None = Field(None, ge=1, description="Keep only the best k classes in `scores`.")
 
 

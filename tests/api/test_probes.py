@@ -83,25 +83,27 @@ def test_metrics_count_what_happened() -> None:
     with serve(backend="mock", slots="3") as server, server.client() as http:
         for text in ("good", "good", "bad", "word " * 600):
             http.post("/predict", json={"text": text})
+        http.post("/predict", json={"text": "word " * 600, "long_text": "window"})  # two windows
         http.post("/predict", json={"text": "[fail]"})
         http.post("/predict", content=b"{", headers={"content-type": "application/json"})
         http.get("/nothing")
         expected = {
             'sentiment_cache_total{outcome="hit"}': 1,
-            'sentiment_cache_total{outcome="miss"}': 4,
+            'sentiment_cache_total{outcome="miss"}': 5,
             'sentiment_predictions_total{label="positive"}': 2,
             'sentiment_predictions_total{label="negative"}': 1,
-            "sentiment_confidence_count": 4,  # one of them from the cache, none of the failure
+            "sentiment_confidence_count": 5,  # one of them from the cache, none of the failure
             "sentiment_truncated_total": 1,
+            "sentiment_windowed_total": 1,
             "sentiment_backend_errors_total": 1,
             "sentiment_ready": 1,
             "sentiment_slots": 3,
             "sentiment_queue_texts": 0,
-            'http_requests_total{handler="/predict",method="POST",status="200"}': 4,
+            'http_requests_total{handler="/predict",method="POST",status="200"}': 5,
             'http_requests_total{handler="/predict",method="POST",status="400"}': 1,
             'http_requests_total{handler="/predict",method="POST",status="500"}': 1,
             'http_requests_total{handler="none",method="GET",status="404"}': 1,
-            'sentiment_stage_seconds_count{stage="infer"}': 4,
+            'sentiment_stage_seconds_count{stage="infer"}': 6,
         }
         assert {name: server.metric(name) for name in expected} == expected
         assert 'sentiment_model_info{backend="mock"' in http.get("/metrics").text
