@@ -10,7 +10,8 @@ STEPS = {
     "convert": "make a classifier of a pretrained encoder; a BERT becomes a DistilBERT",
     "label": "write down a teacher's scores on texts, for a small model to learn from",
     "train": "fine-tune a classifier on labelled text",
-    "evaluate": "measure a checkpoint, an artifact or a running server on labelled text",
+    "calibrate": "fit the temperature of a checkpoint, so that its confidence means what it says",
+    "evaluate": "measure checkpoints, artifacts or running servers on labelled text",
     "behaviour": "put an artifact or a running server through the behavioural suite",
 }
 

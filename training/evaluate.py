@@ -1,95 +1,121 @@
-"""How good a checkpoint, or a running server, is on labelled text."""
+"""How good models are on labelled text: `python -m training evaluate TARGET… --data PATH…`.
+
+A target is a model directory, by PyTorch or ONNX Runtime, or the address of a running server.
+"""
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.request import Request, urlopen
+from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification
 
-from app.runner import pad
-from app.tokenizer import Tokenizer
-from training.examples import LABELS, Example, read_all
+from app.errors import SentimentError
+from training.examples import Example, read_all
+from training.measure import Report, Scored, measure, pool, score
+from training.tables import confusions, overview
+from training.targets import Target, open_targets
 
-# texts → probabilities or logits of shape (texts, labels), in the order of LABELS
-Scorer = Callable[[list[str]], NDArray[np.floating]]
+ALL = "all"  # the rows of all sets together, each over the classes of its own set
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one target made of every set: the figures by set, and the best class of each text over all classes."""
+
+    target: str
+    labels: tuple[str, ...]
+    reports: dict[str, Report]
+    answers: dict[str, list[str]]
+
+    def other_labels(self, reference: "Evaluation") -> dict[str, float]:
+        """Share of the texts of each set that `reference` gives another label."""
+        return {
+            name: float(np.mean([mine != theirs for mine, theirs in zip(found, reference.answers[name], strict=True)]))
+            for name, found in self.answers.items()
+        }
+
+
+def evaluate(target: Target, examples: Sequence[Example]) -> Evaluation:
+    """Score every set among `examples`; raise `ValueError` for a label that the target lacks, or a row without one."""
+    scored: dict[str, Scored] = {}
+    for name in sorted({example.source for example in examples}):
+        members = [example for example in examples if example.source == name]
+        truth = [_index(example, target) for example in members]
+        scored[name] = score(target.score([example.text for example in members]), truth)
+    if len(scored) > 1:
+        scored[ALL] = pool(list(scored.values()))
+    return Evaluation(
+        target.name,
+        target.labels,
+        {name: measure(rows, target.labels) for name, rows in scored.items()},
+        {name: [target.labels[best] for best in rows.over_all.argmax(axis=1)] for name, rows in scored.items()},
+    )
+
+
+def _index(example: Example, target: Target) -> int:
+    if example.label not in target.labels:
+        lacking = "a row without label" if example.label is None else f"a row labelled {example.label}"
+        raise ValueError(f"{example.source}: {lacking}; {target.name} has {', '.join(target.labels)}")
+    return target.labels.index(example.label)
+
+
+def plain(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Everything, for JSON. `other_labels` is the share of texts that the first target gives another label."""
+    return [
+        {
+            "target": evaluation.target,
+            "labels": evaluation.labels,
+            "sets": {
+                name: asdict(report) | {"other_labels": evaluation.other_labels(evaluations[0])[name]}
+                for name, report in evaluation.reports.items()
+            },
+        }
+        for evaluation in evaluations
+    ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `python -m training evaluate`."""
-    parser.add_argument("model", help="directory of a checkpoint, or http://… of a server")
-    parser.add_argument("--dev", nargs="+", required=True)
+    """The command line of `main`."""
+    parser.add_argument("targets", nargs="+", metavar="TARGET", help="model directory, or http://… of a server")
+    parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="labelled text: see training.examples")
+    parser.add_argument("--backend", choices=("onnx", "torch"), help="for directories; each that works if not given")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
+    parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="draw calibration and confusion there")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Evaluate as the command line says."""
-    scorer = server_scorer(args.model.rstrip("/")) if args.model.startswith("http") else torch_scorer(Path(args.model))
-    print(json.dumps(evaluate(scorer, read_all(args.dev)), indent=2))
+    """Print the tables; exit with a sentence when a target or the data cannot be used."""
+    try:
+        targets = [target for name in args.targets for target in open_targets(name, args.backend)]
+        examples = read_all(args.data, names=targets[0].labels)
+        evaluations = [evaluate(target, examples) for target in targets]
+    except (SentimentError, ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(overview(evaluations))
+    print(confusions(evaluations))
+    if args.json:
+        args.json.write_text(json.dumps(plain(evaluations), indent=2) + "\n")
+    if args.plots:
+        draw(evaluations, args.plots)
 
 
-def evaluate(scorer: Scorer, examples: Sequence[Example]) -> dict[str, dict[str, float]]:
-    """Score every set among `examples`, by name: see `measure`."""
-    report = {}
-    for source in sorted({example.source for example in examples}):
-        members = [example for example in examples if example.source == source]
-        scores = scorer([example.text for example in members])
-        report[source] = measure(scores, [LABELS.index(example.label) for example in members])
-    return report
+def draw(evaluations: Sequence[Evaluation], directory: Path) -> None:
+    """Write two pictures of each target: how far its confidence can be trusted, and what it mistakes for what."""
+    from training.plots import confusion_matrices, reliability_diagram  # not everyone who measures has matplotlib
+
+    directory.mkdir(parents=True, exist_ok=True)
+    for evaluation in evaluations:
+        name = re.sub(r"\W+", "-", evaluation.target.removeprefix("http://")).strip("-")
+        reliability_diagram(evaluation.reports, directory / f"{name}-reliability.png")
+        confusion_matrices(evaluation.reports, directory / f"{name}-confusion.png")
 
 
-def measure(scores: NDArray[np.floating], labels: Sequence[int]) -> dict[str, float]:
-    """Accuracy (over the classes that the set has: SST-2 has no neutral), macro recall and macro F1, rounded."""
-    truth = np.asarray(labels)
-    present = np.unique(truth)
-    best = present[scores[:, present].argmax(axis=1)]
-    recalls, f1s = [], []
-    for label in present:
-        hits = int(((best == label) & (truth == label)).sum())
-        recalls.append(hits / max(1, int((truth == label).sum())))
-        f1s.append(2 * hits / max(1, int((best == label).sum() + (truth == label).sum())))
-    figures = {
-        "accuracy": float((best == truth).mean()),
-        "macro_recall": float(np.mean(recalls)),
-        "macro_f1": float(np.mean(f1s)),
-    }
-    return {name: round(value, 4) for name, value in figures.items()}
-
-
-def torch_scorer(checkpoint: Path, max_tokens: int = 512) -> Scorer:
-    """Score with the fp32 PyTorch model at `checkpoint`."""
-    model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
-    tokenizer = Tokenizer.load(checkpoint, max_tokens)
-
-    def score(texts: list[str]) -> NDArray[np.floating]:
-        encodings = tokenizer.encode_many(texts)
-        order = sorted(range(len(texts)), key=lambda index: len(encodings[index]))
-        logits = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
-        for start in range(0, len(order), 16):
-            chosen = order[start : start + 16]
-            batch = pad([encodings[index] for index in chosen], model.config.pad_token_id)
-            ids, mask = torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask)
-            with torch.inference_mode():
-                logits[chosen] = model(input_ids=ids, attention_mask=mask).logits.numpy()
-        return logits
-
-    return score
-
-
-def server_scorer(address: str, texts_a_request: int = 64) -> Scorer:
-    """Score with the server at `address`, through POST /predict/batch, as its users do."""
-
-    def score(texts: list[str]) -> NDArray[np.floating]:
-        scores = []
-        for start in range(0, len(texts), texts_a_request):
-            body = json.dumps({"texts": texts[start : start + texts_a_request]}).encode()
-            request = Request(f"{address}/predict/batch", body, {"Content-Type": "application/json"})
-            with urlopen(request, timeout=60) as response:
-                found = json.load(response)["predictions"]
-            scores += [[prediction["scores"][label] for label in LABELS] for prediction in found]
-        return np.array(scores)
-
-    return score
+if __name__ == "__main__":
+    command = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    add_arguments(command)
+    main(command.parse_args())

@@ -1,19 +1,35 @@
-"""Labelled text, from files."""
+"""Labelled text, from files or from a Hugging Face dataset.
+
+    reviews.tsv, a directory of such files      columns `label` and `text`
+    reviews.csv?text=review&label=stars         other columns
+    reviews.csv?map=1:negative,5:positive       other names of labels
+    reviews.jsonl                               an object a line; `scores`, a teacher's, may stand for the label
+    texts.tsv?label=                            text alone
+    hub:owner/name?split=test&config=plain      a dataset of the hub, or of a local directory
+
+A set has the name of its file, or of the dataset with its config and split; a row with a `source` says itself to which
+set it belongs.
+"""
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import parse_qsl
 
 from app.text import normalise
 
 LABELS = ("negative", "neutral", "positive")
+HUB = "hub:"
+_OPTIONS = {"text", "label", "map", "split", "config"}
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A text, its label, the name of the set that it comes from, and a teacher's probability of each label."""
+    """A text, its label or a teacher's probability of each label, and the name of the set that it comes from."""
 
     text: str
     label: str | None
@@ -21,27 +37,169 @@ class Example:
     scores: Mapping[str, float] | None = None
 
 
-def read(path: Path) -> list[Example]:
-    """Read a tab-separated file with the header `label<TAB>text`, or every such file of a directory."""
-    if path.suffix == ".jsonl":
-        with path.open(encoding="utf-8") as file:
-            return [
-                Example(_clean(row["text"]), row.get("label"), row.get("source", path.stem), row.get("scores"))
-                for row in map(json.loads, file)
-            ]
-    if path.is_dir():
-        return [example for file in sorted(path.glob("*.tsv")) for example in read(file)]
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        if reader.fieldnames != ["label", "text"]:
-            raise ValueError(f"{path}: expected the columns label and text, not {reader.fieldnames}")
-        return [Example(_clean(row["text"]), row["label"], path.stem) for row in reader]
+def read(
+    source: str | Path, labels: Mapping[str, str] | None = None, names: Collection[str] | None = None
+) -> list[Example]:
+    """Read every example of `source`, see above, with its text normalised as the service does it.
+
+    `labels` maps the names of labels in the data onto the model's, beside the query's `map`. With `names`, any other
+    label is an error. Labels are lower-cased, as the model's are. Raises `ValueError` naming file and line.
+    """
+    place, options = _split(str(source))
+    mapping = {key.lower(): name.lower() for key, name in (dict(labels or {}) | _mapping(options)).items()}
+    text, label = options.get("text", "text"), options.get("label", "label")
+    examples = []
+    for name, where, row in _rows(place, options):
+        try:
+            scores = _scores(row["scores"], mapping, names) if row.get("scores") is not None else None
+            without = not label or (scores is not None and row.get(label) is None)
+            found = None if without else _label(_value(row, label), mapping, names)
+            set_name = str(row["source"]) if row.get("source") else name
+            examples.append(Example(_text(_value(row, text)), found, set_name, scores))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+    return examples
 
 
-def read_all(sources: Iterable[str]) -> list[Example]:
+def read_all(sources: Iterable[str | Path], names: Collection[str] | None = None) -> list[Example]:
     """Read several, one after the other."""
-    return [example for source in sources for example in read(Path(source))]
+    return [example for source in sources for example in read(source, names=names)]
 
 
-def _clean(text: str) -> str:
-    return normalise(text.replace("<br />", " "))
+def _split(source: str) -> tuple[str, dict[str, str]]:
+    """Cut the query off; a file whose name has a question mark is taken by its name."""
+    place, mark, query = source.partition("?")
+    if not mark or Path(source).exists():
+        return source, {}
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if unknown := sorted(options.keys() - _OPTIONS):
+        raise ValueError(f"{source}: no option {', '.join(unknown)}; there are {', '.join(sorted(_OPTIONS))}")
+    return place, options
+
+
+def _mapping(options: Mapping[str, str]) -> dict[str, str]:
+    """`0:negative,1:positive` as a mapping."""
+    pairs = [pair.rpartition(":") for pair in options.get("map", "").split(",") if pair]
+    if wrong := [name or key for key, _, name in pairs if not key or not name]:
+        raise ValueError(f"map={options['map']}: expected theirs:ours, not {wrong[0]}")
+    return {key.strip(): name.strip() for key, _, name in pairs}
+
+
+def _rows(place: str, options: Mapping[str, str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the name of the set, where the row stands, and the row."""
+    if place.startswith(HUB):
+        yield from _hub(place.removeprefix(HUB), options)
+        return
+    path = Path(place)
+    files = sorted(file for file in path.iterdir() if file.suffix in _FORMATS) if path.is_dir() else [path]
+    if not files or files[0].suffix not in _FORMATS:
+        raise ValueError(f"{path}: expected {', '.join(_FORMATS)}, or a directory of such files")
+    for file in files:
+        # A signature that some editors write before the first column would become part of its name.
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            try:
+                for line, row in _FORMATS[file.suffix](stream):
+                    yield file.stem, f"{file}, line {line}", row
+            except ValueError as error:
+                raise ValueError(f"{file}, {error}") from error
+
+
+def _delimited(reader: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        header = next(reader, [])
+        for fields in reader:
+            if fields and len(fields) != len(header):
+                raise csv.Error(f"{len(fields)} fields where the header has {len(header)}")
+            if fields:
+                yield reader.line_num, dict(zip(header, fields, strict=True))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from None
+
+
+def _tsv(stream: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    return _delimited(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def _csv(stream: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    return _delimited(csv.reader(stream, strict=True))
+
+
+def _jsonl(stream: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, content in enumerate(stream, 1):
+        if not content.strip():
+            continue
+        try:
+            row = json.loads(content)
+        except ValueError as error:
+            raise ValueError(f"line {line}: not valid JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"line {line}: not a JSON object")
+        yield line, row
+
+
+_FORMATS = {".tsv": _tsv, ".csv": _csv, ".jsonl": _jsonl}
+
+
+def _hub(name: str, options: Mapping[str, str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    try:
+        from datasets import load_dataset  # a second to import, and of no use to whoever has files
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{HUB}{name}: needs the package datasets: pip install 'rt-sentiment[train]'") from error
+
+    split, config = options.get("split", "train"), options.get("config")
+    rows = load_dataset(name, config, split=split)
+    source = "-".join(part for part in (Path(name).name, config, split) if part)
+    column = options.get("label", "label")
+    classes = getattr(rows.features.get(column), "names", None)
+    for number, row in enumerate(rows, 1):
+        if classes and row[column] is not None:
+            # -1 marks the rows of a test set whose labels are kept secret.
+            row[column] = classes[row[column]] if row[column] >= 0 else None
+        yield source, f"{HUB}{name}, row {number} of {split}", row
+
+
+def _value(row: Mapping[str, Any], column: str) -> Any:
+    if column not in row:
+        raise ValueError(f"no column {column}; there are {', '.join(row)}")
+    if row[column] is None:
+        raise ValueError(f"nothing in column {column}")
+    return row[column]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("the text is no string")
+    text = normalise(value.replace("<br />", " "))
+    if not text:
+        raise ValueError("the text has no visible character")
+    return text
+
+
+def _label(value: Any, mapping: Mapping[str, str], names: Collection[str] | None) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # what a column of integers becomes where one of them is missing
+    return _known(str(value), mapping, names)
+
+
+def _known(label: str, mapping: Mapping[str, str], names: Collection[str] | None) -> str:
+    name = label.strip().lower()
+    name = mapping.get(name, name)
+    if not name or (names is not None and name not in names):
+        known = f"; there are {', '.join(names)} (other names: map=theirs:ours)" if names else ""
+        raise ValueError(f"no such label: {label!r}{known}")
+    return name
+
+
+def _scores(value: Any, mapping: Mapping[str, str], names: Collection[str] | None) -> dict[str, float]:
+    """The probabilities by label; those of labels that are mapped onto the same one are added up."""
+    if not isinstance(value, dict) or not value:
+        raise ValueError("scores must be an object: label to probability")
+    scores: dict[str, float] = {}
+    for label, score in value.items():
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+            raise ValueError(f"the score of {label} is no probability")
+        name = _known(label, mapping, names)
+        scores[name] = scores.get(name, 0.0) + score
+    if not math.isclose(sum(scores.values()), 1, abs_tol=0.01):
+        raise ValueError(f"the scores sum to {sum(scores.values()):g}, not to 1")
+    return scores

@@ -24,13 +24,14 @@ from app.runner import pad
 from app.tokenizer import Tokenizer
 from app.types import Encoding
 from training.device import Device
-from training.evaluate import evaluate, torch_scorer
+from training.evaluate import evaluate
 from training.examples import Example, read_all
 from training.mixture import Row, batches, epoch, labels_of, rows_per_epoch, tokenise, without
 from training.progress import Progress
 from training.ranges import Ranges
 from training.recipe import Recipe, read_recipe
 from training.run import Run
+from training.targets import open_targets
 
 # Everything but the weights of the sets, which only a file can state.
 _FLAGS = [field for field in fields(Recipe) if field.name != "weights"]
@@ -197,7 +198,11 @@ def _evaluate(model: Any, start: Path, run: Run, dev: Sequence[Example]) -> dict
     """Write the checkpoint, and measure it as it will be read."""
     model.save_pretrained(run.checkpoint)
     AutoTokenizer.from_pretrained(start).save_pretrained(run.checkpoint)
-    report = evaluate(torch_scorer(run.checkpoint), dev)
+    (target,) = open_targets(str(run.checkpoint), "torch")
+    report = {
+        name: {figure: round(getattr(found, figure), 4) for figure in ("accuracy", "macro_recall", "macro_f1", "ece")}
+        for name, found in evaluate(target, dev).reports.items()
+    }
     for name, figures in report.items():
         tqdm.write(f"  {name:20} {figures}")
     return report

@@ -1,0 +1,144 @@
+"""How good probabilities are, on rows whose label is known. Pure numpy: nothing here knows where they come from.
+
+Labels are indices; probabilities have shape (rows, labels).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Probabilities = NDArray[np.floating]
+Indices = NDArray[np.integer]
+
+BINS = 15  # of equal width, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
+_DRAWS = 10_000  # of the bootstrap
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFigures:
+    """One class: how many rows have it, and how well it is found. 0 where nothing can be divided by."""
+
+    rows: int
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The rows whose confidence lies in one fifteenth of the scale: how sure the model was, how often it was right."""
+
+    rows: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The figures of one set, over the classes that it has; `accuracy_of_all` alone is over all of the model's."""
+
+    rows: int
+    accuracy: float
+    interval: tuple[float, float]  # 95 %, of the accuracy
+    accuracy_of_all: float
+    macro_f1: float
+    macro_recall: float
+    ece: float  # expected calibration error: mean distance of confidence and accuracy, bins weighed by their rows
+    brier: float  # squared error of the probabilities, summed over the classes: 0 to 2
+    nll: float  # natural logarithm
+    classes: dict[str, ClassFigures]
+    confusion: list[list[int]]  # true class by predicted class, in the order of `classes`
+    bins: list[Bin]  # from the least confidence to the most
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The rows of a set with their probabilities over its own classes, and over all of the model's."""
+
+    truth: Indices
+    over_all: Probabilities
+    over_own: Probabilities  # 0 for classes that the set lacks
+
+
+def score(probabilities: Probabilities, truth: Sequence[int] | Indices) -> Scored:
+    """Hold `probabilities` ready to be measured over the classes that the set has: SST-2, for one, has no neutral."""
+    truth, over_all = np.asarray(truth), np.asarray(probabilities, dtype=np.float64)
+    over_own = np.zeros_like(over_all)
+    own = classes_of(truth, over_all.shape[1])
+    over_own[:, own] = over_all[:, own]
+    return Scored(truth, over_all, over_own / over_own.sum(axis=1, keepdims=True))
+
+
+def classes_of(truth: Indices, labels: int) -> Indices:
+    """The classes that a set is measured on: those it has, or all where that is one, which could not be missed."""
+    present = np.unique(truth)
+    return present if len(present) > 1 else np.arange(labels)
+
+
+def pool(sets: Sequence[Scored]) -> Scored:
+    """The rows of several sets as one, each of them over the classes of its own set."""
+    return Scored(
+        np.concatenate([rows.truth for rows in sets]),
+        np.concatenate([rows.over_all for rows in sets]),
+        np.concatenate([rows.over_own for rows in sets]),
+    )
+
+
+def measure(rows: Scored, labels: Sequence[str]) -> Report:
+    """The figures of a set."""
+    truth, own = rows.truth, rows.over_own
+    best = own.argmax(axis=1)
+    right = best == truth
+    shown = np.flatnonzero(own.any(axis=0))
+    confusion = np.zeros((len(labels), len(labels)), dtype=int)
+    np.add.at(confusion, (truth, best), 1)
+    confusion = confusion[np.ix_(shown, shown)]
+    classes = _classes(confusion)
+    bins = _bins(own.max(axis=1), right)
+    likelihood = np.maximum(own[np.arange(len(truth)), truth], 1e-12)
+    hits = np.eye(len(labels))[truth]
+    # A set that lacks a class is not measured on it, though it may be shown because the model could have said it.
+    real = [figures for figures in classes if figures.rows]
+    return Report(
+        rows=len(truth),
+        accuracy=float(right.mean()),
+        interval=interval(float(right.mean()), len(truth)),
+        accuracy_of_all=float((rows.over_all.argmax(axis=1) == truth).mean()),
+        macro_f1=float(np.mean([figures.f1 for figures in real])),
+        macro_recall=float(np.mean([figures.recall for figures in real])),
+        ece=sum(bin_.rows * abs(bin_.confidence - bin_.accuracy) for bin_ in bins) / len(truth),
+        brier=float(((own - hits) ** 2).sum(axis=1).mean()),
+        nll=float(-np.log(likelihood).mean()),
+        classes={labels[index]: figures for index, figures in zip(shown, classes, strict=True)},
+        confusion=confusion.tolist(),
+        bins=bins,
+    )
+
+
+def interval(accuracy: float, rows: int, seed: int = 0) -> tuple[float, float]:
+    """95 % of the bootstrap's accuracies. To draw rows anew, and count hits, is to draw from a binomial."""
+    draws = np.random.default_rng(seed).binomial(rows, accuracy, _DRAWS) / rows
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _classes(confusion: NDArray[np.integer]) -> list[ClassFigures]:
+    figures = []
+    for index in range(len(confusion)):
+        hits = int(confusion[index, index])
+        there, said = int(confusion[index].sum()), int(confusion[:, index].sum())
+        figures.append(ClassFigures(there, hits / max(1, said), hits / max(1, there), 2 * hits / max(1, there + said)))
+    return figures
+
+
+def _bins(confidence: Probabilities, right: NDArray[np.bool_]) -> list[Bin]:
+    # The upper edge belongs to the bin, as in the source: a confidence of 1 to the last.
+    numbers = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    bins = []
+    for number in range(BINS):
+        inside = numbers == number
+        rows = int(inside.sum())
+        bins.append(Bin(rows, *(float(values[inside].mean()) if rows else 0.0 for values in (confidence, right))))
+    return bins
