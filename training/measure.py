@@ -14,6 +14,7 @@ Indices = NDArray[np.integer]
 
 BINS = 15  # of equal width, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 _DRAWS = 10_000  # of the bootstrap
+_LEAST = 1e-12  # stands for a probability of 0, which may be all that a row gives to the classes of its set
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Scored:
 
 def score(probabilities: Probabilities, truth: Sequence[int] | Indices) -> Scored:
     """Hold `probabilities` ready to be measured over the classes that the set has: SST-2, for one, has no neutral."""
-    truth, over_all = np.asarray(truth), np.asarray(probabilities, dtype=np.float64)
+    truth, over_all = np.asarray(truth), np.maximum(np.asarray(probabilities, dtype=np.float64), _LEAST)
     over_own = np.zeros_like(over_all)
     own = classes_of(truth, over_all.shape[1])
     over_own[:, own] = over_all[:, own]
@@ -97,7 +98,6 @@ def measure(rows: Scored, labels: Sequence[str]) -> Report:
     confusion = confusion[np.ix_(shown, shown)]
     classes = _classes(confusion)
     bins = _bins(own.max(axis=1), right)
-    likelihood = np.maximum(own[np.arange(len(truth)), truth], 1e-12)
     hits = np.eye(len(labels))[truth]
     # A set that lacks a class is not measured on it, though it may be shown because the model could have said it.
     real = [figures for figures in classes if figures.rows]
@@ -110,7 +110,7 @@ def measure(rows: Scored, labels: Sequence[str]) -> Report:
         macro_recall=float(np.mean([figures.recall for figures in real])),
         ece=sum(bin_.rows * abs(bin_.confidence - bin_.accuracy) for bin_ in bins) / len(truth),
         brier=float(((own - hits) ** 2).sum(axis=1).mean()),
-        nll=float(-np.log(likelihood).mean()),
+        nll=float(-np.log(own[np.arange(len(truth)), truth]).mean()),
         classes={labels[index]: figures for index, figures in zip(shown, classes, strict=True)},
         confusion=confusion.tolist(),
         bins=bins,
