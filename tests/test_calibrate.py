@@ -26,6 +26,11 @@ ROWS = [
     for label, words in {"good": ("great", "lovely", "fine"), "bad": ("awful", "poor", "dull")}.items()
     for word in words
 ]
+# What was not trained on is harder: here one row in six has the other label.
+HELD_OUT = [
+    row if number % 6 else Example(row.text, {"good": "bad", "bad": "good"}[row.label], row.source)
+    for number, row in enumerate(ROWS)
+]
 
 
 def drawn(temperature: float, rows: int, classes: int = 3, seed: int = 0) -> tuple[NDArray, NDArray]:
@@ -80,16 +85,22 @@ class TestFit:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small classifier, as `save_pretrained` leaves it, whose few weights say too much."""
+    """A small classifier, as `save_pretrained` leaves it, that has learned `ROWS` by heart."""
     directory = tmp_path_factory.mktemp("checkpoint")
     torch.manual_seed(0)
     sizes = {"vocab_size": 21_000, "dim": 32, "n_heads": 2, "n_layers": 1, "hidden_dim": 32}
     names = {"id2label": {0: "BAD", 1: "GOOD"}, "label2id": {"BAD": 0, "GOOD": 1}}
     model = DistilBertForSequenceClassification(DistilBertConfig(**sizes, **names))
-    with torch.no_grad():
-        model.classifier.weight.mul_(200)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(open_artifact("sentiment-en").directory)
+    batch = tokenizer([row.text for row in ROWS], padding=True, return_tensors="pt")
+    labels = torch.tensor([("bad", "good").index(row.label) for row in ROWS])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for _ in range(30):
+        model(batch["input_ids"], batch["attention_mask"], labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
     model.save_pretrained(directory)
-    PreTrainedTokenizerFast.from_pretrained(open_artifact("sentiment-en").directory).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
     return directory
 
 
@@ -101,7 +112,7 @@ def checkpoint(trained: Path, tmp_path: Path) -> Path:
 class TestCalibrate:
     def test_the_temperature_is_kept_beside_all_else_in_the_config(self, checkpoint: Path) -> None:
         before = json.loads((checkpoint / "config.json").read_text())
-        temperature, reports = calibrate(checkpoint, ROWS)
+        temperature, reports = calibrate(checkpoint, HELD_OUT)
         assert json.loads((checkpoint / "config.json").read_text()) == before | {"temperature": temperature}
         assert list(reports) == ["films", "food"]
         assert temperature > 1
@@ -110,9 +121,9 @@ class TestCalibrate:
         assert open_artifact(str(checkpoint)).labels == ("bad", "good")
 
     def test_the_second_time_finds_the_same(self, checkpoint: Path) -> None:
-        first = calibrate(checkpoint, ROWS)
+        first = calibrate(checkpoint, HELD_OUT)
         content = (checkpoint / "config.json").read_bytes()
-        assert calibrate(checkpoint, ROWS) == first
+        assert calibrate(checkpoint, HELD_OUT) == first
         assert (checkpoint / "config.json").read_bytes() == content
 
     def test_an_artifact_stays_as_its_checksums_say(self) -> None:
@@ -125,7 +136,7 @@ class TestCalibrate:
 
     def test_the_command_prints_what_changed(self, checkpoint: Path, tmp_path: Path) -> None:
         data = tmp_path / "films.tsv"
-        data.write_text("label\ttext\n" + "".join(f"{row.label}\t{row.text}\n" for row in ROWS))
+        data.write_text("label\ttext\n" + "".join(f"{row.label}\t{row.text}\n" for row in HELD_OUT))
         words = [sys.executable, "-m", "training", "calibrate", str(checkpoint), "--data", str(data)]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
         temperature = json.loads((checkpoint / "config.json").read_text())["temperature"]

@@ -37,13 +37,19 @@ class TestDirectories:
             # In int8 a text's last digits depend on the batch that it is in.
             assert scores == pytest.approx(list(alone.scores.values()), abs=0.05)
 
+    def test_in_batches_of_one_each_text_is_scored_as_a_lone_one_is_served(self, embedded: Model) -> None:
+        (target,) = open_targets("sentiment-en", "onnx", batch_size=1)
+        for text, scores in zip(TEXTS, target.score([*TEXTS]), strict=True):
+            (alone,) = embedded.runner.run([embedded.tokenizer.encode(text)])
+            assert scores.tolist() == list(alone.scores.values())
+
     def test_logits_come_in_the_order_of_the_texts(self, embedded: Model) -> None:
         found = logits(embedded, [*TEXTS])
         assert [LABELS[best] for best in found.argmax(axis=1)] == [*TEXTS.values()]
 
     def test_a_text_that_the_model_fails_on_ends_it(self) -> None:
         with pytest.raises(BackendError, match="failed on this text"):
-            local(load_model("sentiment-en", backend="mock")).score(["good", "[fail]"])
+            local(load_model("sentiment-en", backend="mock"), "mock").score(["good", "[fail]"])
 
     def test_what_is_no_model_is_refused(self, tmp_path: Path) -> None:
         for name in ("config.json", "tokenizer.json"):

@@ -18,7 +18,7 @@ from app.errors import SentimentError
 from training.examples import Example, read_all
 from training.measure import Report, Scored, measure, pool, score
 from training.tables import confusions, overview
-from training.targets import Target, open_targets
+from training.targets import BATCH_SIZE, Target, open_targets
 
 ALL = "all"  # the rows of all sets together, each over the classes of its own set
 
@@ -84,6 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="+", metavar="TARGET", help="model directory, or http://… of a server")
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="labelled text: see training.examples")
     parser.add_argument("--backend", choices=("onnx", "torch"), help="for directories; each that works if not given")
+    parser.add_argument(
+        "--batch-size", type=int, default=BATCH_SIZE, help="texts run at once, for directories (%(default)s)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="draw calibration and confusion there")
 
@@ -91,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Print the tables; exit with a sentence when a target or the data cannot be used."""
     try:
-        targets = [target for name in args.targets for target in open_targets(name, args.backend)]
+        targets = [target for name in args.targets for target in open_targets(name, args.backend, args.batch_size)]
         examples = read_all(args.data, names=targets[0].labels)
         evaluations = [evaluate(target, examples) for target in targets]
     except (SentimentError, ValueError, OSError) as error:

@@ -22,8 +22,8 @@ from app.runner import pad
 from app.types import Encoding
 from training.measure import Probabilities
 
-# What the server runs at once, by default: int8 activations share their scale within a batch.
-_MAX_TEXTS, _MAX_TOKENS = 16, 512
+# What the server runs at once, by default: in int8 a batch shares the scale of its activations.
+BATCH_SIZE, _MAX_TOKENS = 16, 512
 _TEXTS_A_REQUEST = 64
 _PATIENCE_S = 120  # that a server may go on refusing
 # The server rounds to four digits: a score of 0 is less than half of the last one, and not impossible.
@@ -39,8 +39,10 @@ class Target:
     score: Callable[[Sequence[str]], Probabilities]
 
 
-def open_targets(name: str, backend: str | None = None) -> list[Target]:
+def open_targets(name: str, backend: str | None = None, batch_size: int = BATCH_SIZE) -> list[Target]:
     """Open a server's address, or a model directory on `backend`; without one, on each that works here.
+
+    `batch_size` is for directories: 1 scores each text as a lone one is served.
 
     Raises `SentimentError` or `ValueError` when nothing can be opened.
     """
@@ -51,7 +53,7 @@ def open_targets(name: str, backend: str | None = None) -> list[Target]:
     targets, failures = [], []
     for kind, precision in variants:
         try:
-            targets.append(local(load_model(name, backend=kind, precision=precision)))
+            targets.append(local(load_model(name, backend=kind, precision=precision), name, batch_size))
         except SentimentError as error:
             failures.append(f"{name} on {kind} {precision}: {error}")
     if not targets:
@@ -69,32 +71,36 @@ def _variants(artifact: Artifact) -> list[tuple[str, str]]:
     return [variant for kind, variant in kinds.items() if kind in artifact.files]
 
 
-def local(model: Model) -> Target:
+def local(model: Model, name: str, batch_size: int = BATCH_SIZE) -> Target:
     """Score as the service does: with its tokenizer and its runner, in batches of the size it makes."""
 
     def score(texts: Sequence[str]) -> Probabilities:
         probabilities = np.empty((len(texts), len(model.artifact.labels)))
-        for rows, results in _batches(model, texts, model.runner.run):
+        for rows, results in _batches(model, texts, model.runner.run, batch_size):
             for row, result in zip(rows, results, strict=True):
                 if isinstance(result, SentimentError):
                     raise result
                 probabilities[row] = list(result.scores.values())
         return probabilities
 
-    told = model.describe()
-    return Target(f"{told['model']} {told['backend']} {told['precision']}", model.artifact.labels, score)
+    backend = model.backend
+    return Target(f"{name.rstrip('/')} {backend.name} {backend.precision}", model.artifact.labels, score)
 
 
 def logits(model: Model, texts: Sequence[str]) -> NDArray[np.float32]:
     """What the backend itself says, before any temperature: shape (texts, labels)."""
     found = np.empty((len(texts), len(model.artifact.labels)), dtype=np.float32)
-    for rows, values in _batches(model, texts, lambda batch: model.backend.run(pad(batch, model.artifact.pad_id))):
+
+    def run(encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+        return model.backend.run(pad(encodings, model.artifact.pad_id))
+
+    for rows, values in _batches(model, texts, run, BATCH_SIZE):
         found[rows] = values
     return found
 
 
 def _batches(
-    model: Model, texts: Sequence[str], run: Callable[[Sequence[Encoding]], Any]
+    model: Model, texts: Sequence[str], run: Callable[[Sequence[Encoding]], Any], batch_size: int
 ) -> Iterator[tuple[list[int], Any]]:
     """Run texts of like length together, a batch in each slot; yield their places in `texts` with what came of them."""
     encodings = model.tokenizer.encode_many(texts)
@@ -102,7 +108,7 @@ def _batches(
     # The longest first: the time that is left is then never more than it seems.
     for place in sorted(range(len(texts)), key=lambda place: -len(encodings[place])):
         width = len(encodings[groups[-1][0]]) if groups[-1] else 0
-        if len(groups[-1]) == _MAX_TEXTS or width * (len(groups[-1]) + 1) > _MAX_TOKENS:
+        if len(groups[-1]) == batch_size or width * (len(groups[-1]) + 1) > _MAX_TOKENS:
             groups.append([])
         groups[-1].append(place)
     with ThreadPoolExecutor(model.backend.slots) as pool, _progress(len(texts), model.artifact.name) as bar:
