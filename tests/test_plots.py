@@ -58,6 +58,10 @@ class TestReliabilityDiagram:
             assert right == pytest.approx([100 * found.accuracy for found in bins])
             gaps = [over - under for over, under in zip(too_sure, too_shy, strict=True)]
             assert gaps == pytest.approx([100 * (found.confidence - found.accuracy) for found in bins])
+            tops = [bar.get_y() + bar.get_height() for bar in upper.containers[1] if bar.get_height()]
+            assert tops == pytest.approx(
+                [100 * found.confidence for found in bins if found.confidence > found.accuracy]
+            )
             assert [bar.get_height() for bar in lower.containers[0]] == [found.rows for found in bins]
             for bar, found in zip(upper.containers[0], bins, strict=True):
                 assert abs(bar.get_x() + bar.get_width() / 2 - found.confidence) <= 1 / 30 + 1e-9
