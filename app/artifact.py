@@ -150,10 +150,12 @@ def _max_tokens(config: dict[str, Any], directory: Path) -> int:
 
 
 def _temperature(config: dict[str, Any], directory: Path) -> float:
-    stated = config.get("temperature", 1.0)
+    stated = config.get("calibration_temperature", 1.0)
     is_number = isinstance(stated, int | float) and not isinstance(stated, bool)
     if not is_number or not 0 < stated <= sys.float_info.max:  # JSON as Python reads it has NaN and Infinity
-        raise ArtifactError(f"{directory / 'config.json'}: temperature must be a finite number above 0, not {stated!r}")
+        raise ArtifactError(
+            f"{directory / 'config.json'}: calibration_temperature must be a finite number above 0, not {stated!r}"
+        )
     return float(stated)
 
 

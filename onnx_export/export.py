@@ -1,8 +1,5 @@
 """A Hugging Face checkpoint to a float32 ONNX graph and fp16 weights."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,20 +12,10 @@ COMPANIONS = ("config.json", "tokenizer.json", "tokenizer_config.json", "special
 
 def export(model: str, out: Path) -> None:
     """Write `model.onnx` (float32) of the sequence classifier `model`, a directory or hub name, with its companions."""
-    with _quiet_about_temperature():
-        main_export(model, out, task="text-classification", framework="pt", do_validation=True, no_post_process=True)
+    main_export(model, out, task="text-classification", framework="pt", do_validation=True, no_post_process=True)
 
 
 def save_half(model: str, out: Path) -> None:
     """Write `model.safetensors` in fp16 with its config and tokenizer: half the size, for the PyTorch backend."""
-    with _quiet_about_temperature():
-        AutoModelForSequenceClassification.from_pretrained(model, dtype=torch.float16).save_pretrained(out)
+    AutoModelForSequenceClassification.from_pretrained(model, dtype=torch.float16).save_pretrained(out)
     AutoTokenizer.from_pretrained(model).save_pretrained(out)
-
-
-@contextmanager
-def _quiet_about_temperature() -> Iterator[None]:
-    """Keep transformers from warning of a `temperature` in config.json, which it takes for that of text generation."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Some non-default generation parameters", UserWarning)
-        yield

@@ -90,7 +90,9 @@ def test_what_is_no_classifier_is_refused(tmp_path: Path, config: dict[str, Any]
         open_artifact(str(make(tmp_path, config)))
 
 
-@pytest.mark.parametrize(("config", "expected"), [({}, 1.0), ({"temperature": 1.7}, 1.7), ({"temperature": 2}, 2.0)])
+@pytest.mark.parametrize(
+    ("config", "expected"), [({}, 1.0), ({"calibration_temperature": 1.7}, 1.7), ({"calibration_temperature": 2}, 2.0)]
+)
 def test_the_temperature_is_the_configs_or_one(tmp_path: Path, config: dict[str, Any], expected: float) -> None:
     temperature = open_artifact(str(make(tmp_path, config))).temperature
     assert temperature == expected
@@ -100,8 +102,8 @@ def test_the_temperature_is_the_configs_or_one(tmp_path: Path, config: dict[str,
 @pytest.mark.parametrize("stated", ['"1"', "0", "-0.0", "-1", "NaN", "Infinity", "9" * 400, "true", "null", "[2]"])
 def test_a_temperature_that_is_no_finite_number_above_0_is_refused(tmp_path: Path, stated: str) -> None:
     file = make(tmp_path) / "config.json"
-    file.write_text(file.read_text().replace("{", f'{{"temperature": {stated}, ', 1))
-    with pytest.raises(ArtifactError, match=r"config\.json: temperature must be a finite number above 0"):
+    file.write_text(file.read_text().replace("{", f'{{"calibration_temperature": {stated}, ', 1))
+    with pytest.raises(ArtifactError, match=r"config\.json: calibration_temperature must be a finite number above 0"):
         open_artifact(str(tmp_path))
 
 

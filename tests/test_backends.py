@@ -49,7 +49,7 @@ def tempered_by_2(backend: str, scratch: Path, monkeypatch: pytest.MonkeyPatch) 
     copy = scratch / "copy"
     shutil.copytree(open_artifact("sentiment-en").directory, copy)
     config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config | {"temperature": 2.0}))
+    (copy / "config.json").write_text(json.dumps(config | {"calibration_temperature": 2.0}))
     (copy / "manifest.json").unlink()  # it would notice
     return load_model(str(copy), backend=backend, device="cpu")
 

@@ -113,7 +113,7 @@ class TestCalibrate:
     def test_the_temperature_is_kept_beside_all_else_in_the_config(self, checkpoint: Path) -> None:
         before = json.loads((checkpoint / "config.json").read_text())
         temperature, reports = calibrate(checkpoint, HELD_OUT)
-        assert json.loads((checkpoint / "config.json").read_text()) == before | {"temperature": temperature}
+        assert json.loads((checkpoint / "config.json").read_text()) == before | {"calibration_temperature": temperature}
         assert list(reports) == ["films", "food"]
         assert temperature > 1
         assert sum(after.nll for _, after in reports.values()) < sum(raw.nll for raw, _ in reports.values())
@@ -139,7 +139,7 @@ class TestCalibrate:
         data.write_text("label\ttext\n" + "".join(f"{row.label}\t{row.text}\n" for row in HELD_OUT))
         words = [sys.executable, "-m", "training", "calibrate", str(checkpoint), "--data", str(data)]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-        temperature = json.loads((checkpoint / "config.json").read_text())["temperature"]
+        temperature = json.loads((checkpoint / "config.json").read_text())["calibration_temperature"]
         first, header, line = done.stdout.splitlines()
         assert first == f"temperature {temperature}"
         assert header.split() == ["set", "rows", "NLL", "then", "ECE,", "%", "then"]

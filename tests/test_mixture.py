@@ -9,7 +9,7 @@ import pytest
 from app.artifact import open_artifact
 from app.tokenizer import Tokenizer
 from training.examples import LABELS, Example
-from training.mixture import Row, batches, epoch, labels_of, rows_per_epoch, tokenise, without
+from training.mixture import Row, batches, epoch, labels_of, plan, steps_per_epoch, tokenise, without
 from training.recipe import Recipe
 
 
@@ -61,7 +61,8 @@ def test_an_epoch_takes_each_set_as_often_as_its_weight_says() -> None:
     recipe = Recipe(weights={"double": 2.5, "half": 0.5})
     sets = {name: [row([index, index]) for index in range(100)] for name in ("any", "double", "half")}
     rows = epoch(sets, recipe, random.Random(0))
-    assert len(rows) == rows_per_epoch(sets, recipe) == 100 + 250 + 50
+    assert len(rows) == 100 + 250 + 50
+    assert steps_per_epoch(sets, recipe) == 13
 
 
 def test_a_fraction_of_a_set_is_another_part_in_each_epoch() -> None:
@@ -91,3 +92,17 @@ def test_batches_hold_every_row_once_and_hardly_pad() -> None:
     assert sorted(len(each.ids) for group in found for each in group) == sorted(len(each.ids) for each in rows)
     padded = sum(max(len(each.ids) for each in group) * len(group) for group in found)
     assert padded < 1.05 * sum(len(each.ids) for each in rows)
+
+
+def test_a_plan_that_is_entered_in_the_middle_goes_on_with_the_same_batches() -> None:
+    recipe = Recipe(epochs=3, batch_size=8, weights={"half": 0.5})
+    sets = {name: [row([index]) for index in range(50)] for name in ("any", "half")}
+
+    def batches_of(skip: int) -> list[list[int]]:
+        return [[int(each.ids[0]) for each in rows] for rows in plan(sets, recipe, skip)]
+
+    everything = batches_of(0)
+    assert len(everything) == 3 * steps_per_epoch(sets, recipe) == 30
+    assert everything[:10] != everything[10:20]
+    for skip in (1, 10, 25, 30):
+        assert batches_of(skip) == everything[skip:]

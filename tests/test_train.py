@@ -16,10 +16,11 @@ from transformers import AutoModelForSequenceClassification
 from app.artifact import open_artifact
 from app.tokenizer import Tokenizer
 from tests.tiny import ROWS, WORDS, tiny_classifier
-from training.evaluate import evaluate, torch_scorer
+from training.evaluate import evaluate
 from training.examples import LABELS, Example
 from training.ranges import Ranges
 from training.recipe import Recipe
+from training.targets import open_targets
 from training.train import Interrupted, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -54,7 +55,8 @@ def test_the_loss_falls_and_the_model_has_learned(finished: Path) -> None:
     assert losses[-1] < 0.5 * losses[0]
     report = json.loads((finished / "report.json").read_text())
     assert report["dev"]["dev"]["accuracy"] > 0.9
-    assert evaluate(torch_scorer(finished / "checkpoint"), DEV) == report["dev"]
+    (target,) = open_targets(str(finished / "checkpoint"), "torch")
+    assert evaluate(target, DEV).reports["dev"].accuracy == report["dev"]["dev"]["accuracy"]
     assert open_artifact(str(finished / "checkpoint")).labels == LABELS
 
 
@@ -65,6 +67,11 @@ def test_the_run_says_what_it_was_made_of(finished: Path) -> None:
     assert report["steps"] == 240 == history(finished)[-1]["step"]
     assert json.loads((finished / "checkpoint" / "training.json").read_text()) == report
     assert not (finished / "state.pt").exists()
+    pictures = {file.name: file.stat().st_size for file in (finished / "plots").iterdir()}
+    assert any("learning-curve" in name for name in pictures)
+    assert any("reliability" in name for name in pictures)
+    assert any("confusion" in name for name in pictures)
+    assert min(pictures.values()) > 5000
 
 
 def test_the_learning_rate_rises_and_falls(finished: Path) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import BackendError
 from app.text import normalise
 from training.cases import KINDS, Case, read_cases
 from training.examples import LABELS
+from training.targets import open_targets
 
 # texts → probabilities of shape (texts, labels), in the order of LABELS
 Score = Callable[[list[str]], NDArray[np.floating]]
@@ -38,6 +38,7 @@ class Outcome:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `python -m training behaviour`."""
     parser.add_argument("target", help="embedded model, directory of an artifact, or http://… of a server")
+    parser.add_argument("--backend", choices=("onnx", "torch"), help="for directories; onnx where there is such a file")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every case and what became of it to FILE")
     parser.add_argument("--failures", type=int, default=3, metavar="N", help="show N of each capability (%(default)s)")
     parser.add_argument("--capability", metavar="NAME", help="this one alone")
@@ -49,32 +50,23 @@ def main(args: argparse.Namespace) -> None:
     names = sorted({case.capability for case in cases})
     if args.capability and args.capability not in names:
         raise SystemExit(f"no capability {args.capability}; there are {', '.join(names)}")
-    outcomes = judge(scorer(args.target), [case for case in cases if args.capability in (None, case.capability)])
+    outcomes = judge(
+        scorer(args.target, args.backend), [case for case in cases if args.capability in (None, case.capability)]
+    )
     print(failures(outcomes, args.failures) + table(outcomes))
     if args.json:
         report = {"target": args.target, "rates": rates(outcomes), "outcomes": [asdict(each) for each in outcomes]}
         args.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def scorer(target: str) -> Score:
+def scorer(target: str, backend: str | None = None) -> Score:
     """Score as the service does: through a server, or with a model loaded here."""
-    if target.startswith(("http://", "https://")):
-        from training.evaluate import server_scorer  # imports torch, which an artifact does without
-
-        return server_scorer(target.rstrip("/"))
-    from app.model import load_model
-
-    model = load_model(target, slots=1)
-
-    def score(texts: list[str]) -> NDArray[np.floating]:
-        # One at a time: in int8 a text's scores depend a little on those that it shares a batch with.
-        found = [model.runner.run([model.tokenizer.encode(normalise(text))])[0] for text in texts]
-        for prediction in found:
-            if isinstance(prediction, BackendError):
-                raise prediction
-        return np.array([[prediction.scores[label] for label in LABELS] for prediction in found])
-
-    return score
+    # One text at a time: in int8 a text's scores depend a little on those that it shares a batch with.
+    opened = open_targets(target, backend, batch_size=1)[0]
+    if set(opened.labels) != set(LABELS):
+        raise ValueError(f"{opened.name} has {', '.join(opened.labels)}; the suite is of {', '.join(LABELS)}")
+    order = [opened.labels.index(label) for label in LABELS]
+    return lambda texts: opened.score([normalise(text) for text in texts])[:, order]
 
 
 def judge(score: Score, cases: Sequence[Case]) -> list[Outcome]:

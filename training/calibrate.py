@@ -22,7 +22,8 @@ from training.measure import Indices, Report, classes_of, measure, score
 from training.tables import aligned
 from training.targets import logits
 
-KEY = "temperature"
+# Not `temperature`: that is a setting of text generation, and transformers complains of it in a classifier.
+KEY = "calibration_temperature"
 _LOWEST, _HIGHEST = 0.05, 20.0
 _GOLDEN = (5**0.5 - 1) / 2
 

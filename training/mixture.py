@@ -1,5 +1,6 @@
 """The mixture: tokenise the sets, weigh them against each other, cut them into batches of like length."""
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,9 +80,20 @@ def _target(
     return share * gold + (1 - share) * scores, np.ones(len(labels), np.bool_)
 
 
-def rows_per_epoch(sets: Mapping[str, Sequence[Row]], recipe: Recipe) -> int:
-    """How many rows an epoch has; the same in every epoch."""
-    return sum(int(len(rows) * recipe.weight(source)) for source, rows in sets.items())
+def steps_per_epoch(sets: Mapping[str, Sequence[Row]], recipe: Recipe) -> int:
+    """How many batches an epoch has; the same in every epoch."""
+    rows = sum(int(len(members) * recipe.weight(source)) for source, members in sets.items())
+    return math.ceil(rows / recipe.batch_size)
+
+
+def plan(sets: Mapping[str, list[Row]], recipe: Recipe, skip: int) -> Iterator[list[Row]]:
+    """Every batch of a training, less the first `skip`. Each epoch has a seed of its own."""
+    for number in range(skip // steps_per_epoch(sets, recipe), recipe.epochs):
+        rng = random.Random(recipe.seed * 1000 + number)
+        groups = batches(epoch(sets, recipe, rng), recipe.batch_size, rng)
+        for index, group in enumerate(groups, number * steps_per_epoch(sets, recipe)):
+            if index >= skip:
+                yield group
 
 
 def epoch(sets: Mapping[str, list[Row]], recipe: Recipe, rng: random.Random) -> list[Row]:

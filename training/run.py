@@ -1,6 +1,7 @@
 """The directory of a training: what was asked for, how it went, and the state from which it goes on."""
 
 import json
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ _SAVE_EVERY_S = 600.0
 
 
 class Run:
-    """`run.json` (settings), `history.jsonl` (steps and evaluations), `checkpoint/` (the model), `state.pt` (resume).
+    """`run.json` (settings), `history.jsonl` (steps and evaluations), `checkpoint/` (the model), `plots/`, `state.pt`.
 
     Opening the directory of an interrupted run goes on with it. One that was made with other settings, or is finished,
     raises `ValueError`: nothing that a training has made is overwritten.
@@ -69,6 +70,37 @@ class Run:
         return [json.loads(line) for line in lines]
 
     def finish(self, report: Mapping[str, Any]) -> None:
-        """Write the report; the state is of no more use."""
-        (self.directory / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+        """Write the report, into the checkpoint too, for its export; the state is of no more use."""
+        for file in (self.checkpoint / "training.json", self.directory / "report.json"):
+            file.write_text(json.dumps(report, indent=2) + "\n")
         self._state_file.unlink(missing_ok=True)
+
+    def draw(self) -> None:
+        """Draw the learning curve."""
+        from training.plots import learning_curve  # a second to import
+
+        entries = self.history()
+        evaluations = [
+            {"step": entry["step"], "accuracy": {name: figures["accuracy"] for name, figures in entry["dev"].items()}}
+            for entry in entries
+            if "dev" in entry
+        ]
+        losses = [entry for entry in entries if "loss" in entry]
+        learning_curve(losses, evaluations, self.directory / "plots" / "learning-curve.png")
+
+
+class Signals:
+    """Notes SIGTERM and Ctrl-C, so that the step at hand is finished and the state saved."""
+
+    received = False
+
+    def __enter__(self) -> "Signals":
+        self._before = {each: signal.signal(each, self._note) for each in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each, handler in self._before.items():
+            signal.signal(each, handler)
+
+    def _note(self, *_: object) -> None:
+        self.received = True

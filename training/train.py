@@ -2,14 +2,11 @@
 
 import argparse
 import hashlib
-import json
 import math
-import random
 import re
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -23,14 +20,15 @@ from transformers import AutoTokenizer
 from app.runner import pad
 from app.tokenizer import Tokenizer
 from app.types import Encoding
+from training import calibrate
 from training.device import Device
-from training.evaluate import evaluate
+from training.evaluate import Evaluation, draw, evaluate
 from training.examples import Example, read_all
-from training.mixture import Row, batches, epoch, labels_of, rows_per_epoch, tokenise, without
+from training.mixture import Row, labels_of, plan, steps_per_epoch, tokenise, without
 from training.progress import Progress
 from training.ranges import Ranges
 from training.recipe import Recipe, read_recipe
-from training.run import Run
+from training.run import Run, Signals
 from training.targets import open_targets
 
 # Everything but the weights of the sets, which only a file can state.
@@ -73,11 +71,12 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
     run = Run(out, settings)
     device = Device()
     model = device.load(start, labels)
+    vars(model.config).pop(calibrate.KEY, None)  # it was the other weights'
     tokenizer = Tokenizer.load(start, max_tokens=10**6)
     sets = tokenise(examples, labels, tokenizer, recipe)
 
-    steps_per_epoch = math.ceil(rows_per_epoch(sets, recipe) / recipe.batch_size)
-    steps = steps_per_epoch * recipe.epochs
+    an_epoch = steps_per_epoch(sets, recipe)
+    steps = an_epoch * recipe.epochs
     optimizer = torch.optim.AdamW(_parameter_groups(model, recipe), recipe.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _slope(step, steps, recipe.warmup))
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
@@ -96,9 +95,9 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
 
     started_s = time.perf_counter()
     model.train()
-    bar, watch = Progress(run, steps, steps_per_epoch, done), Ranges(model, recipe.max_activation)
-    with bar as progress, watch as ranges, _Signals() as signals:
-        for rows in _plan(sets, recipe, steps_per_epoch, skip=done):
+    bar, watch = Progress(run, steps, an_epoch, done), Ranges(model, recipe.max_activation)
+    with bar as progress, watch as ranges, Signals() as signals:
+        for rows in plan(sets, recipe, skip=done):
             torch.manual_seed(recipe.seed * 1_000_003 + done)  # so that a resumed run drops out the same
             rate = schedule.get_last_lr()[-1]
             batch = _tensors(rows, tokenizer, model.config.pad_token_id, device)
@@ -109,9 +108,8 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
                 parts["average"].update_parameters(model)
 
             progress.step(len(rows), loss, rate)
-            if done % steps_per_epoch == 0:
-                last = parts["average"].module if done == steps and recipe.average else model
-                run.note({"step": done, "dev": _evaluate(last, start, run, dev)})
+            if done % an_epoch == 0 and done < steps:
+                _evaluate(model, start, run, dev, done)
                 model.train()
             if signals.received and done < steps:
                 save()
@@ -119,12 +117,14 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
             if run.due:
                 save()
 
-    report = next(entry["dev"] for entry in reversed(run.history()) if "dev" in entry)
-    rows_of_sets = {source: len(rows) for source, rows in sets.items()}
-    seconds = round(spent_s + time.perf_counter() - started_s)
-    record = {**settings, "rows": rows_of_sets, "steps": steps, "seconds": seconds, "dev": report}
-    (run.checkpoint / "training.json").write_text(json.dumps(record, indent=2) + "\n")
-    run.finish(record)
+    evaluation = _evaluate(parts["average"].module if recipe.average else model, start, run, dev, done)
+    run.finish(
+        settings
+        | {"rows": {source: len(rows) for source, rows in sets.items()}, "steps": steps}
+        | {"seconds": round(spent_s + time.perf_counter() - started_s), "dev": _figures(evaluation)}
+    )
+    draw([evaluation], run.directory / "plots")
+    run.draw()
 
 
 def _learn(
@@ -144,16 +144,6 @@ def _learn(
     optimizer.step()
     optimizer.zero_grad()
     return float(loss.item())
-
-
-def _plan(sets: Mapping[str, list[Row]], recipe: Recipe, steps_per_epoch: int, skip: int) -> Iterator[list[Row]]:
-    """Every batch of the training, less the first `skip`. Each epoch has a seed of its own."""
-    for number in range(skip // steps_per_epoch, recipe.epochs):
-        rng = random.Random(recipe.seed * 1000 + number)
-        groups = batches(epoch(sets, recipe, rng), recipe.batch_size, rng)
-        for index, group in enumerate(groups, number * steps_per_epoch):
-            if index >= skip:
-                yield group
 
 
 def _parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -194,18 +184,25 @@ def _tensors(
     return {name: device.put(array) for name, array in inputs.items()}, device.put(targets), device.put(is_open)
 
 
-def _evaluate(model: Any, start: Path, run: Run, dev: Sequence[Example]) -> dict[str, dict[str, float]]:
-    """Write the checkpoint, and measure it as it will be read."""
+def _evaluate(model: Any, start: Path, run: Run, dev: Sequence[Example], step: int) -> Evaluation:
+    """Write the checkpoint, measure it as it will be read, and note the figures."""
     model.save_pretrained(run.checkpoint)
     AutoTokenizer.from_pretrained(start).save_pretrained(run.checkpoint)
     (target,) = open_targets(str(run.checkpoint), "torch")
-    report = {
-        name: {figure: round(getattr(found, figure), 4) for figure in ("accuracy", "macro_recall", "macro_f1", "ece")}
-        for name, found in evaluate(target, dev).reports.items()
+    evaluation = evaluate(target, dev)
+    figures = _figures(evaluation)
+    run.note({"step": step, "dev": figures})
+    for name, each in figures.items():
+        tqdm.write(f"  {name:20} {each}")
+    return evaluation
+
+
+def _figures(evaluation: Evaluation) -> dict[str, dict[str, float]]:
+    shown = ("accuracy", "macro_recall", "macro_f1", "ece")
+    return {
+        name: {figure: round(getattr(report, figure), 4) for figure in shown}
+        for name, report in evaluation.reports.items()
     }
-    for name, figures in report.items():
-        tqdm.write(f"  {name:20} {figures}")
-    return report
 
 
 def _fingerprint(examples: Sequence[Example]) -> dict[str, Any]:
@@ -213,20 +210,3 @@ def _fingerprint(examples: Sequence[Example]) -> dict[str, Any]:
     for example in examples:
         digest.update(repr(example).encode())
     return {"sets": dict(Counter(example.source for example in examples)), "sha256": digest.hexdigest()}
-
-
-class _Signals:
-    """Notes SIGTERM and Ctrl-C, so that the step at hand is finished and the state saved."""
-
-    received = False
-
-    def __enter__(self) -> "_Signals":
-        self._before = {each: signal.signal(each, self._note) for each in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
-
-    def _note(self, *_: object) -> None:
-        self.received = True
