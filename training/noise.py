@@ -28,7 +28,7 @@ _CONTRACTIONS = {
 # "Isn't it" cannot become "Is not it", nor "it's been" "it is been".
 _INVERTED = re.compile(r"n't (?:I|you|he|she|it|we|they|this|that|the|my|anyone|everyone|people)\b")
 _HAS = re.compile(r"\b(?:it's|I'd) (?:been|got|had|never|always|only|just|not|\w+ed|\w+en|better)\b", re.IGNORECASE)
-_STRETCH = re.compile(r"\b(so|very|really|love|good|great|bad|no|never|yes|well|nice|hate|thanks|ever|please|way)\b")
+_STRETCH = re.compile(r"\b(so|very|really|love|loved|good|great|bad|nice|hate|worst|best|awful|thanks)\b")
 _TAGS = {
     "film": "movies cinema filmclub movienight",
     "book": "books reading bookclub amreading",
@@ -60,11 +60,13 @@ def noisy(text: str, domain: str, rng: random.Random) -> tuple[str, str]:
         "hashtag": lambda: f"{text} #{rng.choice(_TAGS.get(domain, _ANY_TAGS).split())}",
         "exclaimed": lambda: re.sub(r"\.$", "!" * rng.randint(1, 3), text),
     }
-    for kind in rng.sample(list(kinds), len(kinds)):
-        changed = kinds[kind]()
-        if changed not in {text, ""} and (kind != "upper" or rng.random() < 0.4):
-            return changed, kind
-    return text, ""
+    found = ((kinds[kind](), kind) for kind in rng.sample(list(kinds), len(kinds)))
+    # Capitals are rarer than the rest; a hashtag can always be added.
+    return next(
+        (changed, kind)
+        for changed, kind in found
+        if changed not in {text, ""} and (kind != "upper" or rng.random() < 0.4)
+    )
 
 
 def typo(text: str, rng: random.Random) -> str:

@@ -4,13 +4,13 @@ The grammar is text, in `training/grammar`. A file holds sections, `[name]`, of 
 " / " between them:
 
 - `capabilities/negation.txt`: templates, in one section for each label;
-- `domains/hotel.txt`: what can be said of a hotel; a sentence is about one domain, which has all that its template asks;
+- `domains/hotel.txt`: what can be said of a hotel; a sentence is about one domain;
 - `words.txt`: what fits everywhere.
 
-In an entry, `[a|b|]` is a choice and `{slot}` an entry of that section. A slot that is used twice keeps its value, and a
-digit asks for another one: `{name} met {name2}`. An aspect of a domain brings its words along: `{aspect} {was} {good}`,
-also `{bad}`, `{is}`, `{has}`, `{it_was}`, and
-`{good_mild}`, of which one can say that it was not. A template that begins with `~` keeps its case as written.
+In an entry, `[a|b|]` is a choice and `{slot}` an entry of that section. A slot that is used twice keeps its value, and
+a digit asks for another one: `{name} met {name2}`. An aspect of a domain brings its words along: `{aspect} {was}
+{good}`, also `{bad}`, `{is}`, `{has}`, `{it_was}`, and `{good_mild}`, of which one can say that it was not. `{ask_low}`
+is an `{ask}` that begins in lower case. A template that begins with `~` keeps its case as written.
 """
 
 import argparse
@@ -53,10 +53,13 @@ Sections = dict[str, list[str]]
 _SLOT = re.compile(r"\{([a-z_]+)(\d?)\}")
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _ARTICLE = re.compile(r"\b(a)n?(?= \W{0,2}(\w[\w'-]*))", re.IGNORECASE)
-_AN = re.compile(r"[aeio]|u(?!ni(?!n|m)|s[aeu]|tili|tens|kul|rin)|hour|honest|honou?r|heir|(?:8|11|18)\b|8\d", re.IGNORECASE)
+_AN = re.compile(
+    r"[aeio]|u(?!ni(?!n|m)|s[aeu]|tili|tens|kul|rin)|hour|honest|honou?r|heir|x-ray|8|11\b|18\b", re.IGNORECASE
+)
 _NOT_AN = re.compile(r"eu|one\b|once\b|ewe", re.IGNORECASE)
 _SPELLED = re.compile(r"[AEFHILMNORSX](?:[A-Z]{1,3})?s?$")  # an ATM, an MRI, an SMS
 _START = re.compile(r"((?:^|(?<!\.\.)[.!?]['\")]? )[\"'(]?)([a-z])")
+_SETS_OUT = {"context", "fact", "ask", "nonfact", "name", "woman", "man"}  # no other sentence goes before these
 _VERBS = ("was", "is", "has", "it_was", "it_is")
 _FORMS = {False: ("was", "is", "has", "it was", "it is"), True: ("were", "are", "have", "they were", "they are")}
 _ADJECTIVES = ("", "_too", "_word", "_mild", "_mild_too")
@@ -103,17 +106,16 @@ class Writer:
     def write(self, template: str) -> tuple[str, str]:
         """Return a sentence, and the name of the domain that it is about, or ""."""
         text = self._choose(template.removeprefix("~"))
-        needed = {
-            "aspects" if name in _ASPECT else name.removesuffix("_low") for name, _ in _SLOT.findall(text)
-        } - self._words.keys()
+        tidy = not template.startswith("~")
+        slots = {name.removesuffix("_low") for name, _ in _SLOT.findall(text)}
+        needed = {"aspects" if name in _ASPECT else name for name in slots} - self._words.keys()
         able = [name for name, sections in self._domains.items() if needed <= sections.keys()]
         if not able:
             raise ValueError(f"no domain has all of {sorted(needed)}: {template}")
         domain = self._draw(f"domain of {template}", able) if needed else ""
-        if domain and self.rng.random() < CONTEXT and not needed & {"context", "fact", "ask", "nonfact"}:
+        if domain and tidy and not slots & _SETS_OUT and self.rng.random() < CONTEXT:
             text = "{context} " + text
-        text = self._fill(text, domain, {})
-        return _polish(text, capitals=not template.startswith("~")), domain
+        return _polish(self._fill(text, domain, {}), capitals=tidy), domain
 
     def _choose(self, text: str) -> str:
         while found := _CHOICE.search(text):
@@ -175,27 +177,37 @@ def generate(rows: int, seed: int, noise: float = 0.25) -> list[Row]:
     seen: set[str] = set()
     found: list[Row] = []
     for capability, label, count in _cells(capabilities, rows):
-        templates = dict.fromkeys(rng.sample(capabilities[capability][label], len(capabilities[capability][label])), 0)
-        while count:
-            if not templates:
+        sentences = _sentences(writer, capabilities[capability][label], seen)
+        for _ in range(count):
+            text, domain = next(sentences, ("", ""))
+            if not text:
                 raise ValueError(f"{capability}/{label} has no further texts: ask for fewer rows")
-            for template in list(templates)[:count]:
-                text, domain = writer.write(template)
-                if text.casefold() in seen:
-                    templates[template] += 1
-                    if templates[template] == TRIES:
-                        del templates[template]
-                    continue
-                seen.add(text.casefold())
-                kind = ""
-                if rng.random() < noise:
-                    untidy, kind = noisy(text, domain, rng)
-                    text, kind = (text, "") if untidy.casefold() in seen - {text.casefold()} else (untidy, kind)
+            kind = ""
+            if rng.random() < noise:
+                untidy, kind = noisy(text, domain, rng)
+                if untidy.casefold() in seen and untidy.casefold() != text.casefold():
+                    kind = ""
+                else:
+                    text = untidy
                     seen.add(text.casefold())
-                found.append(Row(text, label, "templates", capability, kind))
-                count -= 1
+            found.append(Row(text, label, "templates", capability, kind))
     rng.shuffle(found)
     return found
+
+
+def _sentences(writer: Writer, templates: list[str], seen: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield new sentences and their domains, each template in turn, until none brings anything new."""
+    failures = dict.fromkeys(writer.rng.sample(templates, len(templates)), 0)
+    while failures:
+        for template in list(failures):
+            text, domain = writer.write(template)
+            if text.casefold() not in seen:
+                seen.add(text.casefold())
+                yield text, domain
+                continue
+            failures[template] += 1
+            if failures[template] == TRIES:
+                del failures[template]
 
 
 def _cells(capabilities: dict[str, Sections], rows: int) -> Iterator[tuple[str, str, int]]:
@@ -210,7 +222,7 @@ def _cells(capabilities: dict[str, Sections], rows: int) -> Iterator[tuple[str, 
 
 
 def _polish(text: str, *, capitals: bool) -> str:
-    text = _ARTICLE.sub(_article, text)
+    text = _ARTICLE.sub(_article, " ".join(text.split()))
     return _START.sub(lambda found: found[1] + found[2].upper(), text) if capitals else text
 
 
