@@ -1,5 +1,6 @@
 """Sentences from the grammar: properties that every one of them has."""
 
+import argparse
 import json
 import random
 import re
@@ -220,7 +221,7 @@ class TestNoise:
 
 
 def test_the_command_writes_rows_and_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parser = templates.argparse.ArgumentParser()
+    parser = argparse.ArgumentParser()
     templates.add_arguments(parser)
     out = tmp_path / "templates.jsonl"
     templates.main(parser.parse_args(["--rows", "200", "--seed", "5", "--out", str(out)]))

@@ -50,7 +50,7 @@ def noisy(text: str, domain: str, rng: random.Random) -> tuple[str, str]:
     kinds: dict[str, Callable[[], str]] = {
         "lower": text.lower,
         "no_stop": lambda: text.rstrip(".!"),
-        "lower_bare": lambda: re.sub(r"[.,!;:](?=\s|$)", "", text.lower()),
+        "lower_bare": lambda: re.sub(r"\s*[.,!;:]+(?=\s|$)", "", text.lower()),
         "upper": text.upper,
         "typo": lambda: typo(text, rng),
         "typo_lower": lambda: typo(text.lower(), rng),

@@ -28,7 +28,7 @@ GRAMMAR = Path(__file__).parent / "grammar"
 
 # How much of the rows each capability gets.
 SHARES = {
-    "plain": 12,
+    "plain": 13,
     "negation": 16,
     "contrast": 9,
     "change": 6,
