@@ -54,7 +54,7 @@ _SLOT = re.compile(r"\{([a-z_]+)(\d?)\}")
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _ARTICLE = re.compile(r"\b(a)n?(?= \W{0,2}(\w[\w'-]*))", re.IGNORECASE)
 _AN = re.compile(
-    r"[aeio]|u(?!ni(?!n|m)|s[aeu]|tili|tens|kul|rin)|hour|honest|honou?r|heir|x-ray|8|11\b|18\b", re.IGNORECASE
+    r"[aeio]|u(?!ni(?!n|m)|s[aeu]|tili|tens|kr|kul|rin)|hour|honest|honou?r|heir|x-ray|8|11\b|18\b", re.IGNORECASE
 )
 _NOT_AN = re.compile(r"eu|one\b|once\b|ewe", re.IGNORECASE)
 _SPELLED = re.compile(r"[AEFHILMNORSX](?:[A-Z]{1,3})?s?$")  # an ATM, an MRI, an SMS
