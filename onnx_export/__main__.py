@@ -10,12 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from app.artifact import MANIFEST, open_artifact
+from app.errors import SentimentError
 from onnx_export.export import COMPANIONS, export, save_half
 from onnx_export.manifest import write_manifest
 from onnx_export.quantize import down_projections, quantize
 from onnx_export.templates import templates
 from onnx_export.verify import Parity, Sample, Unfaithful, compare, logits_of
-from training.examples import read
+from training.examples import Example, read_all
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,19 +24,20 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m onnx_export", description=__doc__)
     parser.add_argument("model", help="directory or hub name of a sequence classifier")
     parser.add_argument("--out", type=Path, required=True, help="directory of the artifact; replaced if it exists")
-    parser.add_argument("--dev", type=Path, help="labelled texts to compare on: a .tsv file, or a directory of them")
+    parser.add_argument("--dev", nargs="+", default=[], metavar="SOURCE", help="labelled texts to compare on")
     parser.add_argument("--version", default="1", help="version of the model, for the manifest (%(default)s)")
     parser.add_argument("--fp32", action="store_true", help="keep the float32 ONNX file too")
     args = parser.parse_args(argv)
     logging.root.setLevel(logging.WARNING)  # importing the quantiser turns everything on
     try:
-        parities = build(args.model, args.out, args.dev, version=args.version, keep_fp32=args.fp32)
-    except (Unfaithful, ValueError) as error:
+        samples = samples_of(read_all(args.dev))
+        parities = build(args.model, args.out, samples, version=args.version, keep_fp32=args.fp32)
+    except (Unfaithful, SentimentError, ValueError) as error:
         sys.exit(f"nothing was written: {error}")
     print(json.dumps(_plain(parities), indent=2))
 
 
-def build(model: str, out: Path, dev: Path | None, *, version: str, keep_fp32: bool) -> dict[str, Parity]:
+def build(model: str, out: Path, samples: list[Sample], *, version: str, keep_fp32: bool) -> dict[str, Parity]:
     """Make the artifact `out` of `model` and return how faithful int8 is to fp32 on each sample.
 
     Raises `Unfaithful`, leaving `out` as it was, when int8 loses too much.
@@ -44,7 +46,7 @@ def build(model: str, out: Path, dev: Path | None, *, version: str, keep_fp32: b
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         export(model, work)
-        parities = quantize_faithfully(work, _samples(dev))
+        parities = quantize_faithfully(work, samples)
         save_half(model, work / "half")
 
         fresh = work / "artifact"
@@ -110,14 +112,17 @@ def quantize_faithfully(directory: Path, samples: list[Sample]) -> dict[str, Par
     return parities
 
 
-def _samples(dev: Path | None) -> list[Sample]:
-    if dev is None:
-        return [Sample("templates", templates())]
-    examples = read(dev)
-    return [
-        Sample(source, *zip(*((row.text, row.label) for row in examples if row.source == source), strict=True))
-        for source in sorted({row.source for row in examples})
-    ]
+def samples_of(examples: list[Example]) -> list[Sample]:
+    """The sets among `examples`; sentences of our own where there are none."""
+    sets: dict[str, list[Example]] = {}
+    for example in examples:
+        sets.setdefault(example.source, []).append(example)
+    return [Sample(name, *_columns(rows)) for name, rows in sets.items()] or [Sample("templates", templates())]
+
+
+def _columns(rows: list[Example]) -> tuple[list[str], list[str] | None]:
+    labels = [row.label for row in rows if row.label is not None]
+    return [row.text for row in rows], labels if len(labels) == len(rows) else None
 
 
 def _plain(parities: dict[str, Parity]) -> dict[str, dict[str, float | None]]:

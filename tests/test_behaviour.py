@@ -144,7 +144,7 @@ class TestReport:
     def test_the_command_prints_the_table_and_writes_every_case(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(behaviour, "scorer", lambda _: keywords)
+        monkeypatch.setattr(behaviour, "scorer", lambda _, __: keywords)
         parser = argparse.ArgumentParser()
         behaviour.add_arguments(parser)
         file = tmp_path / "report.json"

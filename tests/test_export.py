@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
@@ -16,6 +17,7 @@ from onnx_export.quantize import down_projections
 from onnx_export.templates import templates
 from onnx_export.verify import Parity, Sample, Unfaithful, compare
 from tests.process import serve
+from training.examples import Example, read
 
 # What the libraries of the export warn of, each time and about themselves.
 pytestmark = [
@@ -99,10 +101,28 @@ def test_it_is_served_with_its_own_labels(artifact: Path) -> None:
 
 def test_labelled_texts_are_measured_too(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "dev.tsv").write_text("label\ttext\n" + "".join(f"good\t{text}\n" for text in templates()[:50]))
-    found = command.build(str(checkpoint), tmp_path / "out", tmp_path / "dev.tsv", version="1", keep_fp32=False)
+    samples = command.samples_of(read(tmp_path / "dev.tsv"))
+    found = command.build(str(checkpoint), tmp_path / "out", samples, version="1", keep_fp32=False)
     assert found["dev"].fp32_accuracy is not None
     assert abs(found["dev"].fp32_accuracy - (found["dev"].int8_accuracy or 0)) <= 0.5
     assert not (tmp_path / "out" / "model.onnx").exists()
+
+
+def test_texts_without_labels_are_compared_alone() -> None:
+    rows = [Example("Good.", "good", "a"), Example("Bad.", None, "a"), Example("Fine.", "good", "b")]
+    samples = {sample.name: sample for sample in command.samples_of(rows)}
+    assert samples["a"].labels is None
+    assert samples["a"].texts == ["Good.", "Bad."]
+    assert samples["b"].labels == ["good"]
+
+
+def test_a_table_of_embeddings_is_quantised_by_row(artifact: Path) -> None:
+    graph = onnx.load(artifact / "model_int8.onnx").graph
+    tables = {weight.name: weight for weight in graph.initializer if weight.dims and weight.dims[0] > 2000}
+    kinds = {name.rpartition("_")[2]: weight for name, weight in tables.items()}
+    assert kinds.keys() == {"int8", "scale"}
+    assert kinds["int8"].data_type == onnx.TensorProto.INT8
+    assert list(kinds["scale"].dims) == [kinds["int8"].dims[0], 1]
 
 
 def test_an_unfaithful_model_is_not_written(
@@ -138,10 +158,10 @@ def test_an_artifact_does_not_replace_its_own_source(artifact: Path) -> None:
 
 def test_an_artifact_is_renewed_and_keeps_its_card(checkpoint: Path, tmp_path: Path) -> None:
     for version in ("1", "2"):
-        command.build(str(checkpoint), tmp_path / "out", None, version=version, keep_fp32=False)
+        command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version=version, keep_fp32=False)
         (tmp_path / "out" / "MODEL_CARD.md").write_text("by hand")
     assert open_artifact(str(tmp_path / "out")).version == "2"
-    command.build(str(checkpoint), tmp_path / "out", None, version="3", keep_fp32=False)
+    command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version="3", keep_fp32=False)
     assert (tmp_path / "out" / "MODEL_CARD.md").read_text() == "by hand"
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
 

@@ -31,7 +31,7 @@ DEV = [
     for word in words
     for thing in ("film", "room")
 ]
-RECIPE = Recipe(epochs=2, batch_size=12, learning_rate=1e-3, label_smoothing=0.0, weights={"set": 40})
+RECIPE = Recipe(epochs=2, batch_size=12, learning_rate=1e-3, label_smoothing=0.0, weights={"set": 30})
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def history(run: Path) -> list[dict[str, float]]:
 
 def test_the_loss_falls_and_the_model_has_learned(finished: Path) -> None:
     losses = [entry["loss"] for entry in history(finished) if "loss" in entry]
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.6 * losses[0]
     report = json.loads((finished / "report.json").read_text())
     assert report["dev"]["dev"]["accuracy"] > 0.9
     (target,) = open_targets(str(finished / "checkpoint"), "torch")
@@ -64,7 +64,7 @@ def test_the_run_says_what_it_was_made_of(finished: Path) -> None:
     report = json.loads((finished / "report.json").read_text())
     assert report["recipe"]["epochs"] == 2
     assert report["rows"] == {"set": 36}
-    assert report["steps"] == 240 == history(finished)[-1]["step"]
+    assert report["steps"] == 180 == history(finished)[-1]["step"]
     assert json.loads((finished / "checkpoint" / "training.json").read_text()) == report
     assert not (finished / "state.pt").exists()
     pictures = {file.name: file.stat().st_size for file in (finished / "plots").iterdir()}
@@ -90,13 +90,13 @@ def test_an_interrupted_run_goes_on_and_ends_as_it_would_have(start: Path, finis
 
     stopper = threading.Thread(target=stop)
     stopper.start()
-    with pytest.raises(Interrupted, match="of 240; the same command goes on"):
+    with pytest.raises(Interrupted, match="of 180; the same command goes on"):
         train(start, run, ROWS, DEV, RECIPE)
     stopper.join()
     assert (run / "state.pt").is_file()
     # A line that was written after the state was saved, as by a run that crashed later on.
     with (run / "history.jsonl").open("a") as file:
-        file.write('{"step": 239, "loss": 99}\n')
+        file.write('{"step": 179, "loss": 99}\n')
 
     train(start, run, ROWS, DEV, RECIPE)
     ours, theirs = (load_file(each / "checkpoint" / "model.safetensors") for each in (run, finished))

@@ -8,6 +8,7 @@ import sys
 # measuring a server takes no PyTorch.
 STEPS = {
     "convert": "make a classifier of a pretrained encoder; a BERT becomes a DistilBERT",
+    "templates": "write labelled sentences of what public sets lack: negation, contrast, plain facts, emoji",
     "label": "write down a teacher's scores on texts, for a small model to learn from",
     "train": "fine-tune a classifier on labelled text",
     "calibrate": "fit the temperature of a checkpoint, so that its confidence means what it says",

@@ -30,7 +30,7 @@ from typing import Any
 
 import yaml
 
-from training.examples import LABELS
+from training.examples import LABELS, Example
 
 EXAM = Path(__file__).parent / "exam"
 KINDS = ("MFT", "INV", "DIR")
@@ -74,6 +74,12 @@ def read_cases(folder: Path = EXAM) -> list[Case]:
         for test in yaml.safe_load(file.read_text(encoding="utf-8"))
         for case in expand(file.stem, test)
     ]
+
+
+def exam() -> list[Example]:
+    """Every sentence of the suite, without its label: what no training may see."""
+    texts = {text: None for case in read_cases() for text in (case.original, case.text) if text}
+    return [Example(text, None, "exam") for text in texts]
 
 
 def expand(capability: str, test: dict[str, Any]) -> Iterator[Case]:

@@ -21,6 +21,7 @@ from app.runner import pad
 from app.tokenizer import Tokenizer
 from app.types import Encoding
 from training import calibrate
+from training.cases import exam
 from training.device import Device
 from training.evaluate import Evaluation, draw, evaluate
 from training.examples import Example, read_all
@@ -63,9 +64,10 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
     """Fine-tune the model at `start` on `examples` in the run directory `out`; the result is `out/checkpoint`.
 
     A run that was interrupted goes on where its state was last saved, and ends as it would have. Raises `Interrupted`
-    on SIGTERM or Ctrl-C, `ValueError` when `out` is another run's. Texts that occur in `dev` are not trained on.
+    on SIGTERM or Ctrl-C, `ValueError` when `out` is another run's. Texts that occur in `dev` or in the
+    behavioural suite are not trained on.
     """
-    examples = without(examples, dev)
+    examples = without(examples, [*dev, *exam()])
     labels = labels_of(examples)
     settings = {"start": start.name, "labels": labels, "recipe": asdict(recipe), "data": _fingerprint(examples)}
     run = Run(out, settings)
