@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas test lint format check export bench bench-nginx perf-gate image lock clean
+.PHONY: help serve dev replicas test lint format check export evaluate bench bench-nginx perf-gate image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -56,6 +56,10 @@ image:  ## build the cpu image with buildah and try it (as root; status 77 where
 export: .venv/dev.stamp  ## make an artifact of a checkpoint: MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]
 	$(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-name OUT=models/name))
 	$(BIN)/python -m onnx_export "$(MODEL)" --out "$(OUT)" $(if $(DEV),--dev "$(DEV)")
+
+evaluate: .venv/dev.stamp  ## how good the embedded model is: the behavioural suite, and labelled texts with DEV="files"
+	$(if $(DEV),$(BIN)/python -m training evaluate models/sentiment-en --batch-size 1 --data $(DEV))
+	$(BIN)/python -m training behaviour sentiment-en $(ARGS)
 
 lock:  ## renew constraints.txt from a fresh environment; torch stays at the version that is pinned now
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -65,7 +65,7 @@ class TestCommand:
         assert found["sets"]["films"]["accuracy"] == 1
         assert found["sets"]["films"]["classes"]["neutral"]["rows"] == 1
         names = {file.name for file in (tmp_path / "plots").iterdir()}
-        assert names == {"sentiment-en-onnx-int8-confusion.png", "sentiment-en-onnx-int8-reliability.png"}
+        assert names == {"confusion.png", "reliability.png"}
 
     def test_it_says_what_is_wrong_in_a_sentence(self, data: Path) -> None:
         done = self.run("training.evaluate", "nothing-here", "--data", str(data))

@@ -68,9 +68,7 @@ def test_the_run_says_what_it_was_made_of(finished: Path) -> None:
     assert json.loads((finished / "checkpoint" / "training.json").read_text()) == report
     assert not (finished / "state.pt").exists()
     pictures = {file.name: file.stat().st_size for file in (finished / "plots").iterdir()}
-    assert any("learning-curve" in name for name in pictures)
-    assert any("reliability" in name for name in pictures)
-    assert any("confusion" in name for name in pictures)
+    assert pictures.keys() == {"learning-curve.png", "reliability.png", "confusion.png"}
     assert min(pictures.values()) > 5000
 
 

@@ -113,9 +113,10 @@ def draw(evaluations: Sequence[Evaluation], directory: Path) -> None:
 
     directory.mkdir(parents=True, exist_ok=True)
     for evaluation in evaluations:
-        name = re.sub(r"\W+", "-", evaluation.target.removeprefix("http://")).strip("-")
-        reliability_diagram(evaluation.reports, directory / f"{name}-reliability.png")
-        confusion_matrices(evaluation.reports, directory / f"{name}-confusion.png")
+        target = re.sub(r"\W+", "-", evaluation.target.removeprefix("http://")).strip("-")
+        prefix = f"{target}-" if len(evaluations) > 1 else ""
+        reliability_diagram(evaluation.reports, directory / f"{prefix}reliability.png")
+        confusion_matrices(evaluation.reports, directory / f"{prefix}confusion.png")
 
 
 if __name__ == "__main__":
