@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from training.cases import EXAM, KINDS, Case, expand, read_cases
-from training.examples import LABELS
+from app.text import normalise
+from training.cases import EXAM, KINDS, Case, exam, expand, read_cases
+from training.examples import LABELS, Example
+from training.mixture import without
 
 CASES = read_cases()
 # Of statements of fact there are no two polarities.
@@ -93,3 +95,9 @@ def side(case: Case) -> str | None:
     if case.kind == "DIR":
         return case.score if case.sign > 0 else {"positive": "negative", "negative": "positive"}[case.score]
     return case.allowed[0] if len(case.allowed) == 1 else None
+
+
+def test_no_training_sees_a_text_of_the_suite_however_it_reads_it() -> None:
+    texts = [text for case in read_cases() for text in (case.original, case.text) if text]
+    rows = [Example(normalise(text), "neutral", "set") for text in texts]
+    assert without(rows, exam()) == []

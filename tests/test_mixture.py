@@ -43,6 +43,14 @@ def test_a_label_is_smoothed_over_the_labels_of_its_set_alone(tokenizer: Tokeniz
     assert [each.open.tolist() for each in rows] == [[True, False, True]] * 2
 
 
+def test_a_set_of_one_label_is_told_from_all_others(tokenizer: Tokenizer) -> None:
+    """A file for each class is a common layout."""
+    sets = tokenise([Example("Good.", "positive", "positive")], LABELS, tokenizer, Recipe(label_smoothing=0))
+    (only,) = sets["positive"]
+    assert only.open.all()
+    assert only.target.tolist() == [0, 0, 1]
+
+
 def test_a_teachers_scores_are_mixed_with_the_label_where_there_is_one(tokenizer: Tokenizer) -> None:
     scores = {"negative": 0.1, "neutral": 0.3, "positive": 0.6}
     examples = [Example("Good.", "positive", "set", scores), Example("Hm.", None, "set", scores)]

@@ -21,6 +21,8 @@ def tokenizer() -> Tokenizer:
         ("-lrb- the -rrb- film that 'll do", "(the) film that'll do"),
         ("It isn't bad, not at all.", "It isn't bad, not at all."),
         ("so :) happy :-)", "so :) happy :-)"),
+        ('They said "yes" and "no" to it.', 'They said "yes" and "no" to it.'),
+        ('I read "Emma" twice, then "Persuasion" again.', 'I read "Emma" twice, then "Persuasion" again.'),
     ],
 )
 def test_penn_tokens_become_ordinary_spelling(penn: str, plain: str) -> None:

@@ -30,6 +30,7 @@ from typing import Any
 
 import yaml
 
+from app.text import normalise
 from training.examples import LABELS, Example
 
 EXAM = Path(__file__).parent / "exam"
@@ -79,7 +80,7 @@ def read_cases(folder: Path = EXAM) -> list[Case]:
 def exam() -> list[Example]:
     """Every sentence of the suite, without its label: what no training may see."""
     texts = {text: None for case in read_cases() for text in (case.original, case.text) if text}
-    return [Example(text, None, "exam") for text in texts]
+    return [Example(normalise(text), None, "exam") for text in texts]
 
 
 def expand(capability: str, test: dict[str, Any]) -> Iterator[Case]:

@@ -64,7 +64,8 @@ def _labels_of_sets(examples: Sequence[Example], labels: Sequence[str]) -> dict[
         mask = present.setdefault(example.source, np.zeros(len(labels), np.bool_))
         if example.label is not None:
             mask[labels.index(example.label)] = True
-    return present
+    # A set of one label says what its texts are not, or it would say nothing at all.
+    return {source: mask if mask.sum() > 1 else np.ones_like(mask) for source, mask in present.items()}
 
 
 def _target(

@@ -17,7 +17,7 @@ _PENN = (
     (re.compile(r" (n't|'s|'re|'ve|'ll|'d|'m)\b", re.IGNORECASE), r"\1"),
     (re.compile(r" ([.,!?;:%)\]])(?= |$)"), r"\1"),
     (re.compile(r"([(\[$]) "), r"\1"),
-    (re.compile(r'" ([^"]*?) "'), r'"\1"'),
+    (re.compile(r'(?:(?<= )|^)" ([^"]*?) "(?=[ .,!?;:)]|$)'), r'"\1"'),
 )
 
 
