@@ -99,3 +99,31 @@ def test_an_interrupted_labelling_goes_on(
     whole = [text for text in texts if text in {row["text"] for row in rows if row["label"]}]
     assert whole == ["The food is awful.", "it 's great , really .", "it's great, really.", LONG]
     assert not out.with_suffix(".progress").exists()
+
+
+def test_a_finished_file_is_never_overwritten(teacher: Path, tmp_path: Path) -> None:
+    out = tmp_path / "soft.jsonl"
+    label(teacher, out, EXAMPLES)
+    before = out.read_bytes()
+    with pytest.raises(ValueError, match=r"soft\.jsonl exists"):
+        label(teacher, out, EXAMPLES)
+    assert out.read_bytes() == before
+
+
+def test_a_labelling_that_was_begun_with_other_texts_is_not_gone_on_with(teacher: Path, tmp_path: Path) -> None:
+    out = tmp_path / "soft.jsonl"
+    out.write_text("")
+    out.with_suffix(".progress").write_text('{"of": "others", "texts": 0, "bytes": 0}')
+    with pytest.raises(ValueError, match="other texts or another teacher"):
+        label(teacher, out, EXAMPLES)
+
+
+def test_the_same_labelling_writes_the_same_file(teacher: Path, tmp_path: Path) -> None:
+    for name in ("one.jsonl", "two.jsonl"):
+        label(teacher, tmp_path / name, EXAMPLES)
+    assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
+
+
+def test_nothing_to_label_is_an_empty_file(teacher: Path, tmp_path: Path) -> None:
+    label(teacher, tmp_path / "soft.jsonl", [])
+    assert (tmp_path / "soft.jsonl").read_bytes() == b""

@@ -4,6 +4,7 @@ The method is knowledge distillation (Hinton et al. 2015).
 """
 
 import argparse
+import hashlib
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -54,8 +55,10 @@ def label(teacher: Path, out: Path, examples: Sequence[Example], seed: int = 7) 
 
     A text in Penn tokens comes a second time in ordinary spelling. A long text comes as passages, which have scores but
     no label, since what a review says as a whole a passage of it need not say, and as a whole, with the average of its
-    passages' scores by length. What an interrupted run has written stays.
+    passages' scores by length. What an interrupted labelling has written stays; raises `ValueError` when that was of
+    other texts or another teacher, or when `out` is finished.
     """
+    progress = _Progress(out, teacher, examples)
     device = Device()
     tokenizer = Tokenizer.load(teacher, _MAX_TOKENS)
     first: dict[str, Example] = {}
@@ -63,18 +66,45 @@ def label(teacher: Path, out: Path, examples: Sequence[Example], seed: int = 7) 
         first.setdefault(example.text, example)
     distinct = list(first.values())
     scorer = _Teacher(teacher, tokenizer, device)
-    progress_file = out.with_suffix(".progress")
-    done, size = map(int, progress_file.read_text().split()) if progress_file.is_file() else (0, 0)
-    with out.open("a") as file, tqdm(total=len(distinct), initial=done, unit="text", mininterval=10) as bar:
-        file.truncate(size)
-        for start in range(done, len(distinct), _EXAMPLES_AT_ONCE):
+    with out.open("a") as file, tqdm(total=len(distinct), initial=progress.done, unit="text", mininterval=10) as bar:
+        file.truncate(progress.size)
+        for start in range(progress.done, len(distinct), _EXAMPLES_AT_ONCE):
             chunk = distinct[start : start + _EXAMPLES_AT_ONCE]
-            rng = random.Random(seed + start)
-            _write(file, chunk, scorer, tokenizer, rng)
+            _write(file, chunk, scorer, tokenizer, random.Random(seed + start))
             file.flush()
-            progress_file.write_text(f"{start + len(chunk)} {file.tell()}")
+            progress.save(start + len(chunk), file.tell())
             bar.update(len(chunk))
-    progress_file.unlink()
+    progress.end()
+
+
+class _Progress:
+    """How many texts are labelled and how large the file is with them, kept beside it until it is finished."""
+
+    def __init__(self, out: Path, teacher: Path, examples: Sequence[Example]) -> None:
+        self._file = out.with_suffix(".progress")
+        digest = hashlib.sha256((teacher / "model.safetensors").read_bytes())
+        for example in examples:
+            digest.update(repr(example).encode())
+        self._of = digest.hexdigest()
+        self.done, self.size = 0, 0
+        if self._file.is_file():
+            stated = json.loads(self._file.read_text())
+            if stated["of"] != self._of:
+                raise ValueError(f"{out} was begun with other texts or another teacher; name another file")
+            self.done, self.size = stated["texts"], stated["bytes"]
+        elif out.exists():
+            raise ValueError(f"{out} exists; name another file")
+        self.save(self.done, self.size)
+
+    def save(self, texts: int, size: int) -> None:
+        """Note that so many texts are in the file."""
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(json.dumps({"of": self._of, "texts": texts, "bytes": size}))
+        fresh.replace(self._file)
+
+    def end(self) -> None:
+        """The file is finished."""
+        self._file.unlink(missing_ok=True)
 
 
 def _write(
