@@ -118,7 +118,7 @@ class Scheduler(Generic[P, R]):
         when no queue, however empty, would hold it.
         """
         if len(jobs) > self._limits.max_queue_texts:
-            raise TextTooLong(f"over {self._limits.max_queue_texts} texts, counting each window of a long one")
+            raise TextTooLong(f"over {self._limits.max_queue_texts} texts and windows of texts")
         now_s = time.monotonic()  # before `admit` looks: what it finds in time is in time below, too
         self.admit(len(jobs), deadline_s)
         turn = self._queue.first_turn([job.tokens for job in jobs]) * self._slots

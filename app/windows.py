@@ -9,8 +9,9 @@ from app.types import Prediction
 def cut(words: Sequence[int | None], most: int) -> list[range]:
     """Return the fewest windows of at most `most` tokens that cover a text, in order, and about equally long.
 
-    `words` has the number of the word that each token is a piece of. Where a cut would part a word, it is made before
-    that word, unless what follows would then need a window more. Other sizes differ by one at most.
+    `words` has the number of the word that each token is a piece of. Their sizes differ by one at
+    most, but where a cut would part a word: it is made before that word then, unless what follows would need a window
+    more for it.
     """
     windows: list[range] = []
     start = 0

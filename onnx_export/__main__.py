@@ -14,9 +14,12 @@ from app.errors import SentimentError
 from onnx_export.export import COMPANIONS, export, save_half
 from onnx_export.manifest import write_manifest
 from onnx_export.quantize import down_projections, quantize
-from onnx_export.templates import templates
-from onnx_export.verify import Parity, Sample, Unfaithful, compare, logits_of
+from onnx_export.verify import Limits, Parity, Sample, Unfaithful, compare, logits_of
+from training.cases import exam
 from training.examples import Example, read_all
+
+_EVERY = 5  # of how many sentences of the suite one is compared
+_LIMITS = Limits()
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -27,17 +30,34 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--dev", nargs="+", default=[], metavar="SOURCE", help="labelled texts to compare on")
     parser.add_argument("--version", default="1", help="version of the model, for the manifest (%(default)s)")
     parser.add_argument("--fp32", action="store_true", help="keep the float32 ONNX file too")
+    parser.add_argument(
+        "--max-lost-points",
+        type=float,
+        default=_LIMITS.lost_points,
+        metavar="P",
+        help="points of accuracy that int8 may lose on each set (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-other-labels",
+        type=float,
+        default=_LIMITS.other_labels,
+        metavar="P",
+        help="percent of the texts of each set to which int8 may give another label (%(default)s)",
+    )
     args = parser.parse_args(argv)
+    limits = Limits(args.max_lost_points, args.max_other_labels)
     logging.root.setLevel(logging.WARNING)  # importing the quantiser turns everything on
     try:
         samples = samples_of(read_all(args.dev))
-        parities = build(args.model, args.out, samples, version=args.version, keep_fp32=args.fp32)
-    except (Unfaithful, SentimentError, ValueError) as error:
+        parities = build(args.model, args.out, samples, version=args.version, keep_fp32=args.fp32, limits=limits)
+    except (Unfaithful, SentimentError, ValueError, OSError) as error:
         sys.exit(f"nothing was written: {error}")
     print(json.dumps(_plain(parities), indent=2))
 
 
-def build(model: str, out: Path, samples: list[Sample], *, version: str, keep_fp32: bool) -> dict[str, Parity]:
+def build(
+    model: str, out: Path, samples: list[Sample], *, version: str, keep_fp32: bool, limits: Limits = _LIMITS
+) -> dict[str, Parity]:
     """Make the artifact `out` of `model` and return how faithful int8 is to fp32 on each sample.
 
     Raises `Unfaithful`, leaving `out` as it was, when int8 loses too much.
@@ -46,7 +66,7 @@ def build(model: str, out: Path, samples: list[Sample], *, version: str, keep_fp
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         export(model, work)
-        parities = quantize_faithfully(work, samples)
+        parities = quantize_faithfully(work, samples, limits)
         save_half(model, work / "half")
 
         fresh = work / "artifact"
@@ -84,7 +104,7 @@ def _replace(out: Path, fresh: Path) -> None:
     beside.rename(out)
 
 
-def quantize_faithfully(directory: Path, samples: list[Sample]) -> dict[str, Parity]:
+def quantize_faithfully(directory: Path, samples: list[Sample], limits: Limits) -> dict[str, Parity]:
     """Write `model_int8.onnx` beside `model.onnx`, as fast as it can be and as precise as it must be.
 
     One down-projection after the other is quantised in blocks, from the first on, where errors have the longest way
@@ -102,7 +122,7 @@ def quantize_faithfully(directory: Path, samples: list[Sample]) -> dict[str, Par
         }
         try:
             for name, parity in parities.items():
-                parity.check(name)
+                parity.check(name, limits)
         except Unfaithful as error:
             print(f"{blockwise} of {len(delicate)} down-projections in blocks: {error}", file=sys.stderr)
             if blockwise == len(delicate):
@@ -113,11 +133,11 @@ def quantize_faithfully(directory: Path, samples: list[Sample]) -> dict[str, Par
 
 
 def samples_of(examples: list[Example]) -> list[Sample]:
-    """The sets among `examples`; sentences of our own where there are none."""
+    """The sets among `examples`; where there are none, sentences of the behavioural suite, which is of all kinds."""
     sets: dict[str, list[Example]] = {}
-    for example in examples:
+    for example in examples or exam()[::_EVERY]:
         sets.setdefault(example.source, []).append(example)
-    return [Sample(name, *_columns(rows)) for name, rows in sets.items()] or [Sample("templates", templates())]
+    return [Sample(name, *_columns(rows)) for name, rows in sets.items()]
 
 
 def _columns(rows: list[Example]) -> tuple[list[str], list[str] | None]:

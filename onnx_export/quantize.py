@@ -1,5 +1,6 @@
 """A float32 ONNX graph to int8."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +56,17 @@ def _quantize_tables(graph: onnx.GraphProto) -> None:
     ONNX Runtime's quantiser has one scale for the whole table, which the rows with the largest values decide. That
     alone moved the logits on dynasent_r2_dev by 0.037 (root mean square, model 2026.11.0); a scale a row, by 0.008.
     """
-    tables = {weight.name: weight for weight in graph.initializer if weight.dims and weight.dims[0] >= _LARGE}
+    readers = Counter(name for node in graph.node for name in node.input)
+    tables = {
+        weight.name: weight
+        for weight in graph.initializer
+        if len(weight.dims) == 2 and weight.dims[0] >= _LARGE and weight.data_type == onnx.TensorProto.FLOAT
+    }
     for place, node in reversed(list(enumerate(graph.node))):
-        if node.op_type != "Gather" or node.input[0] not in tables:
+        # One that something else reads as well, such as the head of a language model, must stay as it is.
+        if node.op_type != "Gather" or node.input[0] not in tables or readers[node.input[0]] > 1:
+            continue
+        if any(attribute.name == "axis" and attribute.i != 0 for attribute in node.attribute):
             continue
         name, rows, found = node.input[0], node.input[1], node.output[0]
         table = numpy_helper.to_array(tables[name])

@@ -15,12 +15,17 @@ from app.tokenizer import Tokenizer
 
 Logits = NDArray[np.float32]
 
-MAX_LOST_POINTS = 0.5
-MAX_DISAGREEMENT_PERCENT = 2.0
-
 
 class Unfaithful(Exception):
     """The int8 model differs too much from the fp32 one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much int8 may differ from fp32 on each sample."""
+
+    lost_points: float = 0.5  # of accuracy, in percent
+    other_labels: float = 2.0  # percent of the texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +46,15 @@ class Parity:
     fp32_accuracy: float | None = None
     int8_accuracy: float | None = None
 
-    def check(self, name: str) -> None:
+    def check(self, name: str, limits: Limits) -> None:
         """Raise `Unfaithful` over either limit."""
         lost = (self.fp32_accuracy or 0.0) - (self.int8_accuracy or 0.0)
-        if lost > MAX_LOST_POINTS:
-            raise Unfaithful(f"{name}: int8 loses {lost:.2f} points of accuracy; {MAX_LOST_POINTS} are allowed")
-        if self.disagreement > MAX_DISAGREEMENT_PERCENT:
+        if lost > limits.lost_points:
+            raise Unfaithful(f"{name}: int8 loses {lost:.2f} points of accuracy; {limits.lost_points:g} are allowed")
+        if self.disagreement > limits.other_labels:
             raise Unfaithful(
                 f"{name}: int8 gives another label to {self.disagreement:.2f} % of the texts; "
-                f"{MAX_DISAGREEMENT_PERCENT} % are allowed"
+                f"{limits.other_labels:g} % are allowed"
             )
 
 

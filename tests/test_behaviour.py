@@ -157,7 +157,7 @@ class TestReport:
         assert len(report["outcomes"]) == sum(case.capability == "negation" for case in CASES)
         assert printed.count("expected") == 1
         assert printed.splitlines()[-1].startswith("total")
-        with pytest.raises(SystemExit, match="no capability nonsense; there are casing"):
+        with pytest.raises(ValueError, match="no capability nonsense; there are casing"):
             behaviour.main(parser.parse_args(["any", "--capability", "nonsense"]))
 
 
@@ -165,6 +165,11 @@ def test_the_embedded_model_holds_the_floor_of_every_capability() -> None:
     found = {name: 100 * kinds["all"]["rate"] for name, kinds in rates(judge(scorer("sentiment-en"), CASES)).items()}
     assert found.keys() == FLOORS.keys()
     assert {name: rate for name, rate in found.items() if rate < FLOORS[name]} == {}
+
+
+def test_sentences_are_scored_as_the_service_reads_them() -> None:
+    written = "I love it\u200b 👍🏽  so much"
+    assert np.array_equal(scorer("sentiment-en")([written]), scorer("sentiment-en")(["I love it 👍 so much"]))
 
 
 def test_a_server_is_judged_as_the_model_behind_it_is() -> None:

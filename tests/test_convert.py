@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer as FastTokenizer
+from tokenizers.models import BPE
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -33,6 +34,20 @@ def converted(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("converted")
     convert(encoder, out, ROWS, vocabulary=4000)
     return out
+
+
+def test_word_pieces_are_chosen_by_text(encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="decided by text: --data"):
+        convert(encoder, tmp_path / "out", [], vocabulary=4000)
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_tokens_than_word_pieces_are_refused(encoder: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((encoder / name).read_bytes())
+    FastTokenizer(BPE()).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match="expected a tokenizer of word pieces, not BPE"):
+        convert(tmp_path, tmp_path / "out", ROWS)
 
 
 def test_the_hidden_states_are_those_of_the_encoder(encoder: Path, converted: Path) -> None:

@@ -36,6 +36,19 @@ class TestEvaluate:
         with pytest.raises(ValueError, match="a row without label"):
             evaluate(target, [Example("a", None, "set")])
 
+    def test_a_set_that_has_the_name_of_all_is_refused(self) -> None:
+        target = Target("mine", ("bad", "good"), lambda texts: np.full((len(texts), 2), 0.5))
+        with pytest.raises(ValueError, match="no set may be called all"):
+            evaluate(target, [Example("a", "good", "all")])
+
+    def test_all_is_every_row_over_the_classes_of_its_own_set(self) -> None:
+        rows = [Example("x", "negative", "two"), Example("y", "positive", "two"), Example("z", "neutral", "three")]
+        rows += [Example("v", "negative", "three"), Example("w", "positive", "three")]
+        found = evaluate(Target("t", LABELS, lambda texts: np.tile([0.3, 0.5, 0.2], (len(texts), 1))), rows)
+        assert found.reports["two"].accuracy == 0.5
+        assert found.reports["three"].accuracy == pytest.approx(1 / 3)
+        assert (found.reports[ALL].rows, found.reports[ALL].accuracy) == (5, pytest.approx(2 / 5))
+
     def test_a_share_of_other_labels_is_counted_by_set(self) -> None:
         first, second = (
             evaluate(Target("t", LABELS, lambda texts, best=best: np.eye(3)[best[: len(texts)]]), ROWS)
@@ -70,7 +83,7 @@ class TestCommand:
     def test_it_says_what_is_wrong_in_a_sentence(self, data: Path) -> None:
         done = self.run("training.evaluate", "nothing-here", "--data", str(data))
         assert done.returncode == 1
-        assert done.stderr.startswith("error: no such model: nothing-here")
+        assert done.stderr.startswith("evaluate: no such model: nothing-here")
 
     def test_without_a_torch_target_torch_is_not_imported(self, data: Path) -> None:
         code = (

@@ -49,6 +49,15 @@ class TestFiles:
         found = read(written(tmp_path / "a.jsonl", "\n".join(lines)), {"Pos": "Positive"})
         assert [row.label for row in found] == ["1", "2", "positive"]
 
+    def test_columns_of_a_table_are_no_sets_and_no_scores(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.csv", "text,label,source,scores\nplain,neutral,Web App,3\n")
+        assert read(tmp_path / "a.csv") == [Example("plain", "neutral", "a")]
+
+    @pytest.mark.parametrize("content", ["", "label\ttext\n"])
+    def test_a_file_without_rows_is_refused(self, tmp_path: Path, content: str) -> None:
+        with pytest.raises(ValueError, match=r"a\.tsv: no rows"):
+            read(written(tmp_path / "a.tsv", content))
+
     def test_a_question_mark_may_be_part_of_a_name(self, tmp_path: Path) -> None:
         written(tmp_path / "what?.tsv", "label\ttext\nneutral\tplain\n")
         assert read(tmp_path / "what?.tsv")[0].source == "what?"

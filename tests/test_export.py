@@ -14,10 +14,11 @@ from app.artifact import open_artifact, sha256
 from app.model import load_model
 from onnx_export import __main__ as command
 from onnx_export.quantize import down_projections
-from onnx_export.templates import templates
-from onnx_export.verify import Parity, Sample, Unfaithful, compare
+from onnx_export.verify import Limits, Parity, Sample, Unfaithful, compare
 from tests.process import serve
 from training.examples import Example, read
+
+SENTENCES = [text for sample in command.samples_of([]) for text in sample.texts]
 
 # What the libraries of the export warn of, each time and about themselves.
 pytestmark = [
@@ -33,9 +34,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DistilBERT as a user would have it: two layers, labels BAD and GOOD, clear decisions, calibrated."""
     directory = tmp_path_factory.mktemp("checkpoint")
     torch.manual_seed(0)
-    embedded = open_artifact("sentiment-en").directory
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(open_artifact("sentiment-en").directory)
     config = DistilBertConfig(
-        vocab_size=21_000, dim=48, n_heads=4, n_layers=2, hidden_dim=96, id2label={0: "BAD", 1: "GOOD"},
+        vocab_size=len(tokenizer), dim=48, n_heads=4, n_layers=2, hidden_dim=96, id2label={0: "BAD", 1: "GOOD"},
         label2id={"BAD": 0, "GOOD": 1},
     )  # fmt: skip
     model = DistilBertForSequenceClassification(config)
@@ -44,7 +45,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(directory)
     calibrated = json.loads((directory / "config.json").read_text()) | {"calibration_temperature": 1.25}
     (directory / "config.json").write_text(json.dumps(calibrated))
-    PreTrainedTokenizerFast.from_pretrained(embedded).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
     return directory
 
 
@@ -65,8 +66,8 @@ def test_the_artifact_has_every_file_with_its_checksum(artifact: Path) -> None:
     for name, entry in manifest["files"].items():
         assert entry == {"sha256": sha256(artifact / name), "bytes": (artifact / name).stat().st_size}
     assert manifest["version"] == "7"
-    assert manifest["metrics"]["templates"]["texts"] == 200
-    assert manifest["metrics"]["templates"]["disagreement"] <= 2
+    assert manifest["metrics"]["exam"]["texts"] == len(SENTENCES) > 400
+    assert manifest["metrics"]["exam"]["disagreement"] <= 2
     assert manifest["tools"]["onnxruntime"]
 
 
@@ -86,7 +87,7 @@ def test_all_formats_agree(artifact: Path) -> None:
     labels = []
     for backend, precision in (("onnx", "int8"), ("onnx", "fp32"), ("torch", "fp32")):
         model = load_model(str(artifact), backend=backend, device="cpu", precision=precision)
-        results = model.runner.run(model.tokenizer.encode_many(templates()))
+        results = model.runner.run(model.tokenizer.encode_many(SENTENCES))
         labels.append([getattr(result, "label", None) for result in results])
     assert {"bad", "good"} >= set(labels[0])
     for other in labels[1:]:
@@ -100,7 +101,7 @@ def test_it_is_served_with_its_own_labels(artifact: Path) -> None:
 
 
 def test_labelled_texts_are_measured_too(checkpoint: Path, tmp_path: Path) -> None:
-    (tmp_path / "dev.tsv").write_text("label\ttext\n" + "".join(f"good\t{text}\n" for text in templates()[:50]))
+    (tmp_path / "dev.tsv").write_text("label\ttext\n" + "".join(f"good\t{text}\n" for text in SENTENCES[:50]))
     samples = command.samples_of(read(tmp_path / "dev.tsv"))
     found = command.build(str(checkpoint), tmp_path / "out", samples, version="1", keep_fp32=False)
     assert found["dev"].fp32_accuracy is not None
@@ -126,15 +127,14 @@ def test_a_table_of_embeddings_is_quantised_by_row(artifact: Path) -> None:
 
 
 def test_an_unfaithful_model_is_not_written(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "model_int8.onnx").write_text("what was there")
     (out / "manifest.json").write_text("{}")
-    monkeypatch.setattr("onnx_export.verify.MAX_DISAGREEMENT_PERCENT", -1.0)
-    with pytest.raises(SystemExit, match="nothing was written: templates: int8 gives another label"):
-        command.main([str(checkpoint), "--out", str(out)])
+    with pytest.raises(SystemExit, match="nothing was written: exam: int8 gives another label"):
+        command.main([str(checkpoint), "--out", str(out), "--max-other-labels", "-1"])
     assert (out / "model_int8.onnx").read_text() == "what was there"
     assert "2 of 2 down-projections" in capsys.readouterr().err
 
@@ -179,16 +179,18 @@ class TestParity:
         assert parity == Parity(2, 0.0, 100.0, 100.0)
 
     def test_a_loss_over_half_a_point_is_refused(self) -> None:
-        Parity(200, 0.0, 90.5, 90.0).check("dev")
-        with pytest.raises(Unfaithful, match=r"dev: int8 loses 1\.00 points"):
-            Parity(200, 0.0, 91.0, 90.0).check("dev")
+        Parity(200, 0.0, 90.5, 90.0).check("dev", Limits())
+        with pytest.raises(Unfaithful, match=r"dev: int8 loses 1\.00 points of accuracy; 0\.5 are"):
+            Parity(200, 0.0, 91.0, 90.0).check("dev", Limits())
+        Parity(200, 0.0, 91.0, 90.0).check("dev", Limits(lost_points=1))
 
     def test_other_labels_for_more_than_two_in_a_hundred_are_refused(self) -> None:
         texts = self.sample(*"aaa")
         parity = compare(texts, ("a", "b", "c"), self.logits(0, 0, 0), self.logits(0, 0, 1))
         assert parity.disagreement == 33.33
         with pytest.raises(Unfaithful, match=r"another label to 33\.33 %"):
-            Parity(3, 33.33).check("dev")
+            Parity(3, 33.33).check("dev", Limits())
+        Parity(3, 33.33).check("dev", Limits(other_labels=40))
 
     def test_a_label_that_the_model_lacks_is_named(self) -> None:
         with pytest.raises(ValueError, match="no label mixed"):

@@ -165,7 +165,7 @@ async def test_windows_count_towards_admission_whole_or_not_at_all() -> None:
 
 async def test_more_windows_than_any_queue_holds_are_too_long_not_for_later() -> None:
     async with serving(max_queue_texts=4) as bench:
-        with pytest.raises(TextTooLong, match="over 4 texts, counting each window"):
+        with pytest.raises(TextTooLong, match="over 4 texts and windows"):
             await read(bench, words(3 * MAX_TOKENS), words(2 * MAX_TOKENS, "v"))
         assert bench.cache._flights == {}
         assert count(bench, "sentiment_refused_total") is None

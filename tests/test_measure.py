@@ -74,8 +74,8 @@ class TestMeasure:
         found = report([[0, 1, 0], [0, 0, 1]], [2, 0])
         assert found.nll == pytest.approx((np.log(2) - np.log(1e-12)) / 2)
 
-    def test_the_interval_is_that_of_the_normal_approximation_and_repeatable(self) -> None:
-        low, high = interval(0.9, 1000)
-        assert (low, high) == pytest.approx((0.9 - 1.96 * 0.0095, 0.9 + 1.96 * 0.0095), abs=0.002)
-        assert interval(0.9, 1000) == (low, high)
-        assert interval(1.0, 10) == (1, 1)
+    def test_the_interval_is_wilsons(self) -> None:
+        # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3
+        for hits, rows, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)):
+            assert interval(hits / rows, rows) == pytest.approx((low, high), abs=5e-5)
+        assert interval(1.0, 20) == pytest.approx((1 - 0.1611, 1), abs=5e-5)

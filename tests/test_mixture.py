@@ -59,6 +59,16 @@ def test_a_teachers_scores_are_mixed_with_the_label_where_there_is_one(tokenizer
     assert all(each.open.all() for each in rows)
 
 
+def test_a_label_that_a_teacher_does_not_know_has_no_chance(tokenizer: Tokenizer) -> None:
+    scores = {"negative": 0.4, "positive": 0.6}
+    assert targets([Example("Good.", None, "set", scores)], tokenizer, Recipe()) == [[0.4, 0, 0.6]]
+
+
+def test_a_text_of_which_nothing_is_told_is_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(ValueError, match="set: a text has neither a label nor scores"):
+        tokenise([Example("Good.", None, "set")], LABELS, tokenizer, Recipe())
+
+
 def test_texts_of_the_development_sets_are_left_out_however_they_are_written() -> None:
     examples = [Example(text, "neutral", "set") for text in ("It 's  HERE .", "It was here.", "😀", "😡")]
     held_out = [Example(text, "neutral", "dev") for text in ("it's here", "😀")]

@@ -42,6 +42,14 @@ def test_a_long_text_becomes_passages_of_whole_sentences_that_cover_it(tokenizer
     assert len({len(tokenizer.encode(passage)) // 12 for passage in found}) > 2  # of various sizes
 
 
-def test_a_sentence_without_an_end_stays_whole(tokenizer: Tokenizer) -> None:
-    endless = "word " * 200 + "end."
-    assert endless in passages(f"Short one. {endless} Another one.", tokenizer, random.Random(0))
+def test_a_sentence_without_an_end_is_cut_between_words(tokenizer: Tokenizer) -> None:
+    text = f"Short one. {'unpunctuated ' * 200}end. Another one."
+    found = passages(text, tokenizer, random.Random(0))
+    assert " ".join(found) == text
+    assert all(len(tokenizer.encode(passage)) - 2 <= 94 for passage in found)
+
+
+def test_a_word_without_an_end_stays_whole(tokenizer: Tokenizer) -> None:
+    endless = "ha-" * 100
+    found = passages(f"So funny! {endless} {'more ' * 100}", tokenizer, random.Random(0))
+    assert sum(endless in passage for passage in found) == 1

@@ -19,7 +19,17 @@ def test_flags_go_before_the_file_and_the_file_before_the_defaults(tmp_path: Pat
 def test_a_setting_that_there_is_not_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "recipe.toml"
     file.write_text("epoch = 5\n")
-    with pytest.raises(ValueError, match="no such settings: epoch"):
+    with pytest.raises(ValueError, match=r"recipe\.toml: epoch: no such setting"):
+        read_recipe(file)
+
+
+@pytest.mark.parametrize(
+    "setting", ["epochs = 0", "epochs = '2 or 3'", "learning_rate = -1e-5", "average = 1.5", "weights = {a = -1}"]
+)
+def test_a_setting_that_makes_no_sense_is_refused_by_name(tmp_path: Path, setting: str) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text(setting)
+    with pytest.raises(ValueError, match=rf"recipe\.toml: {setting.split(maxsplit=1)[0]}[.a]*: Input should be"):
         read_recipe(file)
 
 

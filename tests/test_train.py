@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +18,8 @@ from transformers import AutoModelForSequenceClassification
 from app.artifact import open_artifact
 from app.tokenizer import Tokenizer
 from tests.tiny import ROWS, WORDS, tiny_classifier
+from training import train as module
+from training.cases import exam
 from training.evaluate import evaluate
 from training.examples import LABELS, Example
 from training.ranges import Ranges
@@ -44,6 +48,10 @@ def finished(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "run"
     train(start, run, ROWS, DEV, RECIPE)
     return run
+
+
+def _read(file: Path) -> str:
+    return file.read_text() if file.is_file() else ""
 
 
 def history(run: Path) -> list[dict[str, float]]:
@@ -78,38 +86,105 @@ def test_the_learning_rate_rises_and_falls(finished: Path) -> None:
     assert rates[-1] < 0.02 * max(rates)
 
 
-def test_an_interrupted_run_goes_on_and_ends_as_it_would_have(start: Path, finished: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+@pytest.fixture(scope="module")
+def averaged(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "averaged"
+    train(start, run, ROWS, DEV, replace(RECIPE, average=0.5))
+    return run
+
+
+@pytest.mark.parametrize(("average", "first_step"), [(0.0, 10), (0.5, 120)])
+def test_an_interrupted_run_goes_on_and_ends_as_it_would_have(
+    start: Path, finished: Path, averaged: Path, tmp_path: Path, average: float, first_step: int
+) -> None:
+    run, recipe = tmp_path / "run", replace(RECIPE, average=average)
 
     def stop() -> None:
-        while not (run / "history.jsonl").is_file():
+        while f'"step": {first_step},' not in _read(run / "history.jsonl"):
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
 
     stopper = threading.Thread(target=stop)
     stopper.start()
     with pytest.raises(Interrupted, match="of 180; the same command goes on"):
-        train(start, run, ROWS, DEV, RECIPE)
+        train(start, run, ROWS, DEV, recipe)
     stopper.join()
     assert (run / "state.pt").is_file()
     # A line that was written after the state was saved, as by a run that crashed later on.
     with (run / "history.jsonl").open("a") as file:
         file.write('{"step": 179, "loss": 99}\n')
 
-    train(start, run, ROWS, DEV, RECIPE)
-    ours, theirs = (load_file(each / "checkpoint" / "model.safetensors") for each in (run, finished))
+    train(start, run, ROWS, DEV, recipe)
+    uninterrupted = averaged if average else finished
+    ours, theirs = (load_file(each / "checkpoint" / "model.safetensors") for each in (run, uninterrupted))
     assert all(ours[name].equal(theirs[name]) for name in theirs)
     steps = [entry["step"] for entry in history(run) if "loss" in entry]
     assert steps == sorted(set(steps))
     assert 99 not in [entry.get("loss") for entry in history(run)]
 
 
-def test_the_weights_of_the_last_steps_are_averaged(start: Path, finished: Path, tmp_path: Path) -> None:
-    train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, average=0.5))
-    averaged, last = (load_file(run / "checkpoint" / "model.safetensors") for run in (tmp_path / "run", finished))
-    assert averaged.keys() == last.keys()
-    assert not all(averaged[name].equal(last[name]) for name in last)
-    assert json.loads((tmp_path / "run" / "report.json").read_text())["dev"]["dev"]["accuracy"] > 0.9
+def test_the_weights_of_the_last_steps_are_averaged(averaged: Path, finished: Path) -> None:
+    mean, last = (load_file(run / "checkpoint" / "model.safetensors") for run in (averaged, finished))
+    assert mean.keys() == last.keys()
+    assert not all(mean[name].equal(last[name]) for name in last)
+    assert json.loads((averaged / "report.json").read_text())["dev"]["dev"]["accuracy"] > 0.9
+
+
+def test_a_run_that_ended_before_its_last_evaluation_makes_up_for_it(
+    start: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    evaluate_ = module._evaluate
+    monkeypatch.setattr(module, "_evaluate", fail)
+    with pytest.raises(OSError, match="no space"):
+        train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1))
+    monkeypatch.setattr(module, "_evaluate", evaluate_)
+    train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1))
+    entries = history(tmp_path / "run")
+    assert [entry["step"] for entry in entries if "loss" in entry] == list(range(10, 91, 10))
+    assert [entry["step"] for entry in entries if "dev" in entry] == [90]
+
+
+def test_what_it_is_measured_on_is_not_trained_on(start: Path, tmp_path: Path) -> None:
+    rows = [*ROWS, replace(DEV[0], source="set"), Example(exam()[0].text.upper(), "positive", "set")]
+    train(start, tmp_path / "run", rows, DEV, replace(RECIPE, epochs=1, weights={}))
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["rows"] == {"set": len(ROWS)}
+
+
+def test_the_temperature_of_other_weights_is_dropped(start: Path, tmp_path: Path) -> None:
+    shutil.copytree(start, tmp_path / "calibrated")
+    config = tmp_path / "calibrated" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"calibration_temperature": 2.5}))
+    train(tmp_path / "calibrated", tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1, weights={}))
+    assert open_artifact(str(tmp_path / "run" / "checkpoint")).temperature == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"dev": [Example("So so.", "mixed", "dev")]}, "dev: a row labelled mixed; the training has negative, neutral"),
+        ({"dev": [Example("So so.", None, "dev")]}, "dev: a row without label"),
+        ({"dev": []}, "no text to measure on"),
+        ({"examples": [row for row in ROWS if row.label == "neutral"]}, "one label: neutral"),
+        ({"examples": [replace(row, label=None) for row in ROWS]}, "no text has a label"),
+        ({"recipe": replace(RECIPE, max_tokens=1000)}, "max_tokens is 1000; .* reads 512 at most"),
+        ({"recipe": replace(RECIPE, weights={"set": 0})}, "leave no text"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_anything_is_written(
+    start: Path, tmp_path: Path, changes: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        train(start, tmp_path / "run", **{"examples": ROWS, "dev": DEV, "recipe": RECIPE} | changes)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_weight_that_no_set_has_is_shown(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1, weights={"sett": 2, "set": 0.5}))
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()[:3]]
+    assert shown == [["set", "rows", "times", "an", "epoch"], ["set", "36", "0.5"], ["sett", "none", "2"]]
 
 
 def test_activations_are_kept_within_their_bound(start: Path, finished: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from app.artifact import open_artifact
 from training.convert import convert
 from training.examples import Example
 
+torch.set_num_threads(1)  # matrices this small only wait for each other
+
 WORDS = {
     "positive": ("great", "lovely", "superb"),
     "negative": ("awful", "dreadful", "poor"),

@@ -4,6 +4,8 @@ import argparse
 import importlib
 import sys
 
+from app.errors import SentimentError
+
 # Each step is a module of this name with `add_arguments(parser)` and `main(args)`. It is imported when it is asked for:
 # measuring a server takes no PyTorch.
 STEPS = {
@@ -32,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     module.add_arguments(parser)
     try:
         module.main(parser.parse_args(rest))
-    except (ValueError, KeyboardInterrupt) as error:
+    except (SentimentError, ValueError, OSError, KeyboardInterrupt) as error:
         sys.exit(f"{step}: {error or 'interrupted'}")
 
 

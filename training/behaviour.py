@@ -49,7 +49,7 @@ def main(args: argparse.Namespace) -> None:
     cases = read_cases()
     names = sorted({case.capability for case in cases})
     if args.capability and args.capability not in names:
-        raise SystemExit(f"no capability {args.capability}; there are {', '.join(names)}")
+        raise ValueError(f"no capability {args.capability}; there are {', '.join(names)}")
     outcomes = judge(
         scorer(args.target, args.backend), [case for case in cases if args.capability in (None, case.capability)]
     )

@@ -6,7 +6,6 @@ fitted on rows that were not trained on, and kept in the checkpoint's config.jso
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.artifact import MANIFEST
-from app.errors import SentimentError
 from app.model import load_model
 from app.runner import softmax
-from training.examples import Example, read_all
+from training.examples import Example, check_labels, read_all
 from training.measure import Indices, Report, classes_of, measure, score
 from training.tables import aligned
 from training.targets import logits
@@ -73,11 +71,10 @@ def calibrate(checkpoint: Path, examples: Sequence[Example]) -> tuple[float, dic
         raise ValueError(f"{checkpoint}: an artifact, whose checksums would not hold; calibrate before the export")
     model = load_model(str(checkpoint), backend="torch", precision="fp32")
     labels = model.artifact.labels
+    check_labels(examples, labels, "the model has")
     sets = {}
     for name in sorted({example.source for example in examples}):
         members = [example for example in examples if example.source == name]
-        if unlabelled := [example for example in members if example.label not in labels]:
-            raise ValueError(f"{name}: a row labelled {unlabelled[0].label}; the model has {', '.join(labels)}")
         truth = np.array([labels.index(str(example.label)) for example in members])
         sets[name] = (logits(model, [example.text for example in members]), truth)
     temperature = round(fit_temperature(list(sets.values())), 4)
@@ -106,21 +103,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Print the temperature and what it changed; exit with a sentence when it cannot be fitted."""
-    try:
-        examples = read_all(args.data)
-        temperature, reports = calibrate(args.checkpoint, examples)
-    except (SentimentError, ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    """Print the temperature and what it changed."""
+    temperature, reports = calibrate(args.checkpoint, read_all(args.data))
     rows = [("set", "rows", "NLL", "then", "ECE, %", "then")]
     for name, (before, after) in reports.items():
         calibration = (f"{100 * before.ece:.2f}", f"{100 * after.ece:.2f}")
         rows.append((name, f"{before.rows}", f"{before.nll:.4f}", f"{after.nll:.4f}", *calibration))
     print(f"temperature {temperature}")
     print(aligned(rows, {0}))
-
-
-if __name__ == "__main__":
-    command = argparse.ArgumentParser(prog="python -m training.calibrate", description=__doc__)
-    add_arguments(command)
-    main(command.parse_args())

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer as FastTokenizer
+from tokenizers.models import WordPiece
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification
 
 from training.emoji import add_emoji, embeddings_of
@@ -53,8 +54,13 @@ def convert(encoder: Path, out: Path, examples: Sequence[Example], vocabulary: i
 
     With `vocabulary`, only so many word pieces stay, those that occur most often in `examples`, and all single
     characters, so that every word that could be spelled still can. Emoji come on top.
+    Raises `ValueError` when the encoder's tokens are no word pieces, or there is no text to choose them by.
     """
+    if vocabulary and not examples:
+        raise ValueError("which word pieces to keep is decided by text: --data")
     tokenizer = FastTokenizer.from_file(str(encoder / "tokenizer.json"))
+    if not isinstance(tokenizer.model, WordPiece):
+        raise ValueError(f"{encoder}: expected a tokenizer of word pieces, not {type(tokenizer.model).__name__}")
     tokenizer.no_padding()
     tokenizer.no_truncation()
     kept = _trim(tokenizer, examples, vocabulary) if vocabulary else list(range(tokenizer.get_vocab_size()))

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from app.errors import SentimentError
-from training.examples import Example, read_all
+from training.examples import Example, check_labels, read_all
 from training.measure import Report, Scored, measure, pool, score
 from training.tables import confusions, overview
 from training.targets import BATCH_SIZE, Target, open_targets
@@ -42,11 +41,14 @@ class Evaluation:
 
 def evaluate(target: Target, examples: Sequence[Example]) -> Evaluation:
     """Score every set among `examples`; raise `ValueError` for a label that the target lacks, or a row without one."""
+    check_labels(examples, target.labels, f"{target.name} has")
     scored: dict[str, Scored] = {}
     for name in sorted({example.source for example in examples}):
         members = [example for example in examples if example.source == name]
-        truth = [_index(example, target) for example in members]
+        truth = [target.labels.index(str(example.label)) for example in members]
         scored[name] = score(target.score([example.text for example in members]), truth)
+    if ALL in scored:
+        raise ValueError(f"no set may be called {ALL}, as the rows of all sets are")
     if len(scored) > 1:
         scored[ALL] = pool(list(scored.values()))
     return Evaluation(
@@ -55,13 +57,6 @@ def evaluate(target: Target, examples: Sequence[Example]) -> Evaluation:
         {name: measure(rows, target.labels) for name, rows in scored.items()},
         {name: [target.labels[best] for best in rows.over_all.argmax(axis=1)] for name, rows in scored.items()},
     )
-
-
-def _index(example: Example, target: Target) -> int:
-    if example.label not in target.labels:
-        lacking = "a row without label" if example.label is None else f"a row labelled {example.label}"
-        raise ValueError(f"{example.source}: {lacking}; {target.name} has {', '.join(target.labels)}")
-    return target.labels.index(example.label)
 
 
 def plain(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
@@ -92,13 +87,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Print the tables; exit with a sentence when a target or the data cannot be used."""
-    try:
-        targets = [target for name in args.targets for target in open_targets(name, args.backend, args.batch_size)]
-        examples = read_all(args.data, names=targets[0].labels)
-        evaluations = [evaluate(target, examples) for target in targets]
-    except (SentimentError, ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    """Print the tables."""
+    targets = [target for name in args.targets for target in open_targets(name, args.backend, args.batch_size)]
+    examples = read_all(args.data, names=targets[0].labels)
+    evaluations = [evaluate(target, examples) for target in targets]
     print(overview(evaluations))
     print(confusions(evaluations))
     if args.json:
@@ -120,6 +112,6 @@ def draw(evaluations: Sequence[Evaluation], directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    command = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    add_arguments(command)
-    main(command.parse_args())
+    from training.__main__ import main as step
+
+    step(["evaluate", *sys.argv[1:]])

@@ -7,8 +7,8 @@
     texts.tsv?label=                            text alone
     hub:owner/name?split=test&config=plain      a dataset of the hub, or of a local directory
 
-A set has the name of its file, or of the dataset with its config and split; a row with a `source` says itself to which
-set it belongs.
+A set has the name of its file, or of the dataset with its config and split; a JSON object with a `source` says itself
+to which set it belongs.
 """
 
 import csv
@@ -43,27 +43,37 @@ def read(
     """Read every example of `source`, see above, with its text normalised as the service does it.
 
     `labels` maps the names of labels in the data onto the model's, beside the query's `map`. With `names`, any other
-    label is an error. Labels are lower-cased, as the model's are. Raises `ValueError` naming file and line.
+    label is an error. Labels are lower-cased, as the model's are. Raises `ValueError` naming file and line, or a source
+    that has no rows.
     """
     place, options = _split(str(source))
     mapping = {key.lower(): name.lower() for key, name in (dict(labels or {}) | _mapping(options)).items()}
     text, label = options.get("text", "text"), options.get("label", "label")
     examples = []
-    for name, where, row in _rows(place, options):
+    for name, where, row, told in _rows(place, options):
         try:
-            scores = _scores(row["scores"], mapping, names) if row.get("scores") is not None else None
+            scores = _scores(told, mapping, names) if told is not None else None
             without = not label or (scores is not None and row.get(label) is None)
             found = None if without else _label(_value(row, label), mapping, names)
-            set_name = str(row["source"]) if row.get("source") else name
-            examples.append(Example(_text(_value(row, text)), found, set_name, scores))
+            examples.append(Example(_text(_value(row, text)), found, name, scores))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
+    if not examples:
+        raise ValueError(f"{source}: no rows")
     return examples
 
 
 def read_all(sources: Iterable[str | Path], names: Collection[str] | None = None) -> list[Example]:
     """Read several, one after the other."""
     return [example for source in sources for example in read(source, names=names)]
+
+
+def check_labels(examples: Iterable[Example], labels: Collection[str], whose: str) -> None:
+    """Raise `ValueError` unless each example has one of `labels`; `whose` they are begins the last clause."""
+    for example in examples:
+        if example.label not in labels:
+            lacking = "a row without label" if example.label is None else f"a row labelled {example.label}"
+            raise ValueError(f"{example.source}: {lacking}; {whose} {', '.join(labels)}")
 
 
 def _split(source: str) -> tuple[str, dict[str, str]]:
@@ -85,8 +95,8 @@ def _mapping(options: Mapping[str, str]) -> dict[str, str]:
     return {key.strip(): name.strip() for key, _, name in pairs}
 
 
-def _rows(place: str, options: Mapping[str, str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield the name of the set, where the row stands, and the row."""
+def _rows(place: str, options: Mapping[str, str]) -> Iterator[tuple[str, str, dict[str, Any], Any]]:
+    """Yield the name of the set, where the row stands, the row, and a teacher's scores if it has any."""
     if place.startswith(HUB):
         yield from _hub(place.removeprefix(HUB), options)
         return
@@ -99,7 +109,9 @@ def _rows(place: str, options: Mapping[str, str]) -> Iterator[tuple[str, str, di
         with file.open(encoding="utf-8-sig", newline="") as stream:
             try:
                 for line, row in _FORMATS[file.suffix](stream):
-                    yield file.stem, f"{file}, line {line}", row
+                    # In other people's tables columns of these names mean other things.
+                    ours = row if file.suffix == ".jsonl" else {}
+                    yield str(ours.get("source") or file.stem), f"{file}, line {line}", row, ours.get("scores")
             except ValueError as error:
                 raise ValueError(f"{file}, {error}") from error
 
@@ -140,7 +152,7 @@ def _jsonl(stream: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
 _FORMATS = {".tsv": _tsv, ".csv": _csv, ".jsonl": _jsonl}
 
 
-def _hub(name: str, options: Mapping[str, str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _hub(name: str, options: Mapping[str, str]) -> Iterator[tuple[str, str, dict[str, Any], None]]:
     try:
         from datasets import load_dataset  # a second to import, and of no use to whoever has files
     except ModuleNotFoundError as error:
@@ -155,7 +167,7 @@ def _hub(name: str, options: Mapping[str, str]) -> Iterator[tuple[str, str, dict
         if classes and row[column] is not None:
             # -1 marks the rows of a test set whose labels are kept secret.
             row[column] = classes[row[column]] if row[column] >= 0 else None
-        yield source, f"{HUB}{name}, row {number} of {split}", row
+        yield source, f"{HUB}{name}, row {number} of {split}", row, None
 
 
 def _value(row: Mapping[str, Any], column: str) -> Any:

@@ -26,7 +26,7 @@ from training.passages import detokenise, passages
 
 _EXAMPLES_AT_ONCE = 2048  # sorted by length and saved together
 _TOKENS_A_BATCH = 1536
-_MAX_TOKENS = 128  # of a passage; only a sentence without an end has more
+_MAX_TOKENS = 128  # of a passage; only a word without an end has more
 
 
 @dataclass(frozen=True, slots=True)

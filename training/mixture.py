@@ -74,9 +74,11 @@ def _target(
     """Without a teacher: the label, smoothed over the set's labels. With one: its scores, mixed with the label."""
     gold = np.array([label == example.label for label in labels], np.float32)
     if example.scores is None:
+        if example.label is None:
+            raise ValueError(f"{example.source}: a text has neither a label nor scores")
         smooth = recipe.label_smoothing
         return (1 - smooth) * gold + smooth * present.astype(np.float32) / present.sum(), present
-    scores = np.array([example.scores[label] for label in labels], np.float32)
+    scores = np.array([example.scores.get(label, 0.0) for label in labels], np.float32)
     share = recipe.gold if example.label is not None else 0.0
     return share * gold + (1 - share) * scores, np.ones(len(labels), np.bool_)
 

@@ -2,6 +2,8 @@
 
 import random
 import re
+from collections.abc import Iterator, Sequence
+from itertools import count, repeat
 
 from app.tokenizer import Tokenizer
 
@@ -31,19 +33,31 @@ def detokenise(text: str) -> str:
 def passages(text: str, tokenizer: Tokenizer, rng: random.Random) -> list[str]:
     """Cut `text` into passages of whole sentences, of various sizes up to 94 tokens; a short one is its only passage.
 
-    A sentence that is longer than its passage may be makes a passage by itself.
+    A sentence with more tokens than that is cut between words.
     """
     sentences = [sentence for sentence in _SENTENCE_ENDS.split(text) if sentence]
-    tokens = [len(encoding) - 2 for encoding in tokenizer.encode_many(sentences)]
+    tokens = _tokens(sentences, tokenizer)
     if sum(tokens) <= _SIZES[-1]:
         return [text]
+    parts: list[str] = []
+    for sentence, length in zip(sentences, tokens, strict=True):
+        parts += _joined(sentence.split(), tokenizer, repeat(_SIZES[-1])) if length > _SIZES[-1] else [sentence]
+    return _joined(parts, tokenizer, (rng.choice(_SIZES) for _ in count()))
+
+
+def _joined(parts: Sequence[str], tokenizer: Tokenizer, rooms: Iterator[int]) -> list[str]:
+    """Join neighbouring parts, in each case as many as the next of `rooms` has tokens for, but at least one."""
     found: list[str] = []
     current: list[str] = []
-    size, room = 0, rng.choice(_SIZES)
-    for sentence, count in zip(sentences, tokens, strict=True):
-        if current and size + count > room:
+    size, room = 0, next(rooms)
+    for part, length in zip(parts, _tokens(parts, tokenizer), strict=True):
+        if current and size + length > room:
             found.append(" ".join(current))
-            current, size, room = [], 0, rng.choice(_SIZES)
-        current.append(sentence)
-        size += count
+            current, size, room = [], 0, next(rooms)
+        current.append(part)
+        size += length
     return [*found, " ".join(current)]
+
+
+def _tokens(parts: Sequence[str], tokenizer: Tokenizer) -> list[int]:
+    return [len(encoding) - 2 for encoding in tokenizer.encode_many(parts)]

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training.measure import BINS, Report
+from training.progress import MEAN_OF
 
 _DPI = 120
 _BLUE, _LIGHT, _RED, _GREY = "#2f6db5", "#8fb4de", "#efb9b4", "#9a9a9a"
-_SMOOTH = 50  # steps whose losses are averaged
 
 
 def learning_curve(
@@ -24,17 +24,14 @@ def learning_curve(
 ) -> Figure:
     """Loss, learning rate and accuracy over the steps.
 
-    `history` has a dict a step with `step`, `loss` and `learning_rate`; `evaluations` one an evaluation with `step` and
-    `accuracy`, a share by set.
+    `history` has a dict for every few steps with `step`, `loss`, a mean over steps before it, and `learning_rate`;
+    `evaluations` one an evaluation with `step` and `accuracy`, a share by set.
     """
     figure = Figure(figsize=(9, 8), layout="constrained")
     loss, rate, accuracy = figure.subplots(3, sharex=True, height_ratios=(3, 1, 3))
     steps = [point["step"] for point in history]
-    losses = np.array([point["loss"] for point in history], dtype=float)
-    loss.plot(steps, losses, color=_GREY, linewidth=0.5, alpha=0.6, label="each step")
-    loss.plot(steps, _mean(losses), color=_BLUE, linewidth=1.8, label=f"mean of the last {_SMOOTH}")
-    loss.set(ylabel="training loss", ylim=(0, None))
-    loss.legend(frameon=False)
+    loss.plot(steps, [point["loss"] for point in history], color=_BLUE)
+    loss.set(ylabel=f"training loss, mean of {MEAN_OF} steps", ylim=(0, None))
     rate.plot(steps, [point["learning_rate"] for point in history], color=_BLUE)
     rate.set(ylabel="learning rate", ylim=(0, None))
     rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
@@ -49,14 +46,6 @@ def learning_curve(
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=_DPI)
     return figure
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """The mean of each value and the ones before it, as many as there are of them up to `_SMOOTH`."""
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    ends = np.arange(1, len(sums))
-    starts = np.maximum(0, ends - _SMOOTH)
-    return (sums[ends] - sums[starts]) / (ends - starts)
 
 
 def reliability_diagram(reports: Mapping[str, Report], path: Path) -> Figure:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from training.run import Run
 
 _NOTE_EVERY = 10  # steps
+MEAN_OF = 100  # steps, the last ones, of which loss and throughput are the mean
 
 
 class Progress:
@@ -17,7 +18,7 @@ class Progress:
         self._run = run
         self._steps_per_epoch = steps_per_epoch
         self._bar = tqdm(total=steps, initial=done, unit="step", mininterval=10, dynamic_ncols=True)
-        self._recent: deque[tuple[int, float, float]] = deque(maxlen=100)  # rows, seconds, loss
+        self._recent: deque[tuple[int, float, float]] = deque(maxlen=MEAN_OF)  # rows, seconds, loss
         self._began_s = time.perf_counter()
 
     def __enter__(self) -> "Progress":
@@ -25,6 +26,10 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+
+    def restart_clock(self) -> None:
+        """Leave out of the throughput what was done since the last step."""
+        self._began_s = time.perf_counter()
 
     def step(self, rows: int, loss: float, learning_rate: float) -> None:
         """Count one step over `rows` texts."""

@@ -2,29 +2,36 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+_Count = Annotated[int, Field(ge=1)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Amount = Annotated[float, Field(ge=0)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Recipe:
     """The settings of one training. The defaults suit a small encoder on some ten thousand labelled texts."""
 
-    epochs: int = 2
-    batch_size: int = 32
-    max_tokens: int = 96  # of a longer text one end is read
-    learning_rate: float = 7e-5
-    layer_decay: float = 1.0  # each layer learns at this times the rate of the one above it
-    weight_decay: float = 0.01
-    warmup: float = 0.06  # share of all steps
-    label_smoothing: float = 0.05
-    gold: float = 0.5  # weight of the label where a text has a teacher's scores as well
-    max_activation: float = 0.0  # bound on what goes into a linear layer, see training/ranges.py; 0 is none
-    average: float = 0.0  # share of all steps, the last ones, over which the weights are averaged
+    epochs: _Count = 2
+    batch_size: _Count = 32
+    max_tokens: Annotated[int, Field(ge=3)] = 96  # of a longer text one end is read
+    learning_rate: Annotated[float, Field(gt=0)] = 7e-5
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # each layer learns at this times the rate of the one above
+    weight_decay: _Amount = 0.01
+    warmup: _Share = 0.06  # share of all steps
+    label_smoothing: _Share = 0.05
+    gold: _Share = 0.5  # weight of the label where a text has a teacher's scores as well
+    max_activation: _Amount = 0.0  # bound on what goes into a linear layer, see training/ranges.py; 0 is none
+    average: _Share = 0.0  # share of all steps, the last ones, over which the weights are averaged
     seed: int = 7
     # How many times a set is seen per epoch, by name; 1 where nothing is said.
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, _Amount] = field(default_factory=dict)
 
     def weight(self, source: str) -> float:
         """How many times the set `source` is seen per epoch."""
@@ -34,10 +41,16 @@ class Recipe:
 def read_recipe(path: Path | None, **flags: Any) -> Recipe:
     """Read the recipe at `path`; `flags` that are not None go before it.
 
-    Raises `ValueError` for a setting that there is not.
+    Raises `ValueError` naming a setting that there is not, or that cannot have its value.
     """
     settings = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
-    unknown = settings.keys() - {each.name for each in fields(Recipe)}
-    if unknown:
-        raise ValueError(f"{path}: no such settings: {', '.join(sorted(unknown))}")
-    return Recipe(**settings | {name: value for name, value in flags.items() if value is not None})
+    settings |= {name: value for name, value in flags.items() if value is not None}
+    try:
+        return TypeAdapter(Recipe).validate_python(settings)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {_complaint(each)}" for each in error.errors())
+        raise ValueError(f"{path or 'recipe'}: {wrong}") from None
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    return "no such setting" if error["type"] == "unexpected_keyword_argument" else str(error["msg"])

@@ -24,28 +24,35 @@ class Run:
         self.checkpoint = directory / "checkpoint"
         self._history_file = directory / "history.jsonl"
         self._state_file = directory / "state.pt"
-        self._saved_s = time.monotonic()
-        directory.mkdir(parents=True, exist_ok=True)
-        stated = directory / "run.json"
-        settings = json.loads(json.dumps(settings))
-        if stated.is_file():
-            if json.loads(stated.read_text()) != settings:
+        self._began_s = self._saved_s = time.monotonic()
+        self._stated = directory / "run.json"
+        self._settings = json.loads(json.dumps(settings))
+        if self._stated.is_file():
+            if json.loads(self._stated.read_text()) != self._settings:
                 raise ValueError(f"{directory} holds a run with other settings (run.json); name another directory")
             if (directory / "report.json").is_file():
                 raise ValueError(f"{directory} holds a finished run; name another directory")
-        elif any(directory.iterdir()):
+        elif directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise ValueError(f"{directory} is not empty and no run; name another directory")
-        stated.write_text(json.dumps(settings, indent=2) + "\n")
 
-    def resume(self) -> dict[str, Any] | None:
-        """Return the state that was saved last, or None at the beginning."""
-        if not self._state_file.is_file():
-            return None
-        state: dict[str, Any] = torch.load(self._state_file, map_location="cpu", weights_only=True)
-        # What was written down after the state was saved will happen again.
-        kept = [json.dumps(entry) + "\n" for entry in self.history() if entry["step"] <= state["step"]]
-        self._history_file.write_text("".join(kept))
+    def begin(self) -> dict[str, Any] | None:
+        """Begin, or return the state that was saved last, to go on from there."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._stated.write_text(json.dumps(self._settings, indent=2) + "\n")
+        self._began_s = self._saved_s = time.monotonic()
+        state: dict[str, Any] | None = None
+        if self._state_file.is_file():
+            state = torch.load(self._state_file, map_location="cpu", weights_only=True)
+        # What was written down after the state was saved will happen again: steps, and an evaluation at that step.
+        done = state["step"] if state else 0
+        kept = [entry for entry in self.history() if entry["step"] < done + ("dev" not in entry)]
+        self._history_file.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
         return state
+
+    @property
+    def lasted_s(self) -> float:
+        """Seconds since it began, or last went on."""
+        return time.monotonic() - self._began_s
 
     def save(self, state: dict[str, Any]) -> None:
         """Save `state`, so that a crash in the middle leaves the one before."""
@@ -65,14 +72,14 @@ class Run:
             file.write(json.dumps(entry) + "\n")
 
     def history(self) -> list[dict[str, Any]]:
-        """Every line of the history."""
-        lines = self._history_file.read_text().splitlines() if self._history_file.is_file() else []
+        """Every line of the history; one that a crash cut off in the middle is none."""
+        lines = self._history_file.read_text().split("\n")[:-1] if self._history_file.is_file() else []
         return [json.loads(line) for line in lines]
 
     def finish(self, report: Mapping[str, Any]) -> None:
-        """Write the report, into the checkpoint too, for its export; the state is of no more use."""
+        """Write settings and report, into the checkpoint too, for its export; the state is of no more use."""
         for file in (self.checkpoint / "training.json", self.directory / "report.json"):
-            file.write_text(json.dumps(report, indent=2) + "\n")
+            file.write_text(json.dumps(self._settings | dict(report), indent=2) + "\n")
         self._state_file.unlink(missing_ok=True)
 
     def draw(self) -> None:
@@ -90,7 +97,7 @@ class Run:
 
 
 class Signals:
-    """Notes SIGTERM and Ctrl-C, so that the step at hand is finished and the state saved."""
+    """Notes SIGTERM and Ctrl-C, so that the step at hand is finished and the state saved. A second one ends at once."""
 
     received = False
 
@@ -103,4 +110,6 @@ class Signals:
             signal.signal(each, handler)
 
     def _note(self, *_: object) -> None:
+        if self.received:
+            raise KeyboardInterrupt
         self.received = True

@@ -2,34 +2,28 @@
 
 import argparse
 import hashlib
-import math
-import re
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
-from app.runner import pad
+from app.artifact import open_artifact, sha256
 from app.tokenizer import Tokenizer
-from app.types import Encoding
 from training import calibrate
 from training.cases import exam
 from training.device import Device
 from training.evaluate import Evaluation, draw, evaluate
-from training.examples import Example, read_all
+from training.examples import Example, check_labels, read_all
+from training.learner import Learner
 from training.mixture import Row, labels_of, plan, steps_per_epoch, tokenise, without
 from training.progress import Progress
-from training.ranges import Ranges
 from training.recipe import Recipe, read_recipe
 from training.run import Run, Signals
+from training.tables import aligned
 from training.targets import open_targets
 
 # Everything but the weights of the sets, which only a file can state.
@@ -64,126 +58,87 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
     """Fine-tune the model at `start` on `examples` in the run directory `out`; the result is `out/checkpoint`.
 
     A run that was interrupted goes on where its state was last saved, and ends as it would have. Raises `Interrupted`
-    on SIGTERM or Ctrl-C, `ValueError` when `out` is another run's. Texts that occur in `dev` or in the
-    behavioural suite are not trained on.
+    on SIGTERM or Ctrl-C, `ValueError` when `out` is another run's or there is nothing to learn or to measure. Texts
+    that occur in `dev` or in the behavioural suite are not trained on.
     """
     examples = without(examples, [*dev, *exam()])
     labels = labels_of(examples)
-    settings = {"start": start.name, "labels": labels, "recipe": asdict(recipe), "data": _fingerprint(examples)}
-    run = Run(out, settings)
+    _check(start, dev, labels, recipe)
+    run = Run(out, _settings(start, examples, labels, recipe))
+    tokenizer = Tokenizer.load(start, max_tokens=10**6)
+    sets = tokenise(examples, labels, tokenizer, recipe)
+    tqdm.write(_listing(sets, recipe))
+    an_epoch = steps_per_epoch(sets, recipe)
+    steps = an_epoch * recipe.epochs
+    if not steps:
+        raise ValueError("the weights leave no text to learn from")
+
     device = Device()
     model = device.load(start, labels)
     vars(model.config).pop(calibrate.KEY, None)  # it was the other weights'
-    tokenizer = Tokenizer.load(start, max_tokens=10**6)
-    sets = tokenise(examples, labels, tokenizer, recipe)
-
-    an_epoch = steps_per_epoch(sets, recipe)
-    steps = an_epoch * recipe.epochs
-    optimizer = torch.optim.AdamW(_parameter_groups(model, recipe), recipe.learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _slope(step, steps, recipe.warmup))
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    if recipe.average:
-        parts["average"] = AveragedModel(model)
-
-    done, spent_s = 0, 0.0
-    if state := run.resume():
-        done, spent_s = state["step"], state["seconds"]
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
+    learner = Learner(model, tokenizer, recipe, steps, device)
+    spent_s = 0.0
+    if state := run.begin():
+        learner.load(state["learner"])
+        spent_s = state["seconds"]
 
     def save() -> None:
-        states = {name: part.state_dict() for name, part in parts.items()}
-        run.save({"step": done, "seconds": spent_s + time.perf_counter() - started_s, **states})
+        run.save({"step": learner.step, "seconds": spent_s + run.lasted_s, "learner": learner.state()})
 
-    started_s = time.perf_counter()
-    model.train()
-    bar, watch = Progress(run, steps, an_epoch, done), Ranges(model, recipe.max_activation)
-    with bar as progress, watch as ranges, Signals() as signals:
-        for rows in plan(sets, recipe, skip=done):
-            torch.manual_seed(recipe.seed * 1_000_003 + done)  # so that a resumed run drops out the same
-            rate = schedule.get_last_lr()[-1]
-            batch = _tensors(rows, tokenizer, model.config.pad_token_id, device)
-            loss = _learn(model, batch, device, ranges, optimizer)
-            schedule.step()
-            done += 1
-            if done > steps * (1 - recipe.average):
-                parts["average"].update_parameters(model)
-
-            progress.step(len(rows), loss, rate)
-            if done % an_epoch == 0 and done < steps:
-                _evaluate(model, start, run, dev, done)
-                model.train()
-            if signals.received and done < steps:
+    with Progress(run, steps, an_epoch, learner.step) as progress, Signals() as signals:
+        for rows in plan(sets, recipe, skip=learner.step):
+            if learner.step and learner.step % an_epoch == 0:
                 save()
-                raise Interrupted(f"stopped at step {done} of {steps}; the same command goes on from there")
+                _evaluate(learner.model, start, run, dev, learner.step)
+                progress.restart_clock()
+            rate = learner.learning_rate
+            progress.step(len(rows), learner.learn(rows), rate)
+            if signals.received and learner.step < steps:
+                save()
+                raise Interrupted(f"stopped at step {learner.step} of {steps}; the same command goes on from there")
             if run.due:
                 save()
 
-    evaluation = _evaluate(parts["average"].module if recipe.average else model, start, run, dev, done)
-    run.finish(
-        settings
-        | {"rows": {source: len(rows) for source, rows in sets.items()}, "steps": steps}
-        | {"seconds": round(spent_s + time.perf_counter() - started_s), "dev": _figures(evaluation)}
-    )
+    save()
+    evaluation = _evaluate(learner.result, start, run, dev, steps)
+    rows_by_set = {source: len(rows) for source, rows in sets.items()}
+    figures = {"rows": rows_by_set, "steps": steps, "seconds": round(spent_s + run.lasted_s)}
+    run.finish(figures | {"dev": _figures(evaluation)})
     draw([evaluation], run.directory / "plots")
     run.draw()
 
 
-def _learn(
-    model: Any,
-    batch: tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor],
-    device: Device,
-    ranges: Ranges,
-    optimizer: torch.optim.Optimizer,
-) -> float:
-    """Take one step down the gradient of a batch; return its loss, without the penalty."""
-    inputs, targets, is_open = batch
-    with device.autocast():
-        logits = model(**inputs).logits
-    loss = _cross_entropy(logits.float(), targets, is_open)
-    (loss + ranges.penalty()).backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
-    return float(loss.item())
+def _check(start: Path, dev: Sequence[Example], labels: Sequence[str], recipe: Recipe) -> None:
+    """Find now what would otherwise end the training after hours."""
+    if len(labels) < 2:
+        raise ValueError(f"the training texts have one label: {labels[0]}" if labels else "no text has a label")
+    if not dev:
+        raise ValueError("there is no text to measure on")
+    check_labels(dev, labels, "the training has")
+    longest = open_artifact(str(start)).max_tokens
+    if recipe.max_tokens > longest:
+        raise ValueError(f"max_tokens is {recipe.max_tokens}; {start} reads {longest} at most")
 
 
-def _parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Parameters by depth and kind: lower layers learn slower, and biases and norms do not decay."""
-    layers = model.config.num_hidden_layers
-    groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        layer = re.search(r"\.layer\.(\d+)\.", name)
-        depth = int(layer[1]) + 1 if layer else 0 if "embeddings" in name else layers + 1
-        groups.setdefault((depth, parameter.ndim > 1), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": recipe.learning_rate * recipe.layer_decay ** (layers + 1 - depth),
-            "weight_decay": recipe.weight_decay if decays else 0.0,
-        }
-        for (depth, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
-    ]
+def _settings(start: Path, examples: Sequence[Example], labels: Sequence[str], recipe: Recipe) -> dict[str, Any]:
+    """What makes a run the one that it is."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(repr(example).encode())
+    return {
+        "start": {"name": start.name, "sha256": sha256(start / "model.safetensors")},
+        "labels": labels,
+        "recipe": asdict(recipe),
+        "data": {"sets": dict(Counter(example.source for example in examples)), "sha256": digest.hexdigest()},
+    }
 
 
-def _slope(step: int, steps: int, warmup: float) -> float:
-    rise = max(1, math.ceil(steps * warmup))
-    return min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise)))
-
-
-def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor, is_open: torch.Tensor) -> torch.Tensor:
-    log_probabilities = logits.masked_fill(~is_open, -1e4).log_softmax(dim=-1)
-    return -(targets * log_probabilities).sum(dim=-1).mean()
-
-
-def _tensors(
-    rows: list[Row], tokenizer: Tokenizer, pad_id: int, device: Device
-) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
-    first, last = tokenizer.encode("").ids
-    batch = pad([Encoding([first, *row.ids.tolist(), last], truncated=False) for row in rows], pad_id)
-    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-    targets, is_open = np.stack([row.target for row in rows]), np.stack([row.open for row in rows])
-    return {name: device.put(array) for name, array in inputs.items()}, device.put(targets), device.put(is_open)
+def _listing(sets: Mapping[str, Sequence[Row]], recipe: Recipe) -> str:
+    """The sets with their rows and weights; a weight that no set has may be a slip of the pen."""
+    lines = [("set", "rows", "times an epoch")]
+    lines += [(name, f"{len(rows)}", f"{recipe.weight(name):g}") for name, rows in sets.items()]
+    lines += [(name, "none", f"{weight:g}") for name, weight in recipe.weights.items() if name not in sets and weight]
+    return aligned(lines, {0})
 
 
 def _evaluate(model: Any, start: Path, run: Run, dev: Sequence[Example], step: int) -> Evaluation:
@@ -205,10 +160,3 @@ def _figures(evaluation: Evaluation) -> dict[str, dict[str, float]]:
         name: {figure: round(getattr(report, figure), 4) for figure in shown}
         for name, report in evaluation.reports.items()
     }
-
-
-def _fingerprint(examples: Sequence[Example]) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for example in examples:
-        digest.update(repr(example).encode())
-    return {"sets": dict(Counter(example.source for example in examples)), "sha256": digest.hexdigest()}

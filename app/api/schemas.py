@@ -19,7 +19,7 @@ class Options(BaseModel):
     long_text: Literal["truncate", "window"] = Field(
         "truncate",
         description="What counts of a text that is too long for the model. `truncate`: its beginning. `window`: all of "
-        "it, in windows that are scored one by one and averaged by length; then nothing is cut and nothing refused.",
+        "it, in windows that are scored one by one and averaged by length: nothing is cut, whatever `truncate` says.",
     )
     top_k: int | None = Field(None, ge=1, description="Keep only the best k classes in `scores`.")
 

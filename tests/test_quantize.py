@@ -1,0 +1,38 @@
+"""What becomes of a table of embeddings."""
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from onnx_export.quantize import _quantize_tables
+
+
+class TestTables:
+    """A graph that looks rows up in a table, by the reference implementation of ONNX."""
+
+    ROWS = np.outer(np.geomspace(0.01, 100, 2500), [1, -0.5, 0.25, 0.1]).astype(np.float32)
+
+    def graph(self, *more: onnx.NodeProto) -> onnx.GraphProto:
+        lookup = helper.make_node("Gather", ["table", "ids"], ["found"], "lookup", axis=0)
+        ids = helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, [None])
+        outputs = [helper.make_tensor_value_info(node.output[0], 1, None) for node in (lookup, *more)]
+        return helper.make_graph([lookup, *more], "g", [ids], outputs, [numpy_helper.from_array(self.ROWS, "table")])
+
+    def test_large_and_small_rows_keep_their_precision(self) -> None:
+        graph = self.graph()
+        _quantize_tables(graph)
+        assert {weight.name: weight.data_type for weight in graph.initializer} == {
+            "table_int8": onnx.TensorProto.INT8,
+            "table_scale": onnx.TensorProto.FLOAT,
+        }
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        ids = np.array([0, 2499, 1200, 0])
+        (found,) = ReferenceEvaluator(model).run(None, {"ids": ids})
+        steps = np.abs(self.ROWS[ids]).max(axis=1, keepdims=True) / 127
+        assert (np.abs(found - self.ROWS[ids]) <= 0.51 * steps).all()
+
+    def test_a_table_that_is_read_otherwise_too_stays(self) -> None:
+        graph = self.graph(helper.make_node("Transpose", ["table"], ["turned"]))
+        _quantize_tables(graph)
+        assert [weight.name for weight in graph.initializer] == ["table"]
