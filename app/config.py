@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     max_text_chars: int = Field(10_000, ge=1, description="characters of a text, at most")
     max_batch_texts: int = Field(256, ge=1, description="texts of a /predict/batch request, at most")
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="bytes of a request body, at most")
+    header_timeout_s: float = Field(10, gt=0, description="time for the headers of a request, and to fetch an answer")
+    body_timeout_s: float = Field(30, gt=0, description="time for the body of a request; after it 408")
     max_header_bytes: int = Field(32 * 1024, ge=1024, description="bytes of a request's headers, at most")
     max_queue_texts: int = Field(4096, ge=1, description="texts that wait for the model, at most; more get 429")
     max_wait_ms: float = Field(1000, gt=0, description="predicted wait over which a request gets 429 at once")

@@ -28,6 +28,8 @@ def configure(style: Literal["auto", "json", "console"], level: str) -> None:
     logging._srcfile = None  # noqa: SLF001 - the documented way
     logging.root.setLevel(logging.WARNING)
     logger.setLevel(level.upper())
+    # It warns of what clients send, line by line; `app.api.connection` logs that as it does every request.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True

@@ -106,7 +106,7 @@ def create_app(
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
     )
-    app.include_router(make_router(lifecycle, metrics, limits))
+    app.include_router(make_router(lifecycle, metrics, limits, body_timeout_s=settings.body_timeout_s))
     errors.install(app)
     openapi.install(app)
 

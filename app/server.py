@@ -5,11 +5,13 @@ import logging
 import os
 import socket
 import sys
+from functools import partial
 from types import FrameType
 
 import uvicorn
 
 from app import logs
+from app.api.connection import Connection
 from app.config import PREFIX, Settings
 from app.lifecycle import Lifecycle
 from app.logs import log
@@ -55,6 +57,11 @@ class _Server(uvicorn.Server):
             app,
             log_config=None,
             access_log=False,  # ours has the request's id and timings
+            http=partial(  # type: ignore[arg-type]  # uvicorn only calls it
+                Connection,
+                header_timeout_s=settings.header_timeout_s,
+                max_header_bytes=settings.max_header_bytes,
+            ),
             server_header=False,
             forwarded_allow_ips=list(settings.trusted_proxies),
             timeout_keep_alive=settings.keep_alive_s,

@@ -58,5 +58,6 @@ def test_an_exception_is_logged_without_its_message(style: str, capsys: pytest.C
 def test_other_libraries_are_named_and_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "debug")
     logging.getLogger("uvicorn.error").info("noise")
-    logging.getLogger("uvicorn.error").warning("news")
+    logging.getLogger("uvicorn.error").warning("noise")
+    logging.getLogger("uvicorn.error").error("news")
     assert json.loads(capsys.readouterr().err)["logger"] == "uvicorn.error"

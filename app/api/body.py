@@ -1,5 +1,6 @@
 """From the bytes of a request to a validated model, in one step and within a bound."""
 
+import asyncio
 from typing import TypeVar
 
 from fastapi import HTTPException, Request
@@ -11,11 +12,12 @@ from app.errors import InvalidInput, TextTooLong
 M = TypeVar("M", bound=BaseModel)
 
 
-async def parse(request: Request, model: type[M], max_bytes: int) -> M:
+async def parse(request: Request, model: type[M], max_bytes: int, timeout_s: float) -> M:
     """Read the body and validate it as `model`.
 
     pydantic reads the bytes itself: half the time of parsing JSON first and validating the result. Raises 415 unless
-    the content type is JSON, `TextTooLong` as soon as the body is over `max_bytes`, `BodyInvalid` when it doesn't fit.
+    the content type is JSON, `TextTooLong` as soon as the body is over `max_bytes`, 408 when it is not there after
+    `timeout_s`, `BodyInvalid` when it doesn't fit.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -26,10 +28,14 @@ async def parse(request: Request, model: type[M], max_bytes: int) -> M:
     if stated.isdecimal() and int(stated) > max_bytes:
         raise TextTooLong(f"the body is over {max_bytes} bytes")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise TextTooLong(f"the body is over {max_bytes} bytes")
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise TextTooLong(f"the body is over {max_bytes} bytes")
+    except TimeoutError:
+        raise HTTPException(408, "the body did not come in time", {"Connection": "close"}) from None
     if not body and "upgrade" in request.headers:
         # The HTTP parser drops the body of such a request. curl's --http2 and some Java clients ask by default.
         raise HTTPException(400, "the server takes no upgrade; send the request in HTTP/1.1 without an Upgrade header")

@@ -128,4 +128,9 @@ def _request_id(given: str | None) -> str:
     """The caller's id when it is 1 to 128 visible ASCII characters, one of our own otherwise."""
     if given and len(given) <= 128 and all("!" <= char <= "~" for char in given):
         return given
+    return new_id()
+
+
+def new_id() -> str:
+    """An id for a request."""
     return f"{random.getrandbits(64):016x}"  # tells requests apart, guards nothing

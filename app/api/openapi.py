@@ -14,6 +14,7 @@ from app.api import schemas
 _REFERENCE = "#/components/schemas/{model}"
 _WHAT = {
     400: "The body isn't JSON.",
+    408: "The body did not come in time.",
     413: "The body, a text or the list is over its limit, or a text is too long and `truncate` is false.",
     415: "The content type isn't `application/json`.",
     422: "The JSON doesn't fit; `errors` lists what is wrong.",

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app import __version__
@@ -20,7 +21,7 @@ from app.service import Answer
 from app.types import Prediction
 
 
-def make_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits) -> APIRouter:
+def make_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits, *, body_timeout_s: float) -> APIRouter:
     """Return the routes over what `main` wired."""
     router = APIRouter()
     # The longest JSON of one text: each character may be written as two escapes of six bytes.
@@ -46,14 +47,14 @@ def make_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits) 
     @router.post("/predict", **documented(schemas.PredictRequest, schemas.PredictResponse), tags=["predict"])
     async def predict(request: Request) -> Response:
         """The sentiment of one text."""
-        wanted = await parse(request, schemas.PredictRequest, min(limits.max_body_bytes, single_bytes))
+        wanted = await parse(request, schemas.PredictRequest, min(limits.max_body_bytes, single_bytes), body_timeout_s)
         found = await answer(request, [wanted.text], wanted, "text")
         return _json(_shown(found.predictions[0], wanted.top_k), {"X-Cache": found.cache})
 
     @router.post("/predict/batch", **documented(schemas.BatchRequest, schemas.BatchResponse), tags=["predict"])
     async def predict_batch(request: Request) -> Response:
         """The sentiments of several texts, in their order. Admitted whole or refused whole."""
-        wanted = await parse(request, schemas.BatchRequest, limits.max_body_bytes)
+        wanted = await parse(request, schemas.BatchRequest, limits.max_body_bytes, body_timeout_s)
         if len(wanted.texts) > limits.max_batch_texts:
             raise TextTooLong(f"over {limits.max_batch_texts} texts", ("body", "texts"))
         found = await answer(request, wanted.texts, wanted, "texts")
@@ -108,6 +109,9 @@ def make_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits) 
         """People who open the address in a browser want the documentation."""
         return RedirectResponse("/docs")
 
+    for route in [route for route in router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]:
+        # Load balancers and monitors ask this way too.
+        router.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
     return router
 
 

@@ -147,7 +147,19 @@ class TestDocumentation:
         with server.client() as http:
             document = http.get("/openapi.json").json()
             operation = document["paths"][path]["post"]
-            assert set(operation["responses"]) == {"200", "400", "413", "415", "422", "429", "431", "500", "503", "504"}
+            assert set(operation["responses"]) == {
+                "200",
+                "400",
+                "408",
+                "413",
+                "415",
+                "422",
+                "429",
+                "431",
+                "500",
+                "503",
+                "504",
+            }
             assert set(operation["responses"]["200"]["headers"]) == {"X-Request-ID", "X-Cache", "Server-Timing"}
             assert "Retry-After" in operation["responses"]["429"]["headers"]
             assert {parameter["name"] for parameter in operation["parameters"]} == {
@@ -166,3 +178,11 @@ class TestDocumentation:
             schemas = http.get("/openapi.json").json()["components"]["schemas"]
         for name in re.findall(r'"#/components/schemas/(\w+)"', text):
             assert name in schemas
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/info", "/metrics", "/"])
+def test_head_answers_as_get_does_without_a_body(server: Server, path: str) -> None:
+    with server.client() as http:
+        with_body, without = http.get(path), http.head(path)
+    assert (without.status_code, without.content) == (with_body.status_code, b"")
+    assert without.headers.get("content-type") == with_body.headers.get("content-type")

@@ -1,0 +1,159 @@
+"""The connection of one client: uvicorn's, with an end to everything that a client can drag out or get wrong."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from app.api.errors import problem
+from app.api.middleware import new_id
+from app.logs import log
+
+_MOST_SURPLUS_BYTES = 16 * 1024 * 1024  # many clients read nothing before they have sent everything
+
+
+class Connection(HttpToolsProtocol):
+    """Answers 408 when the headers of a request are not there in time, 431 when they never end, 400 to broken HTTP.
+
+    A client that sends on after its request was answered, or does not fetch its answer, is cut off.
+    """
+
+    def __init__(self, *args: Any, header_timeout_s: float, max_header_bytes: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._max_header_bytes = max_header_bytes
+        self._in_headers = False
+        self._header_bytes = 0
+        self._reading = _Timer(self.loop, header_timeout_s)
+        self._writing = _Timer(self.loop, header_timeout_s)
+        self._surplus_bytes = 0  # of a body that came after its answer
+        self._running: RequestResponseCycle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the first headers."""
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._reading.start(self._on_late_headers)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing."""
+        self._reading.stop()
+        self._writing.stop()
+        if self._running is not None:
+            self._running.disconnected = True  # uvicorn tells the one that came last
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; then see whether headers are left half way."""
+        self._header_bytes += len(data)
+        super().data_received(data)
+        if not self._in_headers or self.transport.is_closing():
+            return
+        if self._header_bytes > self._max_header_bytes:
+            detail = f"the headers are larger than {self._max_header_bytes} bytes together"
+            self._refuse(431, "Request Header Fields Too Large", detail)
+        elif not self._reading:
+            self._reading.start(self._on_late_headers)
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request came."""
+        self._in_headers = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The body, if any, is the application's to wait for."""
+        self._in_headers = False
+        self._header_bytes = 0
+        self._reading.stop()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Drop what comes after the answer, but not for ever."""
+        if self.cycle.response_complete:
+            self._surplus_bytes += len(body)
+            if self._surplus_bytes > _MOST_SURPLUS_BYTES:
+                self.transport.abort()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """All of the request has come."""
+        self._surplus_bytes = 0
+        self._header_bytes = 0
+        self._reading.stop()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The rest of a body that nobody read gets some time, so that its sender sees the answer before the end."""
+        if self.cycle.more_body:
+            self._reading.start(self.transport.abort)
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        super().pause_writing()
+        self._writing.start(self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It reads again, or has been cut off: then there is nothing to write to."""
+        self._writing.stop()
+        if not self.transport.is_closing():
+            super().resume_writing()
+
+    def send_400_response(self, _msg: str) -> None:
+        """Answer to bytes that are no HTTP."""
+        self._refuse(400, "Bad Request", "this is not HTTP/1.1 as RFC 9112 has it")
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _on_late_headers(self) -> None:
+        if self._answering:
+            self._reading.start(self._on_late_headers)  # its turn has not come, and what it sent may not be read yet
+        elif self._header_bytes:
+            self._refuse(408, "Request Timeout", "the headers did not come in time")
+        elif not self.transport.is_closing():
+            self.transport.close()  # a connection that was never used
+
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, status: int, title: str, detail: str) -> None:
+        if self.transport.is_closing():
+            return
+        if self._answering:
+            self.cycle.keep_alive = False  # the connection ends behind the answers to what came before
+            self.flow.pause_reading()
+            return
+        request_id = new_id()
+        headers = {"X-Request-ID": request_id, "Connection": "close"}
+        answer = problem(request_id, status, title, detail, headers=headers)
+        lines = [name + b": " + value for name, value in [*self.server_state.default_headers, *answer.raw_headers]]
+        self.transport.write(STATUS_LINE[status] + b"\r\n".join([*lines, b"", bytes(answer.body)]))
+        self.transport.close()
+        client = self.client[0] if self.client else None
+        log(
+            logging.INFO, "request", method="(none)", path="(none)", status=status, request_id=request_id, client=client
+        )
+
+
+class _Timer:
+    """Does something unless it is stopped in time; one thing at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._handle: asyncio.TimerHandle | None = None
+
+    def __bool__(self) -> bool:
+        return self._handle is not None
+
+    def start(self, then: Callable[[], None]) -> None:
+        self.stop()
+        self._handle = self._loop.call_later(self._seconds, then)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
