@@ -1,9 +1,10 @@
-"""`rt-sentiment serve` and `rt-sentiment predict`."""
+"""`rt-sentiment serve`, `rt-sentiment predict` and `rt-sentiment key`."""
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from app import __version__
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; the process's exit status is 0, 1 for a failure or 2 for a wrong setting or flag."""
     args = vars(_parser().parse_args(argv))
+    if args["command"] == "key":
+        sys.exit(_key(args["file"], args["name"]))
     command, texts, long_text = args.pop("command"), args.pop("texts", []), args.pop("long_text", None)
     flags = {name: value for name, value in args.items() if value is not None}
     try:
@@ -44,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         default="truncate",
         help="read the beginning of a text that is too long for the model, or all of it in windows [%(default)s]",
     )
+    key = commands.add_parser("key", help="make an API key and print it; a file keeps its name and hash")
+    key.add_argument("file", type=Path, help="for SENTIMENT_API_KEYS_FILE; servers notice the change by themselves")
+    key.add_argument("name", help="who is to have it; stands in the logs")
     for name, field in Settings.model_fields.items():
         default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
         hint = f"{field.description} [{PREFIX}{name.upper()}={'' if default is None else default}]"
@@ -54,6 +60,18 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("model", "backend", "device", "precision"):
             predict.add_argument(flag, dest=name, metavar=metavar or name.upper(), help=hint.replace("%", "%%"))
     return parser
+
+
+def _key(file: Path, name: str) -> int:
+    from app.errors import KeysError
+    from app.keys import add_key
+
+    try:
+        print(add_key(file, name))
+    except KeysError as error:
+        print(f"rt-sentiment: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _serve(settings: Settings) -> int:

@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     drain_delay_ms: float = Field(0, ge=0, description="time to go on listening after SIGTERM, answering 503")
     drain_timeout_ms: float = Field(10_000, ge=0, description="time that requests in flight have to end after that")
 
+    api_keys_file: Path | None = Field(
+        None, description="file of API keys, which `rt-sentiment key` writes; without one everybody may call"
+    )
+    api_keys_for_all: bool = Field(
+        False, description="with API keys, whether /info, /metrics and /docs need one too; probes never do"
+    )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.1", "::1"),
         description="addresses or networks whose X-Forwarded-For is believed, separated by commas",

@@ -7,7 +7,8 @@
     ├── DeadlineExceeded      no answer within the time that the caller gave
     ├── NotReady              the model is loading, draining or broken
     ├── BackendError          the model failed on this text
-    └── ArtifactError         a model directory is missing, incomplete or corrupt
+    ├── ArtifactError         a model directory is missing, incomplete or corrupt
+    └── KeysError             the file of API keys cannot be used
 
 Messages are for people and never contain a user's text. Errors of libraries are translated at the boundary where
 they arise; which status code each one becomes is decided in one table, in `api/errors.py`.
@@ -56,3 +57,7 @@ class BackendError(SentimentError):
 
 class ArtifactError(SentimentError):
     """A model directory is missing, incomplete or corrupt."""
+
+
+class KeysError(SentimentError):
+    """The file of API keys cannot be used."""

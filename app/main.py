@@ -15,6 +15,7 @@ from prometheus_fastapi_instrumentator import Instrumentator
 
 from app import __version__
 from app.api import errors, openapi, schemas
+from app.api.auth import Authentication, keep_fresh
 from app.api.middleware import HeaderLimit, Recovery, RequestContext
 from app.api.routes import make_router
 from app.batching import CostModel
@@ -22,6 +23,7 @@ from app.cache import Cache
 from app.config import Settings, load_settings
 from app.errors import SentimentError
 from app.job import Job
+from app.keys import Keys
 from app.lifecycle import Lifecycle
 from app.logs import log, log_exception
 from app.metrics import Metrics
@@ -52,6 +54,7 @@ def create_app(
     """
     settings = settings or load_settings()
     lifecycle = Lifecycle()
+    keys = Keys(settings.api_keys_file) if settings.api_keys_file else None
     metrics = Metrics(CollectorRegistry())
     metrics.registry.register(PROCESS_COLLECTOR)
     metrics.registry.register(PLATFORM_COLLECTOR)
@@ -84,9 +87,13 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        starting = asyncio.create_task(start())
+        running = [asyncio.create_task(start())]
+        if keys:
+            log(logging.INFO, "keys loaded", names=keys.names)
+            running.append(asyncio.create_task(keep_fresh(keys)))
         yield
-        starting.cancel()
+        for task in running:
+            task.cancel()
         lifecycle.drain()
         if lifecycle.service is not None:
             lifecycle.service.close()
@@ -110,8 +117,16 @@ def create_app(
     errors.install(app)
     openapi.install(app)
 
+    _wrap(app, settings, metrics, keys)
+    return app
+
+
+def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, keys: Keys | None) -> None:
+    """Put the layers around the routes that every request passes."""
     # From the inside out.
     app.add_middleware(Recovery)
+    if keys:
+        app.add_middleware(Authentication, keys=keys, closed=settings.api_keys_for_all)
     app.add_middleware(HeaderLimit, max_header_bytes=settings.max_header_bytes)
     Instrumentator(should_group_status_codes=False, registry=metrics.registry).add(metrics.http).instrument(app)
     if settings.cors_origins:
@@ -119,11 +134,10 @@ def create_app(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Content-Type", "X-Request-ID", "X-Request-Timeout-Ms"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms"],
             expose_headers=["X-Request-ID", "X-Cache", "Server-Timing", "Retry-After"],
         )
     app.add_middleware(RequestContext)
-    return app
 
 
 def _load(settings: Settings) -> tuple[Model, dict[str, Any]]:

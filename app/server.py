@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from functools import partial
+from ipaddress import ip_address
 from types import FrameType
 
 import uvicorn
@@ -13,6 +14,7 @@ import uvicorn
 from app import logs
 from app.api.connection import Connection
 from app.config import PREFIX, Settings
+from app.errors import KeysError
 from app.lifecycle import Lifecycle
 from app.logs import log
 from app.main import create_app
@@ -27,14 +29,30 @@ def serve(settings: Settings) -> int:
     Returns only when it cannot listen: the exit status 1.
     """
     logs.configure(settings.log_format, settings.log_level)
+    if not settings.api_keys_file and not _is_loopback(settings.host):
+        reason = f"whoever reaches {settings.host} may call; set {PREFIX}API_KEYS_FILE, or see to it elsewhere"
+        log(logging.WARNING, "no API keys", reason=reason)
     try:
         listener = _listen(settings.host, settings.port)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         print(f"rt-sentiment: {PREFIX}HOST/{PREFIX}PORT: cannot listen on {where}: {error.strerror}", file=sys.stderr)
         return 1
-    _Server(settings, listener).run(sockets=[listener])
+    try:
+        server = _Server(settings, listener)
+    except KeysError as error:
+        listener.close()
+        print(f"rt-sentiment: {PREFIX}API_KEYS_FILE: {error}", file=sys.stderr)
+        return 1
+    server.run(sockets=[listener])
     return 1  # not reached: the server ends the process
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -51,7 +51,9 @@ class RequestContext:
             route = scope.get("route")
             path = getattr(route, "path", "(none)")  # not the raw path: callers put texts there
             level = logging.DEBUG if path in _QUIET else logging.INFO
-            fields = {f"{name}_ms": round(ms, 2) for name, ms in timings.items() if name != "total"}
+            fields: dict[str, Any] = {f"{name}_ms": round(ms, 2) for name, ms in timings.items() if name != "total"}
+            if key := state.get("key"):
+                fields["key"] = key
             log(
                 level,
                 "request",

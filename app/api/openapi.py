@@ -14,6 +14,8 @@ from app.api import schemas
 _REFERENCE = "#/components/schemas/{model}"
 _WHAT = {
     400: "The body isn't JSON.",
+    401: "API keys are on, and there is none.",
+    403: "API keys are on, and this one is wrong.",
     408: "The body did not come in time.",
     413: "The body, a text or the list is over its limit, or a text is too long and `truncate` is false.",
     415: "The content type isn't `application/json`.",
@@ -44,6 +46,10 @@ _ANSWER_HEADERS = {
         "description": "Milliseconds: `tokenize;dur=…, queue;dur=…, infer;dur=…, total;dur=…`.",
     },
 }
+_SECURITY = {
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "An API key, where the server asks for one."},
+    "Key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same, in a header of its own."},
+}
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Whole seconds."}}
 
 
@@ -66,6 +72,7 @@ def documented(body: type[schemas.Options], answer: type[Any]) -> dict[str, Any]
         "responses": {200: {"headers": _ANSWER_HEADERS}} | problems(*_WHAT),
         "openapi_extra": {
             "parameters": [_TIMEOUT, _REQUEST_ID],
+            "security": [{}, *({name: []} for name in _SECURITY)],  # {}: where keys are off, none is needed
             "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
         },
     }
@@ -82,6 +89,7 @@ def install(app: FastAPI) -> None:
             wanted.append((schemas.Problem, "validation"))
             _, found = models_json_schema(wanted, ref_template=_REFERENCE)  # type: ignore[arg-type]
             document["components"]["schemas"] |= found["$defs"]
+            document["components"]["securitySchemes"] = _SECURITY
             app.openapi_schema = document
         return app.openapi_schema
 
