@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
+from limits import parse
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -69,6 +70,10 @@ class Settings(BaseSettings):
     api_keys_for_all: bool = Field(
         False, description="with API keys, whether /info, /metrics and /docs need one too; probes never do"
     )
+    rate_limit: str = Field("", description="texts that one key or address may send, as 1000/minute; empty: any number")
+    rate_limit_storage: str = Field(
+        "memory", description="where they are counted: memory, or redis://host:port for all replicas together"
+    )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.1", "::1"),
         description="addresses or networks whose X-Forwarded-For is believed, separated by commas",
@@ -90,6 +95,20 @@ class Settings(BaseSettings):
         for origin in value:
             if origin != "*" and (not origin.startswith(("http://", "https://")) or origin.count("/") != 2):
                 raise ValueError(f"{origin!r} is no origin; write scheme://host[:port] without a path, or *")
+        return value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _rate(cls, value: str) -> str:
+        if value:
+            parse(value)
+        return value
+
+    @field_validator("rate_limit_storage")
+    @classmethod
+    def _storage(cls, value: str) -> str:
+        if value != "memory" and not value.startswith(("redis://", "rediss://", "redis+unix://")):
+            raise ValueError("expected memory, redis://…, rediss://… or redis+unix://…")
         return value
 
     @field_validator("trusted_proxies")

@@ -4,11 +4,13 @@
     ├── InvalidInput          the caller's text or request cannot be served as it is
     │   └── TextTooLong       … because it is too long for the limit or the model
     ├── Overloaded            refused at the door: the queue is too long already
+    │   └── RateLimited       … or this caller has asked for enough
     ├── DeadlineExceeded      no answer within the time that the caller gave
     ├── NotReady              the model is loading, draining or broken
     ├── BackendError          the model failed on this text
     ├── ArtifactError         a model directory is missing, incomplete or corrupt
-    └── KeysError             the file of API keys cannot be used
+    └── SetupError            what a setting names cannot be used
+        └── KeysError         … the file of API keys
 
 Messages are for people and never contain a user's text. Errors of libraries are translated at the boundary where
 they arise; which status code each one becomes is decided in one table, in `api/errors.py`.
@@ -39,6 +41,10 @@ class Overloaded(SentimentError):
         self.retry_after_s = retry_after_s
 
 
+class RateLimited(Overloaded):
+    """This caller has asked for as much as one may for now."""
+
+
 class DeadlineExceeded(SentimentError):
     """No answer within the time that the caller gave."""
 
@@ -59,5 +65,9 @@ class ArtifactError(SentimentError):
     """A model directory is missing, incomplete or corrupt."""
 
 
-class KeysError(SentimentError):
+class SetupError(SentimentError):
+    """What a setting names cannot be used; the message says which."""
+
+
+class KeysError(SetupError):
     """The file of API keys cannot be used."""

@@ -16,8 +16,9 @@ from prometheus_fastapi_instrumentator import Instrumentator
 from app import __version__
 from app.api import errors, openapi, schemas
 from app.api.auth import Authentication, keep_fresh
-from app.api.middleware import HeaderLimit, Recovery, RequestContext
-from app.api.routes import make_router
+from app.api.information import information_router
+from app.api.middleware import QUOTA_HEADERS, HeaderLimit, Recovery, RequestContext
+from app.api.predict import predict_router
 from app.batching import CostModel
 from app.cache import Cache
 from app.config import Settings, load_settings
@@ -28,6 +29,7 @@ from app.lifecycle import Lifecycle
 from app.logs import log, log_exception
 from app.metrics import Metrics
 from app.model import Model, load_model
+from app.rate import RateLimit
 from app.scheduler import Scheduler, SchedulerLimits
 from app.service import Service
 from app.types import Encoding, Prediction
@@ -55,45 +57,22 @@ def create_app(
     settings = settings or load_settings()
     lifecycle = Lifecycle()
     keys = Keys(settings.api_keys_file) if settings.api_keys_file else None
+    rate = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
     metrics = Metrics(CollectorRegistry())
     metrics.registry.register(PROCESS_COLLECTOR)
     metrics.registry.register(PLATFORM_COLLECTOR)
 
-    def broken(published: str, reason: str) -> None:
-        """Callers get a fixed phrase; the reason, which may name files, is for the log."""
-        lifecycle.degrade(published)
-        log(logging.CRITICAL, "broken", reason=reason)
-        on_broken()
-
-    async def start() -> None:
-        started_s = time.perf_counter()
-        try:
-            model, described = await asyncio.to_thread(_load, settings)
-            slots = settings.slots or model.backend.slots
-            stopped = "the model stopped answering"
-            scheduler = _schedule(model, settings, slots, metrics, lambda: broken(stopped, stopped))
-            cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = Cache(settings.cache_entries)
-            service = Service(model.tokenizer, scheduler, cache, metrics, max_text_chars=settings.max_text_chars)
-            metrics.model_loaded(described, slots)
-            lifecycle.ready(service, described)
-        except SentimentError as error:
-            broken("the model could not be loaded", str(error))
-        except Exception as error:  # whatever it is, the process would hang half alive
-            log_exception("the model could not be loaded", error)
-            broken("the model could not be loaded", type(error).__qualname__)
-        else:
-            log(logging.INFO, "model loaded", seconds=round(time.perf_counter() - started_s, 2), **described)
-            on_ready()
-
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        running = [asyncio.create_task(start())]
+        running = [asyncio.create_task(_start(settings, lifecycle, metrics, on_ready, on_broken))]
         if keys:
             log(logging.INFO, "keys loaded", names=keys.names)
             running.append(asyncio.create_task(keep_fresh(keys)))
         yield
         for task in running:
             task.cancel()
+        if rate:
+            await rate.close()
         lifecycle.drain()
         if lifecycle.service is not None:
             lifecycle.service.close()
@@ -113,12 +92,47 @@ def create_app(
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
     )
-    app.include_router(make_router(lifecycle, metrics, limits, body_timeout_s=settings.body_timeout_s))
+    app.include_router(predict_router(lifecycle, limits, rate, body_timeout_s=settings.body_timeout_s))
+    app.include_router(information_router(lifecycle, metrics, limits))
     errors.install(app)
     openapi.install(app)
-
     _wrap(app, settings, metrics, keys)
     return app
+
+
+async def _start(
+    settings: Settings,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    on_ready: Callable[[], None],
+    on_broken: Callable[[], None],
+) -> None:
+    """Load the model, off the event loop, and put it to work."""
+
+    def broken(published: str, reason: str) -> None:
+        """Callers get a fixed phrase; the reason, which may name files, is for the log."""
+        lifecycle.degrade(published)
+        log(logging.CRITICAL, "broken", reason=reason)
+        on_broken()
+
+    started_s = time.perf_counter()
+    try:
+        model, described = await asyncio.to_thread(_load, settings)
+        slots = settings.slots or model.backend.slots
+        stopped = "the model stopped answering"
+        scheduler = _schedule(model, settings, slots, metrics, lambda: broken(stopped, stopped))
+        cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = Cache(settings.cache_entries)
+        service = Service(model.tokenizer, scheduler, cache, metrics, max_text_chars=settings.max_text_chars)
+        metrics.model_loaded(described, slots)
+        lifecycle.ready(service, described)
+    except SentimentError as error:
+        broken("the model could not be loaded", str(error))
+    except Exception as error:  # whatever it is, the process would hang half alive
+        log_exception("the model could not be loaded", error)
+        broken("the model could not be loaded", type(error).__qualname__)
+    else:
+        log(logging.INFO, "model loaded", seconds=round(time.perf_counter() - started_s, 2), **described)
+        on_ready()
 
 
 def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, keys: Keys | None) -> None:
@@ -135,7 +149,7 @@ def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, keys: Keys | None)
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms"],
-            expose_headers=["X-Request-ID", "X-Cache", "Server-Timing", "Retry-After"],
+            expose_headers=["X-Request-ID", "X-Cache", "Server-Timing", "Retry-After", *QUOTA_HEADERS],
         )
     app.add_middleware(RequestContext)
 

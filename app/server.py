@@ -14,7 +14,7 @@ import uvicorn
 from app import logs
 from app.api.connection import Connection
 from app.config import PREFIX, Settings
-from app.errors import KeysError
+from app.errors import SetupError
 from app.lifecycle import Lifecycle
 from app.logs import log
 from app.main import create_app
@@ -40,9 +40,9 @@ def serve(settings: Settings) -> int:
         return 1
     try:
         server = _Server(settings, listener)
-    except KeysError as error:
+    except SetupError as error:
         listener.close()
-        print(f"rt-sentiment: {PREFIX}API_KEYS_FILE: {error}", file=sys.stderr)
+        print(f"rt-sentiment: {error}", file=sys.stderr)
         return 1
     server.run(sockets=[listener])
     return 1  # not reached: the server ends the process

@@ -1,9 +1,12 @@
 """Who may call: API keys, in plain ASGI, before a body is read."""
 
 import asyncio
+import contextlib
 import logging
+from ipaddress import ip_address, ip_network
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.errors import problem
@@ -50,6 +53,17 @@ class Authentication:
 def _presented(headers: Headers) -> str | None:
     scheme, _, key = headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key")
+
+
+def caller(request: Request) -> str:
+    """Whose request it is: the holder of its key, or its address, of IPv6 the network that one customer has."""
+    if holder := getattr(request.state, "key", None):
+        return f"key {holder}"
+    address = request.client.host if request.client else ""
+    with contextlib.suppress(ValueError):
+        if (parsed := ip_address(address)).version == 6:
+            return str(ip_network((parsed, 64), strict=False))
+    return address
 
 
 def _client(scope: Scope) -> str | None:

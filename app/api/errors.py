@@ -19,6 +19,7 @@ from app.errors import (
     InvalidInput,
     NotReady,
     Overloaded,
+    RateLimited,
     SentimentError,
     TextTooLong,
 )
@@ -28,6 +29,7 @@ from app.logs import log
 STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
     (TextTooLong, 413, "Content Too Large"),
     (InvalidInput, 422, "Unprocessable Content"),
+    (RateLimited, 429, "Too Many Requests"),
     (Overloaded, 429, "Overloaded"),
     (NotReady, 503, "Not Ready"),
     (DeadlineExceeded, 504, "Deadline Exceeded"),

@@ -13,6 +13,7 @@ from app.api.errors import problem
 from app.logs import log, log_exception
 from app.metrics import METHODS
 
+QUOTA_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 # Paths that are polled; their lines are noise at the usual level.
 _QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 
@@ -40,6 +41,9 @@ class RequestContext:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
+                if quota := state.get("quota"):
+                    for name, value in zip(QUOTA_HEADERS, (quota.limit, quota.remaining, quota.reset_s), strict=True):
+                        headers[name] = str(value)
                 if timings:
                     timings["total"] = (time.perf_counter() - started_s) * 1000
                     headers["Server-Timing"] = ", ".join(f"{name};dur={ms:.2f}" for name, ms in timings.items())

@@ -124,7 +124,7 @@ def test_a_file_that_cannot_be_used_ends_the_start(tmp_path: Path, capsys: pytes
     with pytest.raises(SystemExit) as ended:
         main(["serve", "--port", "0", "--backend", "mock", "--api-keys-file", str(tmp_path / "none.yaml")])
     assert ended.value.code == 1
-    assert "SENTIMENT_API_KEYS_FILE" in capsys.readouterr().err
+    assert "none.yaml: No such file" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
         main(["key", str(tmp_path / "none" / "keys.yaml"), "web"])
     assert ended.value.code == 1

@@ -1,0 +1,88 @@
+"""The routes that predict."""
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from app.api import schemas
+from app.api.auth import caller
+from app.api.body import parse, timeout_ms
+from app.api.disconnect import unless_disconnected
+from app.api.openapi import documented
+from app.errors import InvalidInput, TextTooLong
+from app.lifecycle import Lifecycle
+from app.rate import RateLimit
+from app.service import Answer
+from app.types import Prediction
+
+
+def predict_router(
+    lifecycle: Lifecycle, limits: schemas.Limits, rate: RateLimit | None, *, body_timeout_s: float
+) -> APIRouter:
+    """Return `POST /predict` and `POST /predict/batch`."""
+    router = APIRouter(tags=["predict"])
+    # The longest JSON of one text: each character may be written as two escapes of six bytes.
+    single_bytes = 12 * limits.max_text_chars + 1024
+
+    async def answer(request: Request, texts: list[str], options: schemas.Options, field: str) -> Answer:
+        service = lifecycle.serving()
+        wait_ms = timeout_ms(request, limits.request_timeout_ms)
+        if rate:
+            await _count(rate, request, len(texts))
+        lifecycle.in_flight += 1
+        try:
+            window = options.long_text == "window"
+            work = service.predict(texts, timeout_ms=wait_ms, truncate=options.truncate, window=window)
+            found = await unless_disconnected(request, work)
+        except InvalidInput as error:
+            # The service knows a text by its index, the caller by its place in the body.
+            error.loc = ("body", field) if field == "text" else ("body", field, *error.loc)
+            raise
+        finally:
+            lifecycle.in_flight -= 1
+        request.state.timings.update(tokenize=found.tokenize_ms, queue=found.queue_ms, infer=found.infer_ms)
+        return found
+
+    @router.post("/predict", **documented(schemas.PredictRequest, schemas.PredictResponse))
+    async def predict(request: Request) -> Response:
+        """The sentiment of one text."""
+        wanted = await parse(request, schemas.PredictRequest, min(limits.max_body_bytes, single_bytes), body_timeout_s)
+        found = await answer(request, [wanted.text], wanted, "text")
+        return _json(_shown(found.predictions[0], wanted.top_k), {"X-Cache": found.cache})
+
+    @router.post("/predict/batch", **documented(schemas.BatchRequest, schemas.BatchResponse))
+    async def predict_batch(request: Request) -> Response:
+        """The sentiments of several texts, in their order. Admitted whole or refused whole."""
+        wanted = await parse(request, schemas.BatchRequest, limits.max_body_bytes, body_timeout_s)
+        if len(wanted.texts) > limits.max_batch_texts:
+            raise TextTooLong(f"over {limits.max_batch_texts} texts", ("body", "texts"))
+        found = await answer(request, wanted.texts, wanted, "texts")
+        shown = [_shown(prediction, wanted.top_k) for prediction in found.predictions]
+        return _json({"predictions": shown}, {"X-Cache": found.cache})
+
+    return router
+
+
+async def _count(rate: RateLimit, request: Request, texts: int) -> None:
+    quota = await rate.take(caller(request), texts)
+    request.state.quota = quota
+    if quota and not quota.passed:
+        raise rate.refusal(quota)
+
+
+def _shown(prediction: Prediction, top_k: int | None) -> dict[str, Any]:
+    scores = {label: round(score, 4) for label, score in prediction.scores.items()}
+    if top_k is not None:
+        best = sorted(scores, key=lambda label: -prediction.scores[label])[:top_k]
+        scores = {label: score for label, score in scores.items() if label in best}
+    return {
+        "label": prediction.label,
+        "confidence": round(prediction.confidence, 4),
+        "scores": scores,
+        "truncated": prediction.truncated,
+    }
+
+
+def _json(content: dict[str, Any], headers: dict[str, str]) -> Response:
+    return Response(orjson.dumps(content), headers=headers, media_type="application/json")
