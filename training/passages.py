@@ -31,9 +31,9 @@ def detokenise(text: str) -> str:
 
 
 def passages(text: str, tokenizer: Tokenizer, rng: random.Random) -> list[str]:
-    """Cut `text` into passages of whole sentences, of various sizes up to 94 tokens; a short one is its only passage.
+    """Cut `text` into passages of whole sentences, of up to 94 tokens; a short one is its only passage.
 
-    A sentence with more tokens than that is cut between words.
+    Half of them are single sentences, the others of various sizes. A sentence with more tokens is cut between words.
     """
     sentences = [sentence for sentence in _SENTENCE_ENDS.split(text) if sentence]
     tokens = _tokens(sentences, tokenizer)
@@ -42,7 +42,7 @@ def passages(text: str, tokenizer: Tokenizer, rng: random.Random) -> list[str]:
     parts: list[str] = []
     for sentence, length in zip(sentences, tokens, strict=True):
         parts += _joined(sentence.split(), tokenizer, repeat(_SIZES[-1])) if length > _SIZES[-1] else [sentence]
-    return _joined(parts, tokenizer, (rng.choice(_SIZES) for _ in count()))
+    return _joined(parts, tokenizer, (rng.choice(_SIZES) if rng.random() < 0.5 else 0 for _ in count()))
 
 
 def _joined(parts: Sequence[str], tokenizer: Tokenizer, rooms: Iterator[int]) -> list[str]:
