@@ -30,7 +30,11 @@ class Runner:
         self._temperature = temperature
 
     def run(self, encodings: Sequence[Encoding]) -> list[Prediction | BackendError]:
-        """Predict every encoding; never raises. A batch that fails is run again one by one: a bad text fails alone."""
+        """Predict every encoding; never raises.
+
+        A batch that fails is run again as two halves, and so on: a bad text fails alone after a few runs, and a batch
+        that is too large for the memory becomes one that isn't.
+        """
         try:
             return self._predict(encodings)
         except Exception as error:
@@ -39,7 +43,8 @@ class Runner:
                 failure = BackendError(f"the model failed on this text ({type(error).__name__})")
                 failure.__cause__ = error
                 return [failure]
-            return [result for encoding in encodings for result in self.run([encoding])]
+            middle = len(encodings) // 2
+            return [*self.run(encodings[:middle]), *self.run(encodings[middle:])]
 
     def warm_up(self, *, max_tokens: int, max_batch_size: int, slots: int = 1) -> list[tuple[int, float]]:
         """Run batches of several shapes within these limits; return the padded tokens and milliseconds of each.

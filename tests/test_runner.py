@@ -76,7 +76,28 @@ def test_a_bad_text_fails_alone_without_its_words_in_the_message() -> None:
     assert isinstance(bad, BackendError)
     assert "somebody" not in str(bad)
     assert isinstance(bad.__cause__, RuntimeError)
-    assert [len(batch) for batch in backend.batches] == [3, 1, 1, 1]
+    assert [len(batch) for batch in backend.batches] == [3, 1, 2, 1, 1]
+
+
+def test_a_bad_text_among_many_costs_few_runs() -> None:
+    backend = Sums()
+    results = Runner(backend, ("a", "b"), pad_id=0).run([encoding(666 if number == 5 else 1) for number in range(16)])
+    assert [isinstance(result, BackendError) for result in results] == [number == 5 for number in range(16)]
+    assert [len(batch) for batch in backend.batches] == [16, 8, 4, 4, 2, 1, 1, 2, 8]
+
+
+def test_a_batch_that_is_too_large_for_the_memory_is_halved() -> None:
+    class Small(Sums):
+        def run(self, batch: Batch) -> FloatArray:
+            found = super().run(batch)
+            if len(batch) > 4:
+                raise MemoryError
+            return found
+
+    backend = Small()
+    results = Runner(backend, ("a", "b"), pad_id=0).run([encoding(1)] * 16)
+    assert not any(isinstance(result, BackendError) for result in results)
+    assert [len(batch) for batch in backend.batches] == [16, 8, 4, 4, 8, 4, 4]
 
 
 def test_scores_that_are_no_numbers_are_an_error_of_that_text_alone() -> None:
