@@ -12,7 +12,7 @@ Status = Literal["loading", "ok", "degraded", "draining"]
 
 @dataclass(slots=True)
 class Lifecycle:
-    """`loading` until a forward pass has succeeded, then `ok`, until it is `draining` or `degraded` (for good)."""
+    """`loading` until a forward pass has succeeded, then `ok`, at times `degraded`, and at the end `draining`."""
 
     status: Status = "loading"
     reason: str = "the model is loading"
@@ -43,8 +43,14 @@ class Lifecycle:
             self.status, self.reason = "ok", ""
 
     def degrade(self, reason: str) -> None:
-        """The model cannot answer and will not again in this process."""
-        self.status, self.reason = "degraded", reason
+        """The model cannot answer. A process that ends goes on ending."""
+        if self.status != "draining":
+            self.status, self.reason = "degraded", reason
+
+    def recover(self) -> None:
+        """It can again."""
+        if self.status == "degraded":
+            self.status, self.reason = "ok", ""
 
     def drain(self) -> None:
         """The process has been told to end."""

@@ -45,7 +45,7 @@ def test_only_api_and_main_know_the_web_framework(package: str) -> None:
 
 
 def test_only_cli_main_and_the_process_know_the_settings() -> None:
-    assert importers("app.config") == {"app.cli", "app.main", "app.server"}
+    assert importers("app.config") == {"app.cli", "app.main", "app.server", "app.startup"}
 
 
 def test_the_scheduler_knows_neither_tokenizer_nor_backend_nor_http() -> None:

@@ -7,6 +7,7 @@ It can be slow or fail on purpose, always (`delay_ms`, `failure_rate`) or for on
     [fail]  raises, as a model does that runs out of memory
     [nan]   gives logits that are not numbers
     [hang]  never comes back
+    [break] raises, and so does every run of the next three seconds, as on a device that was lost
 """
 
 import random
@@ -54,10 +55,11 @@ _NEGATIVE = [
     "disappointing",
     "useless",
 ]
-_FAULTS = ["[slow]", "[fail]", "[nan]", "[hang]"]
+_FAULTS = ["[slow]", "[fail]", "[nan]", "[hang]", "[break]"]
+_BREAK_S = 3.0
 _PAD, _OTHER = "[pad]", "[other]"
 _IDS = {word: index for index, word in enumerate([_PAD, _OTHER, *_FAULTS, *_NEGATIVE, *_POSITIVE])}
-_SLOW, _FAIL, _NAN, _HANG = (_IDS[word] for word in _FAULTS)
+_SLOW, _FAIL, _NAN, _HANG, _BREAK = (_IDS[word] for word in _FAULTS)
 _FIRST_NEGATIVE, _FIRST_POSITIVE = _IDS[_NEGATIVE[0]], _IDS[_POSITIVE[0]]
 
 
@@ -70,10 +72,15 @@ class MockBackend:
         self._delay_s = delay_ms / 1000
         self._failure_rate = failure_rate
         self._random = random.Random(seed)
+        self._broken_until_s = 0.0
 
     def run(self, batch: Batch) -> FloatArray:
         """See `Backend.run`."""
         ids = batch.input_ids
+        if (ids == _BREAK).any():
+            self._broken_until_s = time.monotonic() + _BREAK_S
+        if time.monotonic() < self._broken_until_s:
+            raise RuntimeError("the mock was told to break")
         if (ids == _HANG).any():
             threading.Event().wait()
         time.sleep(self._delay_s + bool((ids == _SLOW).any()))
