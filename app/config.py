@@ -78,13 +78,18 @@ class Settings(BaseSettings):
         ("127.0.0.1", "::1"),
         description="addresses or networks whose X-Forwarded-For is believed, separated by commas",
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="values of the Host header that are answered, separated by commas; any by default"
+    )
+    tls_cert_file: Path | None = Field(None, description="certificate chain (PEM), to answer by HTTPS without a proxy")
+    tls_key_file: Path | None = Field(None, description="its private key (PEM)")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="origins whose pages may call the API, separated by commas; none by default"
     )
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else json")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 
-    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -122,6 +127,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Self:
         if self.max_queue_texts < self.max_batch_texts:
             raise ValueError("MAX_QUEUE_TEXTS must not be below MAX_BATCH_TEXTS, or a full batch is never admitted")
+        if bool(self.tls_cert_file) != bool(self.tls_key_file):
+            raise ValueError("TLS_CERT_FILE and TLS_KEY_FILE go together")
         return self
 
     @classmethod

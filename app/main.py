@@ -15,7 +15,7 @@ from app import __version__
 from app.api import errors, openapi, schemas
 from app.api.auth import Authentication, keep_fresh
 from app.api.information import information_router
-from app.api.middleware import QUOTA_HEADERS, HeaderLimit, Recovery, RequestContext
+from app.api.middleware import QUOTA_HEADERS, AllowedHosts, HeaderLimit, Recovery, RequestContext
 from app.api.predict import predict_router
 from app.config import Settings, load_settings
 from app.keys import Keys
@@ -97,6 +97,8 @@ def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, keys: Keys | None)
     app.add_middleware(Recovery)
     if keys:
         app.add_middleware(Authentication, keys=keys, closed=settings.api_keys_for_all)
+    if settings.allowed_hosts:
+        app.add_middleware(AllowedHosts, hosts=settings.allowed_hosts)
     app.add_middleware(HeaderLimit, max_header_bytes=settings.max_header_bytes)
     Instrumentator(should_group_status_codes=False, registry=metrics.registry).add(metrics.http).instrument(app)
     if settings.cors_origins:

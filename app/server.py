@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 import sys
 from functools import partial
 from ipaddress import ip_address
@@ -32,6 +33,14 @@ def serve(settings: Settings) -> int:
     if not settings.api_keys_file and not _is_loopback(settings.host):
         reason = f"whoever reaches {settings.host} may call; set {PREFIX}API_KEYS_FILE, or see to it elsewhere"
         log(logging.WARNING, "no API keys", reason=reason)
+    if settings.tls_cert_file and settings.tls_key_file:
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+                settings.tls_cert_file, settings.tls_key_file, password=""
+            )
+        except (OSError, ssl.SSLError) as error:
+            print(f"rt-sentiment: {PREFIX}TLS_CERT_FILE/{PREFIX}TLS_KEY_FILE: {error}", file=sys.stderr)
+            return 1
     try:
         listener = _listen(settings.host, settings.port)
     except OSError as error:
@@ -65,7 +74,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self._settings = settings
-        self._address = _address(listener)
+        self._address = _address(listener, "https" if settings.tls_cert_file else "http")
         self._draining: asyncio.Task[None] | None = None  # the loop itself holds tasks weakly
         self._loop: asyncio.AbstractEventLoop | None = None
         self._broken = False
@@ -85,6 +94,8 @@ class _Server(uvicorn.Server):
             timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=_LAST_BYTES_S,
             ws="none",
+            ssl_certfile=settings.tls_cert_file,
+            ssl_keyfile=settings.tls_key_file,
         )
         super().__init__(config)
 
@@ -136,6 +147,6 @@ class _Server(uvicorn.Server):
         self._broken = self.should_exit = True
 
 
-def _address(listener: socket.socket) -> str:
+def _address(listener: socket.socket, scheme: str) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"

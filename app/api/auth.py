@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.errors import problem
+from app.api.middleware import PROBES
 from app.errors import KeysError
 from app.keys import Keys
 from app.logs import log
 
-_PROBES = ("/livez", "/readyz", "/healthz")
 _INFORMATION = ("/", "/info", "/metrics", "/openapi.json", "/docs", "/static-offline-docs")
 _LOOK_EVERY_S = 2.0
 
@@ -28,7 +28,7 @@ class Authentication:
     def __init__(self, app: ASGIApp, keys: Keys, *, closed: bool) -> None:
         self._app = app
         self._keys = keys
-        self._open = _PROBES if closed else (*_PROBES, *_INFORMATION)
+        self._open = PROBES if closed else (*PROBES, *_INFORMATION)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""

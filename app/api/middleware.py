@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import random
+import re
 import time
+from collections.abc import Collection
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,8 +16,16 @@ from app.logs import log, log_exception
 from app.metrics import METHODS
 
 QUOTA_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+# Nobody's page may frame ours or guess at the type of an answer, and no link of the docs tells where it was followed.
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
 # Paths that are polled; their lines are noise at the usual level.
-_QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+PROBES = ("/livez", "/readyz", "/healthz")
+_QUIET = frozenset({*PROBES, "/metrics"})
+_PORT = re.compile(r":\d+$")
 
 
 class RequestContext:
@@ -40,6 +50,7 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
+                headers.raw.extend(_SECURITY_HEADERS)
                 headers["X-Request-ID"] = request_id
                 if quota := state.get("quota"):
                     for name, value in zip(QUOTA_HEADERS, (quota.limit, quota.remaining, quota.reset_s), strict=True):
@@ -88,6 +99,23 @@ class HeaderLimit:
         if scope["type"] == "http" and sum(map(_size, scope["headers"])) > self._max_header_bytes:
             detail = f"the headers are larger than {self._max_header_bytes} bytes together"
             app = problem(scope["state"]["id"], 431, "Request Header Fields Too Large", detail)
+        await app(scope, receive, send)
+
+
+class AllowedHosts:
+    """Answers 400 to a `Host` that is none of `hosts`: a page may have had its own name lead here (DNS rebinding)."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        app = self._app
+        if scope["type"] == "http" and scope["path"] not in PROBES:  # which are asked by address
+            host = Headers(scope=scope).get("host", "").lower()
+            if host not in self._hosts and _PORT.sub("", host) not in self._hosts:
+                app = problem(scope["state"]["id"], 400, "Bad Request", "the server does not answer to this Host")
         await app(scope, receive, send)
 
 

@@ -85,4 +85,5 @@ def _shown(prediction: Prediction, top_k: int | None) -> dict[str, Any]:
 
 
 def _json(content: dict[str, Any], headers: dict[str, str]) -> Response:
+    headers["Cache-Control"] = "no-store"
     return Response(orjson.dumps(content), headers=headers, media_type="application/json")

@@ -128,3 +128,27 @@ async def test_an_unexpected_error_is_a_problem_with_an_id_and_its_message_stays
     assert response.status_code == 500
     assert response.json()["request_id"] == response.headers["x-request-id"] == "abc"
     assert "internal words" not in response.text + caplog.text
+
+
+def test_every_answer_has_the_security_headers(mock_server: Server) -> None:
+    with mock_server.client() as http:
+        answers = [http.get("/livez"), http.get("/nowhere"), http.get("/docs"), http.post("/predict", json={})]
+        predicted = http.post("/predict", json={"text": "good"})
+    for answer in (*answers, predicted):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-security-policy"] == "frame-ancestors 'none'"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+    assert predicted.headers["cache-control"] == "no-store"
+
+
+def test_only_the_hosts_that_are_named_are_answered() -> None:
+    with serve(backend="mock", allowed_hosts="api.example,127.0.0.1") as server, server.client() as http:
+
+        def status(host: str, path: str = "/info") -> int:
+            return http.get(path, headers={"host": host}).status_code
+
+        assert [status("api.example"), status("API.example:443"), status("127.0.0.1:8000")] == [200] * 3
+        assert [status(host) for host in ("evil.example", "api.example.evil.example", "api.example:x", "")] == [400] * 4
+        assert status("10.0.0.7:8000", "/healthz") == 200
+        refused = http.post("/predict", json={"text": "good"}, headers={"host": "evil.example"})
+        assert refused.json()["detail"] == "the server does not answer to this Host"
