@@ -6,9 +6,10 @@ No clock, no threads, no futures: time is an argument, so that every rule here i
 import heapq
 import itertools
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 # How fast old measurements fade from the cost model: after 50 batches, a second or so under load, one counts a third.
 _DECAY = 0.98
@@ -59,11 +60,33 @@ class CostModel:
 
 
 @dataclass(slots=True, eq=False)
+class Client:
+    """What one caller has in the queue: how many texts that are due, how many that are not yet, and their tokens.
+
+    `waiting` belongs to `app.fairness`.
+    """
+
+    waiting: deque[Any] = field(default_factory=deque)
+    due: int = 0
+    later: int = 0
+    later_tokens: int = 0
+
+    def count(self, entry: "Entry", change: int) -> None:
+        """An entry came into the queue (1) or left it (-1)."""
+        if entry.due_s < math.inf:
+            self.due += change
+        else:
+            self.later += change
+            self.later_tokens += change * entry.tokens
+
+
+@dataclass(slots=True, eq=False)
 class Entry:
     """One text in the queue: what it costs and when its turn is. `queued` and `overdue` belong to the queue."""
 
     tokens: int
     due_s: float
+    client: Client | None = field(default=None, init=False)
     queued: bool = field(default=False, init=False)
     overdue: bool = field(default=False, init=False)
 
@@ -108,12 +131,18 @@ class BatchQueue(Generic[E]):
         """Milliseconds of one slot that all entries need, and texts of so many tokens more."""
         return self._milliseconds(self._depth + len(more), self._tokens + sum(more))
 
+    def later_ms(self, client: Client) -> float:
+        """Milliseconds of one slot that those entries of a client need which are not due yet."""
+        return self._milliseconds(client.later, client.later_tokens)
+
     def push(self, entry: E) -> None:
         """Add an entry."""
         item = (entry.due_s, next(self._order), entry)
         heapq.heappush(self._by_length.setdefault(entry.tokens, []), item)
         heapq.heappush(self._not_due, item)
         entry.queued = True
+        if entry.client:
+            entry.client.count(entry, 1)
         self._depth += 1
         self._tokens += entry.tokens
 
@@ -122,6 +151,8 @@ class BatchQueue(Generic[E]):
         if not entry.queued:
             return
         entry.queued = False
+        if entry.client:
+            entry.client.count(entry, -1)
         self._depth -= 1
         self._tokens -= entry.tokens
         self._stale += 1

@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 from app.batching import BatchQueue, CostModel
 from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError, TextTooLong
+from app.fairness import Callers
 from app.job import Job
 
 P = TypeVar("P")
@@ -75,6 +76,7 @@ class Scheduler(Generic[P, R]):
         self._queue: BatchQueue[Job[P, R]] = BatchQueue(
             cost, max_batch_size=limits.max_batch_size, max_batch_tokens=limits.max_batch_tokens
         )
+        self._callers: Callers[Job[P, R]] = Callers(limits.max_batch_size * slots)
         self._running: dict[int, _Running[P, R]] = {}
         self._executor = ThreadPoolExecutor(slots, thread_name_prefix="slot")
         self._refusal: str | None = None  # why nothing is taken any more
@@ -91,8 +93,8 @@ class Scheduler(Generic[P, R]):
             return 0.0
         return (self._running_ms(now_s) + self._queue.backlog_ms(now_s)) / self._slots
 
-    def admit(self, texts: int, deadline_s: float) -> None:
-        """Raise unless a request of so many texts could be queued now.
+    def admit(self, texts: int, deadline_s: float, caller: str | None = None) -> None:
+        """Raise unless a request of so many texts could be queued now, by `caller` where callers are known.
 
         `Overloaded` when the wait would be too long for the limit or for the deadline, or the queue is full;
         `DeadlineExceeded` when there is no time left at all; `NotReady` after `close` or a stall.
@@ -102,7 +104,7 @@ class Scheduler(Generic[P, R]):
         timeout_ms = (deadline_s - time.monotonic()) * 1000
         if timeout_ms <= 0:
             raise DeadlineExceeded("the deadline passed before the text could be queued")
-        wait_ms = self.predicted_wait_ms()
+        wait_ms = self.predicted_wait_ms() + self._own_wait_ms(caller)
         if wait_ms > min(self._limits.max_wait_ms, timeout_ms):
             self._observer.refused("wait")
             raise Overloaded("the queue is too long; try again later", wait_ms / 1000)
@@ -110,7 +112,13 @@ class Scheduler(Generic[P, R]):
             self._observer.refused("full")
             raise Overloaded("the queue is full; try again later", wait_ms / 1000)
 
-    def submit(self, jobs: Sequence[Job[P, R]], deadline_s: float) -> None:
+    def _own_wait_ms(self, name: str | None) -> float:
+        """How long what a caller has sent before will hold up what it sends now."""
+        if name is None or self._idle:
+            return 0.0
+        return self._queue.later_ms(self._callers.find(name)) * max(1, self._callers.sharing()) / self._slots
+
+    def submit(self, jobs: Sequence[Job[P, R]], deadline_s: float, caller: str | None = None) -> None:
         """Admit the texts of a request, whole or not at all; those that can start do so at once.
 
         None of them is settled before the caller gives up control, so there is time to join them. Raises as `admit`
@@ -120,17 +128,21 @@ class Scheduler(Generic[P, R]):
         if len(jobs) > self._limits.max_queue_texts:
             raise TextTooLong(f"over {self._limits.max_queue_texts} texts and windows of texts")
         now_s = time.monotonic()  # before `admit` looks: what it finds in time is in time below, too
-        self.admit(len(jobs), deadline_s)
+        self.admit(len(jobs), deadline_s, caller)
         turn = self._queue.first_turn([job.tokens for job in jobs]) * self._slots
         if turn < len(jobs) and (self._running or self._queue):
             done_ms = (self._running_ms(now_s) + self._queue.total_ms([job.tokens for job in jobs])) / self._slots
             if now_s + done_ms / 1000 > deadline_s:
                 self._observer.refused("deadline")
                 raise Overloaded("what is ahead leaves too little time; try again later", done_ms / 1000)
+        client = self._callers.find(caller) if caller is not None else None
+        due = min(turn, self._callers.room(client)) if client else turn
         for place, job in enumerate(jobs):
-            job.arrived_s, job.deadline_s = now_s, deadline_s
-            job.due_s = now_s if place < turn else math.inf
+            job.arrived_s, job.deadline_s, job.client = now_s, deadline_s, client
+            job.due_s = now_s if place < due else math.inf
             job.next = jobs[place + turn] if place + turn < len(jobs) else None
+        if client:
+            client.waiting.extend(jobs[due:turn])
         if self._idle and len(jobs) == 1 and not self._queue:
             self._start(list(jobs))  # the fast path: a lone text never sees the queue
         else:
@@ -150,6 +162,7 @@ class Scheduler(Generic[P, R]):
         if job.queued and job.abandoned:
             self._queue.discard(job)
             job.settle(None)
+            self._pass_on([job], time.monotonic())
 
     def close(self) -> None:
         """Take nothing any more; whoever still waits gets `NotReady`."""
@@ -163,18 +176,26 @@ class Scheduler(Generic[P, R]):
 
     def _fill_slots(self, now_s: float) -> None:
         while self._idle and (batch := self._queue.take(self._idle)):
+            self._pass_on(batch, now_s)
             for job in batch:
                 if job.deadline_s <= now_s:
                     job.settle(DeadlineExceeded("the deadline passed before the text's turn came"))
             if live := [job for job in batch if not job.settled]:
                 self._start(live)
 
+    def _pass_on(self, jobs: Sequence[Job[P, R]], now_s: float) -> None:
+        """These have left the queue: the next of their lists are due, and then others of their callers."""
+        for job in jobs:
+            if job.next is not None and not job.settled:
+                self._queue.hasten(job.next, now_s)
+        for client in {id(job.client): job.client for job in jobs if job.client}.values():
+            while (waiting := self._callers.turn(client)) is not None:
+                self._queue.hasten(waiting, now_s)
+
     def _start(self, jobs: list[Job[P, R]]) -> None:
         now_s = time.monotonic()
         for job in jobs:
             job.started_s = now_s
-            if job.next is not None:
-                self._queue.hasten(job.next, now_s)
         loop = asyncio.get_running_loop()
         padded_tokens = max(job.tokens for job in jobs) * len(jobs)
         end_s = now_s + self._cost.predict(padded_tokens) / 1000

@@ -38,6 +38,16 @@ class Answer:
     infer_ms: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What a request asks for beside its texts, and who asks."""
+
+    deadline_s: float
+    truncate: bool
+    window: bool
+    caller: str | None
+
+
 class Observer(Protocol):
     """Is told what happens, for metrics."""
 
@@ -91,12 +101,18 @@ class Service:
         self._scheduler.close()
 
     async def predict(
-        self, texts: Sequence[str], *, timeout_ms: float, truncate: bool = True, window: bool = False
+        self,
+        texts: Sequence[str],
+        *,
+        timeout_ms: float,
+        truncate: bool = True,
+        window: bool = False,
+        caller: str | None = None,
     ) -> Answer:
         """Predict every text, or raise for all of them.
 
         Of a text with more tokens than the model reads only the beginning counts or, when `window` is on, all of it:
-        its windows are scored like the texts of a list, and their scores averaged.
+        its windows are scored like the texts of a list, and their scores averaged. Callers with names take turns.
 
         `InvalidInput` when a text is blank; `TextTooLong` when it has too many characters, or more tokens than the
         model reads while `truncate` and `window` are off; `loc` is the index of that text. `Overloaded`, `NotReady`,
@@ -104,30 +120,32 @@ class Service:
         """
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                return await self._predict(texts, time.monotonic() + timeout_ms / 1000, truncate, window)
+                return await self._predict(
+                    texts, _Terms(time.monotonic() + timeout_ms / 1000, truncate, window, caller)
+                )
         except TimeoutError:
             raise DeadlineExceeded("no answer within the request's time") from None
 
-    async def _predict(self, texts: Sequence[str], deadline_s: float, truncate: bool, window: bool) -> Answer:
+    async def _predict(self, texts: Sequence[str], terms: _Terms) -> Answer:
         begun_s = time.monotonic()
         self._check_characters(texts)
-        normalised, keys = await self._apart(_prepare, texts, deadline_s)
+        normalised, keys = await self._apart(_prepare, texts, terms)
         if "" in normalised:
             raise InvalidInput("the text has no visible character", (normalised.index(""),))
         self._check_characters(normalised)  # a single character may stand for many
         known = {
             key: prediction
             for key in keys
-            if (prediction := self._cache.get(key)) and not (window and prediction.truncated)
+            if (prediction := self._cache.get(key)) and not (terms.window and prediction.truncated)
         }
         missing = {key: text for key, text in zip(keys, normalised, strict=True) if key not in known}
 
         encodings: dict[bytes, Encoding] = {}
         windows: dict[bytes, list[bytes]] = {}
         if missing:
-            encodings, windows = await self._tokenize(missing, deadline_s, window)
+            encodings, windows = await self._tokenize(missing, terms)
         tokenized_s = time.monotonic()
-        if not (truncate or window):
+        if not (terms.truncate or terms.window):
             for index, key in enumerate(keys):
                 if (encodings[key] if key in encodings else known[key]).truncated:
                     message = f"the text has more than the {self._tokenizer.max_tokens} tokens that the model reads"
@@ -143,7 +161,7 @@ class Service:
             if key not in known and key not in jobs
         }
         if fresh:
-            self._scheduler.submit(list(fresh.values()), deadline_s)
+            self._scheduler.submit(list(fresh.values()), terms.deadline_s, terms.caller)
             for key, job in fresh.items():
                 self._cache.depart(key, job)
         hits = sum(all(part in known for part in windows.get(key, (key,))) for key in keys)
@@ -153,7 +171,7 @@ class Service:
         self._observer.looked_up("joined", len(keys) - hits - misses)
         jobs |= fresh
         if jobs:
-            known.update(zip(jobs, await self._wait(list(jobs.values()), deadline_s), strict=True))
+            known.update(zip(jobs, await self._wait(list(jobs.values()), terms.deadline_s), strict=True))
 
         for key, parts in windows.items():
             known[key] = average([known[part] for part in parts], [len(encodings[part]) for part in parts])
@@ -180,26 +198,26 @@ class Service:
                 raise TextTooLong(f"over {self._max_text_chars} characters", (index,))
 
     async def _tokenize(
-        self, texts: Mapping[bytes, str], deadline_s: float, window: bool
+        self, texts: Mapping[bytes, str], terms: _Terms
     ) -> tuple[dict[bytes, Encoding], dict[bytes, list[bytes]]]:
         """Return the encodings of texts, by key, and of each text that is read in windows the keys of those."""
         started_s = time.perf_counter()
         encodings: dict[bytes, Encoding] = {}
         windows: dict[bytes, list[bytes]] = {}
-        if window:
-            found = await self._apart(self._tokenizer.encode_windows, list(texts.values()), deadline_s)
+        if terms.window:
+            found = await self._apart(self._tokenizer.encode_windows, list(texts.values()), terms)
             for key, parts in zip(texts, found, strict=True):
                 if len(parts) > 1:
                     # Longer than the key of any text, so that no window is taken for a whole text or its beginning.
                     windows[key] = [key + place.to_bytes(4) for place in range(len(parts))]
                 encodings.update(zip(windows.get(key, [key]), parts, strict=True))
         else:
-            whole = await self._apart(self._tokenizer.encode_many, list(texts.values()), deadline_s)
+            whole = await self._apart(self._tokenizer.encode_many, list(texts.values()), terms)
             encodings.update(zip(texts, whole, strict=True))
         self._observer.tokenized(time.perf_counter() - started_s)
         return encodings, windows
 
-    async def _apart(self, work: Callable[[Sequence[str]], T], texts: Sequence[str], deadline_s: float) -> T:
+    async def _apart(self, work: Callable[[Sequence[str]], T], texts: Sequence[str], terms: _Terms) -> T:
         """Do work on texts; when they are long in a thread, so that the event loop stays free for others.
 
         Texts in threads count towards admission as if they were queued, until their thread is done with them, even
@@ -207,7 +225,7 @@ class Service:
         """
         if sum(map(len, texts)) <= _INLINE_CHARS:
             return work(texts)
-        self._scheduler.admit(len(texts) + self._apart_texts, deadline_s)
+        self._scheduler.admit(len(texts) + self._apart_texts, terms.deadline_s, terms.caller)
         self._apart_texts += len(texts)
         future = asyncio.get_running_loop().run_in_executor(None, work, texts)
         future.add_done_callback(lambda _: self._done_apart(len(texts)))

@@ -36,14 +36,14 @@ class Authentication:
         if scope["type"] == "http" and not self._is_open(scope["path"]):
             request_id = scope["state"]["id"]
             key = _presented(Headers(scope=scope))
-            holder = self._keys.holder(key) if key else None
+            name = self._keys.holder(key) if key else None
             if key is None:
                 detail = "an API key is needed: Authorization: Bearer …, or X-API-Key"
                 app = problem(request_id, 401, "Unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
-            elif holder is None:
+            elif name is None:
                 log(logging.WARNING, "key refused", request_id=request_id, client=_client(scope))
                 app = problem(request_id, 403, "Forbidden", "there is no such API key")
-            scope["state"]["key"] = holder
+            scope["state"]["key"] = name
         await app(scope, receive, send)
 
     def _is_open(self, path: str) -> bool:
@@ -55,10 +55,16 @@ def _presented(headers: Headers) -> str | None:
     return key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key")
 
 
+def holder(request: Request) -> str | None:
+    """Whose key came with a request, where keys are on."""
+    name: str | None = getattr(request.state, "key", None)
+    return name
+
+
 def caller(request: Request) -> str:
     """Whose request it is: the holder of its key, or its address, of IPv6 the network that one customer has."""
-    if holder := getattr(request.state, "key", None):
-        return f"key {holder}"
+    if name := holder(request):
+        return f"key {name}"
     address = request.client.host if request.client else ""
     with contextlib.suppress(ValueError):
         if (parsed := ip_address(address)).version == 6:

@@ -6,7 +6,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from app.api import schemas
-from app.api.auth import caller
+from app.api.auth import caller, holder
 from app.api.body import parse, timeout_ms
 from app.api.disconnect import unless_disconnected
 from app.api.openapi import documented
@@ -33,7 +33,9 @@ def predict_router(
         lifecycle.in_flight += 1
         try:
             window = options.long_text == "window"
-            work = service.predict(texts, timeout_ms=wait_ms, truncate=options.truncate, window=window)
+            work = service.predict(
+                texts, timeout_ms=wait_ms, truncate=options.truncate, window=window, caller=holder(request)
+            )
             found = await unless_disconnected(request, work)
         except InvalidInput as error:
             # The service knows a text by its index, the caller by its place in the body.
