@@ -35,8 +35,9 @@ _TIMEOUT = {
 _REQUEST_ID = {
     "name": "X-Request-ID",
     "in": "header",
-    "description": "1 to 128 visible ASCII characters; comes back on the answer and stands in every log line.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    "description": "1 to 128 visible ASCII characters; comes back on the answer and stands in every log line. Anything "
+    "else is replaced by an id of the server's.",
+    "schema": {"type": "string"},
 }
 _ANSWER_HEADERS = {
     "X-Request-ID": {"schema": {"type": "string"}, "description": "The request's id."},

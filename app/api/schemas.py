@@ -2,12 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 # Strict: "1" is no number here. Unknown fields are refused, so that a typing error is told instead of ignored.
 _STRICT = ConfigDict(strict=True, extra="forbid")
 
 Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# 3.0 is a whole number, in JSON Schema and in what some clients send.
+Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 
 
 class Options(BaseModel):
@@ -21,7 +29,7 @@ class Options(BaseModel):
         description="What counts of a text that is too long for the model. `truncate`: its beginning. `window`: all of "
         "it, in windows that are scored one by one and averaged by length: nothing is cut, whatever `truncate` says.",
     )
-    top_k: int | None = Field(None, ge=1, description="Keep only the best k classes in `scores`.")
+    top_k: Count | None = Field(None, description="Keep only the best k classes in `scores`.")
 
 
 class PredictRequest(Options):
