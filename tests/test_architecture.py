@@ -49,10 +49,10 @@ def test_only_cli_main_and_the_process_know_the_settings() -> None:
 
 
 def test_the_scheduler_knows_neither_tokenizer_nor_backend_nor_http() -> None:
-    assert ours("app.scheduler") == {"app.batching", "app.errors", "app.job"}
-    assert ours("app.job") == {"app.batching"}
+    assert ours("app.scheduler") == {"app.batching", "app.errors", "app.fairness", "app.job"}
+    assert ours("app.job") == ours("app.fairness") == {"app.batching"}
     assert ours("app.batching") == set()
-    assert not imports("app.batching") & {"asyncio", "threading", "time"}
+    assert not (imports("app.batching") | imports("app.fairness")) & {"asyncio", "threading", "time"}
 
 
 @pytest.mark.parametrize(
