@@ -193,6 +193,12 @@ class TestLimits:
             assert len(response.content) < 2000
             assert response.elapsed.total_seconds() < 5
 
+    @pytest.mark.parametrize("opening", [b"[", b'{"text":'])
+    def test_json_of_any_depth_is_refused(self, http: httpx.Client, opening: bytes) -> None:
+        headers = {"content-type": "application/json"}
+        for body in (opening * 400_000, b'{"texts": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"):
+            assert http.post("/predict/batch", content=body, headers=headers).status_code in (400, 422)
+
     def test_a_single_text_needs_no_body_of_megabytes(self, http: httpx.Client) -> None:
         headers = {"content-type": "application/json"}
         padded = b'{"text": "a"' + b" " * 200_000 + b"}"
