@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,3 +42,8 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def say(*lines: str) -> None:
+    """Tell the person who started it."""
+    print("\n".join(f"replicas: {line}" for line in lines), file=sys.stderr, flush=True)

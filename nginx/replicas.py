@@ -7,29 +7,20 @@ all at once.
 
 import argparse
 import asyncio
-import contextlib
-import http.client
 import os
 import signal
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from app.cpu import usable_cores
-from nginx.process import end, free_port, spawn
+from nginx.process import free_port, say
 from nginx.proxy import Nginx, NginxError, configure, find
+from nginx.replica import Failed, Replica
 
-_READY_WITHIN_S = 120
-_POLL_S = 0.05
 _SETTLE_S = 1  # from ready to the next restart: a request that was refused just before still finds the other one
-_RESPAWN_S = 1  # a replica that ends at once would otherwise be started in a tight loop
-
-
-class Failed(Exception):
-    """Something ended that nothing brings back; the message says what."""
 
 
 def main() -> None:
@@ -79,72 +70,11 @@ async def serve(host: str, port: int, count: int) -> None:
             say("stopped")
 
 
-class Replica:
-    """A service on a port of its own, started again whenever it ends."""
-
-    def __init__(self, port: int, slots: int) -> None:
-        self.port = port
-        self._slots = slots
-        self._retired = False
-        self._proven = False  # it has been ready once: whatever ends it now is worth another try
-        self._process: asyncio.subprocess.Process | None = None
-        self._keeper: asyncio.Task[None] | None = None
-
-    @property
-    def name(self) -> str:
-        """Port and process, for people who want to look at it or to end it."""
-        return f"http://127.0.0.1:{self.port} (process {self._process.pid if self._process else 'none'})"
-
-    async def start(self) -> None:
-        """Start it, and keep it started."""
-        command = [sys.executable, "-m", "app", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
-        self._process = await spawn(command, env={"SENTIMENT_SLOTS": str(self._slots)} | os.environ)
-        self._keeper = asyncio.create_task(self._keep(self._process))
-
-    async def _keep(self, process: asyncio.subprocess.Process) -> None:
-        started_s = time.monotonic()
-        status = await process.wait()
-        if self._proven and not self._retired:
-            say(f"replica {self.name} ended with {status}; another is starting")
-            await asyncio.sleep(max(0, _RESPAWN_S - (time.monotonic() - started_s)))
-            await self.start()
-
-    async def ready(self) -> None:
-        """Return once it answers predictions; raise `Failed` when it ends before or takes too long."""
-        assert self._process is not None
-        process = self._process
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_READY_WITHIN_S):
-                while process.returncode is None:
-                    if await asyncio.to_thread(_is_ready, self.port):
-                        self._proven = True
-                        return
-                    await asyncio.sleep(_POLL_S)
-        raise Failed(f"replica {self.name} did not get ready (exit status {process.returncode})")
-
-    async def restart(self) -> None:
-        """End it gracefully and return once its successor is ready; raise `Failed` when that doesn't get so."""
-        old = self._process
-        assert old is not None
-        await end(old, signal.SIGTERM, patience_s=_READY_WITHIN_S)
-        while self._process is old:  # noqa: ASYNC110 - the keeper starts the successor
-            await asyncio.sleep(_POLL_S)
-        await self.ready()
-
-    async def retire(self) -> None:
-        """End it gracefully, for good."""
-        self._retired = True
-        if self._keeper is not None:
-            self._keeper.cancel()
-        if self._process is not None:
-            await end(self._process, signal.SIGTERM)
-
-
 async def _restart(replicas: Sequence[Replica]) -> None:
     """Restart one after the other; when one is not ready, the others go on serving as they are."""
     for replica in replicas:
         for other in replicas:
-            if other is not replica and not await asyncio.to_thread(_is_ready, other.port):
+            if other is not replica and not await other.is_ready():
                 say(f"replica {other.name} is not ready; the others are left as they are")
                 return
         say(f"restarting replica {replica.name}")
@@ -155,11 +85,6 @@ async def _restart(replicas: Sequence[Replica]) -> None:
             return
         await asyncio.sleep(_SETTLE_S)
     say("all replicas have been restarted")
-
-
-def say(*lines: str) -> None:
-    """Tell the person who started it."""
-    print("\n".join(f"replicas: {line}" for line in lines), file=sys.stderr, flush=True)
 
 
 def _signals() -> tuple[asyncio.Event, asyncio.Event]:
@@ -176,17 +101,6 @@ def _signals() -> tuple[asyncio.Event, asyncio.Event]:
     loop.add_signal_handler(signal.SIGINT, end_now_or_soon)
     loop.add_signal_handler(signal.SIGHUP, restart.set)
     return stop, restart
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)  # urllib would ask a proxy
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 async def _ended(nginx: Nginx) -> None:

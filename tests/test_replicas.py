@@ -37,8 +37,24 @@ async def test_a_replica_killed_under_load_loses_no_request(replicas: Replicas) 
     print(outcomes)
     assert outcomes.keys() == {"right"}
     assert outcomes["right"] > 200
-    assert len(replicas.said("ended with -9")) == 2
+    assert len(replicas.said("ended with -9")) == 2  # this test is the first
     assert any(", " in line["upstream"] for line in replicas.lines(status=200, path="/predict") if "upstream" in line)
+
+
+async def test_a_replica_that_freezes_under_load_loses_no_request(replicas: Replicas) -> None:
+    frozen = replicas.processes()[0]
+
+    def freeze() -> None:
+        time.sleep(1)
+        os.kill(frozen, signal.SIGSTOP)
+        replicas.wait_until(lambda: frozen not in replicas.processes() and replicas.all_ready())
+        time.sleep(1)
+
+    outcomes = await load(replicas.address, freeze)
+    print(outcomes)
+    assert outcomes.keys() == {"right"}
+    assert outcomes["right"] > 200
+    assert len(replicas.said("answers nothing")) == 1
 
 
 async def test_a_rolling_restart_under_load_loses_no_request(replicas: Replicas) -> None:
