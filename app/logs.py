@@ -26,6 +26,7 @@ def configure(style: Literal["auto", "json", "console"], level: str) -> None:
     # What no line of ours shows need not be found out for each (the logging how-to, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001 - the documented way
+    logging.raiseExceptions = False  # a line that cannot be written, on a full disk, is lost and nothing else
     logging.root.setLevel(logging.WARNING)
     logger.setLevel(level.upper())
     # It warns of what clients send, line by line; `app.api.connection` logs that as it does every request.
