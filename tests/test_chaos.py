@@ -13,4 +13,4 @@ def test_a_fault_loses_nothing(fault: str) -> None:
     outcome = FAULTS[fault]()
     print(outcome)
     assert outcome.lost == 0, outcome
-    assert outcome.answers["right"] > 10
+    assert outcome.answers["right"] > 0
