@@ -15,11 +15,11 @@ from training.mixture import Row
 from training.recipe import Recipe
 
 
-def model() -> DistilBertForSequenceClassification:
+def model(attention: str = "eager") -> DistilBertForSequenceClassification:
     torch.manual_seed(0)
-    return DistilBertForSequenceClassification(
-        DistilBertConfig(vocab_size=30_000, dim=16, n_heads=2, n_layers=3, hidden_dim=32, num_labels=3)
-    )
+    config = DistilBertConfig(vocab_size=30_000, dim=16, n_heads=2, n_layers=3, hidden_dim=32, num_labels=3)
+    config._attn_implementation = attention
+    return DistilBertForSequenceClassification(config)
 
 
 class TestLoss:
@@ -79,6 +79,18 @@ class TestParameters:
         assert found["distilbert.embeddings.word_embeddings.weight"] == (0.0625, 0.1)
 
 
+class TestDropout:
+    @pytest.mark.parametrize("attention", ["eager", "sdpa"])
+    def test_without_it_a_model_in_training_always_says_the_same(self, attention: str) -> None:
+        network = model(attention)
+        tokenizer = Tokenizer.load(open_artifact("sentiment-en").directory, max_tokens=512)
+        ids = torch.arange(100, 120).reshape(1, -1)
+        for share, is_the_same in ((0.0, True), (0.5, False)):
+            learner = Learner(network, tokenizer, Recipe(dropout=share), steps=1, device=Device())
+            first, second = (learner.model(ids).logits for _ in range(2))
+            assert torch.equal(first, second) == is_the_same
+
+
 class TestStep:
     @pytest.fixture
     def learner(self) -> Learner:
@@ -96,8 +108,8 @@ class TestStep:
             norms.append(torch.stack(gradients).norm().item())
 
         learner._optimizer.register_step_pre_hook(watch)
-        target = np.array([1, 0, 0], np.float32)
-        learner.learn([Row(np.arange(100, 120, dtype=np.int32), target, np.ones(3, np.bool_))] * 4)
+        text, targets = np.arange(100, 120, dtype=np.int32), np.eye(3, dtype=np.float32)
+        learner.learn([Row(text, target, np.ones(3, np.bool_)) for target in targets])
         assert norms == [pytest.approx(1.0, rel=0.01)]
 
     def test_it_learns_what_it_is_told(self, learner: Learner) -> None:

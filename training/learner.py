@@ -2,6 +2,7 @@
 
 import math
 import re
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from training.ranges import Ranges
 from training.recipe import Recipe
 
 _MOST_GRADIENT = 1.0  # norm, over all weights
+_WATCH_EVERY = 4  # steps
 
 
 class Learner:
@@ -25,6 +27,7 @@ class Learner:
     def __init__(self, model: Any, tokenizer: Tokenizer, recipe: Recipe, steps: int, device: Device) -> None:
         self.step = 0
         self.model = model.train()
+        _set_dropout(model, recipe.dropout)
         self._device = device
         self._first, self._last = tokenizer.encode("").ids
         self._seed = recipe.seed
@@ -64,11 +67,11 @@ class Learner:
         """Take a step; return the loss of `rows`, without any penalty."""
         torch.manual_seed(self._seed * 1_000_003 + self.step)  # so that a resumed run drops out the same
         inputs, targets, is_open = self._tensors(rows)
-        with self._ranges as ranges:
-            with self._device.autocast():
-                logits = self.model(**inputs).logits
-            loss = cross_entropy(logits.float(), targets, is_open)
-            (loss + ranges.penalty()).backward()
+        # Watching takes a quarter of a step, and what it draws back does not come again in between.
+        with self._ranges if self.step % _WATCH_EVERY == 0 else nullcontext(), self._device.autocast():
+            logits = self.model(**inputs).logits
+        loss = cross_entropy(logits.float(), targets, is_open)
+        (loss + self._ranges.penalty()).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), _MOST_GRADIENT)
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -85,6 +88,14 @@ class Learner:
         targets, is_open = np.stack([row.target for row in rows]), np.stack([row.open for row in rows])
         put = self._device.put
         return {name: put(array) for name, array in inputs.items()}, put(targets), put(is_open)
+
+
+def _set_dropout(model: torch.nn.Module, share: float) -> None:
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = share
+        elif hasattr(module, "dropout_prob"):  # of attention in one kernel
+            module.dropout_prob = share
 
 
 def parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ class Recipe:
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # each layer learns at this times the rate of the one above
     weight_decay: _Amount = 0.01
     warmup: _Share = 0.06  # share of all steps
+    dropout: _Share = 0.1  # in training, of all that the model itself drops out
     label_smoothing: _Share = 0.05
     gold: _Share = 0.5  # weight of the label where a text has a teacher's scores as well
     max_activation: _Amount = 0.0  # bound on what goes into a linear layer, see training/ranges.py; 0 is none
