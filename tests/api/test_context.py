@@ -8,7 +8,7 @@ from tests.process import Server, serve
 
 def test_a_sane_request_id_comes_back_and_stands_in_the_log(mock_server: Server) -> None:
     with mock_server.client() as http:
-        response = http.post("/predict", json={"text": "good"}, headers={"x-request-id": "order-66/"})
+        response = http.post("/predict", json={"text": "good, not asked before"}, headers={"x-request-id": "order-66/"})
         assert response.headers["x-request-id"] == "order-66/"
     line = mock_server.wait_for("request", request_id="order-66/")
     assert line["method"] == "POST"
