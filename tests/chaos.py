@@ -172,21 +172,21 @@ def _raw(server: Server) -> Iterator[socket.socket]:
 
 
 @fault
-def texts_make_the_model_raise() -> Outcome:
+def the_model_raises_on_texts() -> Outcome:
     def act(server: Server) -> None:
         for number in range(50):
             _post(server, text=f"[fail] {number}")
 
-    return _on_one("texts make the model raise", act)
+    return _on_one("the model raises on texts", act)
 
 
 @fault
-def texts_make_the_model_say_nan() -> Outcome:
+def the_model_says_nan_to_texts() -> Outcome:
     def act(server: Server) -> None:
         for number in range(50):
             _post(server, text=f"[nan] {number}")
 
-    return _on_one("texts make the model say NaN", act)
+    return _on_one("the model says NaN to texts", act)
 
 
 @fault
