@@ -61,23 +61,13 @@ class CostModel:
 
 @dataclass(slots=True, eq=False)
 class Client:
-    """What one caller has in the queue: how many texts that are due, how many that are not yet, and their tokens.
+    """What one caller has in the queue: how many texts that are due, and those that are to be due next, in order.
 
     `waiting` belongs to `app.fairness`.
     """
 
     waiting: deque[Any] = field(default_factory=deque)
     due: int = 0
-    later: int = 0
-    later_tokens: int = 0
-
-    def count(self, entry: "Entry", change: int) -> None:
-        """An entry came into the queue (1) or left it (-1)."""
-        if entry.due_s < math.inf:
-            self.due += change
-        else:
-            self.later += change
-            self.later_tokens += change * entry.tokens
 
 
 @dataclass(slots=True, eq=False)
@@ -131,9 +121,9 @@ class BatchQueue(Generic[E]):
         """Milliseconds of one slot that all entries need, and texts of so many tokens more."""
         return self._milliseconds(self._depth + len(more), self._tokens + sum(more))
 
-    def later_ms(self, client: Client) -> float:
-        """Milliseconds of one slot that those entries of a client need which are not due yet."""
-        return self._milliseconds(client.later, client.later_tokens)
+    def waiting_ms(self, client: Client) -> float:
+        """Milliseconds of one slot that those entries of a client need which are to be due before any newer one."""
+        return self._milliseconds(len(client.waiting), sum(entry.tokens for entry in client.waiting))
 
     def push(self, entry: E) -> None:
         """Add an entry."""
@@ -141,8 +131,8 @@ class BatchQueue(Generic[E]):
         heapq.heappush(self._by_length.setdefault(entry.tokens, []), item)
         heapq.heappush(self._not_due, item)
         entry.queued = True
-        if entry.client:
-            entry.client.count(entry, 1)
+        if entry.client and entry.due_s < math.inf:
+            entry.client.due += 1
         self._depth += 1
         self._tokens += entry.tokens
 
@@ -151,8 +141,8 @@ class BatchQueue(Generic[E]):
         if not entry.queued:
             return
         entry.queued = False
-        if entry.client:
-            entry.client.count(entry, -1)
+        if entry.client and entry.due_s < math.inf:
+            entry.client.due -= 1
         self._depth -= 1
         self._tokens -= entry.tokens
         self._stale += 1

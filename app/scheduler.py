@@ -116,7 +116,7 @@ class Scheduler(Generic[P, R]):
         """How long what a caller has sent before will hold up what it sends now."""
         if name is None or self._idle:
             return 0.0
-        return self._queue.later_ms(self._callers.find(name)) * max(1, self._callers.sharing()) / self._slots
+        return self._queue.waiting_ms(self._callers.find(name)) * max(1, self._callers.sharing()) / self._slots
 
     def submit(self, jobs: Sequence[Job[P, R]], deadline_s: float, caller: str | None = None) -> None:
         """Admit the texts of a request, whole or not at all; those that can start do so at once.
@@ -184,9 +184,13 @@ class Scheduler(Generic[P, R]):
                 self._start(live)
 
     def _pass_on(self, jobs: Sequence[Job[P, R]], now_s: float) -> None:
-        """These have left the queue: the next of their lists are due, and then others of their callers."""
+        """These have left the queue: the next of their lists are due, those of callers with names in their turn."""
         for job in jobs:
-            if job.next is not None and not job.settled:
+            if job.next is None or job.settled:
+                continue
+            if job.client:
+                job.client.waiting.append(job.next)
+            else:
                 self._queue.hasten(job.next, now_s)
         for client in {id(job.client): job.client for job in jobs if job.client}.values():
             while (waiting := self._callers.turn(client)) is not None:
