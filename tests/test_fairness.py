@@ -129,15 +129,15 @@ async def test_lists_of_one_caller_share_its_turns_with_its_single_texts() -> No
 
 async def test_a_flood_is_refused_for_its_own_backlog_while_others_are_admitted() -> None:
     gate = Gate()
-    async with scheduling(gate, max_batch_size=2, max_wait_ms=50) as scheduler:
+    async with scheduling(gate, max_batch_size=2, max_wait_ms=5000) as scheduler:  # far longer than this test takes
         ask(scheduler, None, "x")
         refused: list[float] = []
         for number in range(1000):
             try:
-                ask(scheduler, "flood", f"f{number}", tokens=50)
+                ask(scheduler, "flood", f"f{number}", tokens=5000)
             except Overloaded as error:
                 refused.append(error.retry_after_s)
-        assert min(refused) > 0.05
+        assert min(refused) > 5
         assert recorder.refusals == ["wait"] * len(refused)
         assert scheduler.depth < 20
         ask(scheduler, "guest", "g")

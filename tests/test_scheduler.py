@@ -179,8 +179,8 @@ async def test_a_job_whose_deadline_passed_in_the_queue_is_not_run() -> None:
     gate = Gate()
     async with scheduling(gate) as scheduler:
         ask(scheduler, "a")
-        ((_, late),) = ask(scheduler, "b", timeout_s=0.02)
-        await asyncio.sleep(0.03)
+        ((_, late),) = ask(scheduler, "b", timeout_s=0.3)
+        await asyncio.sleep(0.35)
         gate.open.set()
         with pytest.raises(DeadlineExceeded):
             await late
