@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas test lint format check export evaluate bench bench-nginx perf-gate chaos image lock clean
+.PHONY: help serve dev replicas test lint format check export evaluate bench bench-nginx perf-gate overload chaos image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -49,6 +49,9 @@ bench-nginx: .venv/perf.stamp  ## what nginx adds to a request, in one run
 
 perf-gate: .venv/perf.stamp  ## fail when p95 under a realistic load is over 100 ms (ARGS="--p95-ms 50"), or errors over 0.1 %
 	@$(BIN)/python -m perf.gate $(ARGS)
+
+overload: .venv/perf.stamp  ## goodput and refusals when up to three times of what it can answer is offered (ARGS="--out runs/overload")
+	@$(BIN)/python -m perf.overload $(ARGS)
 
 chaos: .venv/dev.stamp  ## faults from outside against real servers: what is lost (nothing), what recovers how fast (ARGS="--rounds 100")
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -84,6 +84,11 @@ class Entry:
 E = TypeVar("E", bound=Entry)
 
 
+def padded_tokens(batch: Sequence[Entry]) -> int:
+    """Tokens that a batch has when all its texts are as long as the longest."""
+    return max(entry.tokens for entry in batch) * len(batch)
+
+
 class BatchQueue(Generic[E]):
     """Entries that wait for a slot, by length, each in the order in which it is due.
 

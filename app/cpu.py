@@ -1,12 +1,16 @@
-"""What the processor offers: the cores that this process may really use, and the instructions that int8 needs."""
+"""What the processor offers: cores that this process may really use, instructions that int8 needs, and turns."""
 
+import contextlib
 import os
 import platform
+import sys
+import threading
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CGROUP = Path("/proc/self/cgroup")
 _CGROUP_V2 = Path("/sys/fs/cgroup")
+_GIVE_WAY = 5  # steps of niceness: a third of the share of a thread that has none
 _CGROUP_V1 = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
 
 
@@ -27,6 +31,18 @@ def overflows_in_int8() -> bool:
         return "_vnni" not in _CPUINFO.read_text()
     except OSError:
         return True
+
+
+def give_way() -> None:
+    """Let other threads go before the calling one, where the system has a priority for each thread (Linux).
+
+    For threads that run the model: they fill every core, and an event loop that gets its turn after them reads, refuses
+    and answers late.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        with contextlib.suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + _GIVE_WAY))
 
 
 def _quota() -> int | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -10,13 +10,15 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from prometheus_client import PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
+from starlette.middleware import Middleware
 
 from app import __version__
 from app.api import errors, openapi, schemas
 from app.api.auth import Authentication, keep_fresh
+from app.api.direct import DirectRoute, Shortcut
 from app.api.information import information_router
 from app.api.middleware import QUOTA_HEADERS, AllowedHosts, HeaderLimit, Recovery, RequestContext
-from app.api.predict import predict_router
+from app.api.predict import prediction_routes
 from app.config import Settings, load_settings
 from app.keys import Keys
 from app.lifecycle import Lifecycle
@@ -75,6 +77,8 @@ def create_app(
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,  # the address to go to would be made of the Host that the caller sent
+        # FastAPI's own would look for providers with each request, and its records quote what callers sent.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.lifecycle = lifecycle
     limits = schemas.Limits(
@@ -83,24 +87,32 @@ def create_app(
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
     )
-    app.include_router(predict_router(lifecycle, limits, rate, body_timeout_s=settings.body_timeout_s))
+    direct = prediction_routes(lifecycle, limits, rate, body_timeout_s=settings.body_timeout_s)
+    app.router.routes += direct
     app.include_router(information_router(lifecycle, metrics, limits))
     errors.install(app)
     openapi.install(app)
-    _wrap(app, settings, metrics, keys)
+    _wrap(app, direct, settings, metrics, keys)
     return app
 
 
-def _wrap(app: FastAPI, settings: Settings, metrics: Metrics, keys: Keys | None) -> None:
+def _wrap(app: FastAPI, direct: Sequence[DirectRoute], settings: Settings, metrics: Metrics, keys: Keys | None) -> None:
     """Put the layers around the routes that every request passes."""
-    # From the inside out.
-    app.add_middleware(Recovery)
-    if keys:
-        app.add_middleware(Authentication, keys=keys, closed=settings.api_keys_for_all)
+    layers = [Middleware(HeaderLimit, max_header_bytes=settings.max_header_bytes)]
     if settings.allowed_hosts:
-        app.add_middleware(AllowedHosts, hosts=settings.allowed_hosts)
-    app.add_middleware(HeaderLimit, max_header_bytes=settings.max_header_bytes)
-    Instrumentator(should_group_status_codes=False, registry=metrics.registry).add(metrics.http).instrument(app)
+        layers.append(Middleware(AllowedHosts, hosts=settings.allowed_hosts))
+    if keys:
+        layers.append(Middleware(Authentication, keys=keys, closed=settings.api_keys_for_all))
+    layers.append(Middleware(Recovery))
+    app.user_middleware = layers.copy()
+    # From here on each is put around those before it.
+    instrumentator = Instrumentator(should_group_status_codes=False, registry=metrics.registry)
+    instrumentator.add(
+        lambda info: metrics.answered(
+            info.method, info.modified_handler, int(info.modified_status), info.modified_duration
+        )
+    ).instrument(app)
+    app.add_middleware(Shortcut, routes=direct, layers=layers, observer=metrics)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

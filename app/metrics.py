@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
@@ -15,15 +15,6 @@ _CONFIDENCES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _MODEL_LABELS = ("model", "model_version", "backend", "device", "precision", "checksum")
-
-
-class HttpInfo(Protocol):
-    """What the instrumentator tells of a finished request; `modified_handler` is the route's path or `none`."""
-
-    method: str
-    modified_handler: str
-    modified_status: str
-    modified_duration: float
 
 
 class Metrics:
@@ -68,12 +59,13 @@ class Metrics:
         self._outcomes = {outcome: self._cache.labels(outcome) for outcome in ("hit", "miss", "joined")}
         self._reasons = {reason: self._refused.labels(reason) for reason in ("wait", "full", "deadline")}
         self._label = functools.cache(self._labels.labels)
+        self._answers = functools.cache(self._http.labels)
+        self._answer_seconds = functools.cache(self._http_seconds.labels)
 
-    def http(self, info: HttpInfo) -> None:
-        """A request was answered."""
-        method = info.method if info.method in METHODS else "other"
-        self._http.labels(method, info.modified_handler, info.modified_status).inc()
-        self._http_seconds.labels(info.modified_handler, f"{info.modified_status[0]}xx").observe(info.modified_duration)
+    def answered(self, method: str, path: str, status: int, seconds: float) -> None:
+        """A request was answered; `path` is its route's, or "none"."""
+        self._answers(method if method in METHODS else "other", path, str(status)).inc()
+        self._answer_seconds(path, f"{status // 100}xx").observe(seconds)
 
     def model_loaded(self, description: Mapping[str, Any], slots: int) -> None:
         """Say which model answers, as `/info` does, and how many batches it runs at a time."""
@@ -105,7 +97,8 @@ class Metrics:
 
     def looked_up(self, outcome: str, texts: int) -> None:
         """Texts were known ("hit"), had to be computed ("miss"), or joined a computation under way ("joined")."""
-        self._outcomes[outcome].inc(texts)
+        if texts:
+            self._outcomes[outcome].inc(texts)
 
     def predicted(self, label: str, confidence: float, truncated: bool) -> None:
         """A text was given a label, by the model or from the cache."""

@@ -14,11 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from app.batching import BatchQueue, CostModel
+from app.batching import BatchQueue, CostModel, padded_tokens
+from app.cpu import give_way
 from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError, TextTooLong
 from app.fairness import Callers
 from app.job import Job
 
+# Of its time a text may be predicted to wait: like lengths run together, so of a long queue some wait twice as long.
+_LIKELY = 0.5
 P = TypeVar("P")
 R = TypeVar("R")
 
@@ -49,7 +52,6 @@ class _Running(Generic[P, R]):
     """A batch in a slot: when it should be done, and the timer that notices when it hangs."""
 
     jobs: list[Job[P, R]]
-    padded_tokens: int
     end_s: float
     watchdog: asyncio.TimerHandle
 
@@ -78,7 +80,7 @@ class Scheduler(Generic[P, R]):
         )
         self._callers: Callers[Job[P, R]] = Callers(limits.max_batch_size * slots)
         self._running: dict[int, _Running[P, R]] = {}
-        self._executor = ThreadPoolExecutor(slots, thread_name_prefix="slot")
+        self._executor = ThreadPoolExecutor(slots, thread_name_prefix="slot", initializer=give_way)
         self._refusal: str | None = None  # why nothing is taken any more
 
     @property
@@ -105,7 +107,7 @@ class Scheduler(Generic[P, R]):
         if timeout_ms <= 0:
             raise DeadlineExceeded("the deadline passed before the text could be queued")
         wait_ms = self.predicted_wait_ms() + self._own_wait_ms(caller)
-        if wait_ms > min(self._limits.max_wait_ms, timeout_ms):
+        if wait_ms > min(self._limits.max_wait_ms, _LIKELY * timeout_ms):
             self._observer.refused("wait")
             raise Overloaded("the queue is too long; try again later", wait_ms / 1000)
         if len(self._queue) + texts > self._limits.max_queue_texts:
@@ -177,10 +179,12 @@ class Scheduler(Generic[P, R]):
     def _fill_slots(self, now_s: float) -> None:
         while self._idle and (batch := self._queue.take(self._idle)):
             self._pass_on(batch, now_s)
+            end_s = now_s + self._cost.predict(padded_tokens(batch)) / 1000
             for job in batch:
-                if job.deadline_s <= now_s:
-                    job.settle(DeadlineExceeded("the deadline passed before the text's turn came"))
-            if live := [job for job in batch if not job.settled]:
+                if job.deadline_s <= end_s:  # it would come too late
+                    late = DeadlineExceeded("there was too little time left when the text's turn came")
+                    asyncio.get_running_loop().call_soon(job.settle, late)  # later: it may not have been joined
+            if live := [job for job in batch if job.deadline_s > end_s]:
                 self._start(live)
 
     def _pass_on(self, jobs: Sequence[Job[P, R]], now_s: float) -> None:
@@ -201,9 +205,8 @@ class Scheduler(Generic[P, R]):
         for job in jobs:
             job.started_s = now_s
         loop = asyncio.get_running_loop()
-        padded_tokens = max(job.tokens for job in jobs) * len(jobs)
-        end_s = now_s + self._cost.predict(padded_tokens) / 1000
-        batch = _Running(jobs, padded_tokens, end_s, loop.call_later(self._limits.run_timeout_s, self._stalled))
+        end_s = now_s + self._cost.predict(padded_tokens(jobs)) / 1000
+        batch = _Running(jobs, end_s, loop.call_later(self._limits.run_timeout_s, self._stalled))
         self._idle -= 1
         self._running[id(batch)] = batch
         try:
@@ -230,11 +233,12 @@ class Scheduler(Generic[P, R]):
         del self._running[id(batch)]
         self._idle += 1
         now_s = time.monotonic()
+        first, tokens = batch.jobs[0], padded_tokens(batch.jobs)
         try:
             if not any(isinstance(result, Exception) for result in results):  # retries would spoil the fit
-                self._cost.observe(batch.padded_tokens, run_s * 1000)
-            first = batch.jobs[0]
-            self._observer.batch_finished(len(results), batch.padded_tokens, first.started_s - first.arrived_s, run_s)
+                # What a batch costs is its slot's time, the ways from the event loop and back to it included.
+                self._cost.observe(tokens, (now_s - first.started_s) * 1000)
+            self._observer.batch_finished(len(results), tokens, first.started_s - first.arrived_s, run_s)
             self._fill_slots(now_s)  # the slot first, then those who wait
         finally:
             for job, result in zip(batch.jobs, results, strict=True):

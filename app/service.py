@@ -118,11 +118,10 @@ class Service:
         model reads while `truncate` and `window` are off; `loc` is the index of that text. `Overloaded`, `NotReady`,
         `DeadlineExceeded`, `BackendError`.
         """
+        terms = _Terms(time.monotonic() + timeout_ms / 1000, truncate, window, caller)
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                return await self._predict(
-                    texts, _Terms(time.monotonic() + timeout_ms / 1000, truncate, window, caller)
-                )
+                return await self._predict(texts, terms)
         except TimeoutError:
             raise DeadlineExceeded("no answer within the request's time") from None
 
@@ -140,10 +139,7 @@ class Service:
         }
         missing = {key: text for key, text in zip(keys, normalised, strict=True) if key not in known}
 
-        encodings: dict[bytes, Encoding] = {}
-        windows: dict[bytes, list[bytes]] = {}
-        if missing:
-            encodings, windows = await self._tokenize(missing, terms)
+        encodings, windows = await self._tokenize(missing, terms) if missing else ({}, {})
         tokenized_s = time.monotonic()
         if not (terms.truncate or terms.window):
             for index, key in enumerate(keys):
@@ -201,6 +197,8 @@ class Service:
         self, texts: Mapping[bytes, str], terms: _Terms
     ) -> tuple[dict[bytes, Encoding], dict[bytes, list[bytes]]]:
         """Return the encodings of texts, by key, and of each text that is read in windows the keys of those."""
+        if any(self._cache.flight(key) is None for key in texts):  # refused before it has cost anything
+            self._scheduler.admit(len(texts) + self._apart_texts, terms.deadline_s, terms.caller)
         started_s = time.perf_counter()
         encodings: dict[bytes, Encoding] = {}
         windows: dict[bytes, list[bytes]] = {}

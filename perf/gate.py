@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from app.cpu import usable_cores
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--backend", default="auto", help="of the service; the load is for the embedded model")
     args = parser.parse_args()
 
-    texts_per_s = ceiling(seconds=3)
+    texts_per_s = ceiling(seconds=3, texts=Feedback(0).texts(500))
     users = max(10, round(args.share * texts_per_s / _texts_per_request()))
     print(f"bare model: {texts_per_s:.0f} texts/s; load: {args.share:.0%} of that, {users} requests/s", flush=True)
     with running([sys.executable, "-m", "app", "serve", "--backend", args.backend, "--port"]) as address:
@@ -41,7 +42,7 @@ def _texts_per_request() -> float:
     return sum(texts[request.kind](request.body) for request in requests) / len(requests)
 
 
-def ceiling(seconds: float) -> float:
+def ceiling(seconds: float, texts: Sequence[str]) -> float:
     """Texts per second of the embedded model's file alone: one text at a time on each core, tokenised before."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import numpy as np
@@ -53,7 +54,7 @@ def ceiling(seconds: float) -> float:
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(str(folder / "model_int8.onnx"), options)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    inputs = [np.array([tokenizer.encode(text).ids], dtype=np.int64) for text in Feedback(0).texts(500)]
+    inputs = [np.array([tokenizer.encode(text).ids], dtype=np.int64) for text in texts]
     ends = time.perf_counter() + seconds
 
     def work(offset: int) -> int:
@@ -66,7 +67,7 @@ def ceiling(seconds: float) -> float:
 
     cores = usable_cores()
     with ThreadPoolExecutor(cores) as pool:
-        return sum(pool.map(work, range(0, 500, 500 // cores))) / seconds
+        return sum(pool.map(work, range(0, len(inputs), len(inputs) // cores))) / seconds
 
 
 if __name__ == "__main__":

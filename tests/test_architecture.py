@@ -49,7 +49,7 @@ def test_only_cli_main_and_the_process_know_the_settings() -> None:
 
 
 def test_the_scheduler_knows_neither_tokenizer_nor_backend_nor_http() -> None:
-    assert ours("app.scheduler") == {"app.batching", "app.errors", "app.fairness", "app.job"}
+    assert ours("app.scheduler") == {"app.batching", "app.cpu", "app.errors", "app.fairness", "app.job"}
     assert ours("app.job") == ours("app.fairness") == {"app.batching"}
     assert ours("app.batching") == set()
     assert not (imports("app.batching") | imports("app.fairness")) & {"asyncio", "threading", "time"}

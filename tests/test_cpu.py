@@ -1,3 +1,7 @@
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,3 +76,11 @@ def test_only_x86_without_vnni_overflows_in_int8(
     monkeypatch.setattr(cpu.platform, "machine", lambda: machine)
     monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "cpuinfo")
     assert cpu.overflows_in_int8() is overflows
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priorities of their own")
+def test_a_thread_that_gives_way_is_nicer_than_its_process_and_no_other_is() -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with ThreadPoolExecutor(1, initializer=cpu.give_way) as pool:
+        assert pool.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result() == before + 5
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before

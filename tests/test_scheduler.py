@@ -187,6 +187,29 @@ async def test_a_job_whose_deadline_passed_in_the_queue_is_not_run() -> None:
         assert gate.batches == [["a"]]
 
 
+async def test_a_text_that_could_not_be_done_in_time_is_not_begun() -> None:
+    gate = Gate()
+    async with scheduling(gate) as scheduler:
+        ask(scheduler, "a")
+        ((_, short),) = ask(scheduler, "c", timeout_s=2)
+        ((_, long),) = ask(scheduler, "b", tokens=10**7, timeout_s=2)  # minutes by the cost model
+        gate.open.set()
+        with pytest.raises(DeadlineExceeded):
+            await long
+        assert await short == "C"
+        assert gate.batches == [["a"], ["c"]]
+
+
+async def test_a_request_is_refused_when_it_might_wait_for_half_of_its_time() -> None:
+    gate = Gate()
+    async with scheduling(gate, max_wait_ms=1e6) as scheduler:
+        ask(scheduler, "a")
+        ask(scheduler, "b", tokens=20_000)
+        with pytest.raises(Overloaded):
+            ask(scheduler, "c", timeout_s=3)
+        ask(scheduler, "d", timeout_s=9)
+
+
 async def test_a_request_is_refused_when_the_predicted_wait_is_over_the_limit() -> None:
     gate = Gate()
     async with scheduling(gate, max_wait_ms=50) as scheduler:

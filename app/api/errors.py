@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -80,10 +80,16 @@ class BodyInvalid(Exception):
 
 def install(app: FastAPI) -> None:
     """Have `app` answer every error in the one shape."""
-    app.add_exception_handler(SentimentError, _on_sentiment_error)
-    app.add_exception_handler(BodyInvalid, _on_body_invalid)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def answer(request: Request, error: Exception) -> Response:
+    """Return what answers an error of a request; raise those that nobody expects."""
+    for kind, handler in _HANDLERS.items():
+        if isinstance(error, kind):
+            return await handler(request, error)
+    raise error
 
 
 async def _on_sentiment_error(request: Request, error: Exception) -> Response:
@@ -135,3 +141,11 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:
     return Response(status_code=499)  # nobody reads it; the log and the metrics have nginx's code for it
+
+
+_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    SentimentError: _on_sentiment_error,
+    BodyInvalid: _on_body_invalid,
+    HTTPException: _on_http_exception,
+    ClientDisconnect: _on_disconnect,
+}

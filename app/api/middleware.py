@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import problem
@@ -41,7 +41,7 @@ class RequestContext:
             return
         started_s = time.perf_counter()
         state: dict[str, Any] = scope.setdefault("state", {})
-        request_id = state["id"] = _request_id(Headers(scope=scope).get("x-request-id"))
+        request_id = state["id"] = _request_id(dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1"))
         timings: dict[str, float] = state.setdefault("timings", {})
         status = 499  # nginx's code for a client that left before it was answered
 
@@ -49,15 +49,18 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers.raw.extend(_SECURITY_HEADERS)
-                headers["X-Request-ID"] = request_id
+                headers = [*message["headers"], *_SECURITY_HEADERS, (b"x-request-id", request_id.encode())]
                 if quota := state.get("quota"):
-                    for name, value in zip(QUOTA_HEADERS, (quota.limit, quota.remaining, quota.reset_s), strict=True):
-                        headers[name] = str(value)
+                    values = (quota.limit, quota.remaining, quota.reset_s)
+                    headers += [
+                        (name.lower().encode(), b"%d" % value)
+                        for name, value in zip(QUOTA_HEADERS, values, strict=True)
+                    ]
                 if timings:
                     timings["total"] = (time.perf_counter() - started_s) * 1000
-                    headers["Server-Timing"] = ", ".join(f"{name};dur={ms:.2f}" for name, ms in timings.items())
+                    timing = ", ".join([f"{name};dur={ms:.2f}" for name, ms in timings.items()])
+                    headers.append((b"server-timing", timing.encode()))
+                message = {**message, "headers": headers}
             await send(message)
 
         try:
@@ -158,7 +161,7 @@ def _size(header: tuple[bytes, bytes]) -> int:
     return len(name) + len(value)
 
 
-def _request_id(given: str | None) -> str:
+def _request_id(given: str) -> str:
     """The caller's id when it is 1 to 128 visible ASCII characters, one of our own otherwise."""
     if given and len(given) <= 128 and all("!" <= char <= "~" for char in given):
         return given

@@ -66,9 +66,11 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def documented(body: type[schemas.Options], answer: type[Any]) -> dict[str, Any]:
-    """Describe a prediction route, as keyword arguments of its decorator."""
+    """Describe a prediction route, as keyword arguments of it."""
     schema = {"$ref": _REFERENCE.format(model=body.__name__)}
     return {
+        "methods": ["POST"],
+        "tags": ["predict"],
         "response_model": answer,
         "responses": {200: {"headers": _ANSWER_HEADERS}} | problems(*_WHAT),
         "openapi_extra": {

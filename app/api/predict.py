@@ -3,11 +3,12 @@
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from app.api import schemas
 from app.api.auth import caller, holder
 from app.api.body import parse, timeout_ms
+from app.api.direct import DirectRoute
 from app.api.disconnect import unless_disconnected
 from app.api.openapi import documented
 from app.errors import InvalidInput, TextTooLong
@@ -17,11 +18,10 @@ from app.service import Answer
 from app.types import Prediction
 
 
-def predict_router(
+def prediction_routes(
     lifecycle: Lifecycle, limits: schemas.Limits, rate: RateLimit | None, *, body_timeout_s: float
-) -> APIRouter:
+) -> list[DirectRoute]:
     """Return `POST /predict` and `POST /predict/batch`."""
-    router = APIRouter(tags=["predict"])
     # The longest JSON of one text: each character may be written as two escapes of six bytes.
     single_bytes = 12 * limits.max_text_chars + 1024
 
@@ -46,14 +46,12 @@ def predict_router(
         request.state.timings.update(tokenize=found.tokenize_ms, queue=found.queue_ms, infer=found.infer_ms)
         return found
 
-    @router.post("/predict", **documented(schemas.PredictRequest, schemas.PredictResponse))
     async def predict(request: Request) -> Response:
         """The sentiment of one text."""
         wanted = await parse(request, schemas.PredictRequest, min(limits.max_body_bytes, single_bytes), body_timeout_s)
         found = await answer(request, [wanted.text], wanted, "text")
-        return _json(_shown(found.predictions[0], wanted.top_k), {"X-Cache": found.cache})
+        return _Json(_shown(found.predictions[0], wanted.top_k), found.cache)
 
-    @router.post("/predict/batch", **documented(schemas.BatchRequest, schemas.BatchResponse))
     async def predict_batch(request: Request) -> Response:
         """The sentiments of several texts, in their order. Admitted whole or refused whole."""
         wanted = await parse(request, schemas.BatchRequest, limits.max_body_bytes, body_timeout_s)
@@ -61,9 +59,12 @@ def predict_router(
             raise TextTooLong(f"over {limits.max_batch_texts} texts", ("body", "texts"))
         found = await answer(request, wanted.texts, wanted, "texts")
         shown = [_shown(prediction, wanted.top_k) for prediction in found.predictions]
-        return _json({"predictions": shown}, {"X-Cache": found.cache})
+        return _Json({"predictions": shown}, found.cache)
 
-    return router
+    return [
+        DirectRoute("/predict", predict, **documented(schemas.PredictRequest, schemas.PredictResponse)),
+        DirectRoute("/predict/batch", predict_batch, **documented(schemas.BatchRequest, schemas.BatchResponse)),
+    ]
 
 
 async def _count(rate: RateLimit, request: Request, texts: int) -> None:
@@ -86,6 +87,13 @@ def _shown(prediction: Prediction, top_k: int | None) -> dict[str, Any]:
     }
 
 
-def _json(content: dict[str, Any], headers: dict[str, str]) -> Response:
-    headers["Cache-Control"] = "no-store"
-    return Response(orjson.dumps(content), headers=headers, media_type="application/json")
+class _Json(Response):
+    """JSON, with the headers that every prediction has."""
+
+    def __init__(self, content: dict[str, Any], cache: str) -> None:
+        self.status_code, self.background = 200, None
+        self.body = orjson.dumps(content)
+        self.raw_headers = [*_HEADERS, (b"x-cache", cache.encode()), (b"content-length", b"%d" % len(self.body))]
+
+
+_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
