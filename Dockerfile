@@ -19,12 +19,14 @@ FROM ${BASE} AS dependencies
 WORKDIR /opt/rt-sentiment
 # Two environments: pip stays here, the other one is copied out.
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
-COPY LICENSE pyproject.toml constraints.txt ./
+COPY LICENSE pyproject.toml constraints.txt requirements.txt ./
 COPY app/__init__.py app/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
     touch README.md && mkdir -p models/sentiment-en && \
-    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --constraint constraints.txt --editable . && \
+    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-deps \
+      --require-hashes --requirement requirements.txt && \
+    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-build-isolation --editable . && \
     chmod -R go-w /opt/venv
 
 

@@ -4,13 +4,13 @@ ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
 endif
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # ONNX Runtime reports to its makers otherwise: see app/backends/onnx.py.
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas test lint format check export evaluate bench bench-nginx perf-gate overload chaos image lock clean
+.PHONY: help serve dev replicas test lint format check audit export evaluate bench bench-nginx perf-gate overload chaos image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -67,12 +67,25 @@ evaluate: .venv/dev.stamp  ## how good the embedded model is: the behavioural su
 	$(if $(DEV),$(BIN)/python -m training evaluate models/sentiment-en --batch-size 1 --data $(DEV))
 	$(BIN)/python -m training behaviour sentiment-en $(ARGS)
 
-lock:  ## renew constraints.txt from a fresh environment; torch stays at the version that is pinned now
+audit: .venv/dev.stamp  ## bandit, a bill of materials (dist/sbom.json), and pip-audit where the advisories can be reached
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml app nginx onnx_export perf training
+	mkdir -p dist
+	$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-file dist/sbom.json
+	@if $(BIN)/python -c 'from urllib.request import urlopen; urlopen("https://pypi.org/pypi/pip/25.0/json")' 2> /dev/null; \
+	then $(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.txt; \
+	else echo "the advisories of pypi.org cannot be reached from here: known weaknesses were not looked for"; fi
+
+lock:  ## renew constraints.txt and requirements.txt from a fresh environment; torch stays at the version that is pinned now
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	grep '^torch==' constraints.txt > .venv-lock/torch.txt
 	.venv-lock/bin/python -m pip install --quiet --constraint .venv-lock/torch.txt --editable '.[dev]'
 	(head -1 constraints.txt; .venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > .venv-lock/new
-	mv .venv-lock/new constraints.txt && rm -rf .venv-lock
+	mv .venv-lock/new constraints.txt
+	.venv-lock/bin/python -m pip install --quiet uv
+	printf 'hatchling\neditables\n' > .venv-lock/build.in
+	(head -1 requirements.txt; .venv-lock/bin/uv pip compile pyproject.toml .venv-lock/build.in --extra redis \
+	  --constraint constraints.txt --universal --generate-hashes --no-header --no-annotate --quiet) > .venv-lock/new
+	mv .venv-lock/new requirements.txt && rm -rf .venv-lock
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -80,16 +93,17 @@ clean:  ## remove what the other targets made
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/serve.stamp: pyproject.toml constraints.txt | .venv/bin/python
+.venv/serve.stamp: pyproject.toml requirements.txt | .venv/bin/python
 	@echo "installing what serving takes (once) …"
-	$(PIP) --editable .
+	$(PIP) --no-deps --require-hashes --requirement requirements.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/perf.stamp: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) --editable '.[perf]'
+	$(PIP) --constraint constraints.txt --editable '.[perf]'
 	@touch $@ .venv/serve.stamp
 
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing what development takes, PyTorch included (once; minutes) …"
-	$(PIP) --editable '.[dev]'
+	$(PIP) --constraint constraints.txt --editable '.[dev]'
 	@touch $@ .venv/serve.stamp .venv/perf.stamp

@@ -93,13 +93,17 @@ def open_artifact(model: str) -> Artifact:
 
 
 def locate(model: str) -> Path:
-    """Return the directory of `model`, downloading it when it is the name of a model on the hub."""
+    """Return the directory of `model`, downloading it when it is the name of a model on the hub.
+
+    Of a hub name, `owner/name@revision`, the revision is a commit, tag or branch; without one it is the newest.
+    """
     package = Path(__file__).resolve().parent
     # In a checkout the embedded models lie beside the package, in a wheel inside it.
     for candidate in (Path(model).expanduser(), package.parent / "models" / model, package / "models" / model):
         if candidate.is_dir():
             return candidate.resolve()
-    if model.count("/") != 1 or model.startswith((".", "/", "~")):
+    name, _, revision = model.partition("@")
+    if name.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ArtifactError(
             f"no such model: {model} is neither a directory, an embedded model nor a hub name (SENTIMENT_MODEL)"
         )
@@ -107,7 +111,7 @@ def locate(model: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, allow_patterns=list(_WANTED)))
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(_WANTED)))
     except Exception as error:  # the client raises a dozen kinds, network errors of its HTTP library among them
         raise ArtifactError(f"{model} is no directory here and could not be fetched from the hub: {error}") from error
 

@@ -36,7 +36,10 @@ class Settings(BaseSettings):
         75, ge=1, description="seconds an idle connection is kept; more than a proxy in front has"
     )
 
-    model: str = Field("sentiment-en", description="embedded model, directory, or hub name of a sequence classifier")
+    model: str = Field(
+        "sentiment-en",
+        description="embedded model, directory, or hub name (owner/name@revision) of a sequence classifier",
+    )
     backend: Literal["auto", "onnx", "torch", "mock"] = Field("auto", description="what runs the model")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where it runs")
     precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = Field(

@@ -132,6 +132,22 @@ def test_a_hub_name_that_cannot_be_fetched_says_so() -> None:
         open_artifact("somebody/some-model")
 
 
+@pytest.mark.parametrize(("model", "revision"), [("a/b", None), ("a/b@1f3c", "1f3c"), ("a/b@refs/pr/1", "refs/pr/1")])
+def test_a_hub_name_may_have_a_revision(
+    model: str, revision: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+
+    def snapshot_download(name: str, **options: object) -> str:
+        asked.update(options, name=name)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(ArtifactError, match=r"no config\.json"):
+        open_artifact(model)
+    assert (asked["name"], asked["revision"]) == ("a/b", revision)
+
+
 def test_a_swapped_file_is_refused_by_name(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(open_artifact("sentiment-en").directory, copy)

@@ -147,7 +147,7 @@ def _ask(url: str, body: object = None) -> Any:
     given_up_s = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            with urlopen(request, timeout=60) as response:
+            with urlopen(request, timeout=60) as response:  # of the server that its user names # nosec B310
                 return json.load(response)
         except HTTPError as error:
             with error:
