@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas test lint format check audit export evaluate bench bench-nginx perf-gate overload chaos image lock clean
+.PHONY: help serve dev replicas test lint format check audit export evaluate bench bench-nginx perf-gate overload chaos fuzz image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -55,6 +55,9 @@ overload: .venv/perf.stamp  ## goodput and refusals when up to three times of wh
 
 chaos: .venv/dev.stamp  ## faults from outside against real servers: what is lost (nothing), what recovers how fast (ARGS="--rounds 100")
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+fuzz: .venv/dev.stamp  ## broken HTTP over raw sockets: no server error, no hang, no leak (ARGS="--connections 1000000")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 image:  ## build the cpu image with buildah and try it (as root; status 77 where that cannot be done)
 	@deploy/image.sh

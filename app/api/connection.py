@@ -44,12 +44,18 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; then see whether headers are left half way."""
+        """Feed the parser; then see whether headers are left half way, or nothing is under way."""
         self._header_bytes += len(data)
         super().data_received(data)
-        if not self._in_headers or self.transport.is_closing():
+        if self.transport.is_closing():
             return
-        if self._header_bytes > self._max_header_bytes:
+        if not self._in_headers:
+            if not (self._answering or self._reading or self.timeout_keep_alive_task):
+                # Anything that comes ends uvicorn's wait, even the rest of a body whose answer has gone.
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
+        elif self._header_bytes > self._max_header_bytes:
             detail = f"the headers are larger than {self._max_header_bytes} bytes together"
             self._refuse(431, "Request Header Fields Too Large", detail)
         elif not self._reading:

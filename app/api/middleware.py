@@ -1,11 +1,13 @@
 """What every request gets, in plain ASGI: an id, an access line, and an answer whatever happens."""
 
 import asyncio
+import functools
 import logging
 import random
 import re
 import time
 from collections.abc import Collection
+from ipaddress import ip_address
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -40,6 +42,8 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         started_s = time.perf_counter()
+        if scope.get("client") and not _is_address(scope["client"][0]):
+            scope["client"] = None  # a proxy that is trusted has passed on what somebody wrote
         state: dict[str, Any] = scope.setdefault("state", {})
         request_id = state["id"] = _request_id(dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1"))
         timings: dict[str, float] = state.setdefault("timings", {})
@@ -159,6 +163,15 @@ class Recovery:
 def _size(header: tuple[bytes, bytes]) -> int:
     name, value = header
     return len(name) + len(value)
+
+
+@functools.lru_cache(1024)
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _request_id(given: str) -> str:

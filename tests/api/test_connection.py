@@ -17,7 +17,8 @@ PREDICT = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[Server]:
     """A server that waits half a second for whatever a client has to do."""
-    with serve(backend="mock", header_timeout_s="0.5", body_timeout_s="0.5", max_header_bytes="2048") as running:
+    limits = {"header_timeout_s": "0.5", "body_timeout_s": "0.5", "keep_alive_s": "1", "max_header_bytes": "2048"}
+    with serve(backend="mock", **limits) as running:
         yield running
 
 
@@ -33,6 +34,14 @@ def rest(connection: socket.socket) -> bytes:
     received = b""
     while chunk := connection.recv(65536):
         received += chunk
+    return received
+
+
+def first(connection: socket.socket) -> bytes:
+    """One answer, of JSON."""
+    received = b""
+    while not received.endswith(b"}"):
+        received += connection.recv(65536)
     return received
 
 
@@ -134,6 +143,19 @@ def test_a_body_that_is_refused_may_end_before_the_connection_does(impatient: Se
         first, second = rest(connection).split(b"HTTP/1.1 ")[1:]
     assert first.startswith(b"413")
     assert second.startswith(b"200")
+
+
+@pytest.mark.parametrize("late", [b"12345", b"12345\r\n"])
+def test_what_comes_after_an_answer_does_not_keep_the_connection_for_good(impatient: Server, late: bytes) -> None:
+    with connected(impatient) as connection:
+        connection.sendall(b"PUT /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+        assert first(connection).startswith(b"HTTP/1.1 405 ")
+        connection.sendall(late)  # the body that nobody read
+        time.sleep(0.2)
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert first(connection).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"\r\n")  # is allowed between requests
+        assert rest(connection) == b""
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.1])

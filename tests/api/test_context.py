@@ -74,6 +74,13 @@ def test_the_clients_address_comes_from_trusted_proxies_only(mock_server: Server
         assert server.wait_for("request", request_id="hop/3")["client"] == "127.0.0.1"
 
 
+def test_what_is_no_address_is_not_taken_for_one(mock_server: Server) -> None:
+    with mock_server.client() as http:
+        headers = {"x-forwarded-for": "what somebody wrote", "x-request-id": "hop/4"}
+        assert http.post("/predict", json={"text": "good"}, headers=headers).status_code == 200
+    assert mock_server.wait_for("request", request_id="hop/4")["client"] is None
+
+
 def test_no_text_of_a_user_is_in_the_log_or_the_metrics(mock_server: Server) -> None:
     secret = "xyzzy-plugh"
     with mock_server.client() as http:
