@@ -41,7 +41,7 @@ def test_the_gate_stops_a_slow_service() -> None:
 
 def test_the_gate_stops_a_service_that_fails_now_and_then() -> None:
     with serve(backend="mock", mock_failure_rate="0.2", cache_entries="0") as server:
-        status, verdicts = gate(server.address, "--p95-ms", "2000")
+        status, verdicts = gate(server.address, "--p95-ms", "2000", "--run-time", "8s")
     assert status == 1
     assert "pass  /predict: p95" in verdicts
     assert "FAIL  failed: " in verdicts
