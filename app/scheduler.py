@@ -1,4 +1,4 @@
-"""Admission, the slots, fan-out: the thin asyncio loop around the policy of `batching.py`.
+"""The slots and fan-out: the thin asyncio loop around the policy of `admission.py`, `batching.py`, `fairness.py`.
 
 It knows neither tokenizer nor backend nor HTTP. It is handed a function that runs a batch, and texts are opaque jobs
 with a cost. There is no wait timer: a job that finds an idle slot runs at once, and a batch is formed at the moment
@@ -14,14 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from app.admission import Admission
 from app.batching import BatchQueue, CostModel, padded_tokens
 from app.cpu import give_way
 from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError, TextTooLong
 from app.fairness import Callers
 from app.job import Job
 
-# Of its time a text may be predicted to wait: like lengths run together, so of a long queue some wait twice as long.
-_LIKELY = 0.5
 P = TypeVar("P")
 R = TypeVar("R")
 
@@ -78,6 +77,7 @@ class Scheduler(Generic[P, R]):
         self._queue: BatchQueue[Job[P, R]] = BatchQueue(
             cost, max_batch_size=limits.max_batch_size, max_batch_tokens=limits.max_batch_tokens
         )
+        self._admission = Admission(limits.max_wait_ms, limits.max_queue_texts, observer.refused)
         self._callers: Callers[Job[P, R]] = Callers(limits.max_batch_size * slots)
         self._running: dict[int, _Running[P, R]] = {}
         self._executor = ThreadPoolExecutor(slots, thread_name_prefix="slot", initializer=give_way)
@@ -95,24 +95,17 @@ class Scheduler(Generic[P, R]):
             return 0.0
         return (self._running_ms(now_s) + self._queue.backlog_ms(now_s)) / self._slots
 
-    def admit(self, texts: int, deadline_s: float, caller: str | None = None) -> None:
+    def admit(self, texts: int, deadline_s: float, caller: str | None = None) -> float:
         """Raise unless a request of so many texts could be queued now, by `caller` where callers are known.
 
-        `Overloaded` when the wait would be too long for the limit or for the deadline, or the queue is full;
-        `DeadlineExceeded` when there is no time left at all; `NotReady` after `close` or a stall.
+        Raises as `Admission.check` does, and `NotReady` after `close` or a stall. Returns the predicted wait, in
+        milliseconds.
         """
         if self._refusal:
             raise NotReady(self._refusal)
-        timeout_ms = (deadline_s - time.monotonic()) * 1000
-        if timeout_ms <= 0:
-            raise DeadlineExceeded("the deadline passed before the text could be queued")
         wait_ms = self.predicted_wait_ms() + self._own_wait_ms(caller)
-        if wait_ms > min(self._limits.max_wait_ms, _LIKELY * timeout_ms):
-            self._observer.refused("wait")
-            raise Overloaded("the queue is too long; try again later", wait_ms / 1000)
-        if len(self._queue) + texts > self._limits.max_queue_texts:
-            self._observer.refused("full")
-            raise Overloaded("the queue is full; try again later", wait_ms / 1000)
+        self._admission.check(wait_ms, (deadline_s - time.monotonic()) * 1000, len(self._queue) + texts)
+        return wait_ms
 
     def _own_wait_ms(self, name: str | None) -> float:
         """How long what a caller has sent before will hold up what it sends now."""
@@ -130,7 +123,7 @@ class Scheduler(Generic[P, R]):
         if len(jobs) > self._limits.max_queue_texts:
             raise TextTooLong(f"over {self._limits.max_queue_texts} texts and windows of texts")
         now_s = time.monotonic()  # before `admit` looks: what it finds in time is in time below, too
-        self.admit(len(jobs), deadline_s, caller)
+        wait_ms = self.admit(len(jobs), deadline_s, caller)
         turn = self._queue.first_turn([job.tokens for job in jobs]) * self._slots
         if turn < len(jobs) and (self._running or self._queue):
             done_ms = (self._running_ms(now_s) + self._queue.total_ms([job.tokens for job in jobs])) / self._slots
@@ -141,7 +134,7 @@ class Scheduler(Generic[P, R]):
         due = min(turn, self._callers.room(client)) if client else turn
         for place, job in enumerate(jobs):
             job.arrived_s, job.deadline_s, job.client = now_s, deadline_s, client
-            job.due_s = now_s if place < due else math.inf
+            job.due_s, job.predicted_ms = (now_s, wait_ms) if place < due else (math.inf, 0.0)
             job.next = jobs[place + turn] if place + turn < len(jobs) else None
         if client:
             client.waiting.extend(jobs[due:turn])
@@ -162,9 +155,11 @@ class Scheduler(Generic[P, R]):
     def leave(self, job: Job[P, R]) -> None:
         """A caller of `job` has gone; when it was the last and the job has not started, the job costs nothing."""
         if job.queued and job.abandoned:
+            now_s = time.monotonic()
+            self._learn(job, now_s, done=False)
             self._queue.discard(job)
             job.settle(None)
-            self._pass_on([job], time.monotonic())
+            self._pass_on([job], now_s)
 
     def close(self) -> None:
         """Take nothing any more; whoever still waits gets `NotReady`."""
@@ -181,11 +176,15 @@ class Scheduler(Generic[P, R]):
             self._pass_on(batch, now_s)
             end_s = now_s + self._cost.predict(padded_tokens(batch)) / 1000
             for job in batch:
+                self._learn(job, now_s)
                 if job.deadline_s <= end_s:  # it would come too late
                     late = DeadlineExceeded("there was too little time left when the text's turn came")
                     asyncio.get_running_loop().call_soon(job.settle, late)  # later: it may not have been joined
             if live := [job for job in batch if job.deadline_s > end_s]:
                 self._start(live)
+
+    def _learn(self, job: Job[P, R], now_s: float, *, done: bool = True) -> None:
+        self._admission.learn(job.predicted_ms, (now_s - job.arrived_s) * 1000, done=done)
 
     def _pass_on(self, jobs: Sequence[Job[P, R]], now_s: float) -> None:
         """These have left the queue: the next of their lists are due, those of callers with names in their turn."""
