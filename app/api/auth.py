@@ -57,7 +57,7 @@ def _presented(headers: Headers) -> str | None:
 
 def holder(request: Request) -> str | None:
     """Whose key came with a request, where keys are on."""
-    name: str | None = getattr(request.state, "key", None)
+    name: str | None = request.scope["state"].get("key")
     return name
 
 
