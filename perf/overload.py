@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import orjson
 
 from perf.gate import ceiling
 from perf.load import running
@@ -64,7 +65,7 @@ def main() -> None:
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         found = {"rates": rows, "kept": kept, "recovery_s": recovery_s, "deadline_ms": args.deadline_ms}
-        (args.out / "overload.json").write_text(json.dumps(found, indent=1) + "\n")
+        (args.out / "overload.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))  # NaN becomes null
         _draw(rows, args.out / "overload.png")
 
 
