@@ -1,0 +1,104 @@
+"""`python -m perf.memory`: memory over a million requests of random lengths, every text different.
+
+The resident memory of the service is looked at once a second. What counts is the last half: it must neither be over
+nor under the first of it by more than two percent.
+"""
+
+import argparse
+import json
+import math
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import urllib.request
+from pathlib import Path
+
+from tqdm import tqdm
+
+from perf.load import load, running, wrk_or_exit
+from perf.texts import sentences
+
+_BODIES = 40_000  # between one list of texts and the next
+_MOST_WORDS = 400  # about as many tokens as the model reads
+_FLAT = 0.02
+
+
+def main() -> None:
+    """Measure, print, draw; exit with 1 when the memory is not flat."""
+    parser = argparse.ArgumentParser(prog="python -m perf.memory", description=__doc__)
+    parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--out", type=Path, help="write memory.json and memory.png into this directory")
+    args = parser.parse_args()
+    wrk_or_exit()
+    samples: list[tuple[float, float]] = []  # requests so far, MB
+    done, over = 0, threading.Event()
+    with running([sys.executable, "-m", "app", "serve", "--port"]) as address, tempfile.TemporaryDirectory() as folder:
+        watcher = threading.Thread(target=_watch, args=(address, samples, over))
+        watcher.start()
+        bar = tqdm(total=args.requests, unit="request", disable=None)
+        for seed in range(10**9):
+            file = Path(folder) / "bodies"
+            file.write_text("".join(json.dumps({"text": text}) + "\n" for text in _texts(seed)))
+            found = load(address, file, args.connections, seconds=20)
+            if found["failed"]:
+                sys.exit(f"{found['failed']:.0f} requests failed")
+            done += int(found["requests"])
+            bar.update(int(found["requests"]))
+            if done >= args.requests:
+                break
+        over.set()
+        watcher.join()
+    half = samples[len(samples) // 2 :]
+    first, last = (
+        statistics.median(mb for _, mb in part) for part in (half[: len(half) // 4], half[-len(half) // 4 :])
+    )
+    change = last / first - 1
+    print(f"{done} requests: {samples[0][1]:.0f} MB at the start, {first:.0f} half way, {last:.0f} at the end")
+    print(f"change over the last half: {change:+.1%}")
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "memory.json").write_text(json.dumps(samples) + "\n")
+        _draw(samples, args.out / "memory.png")
+    if abs(change) > _FLAT:
+        sys.exit(f"memory is not flat: more than {_FLAT:.0%}")
+
+
+def _texts(seed: int) -> list[str]:
+    """As many of one word as of 400, by the logarithm of their lengths."""
+    rng = random.Random(seed)
+    words = " ".join(sentences(_BODIES, seed=seed)).split()
+    texts = []
+    for number in range(_BODIES):
+        length = round(math.exp(rng.uniform(0, math.log(_MOST_WORDS))))
+        start = rng.randrange(len(words) - length)
+        texts.append(f"{seed} {number} {' '.join(words[start : start + length])}")
+    return texts
+
+
+def _watch(address: str, samples: list[tuple[float, float]], over: threading.Event) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while not over.wait(1):
+        with direct.open(f"{address}/metrics") as response:
+            lines = [line for line in response.read().decode().splitlines() if not line.startswith("#")]
+        metrics = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+        requests = sum(value for name, value in metrics.items() if name.startswith("http_requests_total"))
+        samples.append((requests, metrics["process_resident_memory_bytes"] / 1e6))
+
+
+def _draw(samples: list[tuple[float, float]], file: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    axes.plot(*zip(*samples, strict=True))
+    axes.set(xlabel="requests", ylabel="resident memory, MB", ylim=(0, 1.2 * max(mb for _, mb in samples)))
+    figure.savefig(file, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
