@@ -39,18 +39,20 @@ def main() -> None:
         watcher = threading.Thread(target=_watch, args=(address, samples, over))
         watcher.start()
         bar = tqdm(total=args.requests, unit="request", disable=None)
-        for seed in range(10**9):
-            file = Path(folder) / "bodies"
-            file.write_text("".join(json.dumps({"text": text}) + "\n" for text in _texts(seed)))
-            found = load(address, file, args.connections, seconds=20)
-            if found["failed"]:
-                sys.exit(f"{found['failed']:.0f} requests failed")
-            done += int(found["requests"])
-            bar.update(int(found["requests"]))
-            if done >= args.requests:
-                break
-        over.set()
-        watcher.join()
+        try:
+            for seed in range(10**9):
+                file = Path(folder) / "bodies"
+                file.write_text("".join(json.dumps({"text": text}) + "\n" for text in _texts(seed)))
+                found = load(address, file, args.connections, seconds=20)
+                if found["failed"]:
+                    sys.exit(f"{found['failed']:.0f} requests failed")
+                done += int(found["requests"])
+                bar.update(int(found["requests"]))
+                if done >= args.requests:
+                    break
+        finally:
+            over.set()
+            watcher.join()
     half = samples[len(samples) // 2 :]
     first, last = (
         statistics.median(mb for _, mb in part) for part in (half[: len(half) // 4], half[-len(half) // 4 :])
