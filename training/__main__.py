@@ -11,6 +11,7 @@ from app.errors import SentimentError
 STEPS = {
     "convert": "make a classifier of a pretrained encoder; a BERT becomes a DistilBERT",
     "templates": "write labelled sentences of what public sets lack: negation, contrast, plain facts, emoji",
+    "splices": "write sentences of a set anew, with phrases of it exchanged, for a teacher to label",
     "label": "write down a teacher's scores on texts, for a small model to learn from",
     "train": "fine-tune a classifier on labelled text",
     "calibrate": "fit the temperature of a checkpoint, so that its confidence means what it says",
