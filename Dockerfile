@@ -34,7 +34,7 @@ FROM dependencies AS dependencies-gpu
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
     /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --constraint constraints.txt \
-      --editable '.[torch]' && \
+      --no-build-isolation --editable '.[torch]' && \
     chmod -R go-w /opt/venv
 
 

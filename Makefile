@@ -102,11 +102,11 @@ clean:  ## remove what the other targets made
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/perf.stamp: pyproject.toml constraints.txt | .venv/bin/python
+.venv/perf.stamp: pyproject.toml constraints.txt | .venv/serve.stamp
 	$(PIP) --constraint constraints.txt --editable '.[perf]'
-	@touch $@ .venv/serve.stamp
+	@touch $@
 
-.venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/python
+.venv/dev.stamp: pyproject.toml constraints.txt | .venv/serve.stamp
 	@echo "installing what development takes, PyTorch included (once; minutes) …"
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
-	@touch $@ .venv/serve.stamp .venv/perf.stamp
+	@touch $@ .venv/perf.stamp

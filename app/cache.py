@@ -1,5 +1,6 @@
 """Answers that are known, and those that are being computed: a bounded LRU and single-flight."""
 
+import hashlib
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -8,6 +9,16 @@ from cachetools import LRUCache
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 F = TypeVar("F")
+
+
+def key_of(text: str) -> bytes:
+    """A digest: 16 bytes however long the text is, and no user's words are kept in memory."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def key_of_part(key: bytes, place: int) -> bytes:
+    """Of a window of a text: longer than any text's, so that none is taken for a whole text or its beginning."""
+    return key + place.to_bytes(4)
 
 
 class Cache(Generic[K, V, F]):

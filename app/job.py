@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from app.admission import Wait
 from app.batching import Entry
 
 P = TypeVar("P")
@@ -24,7 +25,7 @@ class Job(Entry, Generic[P, R]):
         "finished_s",
         "next",
         "payload",
-        "predicted_ms",
+        "predicted",
         "settled",
         "started_s",
     )
@@ -33,7 +34,7 @@ class Job(Entry, Generic[P, R]):
         super().__init__(max(1, tokens), 0.0)  # even a text without any token takes a row of a batch
         self.payload = payload
         self.arrived_s = self.started_s = self.finished_s = self.deadline_s = 0.0
-        self.predicted_ms = 0.0  # that it would wait, where it is one of the first of its list
+        self.predicted = Wait()  # where it is one of the first of its list
         self.next: Job[P, R] | None = None  # of its list, to be due when this one starts
         self.settled = False
         self._on_settled = on_settled

@@ -6,20 +6,19 @@ when a slot frees, from what has come by then.
 """
 
 import asyncio
-import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from app.admission import Admission
+from app.admission import Admission, Wait
 from app.batching import BatchQueue, CostModel, padded_tokens
-from app.cpu import give_way
 from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError, TextTooLong
 from app.fairness import Callers
 from app.job import Job
+from app.slots import Slots
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -68,7 +67,6 @@ class Scheduler(Generic[P, R]):
         observer: Observer,
         on_stall: Callable[[], None],
     ) -> None:
-        self._run = run
         self._slots = self._idle = slots
         self._limits = limits
         self._cost = cost
@@ -80,7 +78,7 @@ class Scheduler(Generic[P, R]):
         self._admission = Admission(limits.max_wait_ms, limits.max_queue_texts, observer.refused)
         self._callers: Callers[Job[P, R]] = Callers(limits.max_batch_size * slots)
         self._running: dict[int, _Running[P, R]] = {}
-        self._executor = ThreadPoolExecutor(slots, thread_name_prefix="slot", initializer=give_way)
+        self._threads: Slots[P, R] = Slots(run, slots)
         self._refusal: str | None = None  # why nothing is taken any more
 
     @property
@@ -90,28 +88,27 @@ class Scheduler(Generic[P, R]):
 
     def predicted_wait_ms(self) -> float:
         """How long a text that came now would wait for a slot."""
-        now_s = time.monotonic()
-        if self._idle:
-            return 0.0
-        return (self._running_ms(now_s) + self._queue.backlog_ms(now_s)) / self._slots
+        return self._wait(time.monotonic()).ms
 
-    def admit(self, texts: int, deadline_s: float, caller: str | None = None) -> float:
+    def _wait(self, now_s: float, caller: str | None = None) -> Wait:
+        if self._idle:
+            return Wait()
+        queued_ms = self._queue.backlog_ms(now_s)
+        if caller is not None:  # what it has sent before holds up what it sends now
+            queued_ms += self._queue.waiting_ms(self._callers.find(caller)) * max(1, self._callers.sharing())
+        return Wait(self._running_ms(now_s) / self._slots, queued_ms / self._slots)
+
+    def admit(self, texts: int, deadline_s: float, caller: str | None = None) -> Wait:
         """Raise unless a request of so many texts could be queued now, by `caller` where callers are known.
 
-        Raises as `Admission.check` does, and `NotReady` after `close` or a stall. Returns the predicted wait, in
-        milliseconds.
+        Raises as `Admission.check` does, and `NotReady` after `close` or a stall. Returns the predicted wait.
         """
         if self._refusal:
             raise NotReady(self._refusal)
-        wait_ms = self.predicted_wait_ms() + self._own_wait_ms(caller)
-        self._admission.check(wait_ms, (deadline_s - time.monotonic()) * 1000, len(self._queue) + texts)
-        return wait_ms
-
-    def _own_wait_ms(self, name: str | None) -> float:
-        """How long what a caller has sent before will hold up what it sends now."""
-        if name is None or self._idle:
-            return 0.0
-        return self._queue.waiting_ms(self._callers.find(name)) * max(1, self._callers.sharing()) / self._slots
+        now_s = time.monotonic()
+        wait = self._wait(now_s, caller)
+        self._admission.check(wait, now_s=now_s, deadline_s=deadline_s, texts=len(self._queue) + texts)
+        return wait
 
     def submit(self, jobs: Sequence[Job[P, R]], deadline_s: float, caller: str | None = None) -> None:
         """Admit the texts of a request, whole or not at all; those that can start do so at once.
@@ -123,7 +120,7 @@ class Scheduler(Generic[P, R]):
         if len(jobs) > self._limits.max_queue_texts:
             raise TextTooLong(f"over {self._limits.max_queue_texts} texts and windows of texts")
         now_s = time.monotonic()  # before `admit` looks: what it finds in time is in time below, too
-        wait_ms = self.admit(len(jobs), deadline_s, caller)
+        wait = self.admit(len(jobs), deadline_s, caller)
         turn = self._queue.first_turn([job.tokens for job in jobs]) * self._slots
         if turn < len(jobs) and (self._running or self._queue):
             done_ms = (self._running_ms(now_s) + self._queue.total_ms([job.tokens for job in jobs])) / self._slots
@@ -134,7 +131,7 @@ class Scheduler(Generic[P, R]):
         due = min(turn, self._callers.room(client)) if client else turn
         for place, job in enumerate(jobs):
             job.arrived_s, job.deadline_s, job.client = now_s, deadline_s, client
-            job.due_s, job.predicted_ms = (now_s, wait_ms) if place < due else (math.inf, 0.0)
+            job.due_s, job.predicted = (now_s, wait) if place < due else (math.inf, Wait())
             job.next = jobs[place + turn] if place + turn < len(jobs) else None
         if client:
             client.waiting.extend(jobs[due:turn])
@@ -156,7 +153,7 @@ class Scheduler(Generic[P, R]):
         """A caller of `job` has gone; when it was the last and the job has not started, the job costs nothing."""
         if job.queued and job.abandoned:
             now_s = time.monotonic()
-            self._learn(job, now_s, done=False)
+            self._learn([job], now_s, done=False)
             self._queue.discard(job)
             job.settle(None)
             self._pass_on([job], now_s)
@@ -164,7 +161,7 @@ class Scheduler(Generic[P, R]):
     def close(self) -> None:
         """Take nothing any more; whoever still waits gets `NotReady`."""
         self._refuse("the server is shutting down", NotReady)
-        self._executor.shutdown(wait=False)
+        self._threads.close()
 
     def _running_ms(self, now_s: float) -> float:
         """Milliseconds that the batches which run still need, added up."""
@@ -175,16 +172,26 @@ class Scheduler(Generic[P, R]):
         while self._idle and (batch := self._queue.take(self._idle)):
             self._pass_on(batch, now_s)
             end_s = now_s + self._cost.predict(padded_tokens(batch)) / 1000
-            for job in batch:
-                self._learn(job, now_s)
-                if job.deadline_s <= end_s:  # it would come too late
-                    late = DeadlineExceeded("there was too little time left when the text's turn came")
-                    asyncio.get_running_loop().call_soon(job.settle, late)  # later: it may not have been joined
-            if live := [job for job in batch if job.deadline_s > end_s]:
+            self._learn(batch, now_s)
+            # What would come too late is not begun; but what came just now is, or nobody would learn what it costs.
+            late = [job for job in batch if job.deadline_s <= (end_s if job.arrived_s < now_s else now_s)]
+            for job in late:
+                asyncio.get_running_loop().call_soon(self._drop, job)  # later: it may not have been joined
+            if live := [job for job in batch if job not in late]:
                 self._start(live)
 
-    def _learn(self, job: Job[P, R], now_s: float, *, done: bool = True) -> None:
-        self._admission.learn(job.predicted_ms, (now_s - job.arrived_s) * 1000, done=done)
+    def _drop(self, job: Job[P, R]) -> None:
+        now_s = time.monotonic()
+        if not self._refusal and not job.abandoned and job.deadline_s > now_s + self._cost.predict(job.tokens) / 1000:
+            job.arrived_s = job.due_s = now_s  # somebody with more time has joined it meanwhile
+            self._queue.push(job)
+            self._fill_slots(now_s)
+        else:
+            job.settle(DeadlineExceeded("there was too little time left when the text's turn came"))
+
+    def _learn(self, jobs: Sequence[Job[P, R]], now_s: float, *, done: bool = True) -> None:
+        waits = [(job.predicted, (now_s - job.arrived_s) * 1000) for job in jobs]
+        self._admission.learn(waits, now_s, done=done)
 
     def _pass_on(self, jobs: Sequence[Job[P, R]], now_s: float) -> None:
         """These have left the queue: the next of their lists are due, those of callers with names in their turn."""
@@ -203,29 +210,12 @@ class Scheduler(Generic[P, R]):
         now_s = time.monotonic()
         for job in jobs:
             job.started_s = now_s
-        loop = asyncio.get_running_loop()
         end_s = now_s + self._cost.predict(padded_tokens(jobs)) / 1000
-        batch = _Running(jobs, end_s, loop.call_later(self._limits.run_timeout_s, self._stalled))
+        watchdog = asyncio.get_running_loop().call_later(self._limits.run_timeout_s, self._stalled)
+        batch = _Running(jobs, end_s, watchdog)
         self._idle -= 1
         self._running[id(batch)] = batch
-        try:
-            self._executor.submit(self._work, loop, batch, [job.payload for job in jobs])
-        except RuntimeError as error:  # no thread could be started
-            failure = f"the model could not be run ({type(error).__name__})"
-            loop.call_soon(self._finish, batch, [BackendError(failure) for _ in jobs], 0.0)
-
-    def _work(self, loop: asyncio.AbstractEventLoop, batch: _Running[P, R], payloads: list[P]) -> None:
-        """Run a batch, in a slot's thread. One call back to the loop is cheaper than `run_in_executor`'s futures."""
-        started_s = time.perf_counter()
-        results: Sequence[R | Exception]
-        try:
-            results = self._run(payloads)
-            if len(results) != len(payloads):
-                raise BackendError("answers for another number of texts")
-        except Exception as error:
-            results = [BackendError(f"the model failed ({type(error).__name__})") for _ in payloads]
-        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
-            loop.call_soon_threadsafe(self._finish, batch, results, time.perf_counter() - started_s)
+        self._threads.start([job.payload for job in jobs], partial(self._finish, batch))
 
     def _finish(self, batch: _Running[P, R], results: Sequence[R | Exception], run_s: float) -> None:
         batch.watchdog.cancel()

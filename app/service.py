@@ -1,14 +1,13 @@
 """The spine: normalise → cache → tokenise → schedule → answer. Knows neither HTTP nor which model runs."""
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol, TypeVar
 
-from app.cache import Cache
+from app.cache import Cache, key_of, key_of_part
 from app.errors import BackendError, DeadlineExceeded, InvalidInput, TextTooLong
 from app.job import Job
 from app.scheduler import Scheduler
@@ -197,8 +196,8 @@ class Service:
         self, texts: Mapping[bytes, str], terms: _Terms
     ) -> tuple[dict[bytes, Encoding], dict[bytes, list[bytes]]]:
         """Return the encodings of texts, by key, and of each text that is read in windows the keys of those."""
-        if any(self._cache.flight(key) is None for key in texts):  # refused before it has cost anything
-            self._scheduler.admit(len(texts) + self._apart_texts, terms.deadline_s, terms.caller)
+        if fresh := sum(self._is_fresh(key, terms) for key in texts):  # refused before it has cost anything
+            self._scheduler.admit(fresh + self._apart_texts, terms.deadline_s, terms.caller)
         started_s = time.perf_counter()
         encodings: dict[bytes, Encoding] = {}
         windows: dict[bytes, list[bytes]] = {}
@@ -206,14 +205,19 @@ class Service:
             found = await self._apart(self._tokenizer.encode_windows, list(texts.values()), terms)
             for key, parts in zip(texts, found, strict=True):
                 if len(parts) > 1:
-                    # Longer than the key of any text, so that no window is taken for a whole text or its beginning.
-                    windows[key] = [key + place.to_bytes(4) for place in range(len(parts))]
+                    windows[key] = [key_of_part(key, place) for place in range(len(parts))]
                 encodings.update(zip(windows.get(key, [key]), parts, strict=True))
         else:
             whole = await self._apart(self._tokenizer.encode_many, list(texts.values()), terms)
             encodings.update(zip(texts, whole, strict=True))
         self._observer.tokenized(time.perf_counter() - started_s)
         return encodings, windows
+
+    def _is_fresh(self, key: bytes, terms: _Terms) -> bool:
+        """Whether nothing of a text is known or under way, as far as can be told before it is tokenised."""
+        part = key_of_part(key, 0)
+        parts_known = terms.window and bool(self._cache.flight(part) or self._cache.get(part))
+        return self._cache.flight(key) is None and not parts_known
 
     async def _apart(self, work: Callable[[Sequence[str]], T], texts: Sequence[str], terms: _Terms) -> T:
         """Do work on texts; when they are long in a thread, so that the event loop stays free for others.
@@ -250,9 +254,6 @@ class Service:
 
 
 def _prepare(texts: Sequence[str]) -> tuple[list[str], list[bytes]]:
-    """Return each text normalised, and its cache key.
-
-    The key is a digest: 16 bytes however long the text is, and no user's words are kept in memory.
-    """
+    """Return each text normalised, and its cache key."""
     normalised = [normalise(text) for text in texts]
-    return normalised, [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in normalised]
+    return normalised, [key_of(text) for text in normalised]

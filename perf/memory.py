@@ -44,8 +44,8 @@ def main() -> None:
                 file = Path(folder) / "bodies"
                 file.write_text("".join(json.dumps({"text": text}) + "\n" for text in _texts(seed)))
                 found = load(address, file, args.connections, seconds=20)
-                if found["failed"]:
-                    sys.exit(f"{found['failed']:.0f} requests failed")
+                if found["failed"] or not watcher.is_alive():
+                    sys.exit(f"{found['failed']:.0f} requests failed" if found["failed"] else "no metrics came")
                 done += int(found["requests"])
                 bar.update(int(found["requests"]))
                 if done >= args.requests:
@@ -83,7 +83,7 @@ def _texts(seed: int) -> list[str]:
 def _watch(address: str, samples: list[tuple[float, float]], over: threading.Event) -> None:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while not over.wait(1):
-        with direct.open(f"{address}/metrics") as response:
+        with direct.open(f"{address}/metrics", timeout=30) as response:
             lines = [line for line in response.read().decode().splitlines() if not line.startswith("#")]
         metrics = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
         requests = sum(value for name, value in metrics.items() if name.startswith("http_requests_total"))

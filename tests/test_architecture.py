@@ -50,9 +50,10 @@ def test_only_cli_main_and_the_process_know_the_settings() -> None:
 
 def test_the_scheduler_knows_neither_tokenizer_nor_backend_nor_http() -> None:
     policy = {"app.admission", "app.batching", "app.fairness"}
-    assert ours("app.scheduler") == policy | {"app.cpu", "app.errors", "app.job"}
+    assert ours("app.scheduler") == policy | {"app.errors", "app.job", "app.slots"}
     assert ours("app.admission") == {"app.errors"}
-    assert ours("app.job") == ours("app.fairness") == {"app.batching"}
+    assert ours("app.slots") == {"app.cpu", "app.errors"}
+    assert ours("app.job") - {"app.admission"} == ours("app.fairness") == {"app.batching"}
     assert ours("app.batching") == set()
     assert not (imports("app.batching") | imports("app.fairness")) & {"asyncio", "threading", "time"}
 

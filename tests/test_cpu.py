@@ -82,5 +82,6 @@ def test_only_x86_without_vnni_overflows_in_int8(
 def test_a_thread_that_gives_way_is_nicer_than_its_process_and_no_other_is() -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
     with ThreadPoolExecutor(1, initializer=cpu.give_way) as pool:
-        assert pool.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result() == before + 5
+        found = pool.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
+    assert found == min(19, before + 5)
     assert os.getpriority(os.PRIO_PROCESS, 0) == before

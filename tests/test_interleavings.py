@@ -83,9 +83,9 @@ async def play(script: list[Any], entries: int) -> None:
     async with serving(entries=entries, max_batch_size=3, max_queue_texts=30) as bench:
         bench.failing = {BAD}
         scheduler = bench.service._scheduler
-        scheduler._executor.shutdown()
+        scheduler._threads._executor.shutdown()
         held = Held()
-        scheduler._executor = held  # type: ignore[assignment]
+        scheduler._threads._executor = held  # type: ignore[assignment]
         requests: list[Request] = []
         closed = False
         for step, *details in script:

@@ -201,6 +201,20 @@ async def test_a_caller_that_leaves_takes_its_windows_along_unless_another_waits
         assert bench.cache._flights == {}
 
 
+async def test_a_long_text_in_flight_is_waited_for_although_others_are_refused() -> None:
+    async with serving(is_open=False, max_wait_ms=50) as bench:
+        blocker = asyncio.create_task(read(bench, "x"))
+        first = asyncio.create_task(read(bench, words(30)))
+        await asyncio.sleep(0.2)  # much longer than it should take: who came now would wait
+        joined = asyncio.create_task(read(bench, words(30)))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await read(bench, words(31))
+        bench.open.set()
+        assert (await first).predictions == (await joined).predictions
+        await blocker
+
+
 async def test_the_deadline_frees_the_caller_and_the_queue() -> None:
     async with serving(is_open=False) as bench:
         blocker = asyncio.create_task(read(bench, "x"))

@@ -3,12 +3,17 @@
 import re
 from importlib.metadata import distribution, requires
 
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.process import ROOT
 
 _PIN = re.compile(r"^([\w.-]+)==(\S+)(?: ; (.+?))?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
+
+
+# Hatchling, what it takes, and what it takes for an editable install.
+BUILDERS = {"hatchling", "pathspec", "pluggy", "tomlkit", "trove-classifiers", "editables"}
 
 
 def hashed() -> dict[str, str]:
@@ -40,6 +45,12 @@ def test_all_that_serving_takes_is_hashed_in_the_version_that_is_tested() -> Non
     found = hashed()
     for name in needed("rt-sentiment", frozenset({"redis"}), set()) - {"rt-sentiment"}:
         assert found[name] == distribution(name).version, name
+
+
+def test_nothing_else_is_hashed_but_what_builds_the_project() -> None:
+    text = (ROOT / "requirements.txt").read_text()
+    here = {match[1] for match in _PIN.finditer(text) if not match[3] or Marker(match[3]).evaluate()}
+    assert here - needed("rt-sentiment", frozenset({"redis"}), set()) == BUILDERS
 
 
 def test_both_lists_name_the_same_versions() -> None:

@@ -1,5 +1,7 @@
 import asyncio
 import contextlib
+import os
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -200,6 +202,55 @@ async def test_a_text_that_could_not_be_done_in_time_is_not_begun() -> None:
         assert gate.batches == [["a"], ["c"]]
 
 
+async def test_what_is_thought_to_take_too_long_is_begun_where_nothing_waits() -> None:
+    async with scheduling(upper) as scheduler:
+        asked = ask(scheduler, *"abcd", tokens=10**6, timeout_s=2)  # minutes by the cost model, which is wrong
+        assert await asyncio.gather(*(answer for _, answer in asked)) == ["A", "B", "C", "D"]
+        assert scheduler._cost.predict(10**6) < 1000
+
+
+async def test_who_joins_a_text_that_is_being_dropped_has_his_own_time() -> None:
+    gate = Gate()
+    async with scheduling(gate) as scheduler:
+        ((_, blocker),) = ask(scheduler, "a")
+        ((_, late),) = ask(scheduler, "b", tokens=10**7, timeout_s=2)  # minutes by the cost model
+        drop, joined = scheduler._drop, []
+
+        def join_first(dropped: Job[str, str]) -> None:
+            joined.append(scheduler.join(dropped, time.monotonic() + 1e6))
+            drop(dropped)
+
+        scheduler._drop = join_first  # type: ignore[method-assign]
+        gate.open.set()
+        assert await blocker == "A"
+        assert await late == "B"
+        assert await joined[0] == "B"
+        assert settled.count("B") == 1
+
+
+async def test_a_text_that_is_dropped_at_the_end_is_answered() -> None:
+    async with scheduling(upper) as scheduler:
+        job: Job[str, str] = Job(5, "a", settled.append)
+        job.deadline_s = time.monotonic() + 10
+        waiter = job.add_waiter()
+        scheduler.close()
+        scheduler._drop(job)
+        with pytest.raises(DeadlineExceeded):
+            await waiter
+
+
+async def test_slots_give_way_and_admission_learns_from_waits() -> None:
+    def niceness(payloads: Sequence[str]) -> list[str | Exception]:
+        return [str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())) for _ in payloads]
+
+    async with scheduling(niceness) as scheduler:
+        asked = [ask(scheduler, text, tokens=500)[0] for text in "abcd"]  # each thought to take 50 ms
+        found = await asyncio.gather(*(answer for _, answer in asked))
+        assert scheduler._admission.spread < 2
+    if sys.platform == "linux":
+        assert set(found) == {str(min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5))}
+
+
 async def test_a_request_is_refused_when_it_might_wait_for_half_of_its_time() -> None:
     gate = Gate()
     async with scheduling(gate, max_wait_ms=1e6) as scheduler:
@@ -379,7 +430,7 @@ async def test_an_observer_that_fails_costs_nobody_an_answer() -> None:
 
 async def test_without_a_thread_to_run_in_everyone_gets_an_error() -> None:
     async with scheduling(upper) as scheduler:
-        scheduler._executor.shutdown()
+        scheduler._threads._executor.shutdown()
         with pytest.raises(BackendError, match="could not be run"):
             await ask(scheduler, "a")[0][1]
         assert scheduler.predicted_wait_ms() == 0

@@ -65,6 +65,19 @@ async def test_a_text_in_flight_is_waited_for_although_others_are_refused() -> N
         assert await asked == await joined == ["2"]
 
 
+async def test_texts_in_flight_take_no_room_in_the_queue() -> None:
+    async with serving(is_open=False, max_queue_texts=4) as bench:
+        blocker = asyncio.create_task(labels(bench.service, "x"))
+        await asyncio.sleep(0.05)
+        first = asyncio.create_task(labels(bench.service, "a", "a b", "a b c"))
+        await asyncio.sleep(0.05)
+        second = asyncio.create_task(labels(bench.service, "a", "a b", "a b c", "a b c d"))
+        await asyncio.sleep(0.05)
+        bench.open.set()
+        assert await second == [*(await first), "4"] == ["1", "2", "3", "4"]
+        await blocker
+
+
 async def test_a_list_computes_a_repeated_text_once() -> None:
     async with serving() as bench:
         assert await labels(bench.service, "a b", "c", "a b", "a  b") == ["2", "1", "2", "2"]

@@ -19,7 +19,7 @@ async def parse(request: Request, model: type[M], max_bytes: int, timeout_s: flo
     the content type is JSON, `TextTooLong` as soon as the body is over `max_bytes`, 408 when it is not there after
     `timeout_s`, `BodyInvalid` when it doesn't fit.
     """
-    headers = dict(request.scope["headers"])  # starlette's own look through all of them for each
+    headers = _first(request.scope["headers"])
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type != b"application/json":
         raise HTTPException(415, "the content type must be application/json")
@@ -46,9 +46,14 @@ async def parse(request: Request, model: type[M], max_bytes: int, timeout_s: flo
         raise BodyInvalid.from_pydantic(error) from None
 
 
+def _first(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """By name, the first of each, as starlette has it; which looks through all of them for every one that is asked."""
+    return dict(reversed(headers))
+
+
 def timeout_ms(request: Request, longest_ms: float) -> float:
     """The request's time in milliseconds: the server's, or less when the caller asks for less."""
-    wanted = dict(request.scope["headers"]).get(b"x-request-timeout-ms")
+    wanted = _first(request.scope["headers"]).get(b"x-request-timeout-ms")
     if wanted is None:
         return longest_ms
     if not (wanted.isdigit() and len(wanted) <= 100 and int(wanted) > 0):

@@ -90,7 +90,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The rest of a body that nobody read gets some time, so that its sender sees the answer before the end."""
-        if self.cycle.more_body:
+        if self._running is not None and self._running.more_body:
             self._reading.start(self.transport.abort)
         super().on_response_complete()
 

@@ -45,7 +45,8 @@ class RequestContext:
         if scope.get("client") and not _is_address(scope["client"][0]):
             scope["client"] = None  # a proxy that is trusted has passed on what somebody wrote
         state: dict[str, Any] = scope.setdefault("state", {})
-        request_id = state["id"] = _request_id(dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1"))
+        given = dict(reversed(scope["headers"])).get(b"x-request-id", b"")  # the first, as starlette has it
+        request_id = state["id"] = _request_id(given.decode("latin-1"))
         timings: dict[str, float] = state.setdefault("timings", {})
         status = 499  # nginx's code for a client that left before it was answered
 

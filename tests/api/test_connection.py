@@ -134,6 +134,25 @@ def test_a_body_that_trickles_has_no_more_time_than_others(impatient: Server) ->
     assert time.monotonic() - begun_s < 5
 
 
+def test_a_body_behind_another_request_has_its_own_time() -> None:
+    body = b'{"text": "good"}'
+    request = PREDICT + b"Content-Length: %d\r\n\r\n" % len(body)
+    with serve(backend="mock", header_timeout_s="0.5", body_timeout_s="10") as server, connected(server) as connection:
+        connection.sendall(request + body + request)
+        time.sleep(1.2)
+        connection.sendall(body + b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert [answer[:3] for answer in rest(connection).split(b"HTTP/1.1 ")[1:]] == [b"200"] * 3
+
+
+def test_of_a_header_that_comes_twice_the_first_counts(impatient: Server) -> None:
+    body = b'{"text": "good"}'
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n" % len(body)
+    for types, status in ((b"text/plain", b"415"), (b"application/json", b"200")):
+        with connected(impatient) as connection:
+            connection.sendall(head + b"Content-Type: " + types + b"\r\nContent-Type: application/json\r\n\r\n" + body)
+            assert rest(connection).startswith(b"HTTP/1.1 " + status)
+
+
 def test_a_body_that_is_refused_may_end_before_the_connection_does(impatient: Server) -> None:
     """Its sender would see a reset instead of the answer, if the connection ended at once."""
     with connected(impatient) as connection:

@@ -105,5 +105,8 @@ async def test_both_ways_to_a_prediction_answer_alike(body: dict[str, Any]) -> N
         found = [await http.post(path, json=body, headers={"X-Request-ID": "1"}) for path in paths]
         short, usual = ((response.status_code, response.json()) for response in found)
         assert short == usual
+        app.router.routes[:] = [route for route in app.router.routes if not isinstance(route, DirectRoute)]
+        assert (await http.post("/v1/predict", json=body)).status_code == 404
+        assert (await http.post("/predict", json=body)).status_code == short[0]  # the router knows nothing of it
         metrics = (await http.get("/metrics")).text
-        assert f'http_requests_total{{handler="/predict",method="POST",status="{short[0]}"}} 2.0' in metrics
+        assert f'http_requests_total{{handler="/predict",method="POST",status="{short[0]}"}} 3.0' in metrics
