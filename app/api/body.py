@@ -7,6 +7,7 @@ from fastapi import HTTPException, Request
 from pydantic import BaseModel, ValidationError
 
 from app.api.errors import BodyInvalid
+from app.api.middleware import headers_of
 from app.errors import InvalidInput, TextTooLong
 
 M = TypeVar("M", bound=BaseModel)
@@ -19,7 +20,7 @@ async def parse(request: Request, model: type[M], max_bytes: int, timeout_s: flo
     the content type is JSON, `TextTooLong` as soon as the body is over `max_bytes`, 408 when it is not there after
     `timeout_s`, `BodyInvalid` when it doesn't fit.
     """
-    headers = _first(request.scope["headers"])
+    headers = headers_of(request.scope)
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type != b"application/json":
         raise HTTPException(415, "the content type must be application/json")
@@ -46,14 +47,9 @@ async def parse(request: Request, model: type[M], max_bytes: int, timeout_s: flo
         raise BodyInvalid.from_pydantic(error) from None
 
 
-def _first(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """By name, the first of each, as starlette has it; which looks through all of them for every one that is asked."""
-    return dict(reversed(headers))
-
-
 def timeout_ms(request: Request, longest_ms: float) -> float:
     """The request's time in milliseconds: the server's, or less when the caller asks for less."""
-    wanted = _first(request.scope["headers"]).get(b"x-request-timeout-ms")
+    wanted = headers_of(request.scope).get(b"x-request-timeout-ms")
     if wanted is None:
         return longest_ms
     if not (wanted.isdigit() and len(wanted) <= 100 and int(wanted) > 0):

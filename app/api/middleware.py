@@ -45,8 +45,7 @@ class RequestContext:
         if scope.get("client") and not _is_address(scope["client"][0]):
             scope["client"] = None  # a proxy that is trusted has passed on what somebody wrote
         state: dict[str, Any] = scope.setdefault("state", {})
-        given = dict(reversed(scope["headers"])).get(b"x-request-id", b"")  # the first, as starlette has it
-        request_id = state["id"] = _request_id(given.decode("latin-1"))
+        request_id = state["id"] = _request_id(headers_of(scope).get(b"x-request-id", b"").decode("latin-1"))
         timings: dict[str, float] = state.setdefault("timings", {})
         status = 499  # nginx's code for a client that left before it was answered
 
@@ -159,6 +158,11 @@ class Recovery:
             if not begun:
                 detail = "the server failed to answer this request"
                 await problem(request_id, 500, "Internal Server Error", detail)(scope, receive, send)
+
+
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """By name, the first of each, as starlette has it; which looks through all of them for every one that is asked."""
+    return dict(reversed(scope["headers"]))
 
 
 def _size(header: tuple[bytes, bytes]) -> int:
