@@ -23,8 +23,7 @@ def gate(address: str, *flags: str) -> tuple[int, str]:
 
 def test_the_gate_lets_a_fast_service_pass_and_counts_refused_bad_requests_as_fine() -> None:
     with serve(backend="mock") as server:
-        # Longer than the others: on a machine that is slow to begin, half of the time would be too little.
-        status, verdicts = gate(server.address, "--p95-ms", "2000", "--run-time", "8s")
+        status, verdicts = gate(server.address, "--p95-ms", "2000", "--run-time", "6s")
         assert server.metric('http_requests_total{handler="/predict",method="POST",status="422"}') > 0
     assert status == 0, verdicts
     assert verdicts.count("pass  ") == 4
@@ -41,7 +40,7 @@ def test_the_gate_stops_a_slow_service() -> None:
 
 def test_the_gate_stops_a_service_that_fails_now_and_then() -> None:
     with serve(backend="mock", mock_failure_rate="0.2", cache_entries="0") as server:
-        status, verdicts = gate(server.address, "--p95-ms", "2000", "--run-time", "8s")
+        status, verdicts = gate(server.address, "--p95-ms", "2000", "--run-time", "6s")
     assert status == 1
     assert "pass  /predict: p95" in verdicts
     assert "FAIL  failed: " in verdicts
