@@ -5,14 +5,10 @@ model does, measured in the moment before the service is started, with nothing o
 """
 
 import argparse
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-from app.cpu import usable_cores
+from perf.bare import Bare
 from perf.feedback import Feedback
 from perf.load import ROOT, running
 
@@ -26,7 +22,8 @@ def main() -> None:
     parser.add_argument("--backend", default="auto", help="of the service; the load is for the embedded model")
     args = parser.parse_args()
 
-    texts_per_s = ceiling(seconds=3, texts=Feedback(0).texts(500))
+    bare = Bare()
+    texts_per_s = bare.texts_per_s([[ids] for ids in bare.encode(Feedback(0).texts(500))], seconds=3)
     users = max(10, round(args.share * texts_per_s / _texts_per_request()))
     print(f"bare model: {texts_per_s:.0f} texts/s; load: {args.share:.0%} of that, {users} requests/s", flush=True)
     with running([sys.executable, "-m", "app", "serve", "--backend", args.backend, "--port"]) as address:
@@ -40,34 +37,6 @@ def _texts_per_request() -> float:
     requests = [Feedback(seed).request() for seed in range(2000)]
     texts = {"single": lambda _: 1, "list": lambda body: len(body["texts"]), "bad": lambda _: 0}
     return sum(texts[request.kind](request.body) for request in requests) / len(requests)
-
-
-def ceiling(seconds: float, texts: Sequence[str]) -> float:
-    """Texts per second of the embedded model's file alone: one text at a time on each core, tokenised before."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import numpy as np
-    import onnxruntime as ort
-    from tokenizers import Tokenizer
-
-    folder = ROOT / "models" / "sentiment-en"
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(str(folder / "model_int8.onnx"), options)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    inputs = [np.array([tokenizer.encode(text).ids], dtype=np.int64) for text in texts]
-    ends = time.perf_counter() + seconds
-
-    def work(offset: int) -> int:
-        done = 0
-        while time.perf_counter() < ends:
-            ids = inputs[(offset + done) % len(inputs)]
-            session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-            done += 1
-        return done
-
-    cores = usable_cores()
-    with ThreadPoolExecutor(cores) as pool:
-        return sum(pool.map(work, range(0, len(inputs), len(inputs) // cores))) / seconds
 
 
 if __name__ == "__main__":

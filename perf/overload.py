@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from perf.gate import ceiling
+from perf.bare import Bare
 from perf.load import running
 from perf.openloop import Phase, Sample, offer
 from perf.texts import sentences
@@ -38,7 +38,9 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))
     half = max(1, len(cores) // 2)
     os.sched_setaffinity(0, cores[:half])  # which the service inherits
-    bare_per_s = ceiling(seconds=3, texts=sentences(500))
+    bare = Bare()
+    bare_per_s = bare.texts_per_s([[ids] for ids in bare.encode(sentences(500))], seconds=3)
+    del bare
     print(f"bare model: {bare_per_s:.0f} texts/s on {half} of {len(cores)} cores", file=sys.stderr)
     bodies = [json.dumps({"text": text}).encode() for text in sentences(60_000)]
     headers = {"X-Request-Timeout-Ms": f"{args.deadline_ms:.0f}"}

@@ -1,0 +1,202 @@
+"""`python -m perf.simulate`: what the forming of batches gains, from 1 core to 64, in simulated time.
+
+The policy of the service (`app.batching`, as it is) and those of others are fed with the same texts, and a batch takes
+what the measured cost model says: fixed milliseconds, and some for each padded token. Nothing else costs anything, so
+this compares policies and predicts no server: beyond a few cores one event loop is slower than the model, and more
+processes are the remedy.
+"""
+
+import argparse
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from app.batching import BatchQueue, CostModel, Entry, padded_tokens
+from perf.bare import Bare
+from perf.feedback import Feedback
+
+SIZE, TOKENS = 16, 512  # of a batch at most, the service's own limits
+TIMER_S = 0.005
+
+
+class Text(Entry):
+    """A text of so many tokens."""
+
+    def __init__(self, tokens: int, arrived_s: float) -> None:
+        super().__init__(tokens, arrived_s)
+
+
+class Policy(Protocol):
+    """Who goes into the next batch."""
+
+    def push(self, text: Text) -> None: ...
+
+    def take(self, idle_slots: int, now_s: float) -> list[Text]:
+        """The next batch, or nothing."""
+
+    def due_s(self) -> float:
+        """When to ask again although nothing has come or gone; infinite where that changes nothing."""
+
+
+class Ours:
+    """Formed when a slot is free, of like lengths around the text that has waited longest."""
+
+    def __init__(self, cost: CostModel) -> None:
+        self._queue: BatchQueue[Text] = BatchQueue(cost, max_batch_size=SIZE, max_batch_tokens=TOKENS)
+
+    def push(self, text: Text) -> None:
+        self._queue.push(text)
+
+    def take(self, idle_slots: int, now_s: float) -> list[Text]:  # noqa: ARG002
+        return self._queue.take(idle_slots)
+
+    def due_s(self) -> float:
+        return math.inf
+
+
+class Fifo:
+    """Formed when a slot is free, in the order in which texts came, padded to the longest of them."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._queue: deque[Text] = deque()
+
+    def push(self, text: Text) -> None:
+        self._queue.append(text)
+
+    def take(self, idle_slots: int, now_s: float) -> list[Text]:  # noqa: ARG002
+        return [self._queue.popleft() for _ in range(min(self._size, math.ceil(len(self._queue) / idle_slots)))]
+
+    def due_s(self) -> float:
+        return math.inf
+
+
+class Timer(Fifo):
+    """Formed when it is full, or when its first text has waited for so long."""
+
+    def take(self, idle_slots: int, now_s: float) -> list[Text]:  # noqa: ARG002
+        if len(self._queue) < self._size and now_s < self.due_s():
+            return []
+        return [self._queue.popleft() for _ in range(min(self._size, len(self._queue)))]
+
+    def due_s(self) -> float:
+        return self._queue[0].due_s + TIMER_S if self._queue else math.inf
+
+
+POLICIES: dict[str, Callable[[CostModel], Policy]] = {
+    "one at a time": lambda _: Fifo(1),
+    "timer, padded": lambda _: Timer(SIZE),
+    "FIFO, padded": lambda _: Fifo(SIZE),
+    "ours": Ours,
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a simulation found."""
+
+    texts_per_s: float
+    latency_ms: np.ndarray
+
+
+def simulate(
+    policy: Policy,
+    tokens: Sequence[int],
+    cost: CostModel,
+    *,
+    slots: int,
+    arrivals_s: Iterable[float] | None = None,
+    callers: int = 0,
+) -> Result:
+    """Give texts to a policy until all are answered.
+
+    In an open loop they come at `arrivals_s`; in a closed one each of so many `callers` asks again when it is answered.
+    """
+    coming = [*arrivals_s] if arrivals_s is not None else [0.0] * callers
+    heapq.heapify(coming)
+    lengths = iter(tokens)
+    left, asked, idle, now_s = len(tokens), 0, slots, 0.0
+    ends: list[tuple[float, int, list[Text]]] = []  # by time, then in the order of their starts
+    started = count()
+    latency_ms: list[float] = []
+    while left:
+        next_end_s = ends[0][0] if ends else math.inf
+        next_come_s = coming[0] if coming and asked < len(tokens) else math.inf
+        now_s = max(now_s, min(next_end_s, next_come_s, policy.due_s() if idle else math.inf))
+        while ends and ends[0][0] <= now_s:
+            batch = heapq.heappop(ends)[2]
+            idle += 1
+            left -= len(batch)
+            latency_ms += [(now_s - text.due_s) * 1000 for text in batch]
+            if arrivals_s is None:
+                for _ in batch:
+                    heapq.heappush(coming, now_s)
+        while coming and asked < len(tokens) and coming[0] <= now_s:
+            policy.push(Text(next(lengths), heapq.heappop(coming)))
+            asked += 1
+        while idle and (batch := policy.take(idle, now_s)):
+            idle -= 1
+            heapq.heappush(ends, (now_s + cost.predict(padded_tokens(batch)) / 1000, next(started), batch))
+    return Result(len(latency_ms) / now_s, np.array(latency_ms))
+
+
+def measured(bare: Bare) -> CostModel:
+    """The cost model of this machine: one thread, batches of several shapes."""
+    cost = CostModel()
+    for _ in range(5):
+        for texts, length in ((1, 8), (1, 32), (4, 16), (1, 128), (8, 32), (16, 16), (16, 32), (4, 128)):
+            cost.observe(texts * length, bare.milliseconds([[100] * length] * texts))
+    return cost
+
+
+def main() -> None:
+    """Simulate and print two tables."""
+    parser = argparse.ArgumentParser(prog="python -m perf.simulate", description=__doc__)
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
+    parser.add_argument("--texts", type=int, default=3000, help="for each core")
+    parser.add_argument("--callers", type=int, default=32, help="for each core, in the closed loop")
+    parser.add_argument("--cost", type=float, nargs=2, metavar=("BASE_MS", "TOKEN_MS"), help="instead of measuring")
+    parser.add_argument("--out", type=Path, help="write simulation.png into this directory")
+    args = parser.parse_args()
+    bare = Bare()
+    cost = CostModel(*args.cost) if args.cost else measured(bare)
+    lengths = [len(ids) for ids in bare.encode(Feedback(0).texts(5000))]
+    alone_ms = float(np.mean([cost.predict(length) for length in lengths]))
+    print(f"a batch takes {cost.base_ms:.2f} ms and {cost.token_ms * 1000:.1f} µs for each padded token;")
+    print(f"a text has {np.mean(lengths):.0f} tokens (p95 {np.percentile(lengths, 95):.0f}), alone {alone_ms:.2f} ms\n")
+
+    print(f"texts/s, {args.callers} callers a core that ask again when they are answered; beside one at a time")
+    print(f"{'cores':>5}" + "".join(f"{name:>18}" for name in POLICIES))
+    for cores in args.cores:
+        tokens = np.random.default_rng(cores).choice(lengths, args.texts * cores).tolist()
+        rates = [
+            simulate(make(cost), tokens, cost, slots=cores, callers=args.callers * cores).texts_per_s
+            for make in POLICIES.values()
+        ]
+        print(f"{cores:5}" + "".join(f"{f'{rate:.0f} {rate / rates[0]:.2f}x':>18}" for rate in rates), flush=True)
+
+    for share in (0.5, 0.9):
+        print(f"\nlatency, p50 and p99 ms, texts that come at random at {share:.0%} of what one at a time can do")
+        print(f"{'cores':>5}" + "".join(f"{name:>18}" for name in POLICIES))
+        for cores in args.cores:
+            rng = np.random.default_rng(cores)
+            tokens = rng.choice(lengths, args.texts * cores).tolist()
+            rate_per_s = share * cores * 1000 / alone_ms
+            arrivals_s = np.cumsum(rng.exponential(1 / rate_per_s, len(tokens))).tolist()
+            found = [
+                simulate(make(cost), tokens, cost, slots=cores, arrivals_s=arrivals_s).latency_ms
+                for make in POLICIES.values()
+            ]
+            cells = (f"{np.percentile(ms, 50):.1f} {np.percentile(ms, 99):.1f}" for ms in found)
+            print(f"{cores:5}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()
