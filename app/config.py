@@ -45,7 +45,12 @@ class Settings(BaseSettings):
     precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = Field(
         "auto", description="arithmetic: int8 or fp32 with onnx; fp32, fp16 or bf16 with torch"
     )
-    slots: int = Field(0, ge=0, description="batches run at the same time; 0 for one a usable core, two on a GPU")
+    workers: int = Field(
+        1, ge=1, description="processes that serve side by side, each with a model, a cache and a queue of its own"
+    )
+    slots: int = Field(
+        0, ge=0, description="batches a worker runs at the same time; 0 for its share of the usable cores, two on a GPU"
+    )
     max_batch_size: int = Field(16, ge=1, description="texts that the model runs at once, at most")
     max_batch_tokens: int = Field(
         512, ge=1, description="tokens that it runs at once, padding included, at most; raise it on a GPU"
@@ -130,6 +135,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Self:
         if self.max_queue_texts < self.max_batch_texts:
             raise ValueError("MAX_QUEUE_TEXTS must not be below MAX_BATCH_TEXTS, or a full batch is never admitted")
+        if self.workers > 1 and self.rate_limit and self.rate_limit_storage == "memory":
+            raise ValueError("RATE_LIMIT with several WORKERS wants RATE_LIMIT_STORAGE, or each would count for itself")
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
             raise ValueError("TLS_CERT_FILE and TLS_KEY_FILE go together")
         return self

@@ -4,11 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
-from prometheus_client import PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
+from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.middleware import Middleware
 
@@ -16,7 +17,7 @@ from app import __version__
 from app.api import errors, openapi, schemas
 from app.api.auth import Authentication, keep_fresh
 from app.api.direct import DirectRoute, Shortcut
-from app.api.information import information_router
+from app.api.information import information_router, report
 from app.api.middleware import QUOTA_HEADERS, AllowedHosts, HeaderLimit, Recovery, RequestContext
 from app.api.predict import prediction_routes
 from app.config import Settings, load_settings
@@ -51,13 +52,13 @@ def create_app(
     keys = Keys(settings.api_keys_file) if settings.api_keys_file else None
     rate = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
     metrics = Metrics(CollectorRegistry())
-    metrics.registry.register(PROCESS_COLLECTOR)
-    metrics.registry.register(PLATFORM_COLLECTOR)
     startup = Startup(settings, lifecycle, metrics, on_ready=on_ready, on_broken=on_broken)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         running = [asyncio.create_task(startup.run())]
+        if settings.workers > 1:  # a connection given to one that cannot answer yet would be one that others could have
+            await running[0]
         if keys:
             log(logging.INFO, "keys loaded", names=keys.names)
             running.append(asyncio.create_task(keep_fresh(keys)))
@@ -81,6 +82,7 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.lifecycle = lifecycle
+    app.state.report = partial(report, lifecycle, metrics)
     limits = schemas.Limits(
         max_text_chars=settings.max_text_chars,
         max_batch_texts=settings.max_batch_texts,

@@ -1,10 +1,21 @@
 """Prometheus metrics. Every label takes its values from a short list of ours: callers cannot add any."""
 
 import functools
-from collections.abc import Mapping
-from typing import Any
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client import (
+    PLATFORM_COLLECTOR,
+    PROCESS_COLLECTOR,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
 
 # Seconds: from a cache hit or a lone short text to what no caller waits for.
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -15,13 +26,28 @@ _CONFIDENCES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _MODEL_LABELS = ("model", "model_version", "backend", "device", "precision", "checksum")
+# How the gauges of several workers make one: over those that live.
+_Mode = Literal["livesum", "livemin", "livemax"]
+_OF_PROCESS: dict[str, _Mode] = {
+    "process_resident_memory_bytes": "livesum",
+    "process_open_fds": "livesum",
+    "process_max_fds": "livesum",
+    "process_start_time_seconds": "livemax",
+}
 
 
 class Metrics:
-    """One set of metrics on a registry of its own, so that two apps in one process don't share them."""
+    """One set of metrics on a registry of its own, so that two apps in one process don't share them.
+
+    With several workers prometheus_client counts in files, which whichever worker is asked adds up.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        self._process = _Process(registry) if _shared() else None
+        if not self._process:
+            registry.register(PROCESS_COLLECTOR)
+            registry.register(PLATFORM_COLLECTOR)
         self._stage = Histogram(
             "sentiment_stage_seconds", "Seconds per stage of a request.", ["stage"], buckets=SECONDS, registry=registry
         )
@@ -40,11 +66,16 @@ class Metrics:
         )
         self._truncated = Counter("sentiment_truncated", "Texts longer than the model reads.", registry=registry)
         self._windowed = Counter("sentiment_windowed", "Texts scored by several windows.", registry=registry)
-        self._model = Info("sentiment_model", "The model that answers.", registry=registry)
-        self._ready = Gauge("sentiment_ready", "1 while predictions are answered, else 0.", registry=registry)
-        self._slots = Gauge("sentiment_slots", "Batches that can run at a time.", registry=registry)
-        self._depth = Gauge("sentiment_queue_texts", "Texts that wait for the model.", registry=registry)
-        self._wait = Gauge("sentiment_predicted_wait_seconds", "Wait that a new text would have.", registry=registry)
+
+        def gauge(name: str, says: str, mode: _Mode, labels: Sequence[str] = ()) -> Gauge:
+            return Gauge(name, says, labels, registry=registry, multiprocess_mode=mode)
+
+        # An Info would be the same to a reader, but cannot be shared by workers.
+        self._model = gauge("sentiment_model_info", "The model that answers.", "livemax", _MODEL_LABELS)
+        self._ready = gauge("sentiment_ready", "1 while predictions are answered, else 0.", "livemin")
+        self._slots = gauge("sentiment_slots", "Batches that can run at a time.", "livesum")
+        self._depth = gauge("sentiment_queue_texts", "Texts that wait for the model.", "livesum")
+        self._wait = gauge("sentiment_predicted_wait_seconds", "Wait that a new text would have.", "livemax")
         self._http = Counter("http_requests", "Requests.", ["method", "handler", "status"], registry=registry)
         self._http_seconds = Histogram(
             "http_request_duration_seconds",
@@ -62,6 +93,14 @@ class Metrics:
         self._answers = functools.cache(self._http.labels)
         self._answer_seconds = functools.cache(self._http_seconds.labels)
 
+    def exposition(self) -> bytes:
+        """All series, in Prometheus' text format."""
+        registry = self.registry
+        if self._process:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
     def answered(self, method: str, path: str, status: int, seconds: float) -> None:
         """A request was answered; `path` is its route's, or "none"."""
         self._answers(method if method in METHODS else "other", path, str(status)).inc()
@@ -69,13 +108,15 @@ class Metrics:
 
     def model_loaded(self, description: Mapping[str, Any], slots: int) -> None:
         """Say which model answers, as `/info` does, and how many batches it runs at a time."""
-        self._model.info({name: str(description[name]) for name in _MODEL_LABELS})
+        self._model.labels(*(str(description[name]) for name in _MODEL_LABELS)).set(1)
         for label in description["labels"]:
             self._label(label)
         self._slots.set(slots)
 
     def state(self, *, ready: bool, depth: int, wait_s: float) -> None:
-        """Set what holds at the moment of a scrape."""
+        """Set what holds at this moment."""
+        if self._process:
+            self._process.look()
         self._ready.set(ready)
         self._depth.set(depth)
         self._wait.set(wait_s)
@@ -114,3 +155,27 @@ class Metrics:
     def backend_failed(self) -> None:
         """The model failed on a text."""
         self._errors.inc()
+
+
+def _shared() -> bool:
+    return "PROMETHEUS_MULTIPROC_DIR" in os.environ
+
+
+class _Process:
+    """What prometheus_client tells of one process, for several."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._gauges = {
+            name: Gauge(name, "Of all workers.", registry=registry, multiprocess_mode=mode)
+            for name, mode in _OF_PROCESS.items()
+        }
+        self._cpu = Counter("process_cpu_seconds", "Of all workers.", registry=registry)
+        self._cpu_s = 0.0
+
+    def look(self) -> None:
+        for sample in (sample for family in PROCESS_COLLECTOR.collect() for sample in family.samples):
+            if sample.name in self._gauges:
+                self._gauges[sample.name].set(sample.value)
+            elif sample.name == "process_cpu_seconds_total":
+                self._cpu.inc(sample.value - self._cpu_s)
+                self._cpu_s = sample.value

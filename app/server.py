@@ -1,15 +1,18 @@
-"""The process: a listening socket, uvicorn, and an orderly end."""
+"""The process, or each of several: a listening socket, uvicorn, and an orderly end."""
 
 import asyncio
 import gc
 import logging
 import os
+import signal
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_address
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -20,6 +23,9 @@ from app.errors import SetupError
 from app.lifecycle import Lifecycle
 from app.logs import log
 from app.main import create_app
+
+if TYPE_CHECKING:
+    from app.workers import Heart
 
 _POLL_S = 0.05
 # A slot's thread that comes back from the model waits so long for a busy event loop to hand it the interpreter, and the
@@ -34,7 +40,6 @@ def serve(settings: Settings) -> int:
     Returns only when it cannot listen: the exit status 1.
     """
     logs.configure(settings.log_format, settings.log_level)
-    sys.setswitchinterval(_SWITCH_S)
     if not settings.api_keys_file and not _is_loopback(settings.host):
         reason = f"whoever reaches {settings.host} may call; set {PREFIX}API_KEYS_FILE, or see to it elsewhere"
         log(logging.WARNING, "no API keys", reason=reason)
@@ -50,12 +55,32 @@ def serve(settings: Settings) -> int:
             return 1
     try:
         listener = _listen(settings.host, settings.port)
+        if settings.workers > 1:
+            port = listener.getsockname()[1]
+            listener.close()  # nobody else has the port: each of ours may open it for itself
+            listener = _bind(settings.host, port)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         print(f"rt-sentiment: {PREFIX}HOST/{PREFIX}PORT: cannot listen on {where}: {error.strerror}", file=sys.stderr)
         return 1
+    if settings.workers == 1:
+        return _run(settings, listener)
+    from app.workers import Supervisor  # multiprocessing is for those who want it
+
+    each = settings.model_copy(update={"port": listener.getsockname()[1]})
+    return Supervisor(partial(work, each), settings.workers, _address(listener, settings)).run()
+
+
+def work(settings: Settings, heart: "Heart") -> None:
+    """Serve as one of several workers."""
+    logs.configure(settings.log_format, settings.log_level)
+    sys.exit(_run(settings, _bind(settings.host, settings.port), heart))
+
+
+def _run(settings: Settings, listener: socket.socket, heart: "Heart | None" = None) -> int:
+    sys.setswitchinterval(_SWITCH_S)
     try:
-        server = _Server(settings, listener)
+        server = _Server(settings, listener, heart)
     except SetupError as error:
         listener.close()
         print(f"rt-sentiment: {error}", file=sys.stderr)
@@ -76,17 +101,28 @@ def _listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=2048)
 
 
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket beside others on one port; it does not listen yet."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.bind((host, port))
+    return bound
+
+
 class _Server(uvicorn.Server):
     """uvicorn, ending by way of a drain: no readiness and 503 first, then the answers under way, then the port."""
 
-    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket, heart: "Heart | None") -> None:
         self._settings = settings
-        self._address = _address(listener, "https" if settings.tls_cert_file else "http")
-        self._draining: asyncio.Task[None] | None = None  # the loop itself holds tasks weakly
+        self._address = _address(listener, settings)
+        self._heart = heart
+        self._beating: asyncio.Task[None] | None = None  # the loop itself holds tasks weakly
+        self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._broken = False
         app = create_app(settings, on_ready=self._on_ready, on_broken=self._on_broken)
         self._lifecycle: Lifecycle = app.state.lifecycle
+        self._report: Callable[[], None] = app.state.report
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -113,7 +149,7 @@ class _Server(uvicorn.Server):
         both the event loop and the interpreter would wait for it.
         """
         await super().serve(sockets)
-        log(logging.INFO, "stopped", seconds=round(self._lifecycle.uptime_s, 1))
+        self._log("stopped", seconds=round(self._lifecycle.uptime_s, 1))
         logging.shutdown()
         os._exit(int(self._broken))
 
@@ -121,7 +157,13 @@ class _Server(uvicorn.Server):
         """Listen; the model is loading meanwhile."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
-        log(logging.INFO, "listening", address=self._address, status=self._lifecycle.status)
+        if self._heart:
+            from app.workers import beat
+
+            orphaned = partial(self.handle_exit, signal.SIGTERM, None)
+            self._beating = asyncio.create_task(beat(self._heart, self._report, orphaned))
+        else:
+            log(logging.INFO, "listening", address=self._address, status=self._lifecycle.status)
 
     def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
         """First signal: drain. Second: end at once. Neither is raised again, so that the exit status is ours."""
@@ -135,7 +177,7 @@ class _Server(uvicorn.Server):
         self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
-        log(logging.INFO, "draining", in_flight=self._lifecycle.in_flight)
+        self._log("draining", in_flight=self._lifecycle.in_flight)
         await asyncio.sleep(self._settings.drain_delay_ms / 1000)
         try:
             async with asyncio.timeout(self._settings.drain_timeout_ms / 1000):
@@ -153,12 +195,20 @@ class _Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        log(logging.INFO, "ready", address=self._address, seconds=round(self._lifecycle.uptime_s, 2))
+        self._log("ready", address=self._address, seconds=round(self._lifecycle.uptime_s, 2))
 
     def _on_broken(self) -> None:
         self._broken = self.should_exit = True
 
+    def _log(self, event: str, **fields: object) -> None:
+        """Log what becomes of the process; of all workers together the supervisor tells."""
+        if self._heart:
+            log(logging.INFO, f"worker {event}", pid=os.getpid(), **fields)
+        else:
+            log(logging.INFO, event, **fields)
 
-def _address(listener: socket.socket, scheme: str) -> str:
+
+def _address(listener: socket.socket, settings: Settings) -> str:
+    scheme = "https" if settings.tls_cert_file else "http"
     host, port = listener.getsockname()[:2]
     return f"{scheme}://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"

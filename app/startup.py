@@ -49,7 +49,7 @@ class Startup:
         started_s = time.perf_counter()
         try:
             model, described = await asyncio.to_thread(self._load)
-            slots = self._settings.slots or model.backend.slots
+            slots = self._settings.slots or max(1, model.backend.slots // self._settings.workers)
             service = self._serve(model, slots)
             self._metrics.model_loaded(described, slots)
             self._lifecycle.ready(service, described)

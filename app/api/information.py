@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from app import __version__
 from app.api import schemas
@@ -14,6 +14,12 @@ from app.api.openapi import problems
 from app.errors import NotReady
 from app.lifecycle import Lifecycle
 from app.metrics import Metrics
+
+
+def report(lifecycle: Lifecycle, metrics: Metrics) -> None:
+    """Put what holds at this moment into the metrics."""
+    wait_s = lifecycle.predicted_wait_ms / 1000
+    metrics.state(ready=lifecycle.status == "ok", depth=lifecycle.queue_depth, wait_s=wait_s)
 
 
 def information_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits) -> APIRouter:
@@ -58,10 +64,8 @@ def information_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.L
     @router.get("/metrics", tags=["information"], response_class=Response)
     async def prometheus() -> Response:
         """Metrics in Prometheus' text format."""
-        metrics.state(
-            ready=lifecycle.status == "ok", depth=lifecycle.queue_depth, wait_s=lifecycle.predicted_wait_ms / 1000
-        )
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        report(lifecycle, metrics)
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
