@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from perf.load import load, median, running, wrk_or_exit
+from perf.peers import PEERS
 from perf.texts import sentences
 
 
@@ -47,7 +48,7 @@ def main() -> None:
 
 _SERVERS = {
     "rt-sentiment": [sys.executable, "-m", "app", "serve", "--cache-entries", "0", "--port"],
-    "tutorial": [sys.executable, "-m", "uvicorn", "perf.tutorial:app", "--no-access-log", "--port"],
+    "tutorial": [sys.executable, *PEERS["tutorial"].arguments],
 }
 
 
