@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas test lint format check audit export evaluate bench bench-nginx perf-gate overload chaos fuzz image lock clean
+.PHONY: help serve dev replicas test lint format check audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -46,6 +46,9 @@ bench: .venv/perf.stamp  ## requests/s and p95 beside a plain FastAPI endpoint w
 
 bench-nginx: .venv/perf.stamp  ## what nginx adds to a request, in one run
 	$(BIN)/python -m perf.proxy
+
+perf: .venv/perf.stamp  ## ceiling, HTTP alone, our service and six others in one run (an hour; ARGS="--servers rt-sentiment tutorial")
+	@$(BIN)/python -m perf $(ARGS)
 
 perf-gate: .venv/perf.stamp  ## fail when p95 under a realistic load is over 100 ms (ARGS="--p95-ms 50"), or errors over 0.1 %
 	@$(BIN)/python -m perf.gate $(ARGS)
@@ -91,7 +94,7 @@ lock:  ## renew constraints.txt and requirements.txt from a fresh environment; t
 	mv .venv-lock/new requirements.txt && rm -rf .venv-lock
 
 clean:  ## remove what the other targets made
-	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .peers .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import logs
+from app.admission import Wait
 from app.api.schemas import PredictRequest, PredictResponse
 from app.config import Settings
 from app.main import create_app
@@ -97,7 +98,7 @@ async def _service(*, refusing: bool) -> FastAPI:
     while app.state.lifecycle.status != "ok":  # noqa: ASYNC110 - once
         await asyncio.sleep(0.01)
     if refusing:
-        app.state.lifecycle.service._scheduler.predicted_wait_ms = lambda: 5000.0  # noqa: SLF001 - full, for good
+        app.state.lifecycle.service._scheduler._wait = lambda *_: Wait(5000)  # noqa: SLF001 - full, for good
     return app
 
 

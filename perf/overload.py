@@ -9,7 +9,9 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -35,40 +37,54 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the bare model's rate to offer")
     args = parser.parse_args()
 
-    cores = sorted(os.sched_getaffinity(0))
-    half = max(1, len(cores) // 2)
-    os.sched_setaffinity(0, cores[:half])  # which the service inherits
-    bare = Bare()
-    bare_per_s = bare.texts_per_s([[ids] for ids in bare.encode(sentences(500))], seconds=3)
-    del bare
-    print(f"bare model: {bare_per_s:.0f} texts/s on {half} of {len(cores)} cores", file=sys.stderr)
-    bodies = [json.dumps({"text": text}).encode() for text in sentences(60_000)]
-    headers = {"X-Request-Timeout-Ms": f"{args.deadline_ms:.0f}"}
-    rows = []
-    with running([sys.executable, "-m", "app", "serve", "--cache-entries", "0", "--port"]) as address:
-        os.sched_setaffinity(0, cores[half:] or cores)
-
-        def load(*phases: Phase) -> Sample:
-            return offer(address, bodies, phases, headers=headers, processes=args.processes, seed=len(rows))
-
-        load(Phase(0.4 * bare_per_s, 3))  # warm
-        for share in args.shares:
-            rows.append(_row(load(Phase(share * bare_per_s, args.seconds)), args.seconds, args.deadline_ms))
-            _print(rows)
-        best_per_s = max(row["goodput_per_s"] for row in rows)
-        normal = load(Phase(EASE * best_per_s, args.seconds))
-        over = load(Phase(OVER * best_per_s, args.seconds), Phase(EASE * best_per_s, 6))
-        rows.append(_row(over.during(0, args.seconds), args.seconds, args.deadline_ms))
-        _print(rows)
-    recovery_s = recovery(over.during(args.seconds, np.inf), args.seconds, 3 * normal.percentile(99))
-    kept = rows[-1]["goodput_per_s"] / best_per_s
-    print(f"at {OVER} times the best goodput, {kept:.0%} of it is left")
-    print(f"after that, 19 of 20 are answered within three times the p99 of before from {recovery_s:.2f} s on")
+    found = measure(args.seconds, args.deadline_ms, args.processes, args.shares)
+    print(f"at {OVER} times the best goodput, {found['kept']:.0%} of it is left")
+    print(f"after that, 19 of 20 are answered within three times the p99 of before from {found['recovery_s']:.2f} s on")
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-        found = {"rates": rows, "kept": kept, "recovery_s": recovery_s, "deadline_ms": args.deadline_ms}
-        (args.out / "overload.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))  # NaN becomes null
-        _draw(rows, args.out / "overload.png")
+        # NaN becomes null.
+        (args.out / "overload.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+        _draw(found["rates"], args.out / "overload.png")
+
+
+def measure(
+    seconds: float, deadline_ms: float = 1000, processes: int = 1, shares: Sequence[float] = SHARES
+) -> dict[str, Any]:
+    """Offer rising rates; print a row for each; return them, what is left at the last, and the seconds of recovery."""
+    cores = sorted(os.sched_getaffinity(0))
+    half = max(1, len(cores) // 2)
+    bodies = [json.dumps({"text": text}).encode() for text in sentences(60_000)]
+    headers = {"X-Request-Timeout-Ms": f"{deadline_ms:.0f}"}
+    rows: list[dict[str, float]] = []
+    os.sched_setaffinity(0, cores[:half])  # which the service inherits
+    try:
+        bare = Bare()
+        bare_per_s = bare.texts_per_s([[ids] for ids in bare.encode(sentences(500))], seconds=3)
+        del bare
+        print(f"bare model: {bare_per_s:.0f} texts/s on {half} of {len(cores)} cores", file=sys.stderr)
+        with running([sys.executable, "-m", "app", "serve", "--cache-entries", "0", "--port"]) as address:
+            os.sched_setaffinity(0, cores[half:] or cores)
+
+            def load(*phases: Phase) -> Sample:
+                return offer(address, bodies, phases, headers=headers, processes=processes, seed=len(rows))
+
+            load(Phase(0.4 * bare_per_s, 3))  # warm
+            for share in shares:
+                rows.append(_row(load(Phase(share * bare_per_s, seconds)), seconds, deadline_ms))
+                _print(rows)
+            best_per_s = max(row["goodput_per_s"] for row in rows)
+            normal = load(Phase(EASE * best_per_s, seconds))
+            over = load(Phase(OVER * best_per_s, seconds), Phase(EASE * best_per_s, 6))
+            rows.append(_row(over.during(0, seconds), seconds, deadline_ms))
+            _print(rows)
+    finally:
+        os.sched_setaffinity(0, cores)
+    return {
+        "rates": rows,
+        "kept": rows[-1]["goodput_per_s"] / best_per_s,
+        "recovery_s": recovery(over.during(seconds, np.inf), seconds, 3 * normal.percentile(99)),
+        "deadline_ms": deadline_ms,
+    }
 
 
 def recovery(after: Sample, from_s: float, ease_ms: float) -> float:

@@ -15,3 +15,9 @@ def sentences(number: int, seed: int = 11) -> list[str]:
     rng = random.Random(seed)
     lengths = (min(45, max(5, round(rng.gammavariate(4.2, 4.6)))) for _ in range(number))
     return [f"{' '.join(rng.choices(_WORDS, k=length))} {index}." for index, length in enumerate(lengths)]
+
+
+def of_length(number: int, tokens: int, seed: int = 11) -> list[str]:
+    """Return `number` different texts of about so many tokens: a word is one, and so is most of what else there is."""
+    rng = random.Random(seed)
+    return [f"{' '.join(rng.choices(_WORDS, k=max(1, tokens - 5)))} {index}." for index in range(number)]

@@ -1,0 +1,110 @@
+"""What our service does beyond single unique texts: the cache, lists, singles beside lists, processes, the start."""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+from app.cpu import usable_cores
+from perf.ceiling import write
+from perf.load import ROOT, load, running
+from perf.openloop import Phase, offer
+from perf.texts import of_length, sentences
+
+_SERVE = [sys.executable, "-m", "app", "serve"]
+_LIST = 256
+
+
+def hits(seconds: int, connections: int = 32) -> float:
+    """Requests per second when every text is in the cache."""
+    with tempfile.TemporaryDirectory() as folder, running([*_SERVE, "--port"]) as address:
+        bodies = write(Path(folder) / "bodies", sentences(100))
+        load(address, bodies, connections, 2)  # fills it
+        return load(address, bodies, connections, seconds)["rate"]
+
+
+def lists(seconds: int, connections: int = 2) -> float:
+    """Texts per second of lists of 256 unique sentences."""
+    with tempfile.TemporaryDirectory() as folder, running([*_SERVE, "--cache-entries", "0", "--port"]) as address:
+        texts = sentences(100 * _LIST)
+        parts = [texts[start : start + _LIST] for start in range(0, len(texts), _LIST)]
+        bodies = Path(folder) / "bodies"
+        bodies.write_text("".join(json.dumps({"texts": part}) + "\n" for part in parts))
+        load(address, bodies, connections, 2, path="/predict/batch")  # warm
+        return _LIST * load(address, bodies, connections, seconds, path="/predict/batch")["rate"]
+
+
+def beside_lists(seconds: float, per_s: float = 20) -> dict[str, float]:
+    """Latency of single texts while one caller sends lists of 256 texts of 512 tokens, one after the other."""
+    bodies = [json.dumps({"text": text}).encode() for text in sentences(5000)]
+    big = json.dumps({"texts": of_length(_LIST, 512)}).encode()
+    over = threading.Event()
+    answered = []
+
+    def send(address: str) -> None:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        headers = {"Content-Type": "application/json", "X-Request-Timeout-Ms": "120000"}
+        while not over.is_set():
+            request = urllib.request.Request(f"{address}/predict/batch", big, headers)
+            with direct.open(request, timeout=300) as response:
+                answered.append(response.status)
+
+    command = [*_SERVE, "--cache-entries", "0", "--request-timeout-ms", "120000", "--port"]
+    with running(command) as address:
+        found = {}
+        for name in ("before", "beside"):
+            if name == "beside":
+                sender = threading.Thread(target=send, args=(address,))
+                sender.start()
+                time.sleep(1)
+            sample = offer(address, bodies, [Phase(per_s, seconds)]).answered(200)
+            found |= {f"{name}_p50_ms": sample.percentile(50), f"{name}_p99_ms": sample.percentile(99)}
+        over.set()
+        sender.join()
+    return found | {"lists": len(answered)}
+
+
+def side_by_side(seconds: int, connections: int = 64) -> dict[str, float]:
+    """Requests per second of one process on all cores, of workers, and of replicas behind nginx, one a core."""
+    cores = str(usable_cores())
+    ways = {
+        "one process": [*_SERVE, "--port"],
+        "workers": [*_SERVE, "--workers", cores, "--port"],
+        "replicas behind nginx": [sys.executable, "-m", "nginx.replicas", "--replicas", cores, "--port"],
+    }
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        bodies = write(Path(folder) / "bodies", sentences(30_000))
+        for name, command in ways.items():
+            with running(command, environment={"SENTIMENT_CACHE_ENTRIES": "0"}) as address:
+                load(address, bodies, connections, 3)  # warm
+                found[name] = load(address, bodies, connections, seconds)["rate"]
+    return found
+
+
+def start(times: int = 5) -> dict[str, float]:
+    """Seconds from the command to the first answer, and memory then."""
+    taken, resident = [], []
+    for _ in range(times):
+        begun_s = time.perf_counter()
+        with running([*_SERVE, "--port"]) as address:
+            taken.append(time.perf_counter() - begun_s)
+            direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            lines = direct.open(f"{address}/metrics").read().decode().splitlines()
+            resident += [float(line.split()[1]) / 1e6 for line in lines if line.startswith("process_resident_memory")]
+    return {"ready_s": statistics.median(taken), "resident_mb": statistics.median(resident)}
+
+
+def imports() -> set[str]:
+    """Which of the heavy packages a service that answers has imported."""
+    code = (
+        "import sys; from app.main import create_app; "
+        "import app.backends.onnx; create_app(); print(*{'torch', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())

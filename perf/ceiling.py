@@ -1,0 +1,80 @@
+"""What the machine can do at most: the bare model by size of batch, its tokenizer, HTTP with nothing behind it."""
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.cpu import usable_cores
+from perf.bare import Bare, Ids
+from perf.load import load, running
+from perf.texts import sentences
+
+SIZES = (1, 4, 8, 16, 32)
+HTTP = {"plain ASGI": ("perf.layers:plain",), "typed FastAPI": ("--factory", "perf.layers:typed")}
+
+
+def bare(seconds: float) -> dict[str, float]:
+    """Texts per second of batches of like lengths, by size, and of mixed ones; milliseconds of one text alone."""
+    model = Bare()
+    texts = sentences(2048)
+    started_s = time.perf_counter()
+    ids = model.encode(texts)
+    found = {"tokenize_ms": (time.perf_counter() - started_s) * 1000 / len(texts)}
+    by_length = sorted(ids, key=len)
+    model.texts_per_s(_batches(ids, 8), seconds)  # warm
+    for size in SIZES:
+        found[f"batch_{size}"] = model.texts_per_s(_shuffled(_batches(by_length, size)), seconds)
+    found["mixed_32"] = model.texts_per_s(_batches(ids, 32), seconds)
+    found["best"] = max(found[f"batch_{size}"] for size in SIZES)
+    alone = []
+    for text in texts[:400]:
+        started_s = time.perf_counter()
+        model.run(model.encode([text]))
+        alone.append((time.perf_counter() - started_s) * 1000)
+    return found | {"alone_ms": statistics.median(alone)}
+
+
+def http(seconds: int, connections: int = 32) -> dict[str, dict[str, float]]:
+    """Requests per second of servers that compute nothing, and processor time of a request, the client's included."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        bodies = write(Path(folder) / "bodies", sentences(5000))
+        for name, app in HTTP.items():
+            command = [sys.executable, "-m", "uvicorn", *app, "--no-access-log", "--log-level", "warning", "--port"]
+            with running(command) as address:
+                load(address, bodies, connections, 1)  # warm
+                busy_s = _busy_s()
+                run = load(address, bodies, connections, seconds)
+                found[name] = {"rate": run["rate"], "cpu_ms": (_busy_s() - busy_s) * 1000 / run["requests"]}
+    return found
+
+
+def together_per_s(bare_found: dict[str, float], http_cpu_ms: float) -> float:
+    """Requests per second when all cores do nothing but run the model, tokenise, and speak HTTP at both ends."""
+    cores = usable_cores()
+    return 1000 * cores / (1000 * cores / bare_found["best"] + bare_found["tokenize_ms"] + http_cpu_ms)
+
+
+def write(file: Path, texts: Sequence[str]) -> Path:
+    """Write a body for each text, one a line, as `load` reads them."""
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return file
+
+
+def _batches(ids: Sequence[Ids], size: int) -> list[Sequence[Ids]]:
+    return [ids[start : start + size] for start in range(0, len(ids), size)]
+
+
+def _shuffled(batches: list[Sequence[Ids]]) -> list[Sequence[Ids]]:
+    """In an order in which no thread has all the short ones."""
+    return [batch for start in range(17) for batch in batches[start::17]]
+
+
+def _busy_s() -> float:
+    """Processor time that the machine has spent on anything, since it was started."""
+    user, nice, system, _idle, _wait, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:11])
+    return (user + nice + system + irq + softirq) / 100

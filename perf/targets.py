@@ -1,0 +1,102 @@
+"""What the service is meant to reach, each as a ratio of figures of one run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from perf.contest import OURS
+
+Found = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is wanted of a figure of a run of `make perf`."""
+
+    says: str
+    figure: Callable[[Found], float]
+    limit: float
+    at_most: bool = False
+
+    def verdict(self, found: Found) -> str:
+        """The figure beside its limit, and whether it holds."""
+        try:
+            figure = self.figure(found)
+        except (KeyError, ValueError, StopIteration):  # a part that was not asked for
+            return f"not measured   {self.says}"
+        good = figure <= self.limit if self.at_most else figure >= self.limit
+        wanted = f"{'at most' if self.at_most else 'at least'} {self.limit:g}"
+        return f"{'reached' if good else 'MISSED ':8} {figure:8.2f}  {wanted:14} {self.says}"
+
+
+def rate(found: Found, server: str, connections: int, kind: str = "sentences", figure: str = "rate") -> float:
+    """A figure of the closed loop."""
+    return next(
+        float(row[figure])
+        for row in found["closed"]
+        if (row["server"], row["connections"], row["texts"]) == (server, connections, kind)
+    )
+
+
+def _best_peer(found: Found) -> float:
+    peers = {row["server"] for row in found["closed"]} - {OURS}
+    return max(rate(found, peer, 64) for peer in peers)
+
+
+def _half(found: Found) -> dict[str, Any]:
+    """Ours in the open loop, at the rate that is nearest to half of what it does at most."""
+    half = rate(found, OURS, 64) / 2
+    rows = [row for row in found["open"] if row["server"] == OURS]
+    return min(rows, key=lambda row: abs(row["offered_per_s"] - half))
+
+
+TARGETS: Sequence[Target] = (
+    Target(
+        "unique texts, 64 connections: times the requests/s of the best of the others",
+        lambda found: rate(found, OURS, 64) / _best_peer(found),
+        2.0,
+    ),
+    Target(
+        "the same: share of what model, tokenizer and HTTP allow together, both ends on these cores",
+        lambda found: rate(found, OURS, 64) / found["together_per_s"],
+        0.8,
+    ),
+    Target(
+        "one connection: p50, less 0.3 ms, as a multiple of tokenising and one bare run",
+        lambda found: (rate(found, OURS, 1, figure="p50_ms") - 0.3) / found["bare"]["alone_ms"],
+        1.15,
+        at_most=True,
+    ),
+    Target(
+        "open loop at half of saturation: p99 as a multiple of one bare text",
+        lambda found: _half(found)["p99_ms"] / found["bare"]["alone_ms"],
+        5,
+        at_most=True,
+    ),
+    Target("three times what it can do: goodput beside the best", lambda found: found["overload"]["kept"], 0.95),
+    Target(
+        "the same: p99 of refusals, ms",
+        lambda found: found["overload"]["rates"][-1]["refused_p99_ms"],
+        20,
+        at_most=True,
+    ),
+    Target("the same: seconds until all is well again", lambda found: found["overload"]["recovery_s"], 2, at_most=True),
+    Target(
+        "answers from the cache: share of a plain ASGI function's requests/s",
+        lambda found: found["hits_per_s"] / found["http"]["plain ASGI"]["rate"],
+        0.6,
+    ),
+    Target(
+        "lists of 256 texts: share of the bare model's texts/s at its best batch size",
+        lambda found: found["lists_per_s"] / found["bare"]["best"],
+        0.9,
+    ),
+    Target(
+        "one replica a core behind nginx: times one process on all cores",
+        lambda found: found["side_by_side"]["replicas behind nginx"] / found["side_by_side"]["one process"],
+        1.0,
+    ),
+    Target("seconds from the command to the first answer", lambda found: found["start"]["ready_s"], 2, at_most=True),
+    Target("MB of memory then", lambda found: found["start"]["resident_mb"], 250, at_most=True),
+    Target("heavy packages that serving imports", lambda found: len(found["imports"]), 0, at_most=True),
+)
