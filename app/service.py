@@ -5,36 +5,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from app.cache import Cache, key_of, key_of_part
 from app.errors import BackendError, DeadlineExceeded, InvalidInput, TextTooLong
 from app.job import Job
+from app.offload import INLINE_CHARS, Offload
 from app.scheduler import Scheduler
 from app.text import normalise
 from app.tokenizer import Tokenizer
-from app.types import Encoding, Prediction
+from app.types import Answer, CacheOutcome, Encoding, Prediction
 from app.windows import average
-
-# Normalising and tokenising this many characters takes about half a millisecond; more than that goes to a thread, so
-# that the event loop stays free for others.
-_INLINE_CHARS = 2000
 
 T = TypeVar("T")
 
-CacheOutcome = Literal["hit", "miss", "joined"]
 _Job = Job[Encoding, Prediction]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The predictions of a request, in the order of its texts, and where its time went, in milliseconds."""
-
-    predictions: list[Prediction]
-    cache: CacheOutcome
-    tokenize_ms: float = 0.0
-    queue_ms: float = 0.0
-    infer_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +64,7 @@ class Service:
         max_text_chars: int,
     ) -> None:
         self._max_text_chars = max_text_chars
-        self._apart_texts = 0  # in threads, being normalised or tokenised
+        self._offload = Offload()
         self._tokenizer = tokenizer
         self._scheduler = scheduler
         self._cache = cache
@@ -98,6 +83,25 @@ class Service:
     def close(self) -> None:
         """Take nothing any more; whoever still waits gets `NotReady`."""
         self._scheduler.close()
+
+    def at_once(
+        self, text: str, *, timeout_ms: float, truncate: bool = True, window: bool = False, caller: str | None = None
+    ) -> Answer | None:
+        """Answer one text from the cache, or refuse it, without the timers that waiting needs; None to say: `predict`.
+
+        Raises as `predict` does.
+        """
+        if len(text) > min(INLINE_CHARS, self._max_text_chars) or not (normalised := normalise(text)):
+            return None
+        prediction = self._cache.get(key := key_of(normalised))
+        if prediction is None or (prediction.truncated and (window or not truncate)):
+            terms = _Terms(time.monotonic() + timeout_ms / 1000, truncate, window, caller)
+            if self._is_fresh(key, terms):
+                self._scheduler.admit(1 + self._offload.texts, terms.deadline_s, caller)
+            return None
+        self._observer.looked_up("hit", 1)
+        self._observer.predicted(prediction.label, prediction.confidence, prediction.truncated)
+        return Answer([prediction], "hit")
 
     async def predict(
         self,
@@ -197,7 +201,7 @@ class Service:
     ) -> tuple[dict[bytes, Encoding], dict[bytes, list[bytes]]]:
         """Return the encodings of texts, by key, and of each text that is read in windows the keys of those."""
         if fresh := sum(self._is_fresh(key, terms) for key in texts):  # refused before it has cost anything
-            self._scheduler.admit(fresh + self._apart_texts, terms.deadline_s, terms.caller)
+            self._scheduler.admit(fresh + self._offload.texts, terms.deadline_s, terms.caller)
         started_s = time.perf_counter()
         encodings: dict[bytes, Encoding] = {}
         windows: dict[bytes, list[bytes]] = {}
@@ -220,21 +224,9 @@ class Service:
         return self._cache.flight(key) is None and not parts_known
 
     async def _apart(self, work: Callable[[Sequence[str]], T], texts: Sequence[str], terms: _Terms) -> T:
-        """Do work on texts; when they are long in a thread, so that the event loop stays free for others.
-
-        Texts in threads count towards admission as if they were queued, until their thread is done with them, even
-        when their caller has not waited for that.
-        """
-        if sum(map(len, texts)) <= _INLINE_CHARS:
-            return work(texts)
-        self._scheduler.admit(len(texts) + self._apart_texts, terms.deadline_s, terms.caller)
-        self._apart_texts += len(texts)
-        future = asyncio.get_running_loop().run_in_executor(None, work, texts)
-        future.add_done_callback(lambda _: self._done_apart(len(texts)))
-        return await asyncio.shield(future)
-
-    def _done_apart(self, texts: int) -> None:
-        self._apart_texts -= texts
+        """Texts in threads count towards admission as if they were queued."""
+        admit = partial(self._scheduler.admit, deadline_s=terms.deadline_s, caller=terms.caller)
+        return await self._offload.run(work, texts, admit)
 
     async def _wait(self, jobs: list[_Job], deadline_s: float) -> list[Prediction]:
         waiters = [self._scheduler.join(job, deadline_s) for job in jobs]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,3 +46,17 @@ class Prediction:
     confidence: float
     scores: Mapping[str, float]
     truncated: bool = False
+
+
+CacheOutcome = Literal["hit", "miss", "joined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The predictions of a request, in the order of its texts, and where its time went, in milliseconds."""
+
+    predictions: list[Prediction]
+    cache: CacheOutcome
+    tokenize_ms: float = 0.0
+    queue_ms: float = 0.0
+    infer_ms: float = 0.0

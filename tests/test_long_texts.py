@@ -14,8 +14,8 @@ from app.errors import BackendError, DeadlineExceeded, Overloaded, TextTooLong
 from app.metrics import Metrics
 from app.model import Model
 from app.scheduler import Scheduler, SchedulerLimits
-from app.service import Answer, Service
-from app.types import Encoding, Prediction
+from app.service import Service
+from app.types import Answer, Encoding, Prediction
 from tests.bench import MAX_TOKENS, Bench, scores, serving
 
 

@@ -14,8 +14,7 @@ from app.api.openapi import documented
 from app.errors import InvalidInput, TextTooLong
 from app.lifecycle import Lifecycle
 from app.rate import RateLimit
-from app.service import Answer
-from app.types import Prediction
+from app.types import Answer, Prediction
 
 
 def prediction_routes(
@@ -30,12 +29,17 @@ def prediction_routes(
         wait_ms = timeout_ms(request, limits.request_timeout_ms)
         if rate:
             await _count(rate, request, len(texts))
+        terms: dict[str, Any] = {
+            "timeout_ms": wait_ms,
+            "truncate": options.truncate,
+            "window": options.long_text == "window",
+            "caller": holder(request),
+        }
+        if len(texts) == 1 and (known := service.at_once(texts[0], **terms)):
+            return _timed(request, known)
         lifecycle.in_flight += 1
         try:
-            window = options.long_text == "window"
-            work = service.predict(
-                texts, timeout_ms=wait_ms, truncate=options.truncate, window=window, caller=holder(request)
-            )
+            work = service.predict(texts, **terms)
             found = await unless_disconnected(request, work)
         except InvalidInput as error:
             # The service knows a text by its index, the caller by its place in the body.
@@ -43,10 +47,7 @@ def prediction_routes(
             raise
         finally:
             lifecycle.in_flight -= 1
-        # Past starlette's `State`, which takes its time.
-        timings = request.scope["state"]["timings"]
-        timings.update(tokenize=found.tokenize_ms, queue=found.queue_ms, infer=found.infer_ms)
-        return found
+        return _timed(request, found)
 
     async def predict(request: Request) -> Response:
         """The sentiment of one text."""
@@ -74,6 +75,13 @@ async def _count(rate: RateLimit, request: Request, texts: int) -> None:
     request.state.quota = quota
     if quota and not quota.passed:
         raise rate.refusal(quota)
+
+
+def _timed(request: Request, found: Answer) -> Answer:
+    # Past starlette's `State`, which takes its time.
+    timings = request.scope["state"]["timings"]
+    timings.update(tokenize=found.tokenize_ms, queue=found.queue_ms, infer=found.infer_ms)
+    return found
 
 
 def _shown(prediction: Prediction, top_k: int | None) -> dict[str, Any]:

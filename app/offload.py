@@ -1,0 +1,31 @@
+"""Work on texts that would hold up the event loop, done in a thread."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+# Normalising and tokenising this many characters takes about half a millisecond; more than that goes to a thread, so
+# that the event loop stays free for others.
+INLINE_CHARS = 2000
+
+T = TypeVar("T")
+
+
+class Offload:
+    """Counts the texts that are in threads, until their thread is done with them, even when nobody waits for that."""
+
+    def __init__(self) -> None:
+        self.texts = 0
+
+    async def run(self, work: Callable[[Sequence[str]], T], texts: Sequence[str], admit: Callable[[int], object]) -> T:
+        """Do work on texts, in a thread when they are long and `admit` does not raise for as many as are in threads."""
+        if sum(map(len, texts)) <= INLINE_CHARS:
+            return work(texts)
+        admit(len(texts) + self.texts)
+        self.texts += len(texts)
+        future = asyncio.get_running_loop().run_in_executor(None, work, texts)
+        future.add_done_callback(lambda _: self._done(len(texts)))
+        return await asyncio.shield(future)
+
+    def _done(self, texts: int) -> None:
+        self.texts -= texts
