@@ -13,6 +13,7 @@ from tests.process import ROOT
     [
         ("perf.layers --rounds 1 --requests 20", ["an answer from the cache", "a refusal (429)"]),
         ("perf.simulate --cores 1 2 --texts 200 --cost 0.5 0.03", ["one at a time", "ours", "at 90% of"]),
+        ("perf.parts --rounds 1", ["the model, a text alone", "tokenise, one by one"]),
     ],
 )
 def test_a_benchmark_measures(command: str, says: list[str]) -> None:
