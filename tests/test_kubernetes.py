@@ -110,6 +110,21 @@ class TestSettings:
         assert secret["data"].keys() == {"HF_TOKEN"}
 
 
+    def test_the_documented_keys_reach_the_pod_as_a_file_that_may_change(self) -> None:
+        mine = load("overlays/mine")
+        [variable] = mine.container["env"]
+        assert variable["name"] == "SENTIMENT_API_KEYS_FILE"
+        folder, _, name = variable["value"].rpartition("/")
+        [mount] = [mount for mount in mine.container["volumeMounts"] if mount["mountPath"] == folder]
+        assert "subPath" not in mount
+        [volume] = [volume for volume in mine.template["spec"]["volumes"] if volume["name"] == mount["name"]]
+        command = f"create secret generic {volume['secret']['secretName']} --from-file={name}"
+        told = " ".join((ROOT / "docs" / "deployment.md").read_text().split())
+        assert command in told
+        assert command in (FOLDER / "components" / "keys" / "kustomization.yaml").read_text()
+        assert "sentiment-keys" not in str([*load("base"), *load("overlays/cpu")])
+
+
 class TestLife:
     def test_every_probe_asks_a_route_of_the_service(self, manifests: Manifests) -> None:
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
