@@ -109,7 +109,6 @@ class TestSettings:
         assert secret["metadata"]["name"].startswith("sentiment-secrets-")
         assert secret["data"].keys() == {"HF_TOKEN"}
 
-
     def test_the_documented_keys_reach_the_pod_as_a_file_that_may_change(self) -> None:
         mine = load("overlays/mine")
         [variable] = mine.container["env"]

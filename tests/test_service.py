@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.errors import BackendError, DeadlineExceeded, InvalidInput, Overloaded, TextTooLong
+from app.errors import BackendError, DeadlineExceeded, InvalidInput, NotReady, Overloaded, TextTooLong
 from app.service import Service
 from app.tokenizer import Tokenizer
-from app.types import Encoding
+from app.types import Answer, Encoding
 from tests.bench import serving
 
 
@@ -33,6 +33,41 @@ async def test_a_known_text_is_not_computed_again_however_it_is_spelled() -> Non
         assert bench.runs == [[2]]
         assert second.infer_ms == 0
         assert first.infer_ms > 0
+
+
+async def test_at_once_only_what_is_known_is_answered() -> None:
+    async with serving() as bench:
+        at_once = bench.service.at_once
+        assert at_once("a b", timeout_ms=1000) is None
+        answer = await bench.service.predict(["a b"], timeout_ms=1000)
+        assert at_once(" a\tb ", timeout_ms=1000) == Answer(answer.predictions, "hit")
+        assert (bench.count("miss"), bench.count("hit"), bench.runs) == (1, 1, [[2]])
+        # What `predict` has to tell about is left to it.
+        assert at_once("  ", timeout_ms=1000) is None
+        assert at_once(f"a{' ' * 5000}b", timeout_ms=1000) is None
+
+
+async def test_at_once_a_text_that_was_cut_is_not_the_whole_of_it() -> None:
+    async with serving() as bench:
+        long = " ".join("abcdefghij")
+        await bench.service.predict([long], timeout_ms=1000)
+        assert bench.service.at_once(long, timeout_ms=1000) is not None
+        assert bench.service.at_once(long, timeout_ms=1000, window=True) is None
+        assert bench.service.at_once(long, timeout_ms=1000, truncate=False) is None
+
+
+async def test_at_once_what_could_not_be_answered_in_time_is_refused_but_not_what_is_under_way() -> None:
+    async with serving(is_open=False, max_wait_ms=1) as bench:
+        asked = asyncio.create_task(labels(bench.service, "a b"))
+        await asyncio.sleep(0.05)  # much longer than it should take: who came now would wait
+        assert bench.service.at_once("a b", timeout_ms=1000) is None
+        with pytest.raises(Overloaded):
+            bench.service.at_once("another", timeout_ms=1000)
+        bench.open.set()
+        assert await asked == ["2"]
+        bench.service.close()
+        with pytest.raises(NotReady):
+            bench.service.at_once("another", timeout_ms=1000)
 
 
 async def test_without_a_cache_every_text_is_computed() -> None:
