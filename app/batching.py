@@ -16,6 +16,7 @@ _DECAY = 0.98
 # From so many measurements on, one counts as so many times its prediction at most.
 _TRUSTED, _OUTLIER = 5.0, 4.0
 _SWEEP = 64
+_WORTH = 0.5  # of a run that is saved: what padding may cost
 
 
 @dataclass(slots=True)
@@ -170,26 +171,26 @@ class BatchQueue(Generic[E]):
         """Form the next batch, for one of `idle_slots`, and take it out of the queue; empty when nothing waits.
 
         The entry that has been due longest anchors the batch. The nearest lengths join first, and a length joins only
-        while all the padding costs less than the runs saved, so that no batch takes longer than a run for each length.
+        when the padding that comes with it costs less than half of the run that it saves: left alone it might well be
+        joined by a nearer one later, for less (`python -m perf.simulate` shows what that is worth).
         """
         anchor = self._longest_due()
         if anchor is None:
             return []
         room = min(self._max_size, math.ceil(self._depth / idle_slots))
         batch: list[E] = []
-        longest = real = joined = 0
+        longest = 0
         for length in sorted(self._by_length, key=lambda length: (abs(length - anchor.tokens), length)):
             widest = max(longest, length)
             count = min(len(self._by_length[length]), room - len(batch), self._max_tokens // widest - len(batch))
             if not batch:
                 count = max(1, count)
-            padding = widest * (len(batch) + count) - real - length * count
-            if count <= 0 or padding * self._cost.token_ms > joined * self._cost.base_ms:
+            padding = (widest - longest) * len(batch) + (widest - length) * count
+            if count <= 0 or padding * self._cost.token_ms > _WORTH * self._cost.base_ms:
                 continue
-            taken = self._pop(length, count)
-            if taken:
+            if taken := self._pop(length, count):
                 batch += taken
-                longest, real, joined = widest, real + length * len(taken), joined + 1
+                longest = widest
             if len(batch) >= room:
                 break
         return batch

@@ -74,18 +74,18 @@ class TestTake:
         far, anchor, near, same = Entry(24, 1), Entry(20, 0), Entry(21, 3), Entry(20, 2)
         assert queue_of([far, anchor, near, same], size=3).take() == [anchor, same, near]
 
-    def test_a_length_stays_out_when_its_padding_costs_more_than_a_run(self) -> None:
-        # 0.1 ms a token and 1 ms a run: ten tokens of padding pay, and no more than twenty for two.
-        anchor, pays, does_not = Entry(30, 0), Entry(20, 1), Entry(19, 2)
-        queue = queue_of([anchor, pays, does_not])
-        assert queue.take() == [anchor, pays]
+    def test_a_length_stays_out_when_its_padding_costs_more_than_half_a_run(self) -> None:
+        # 0.1 ms a token and 1 ms a run: five tokens of padding pay, for each length that joins.
+        anchor, pays, pays_too, does_not = Entry(30, 0), Entry(28, 1), Entry(25, 2), Entry(24, 3)
+        queue = queue_of([anchor, pays, pays_too, does_not])
+        assert queue.take() == [anchor, pays, pays_too]
         assert queue.take() == [does_not]
 
     def test_a_longer_text_counts_the_padding_of_all_that_are_in(self) -> None:
         six, longer = [Entry(30, due) for due in range(6)], Entry(32, 9)
         queue = queue_of([*six, longer])
-        assert queue.take() == six  # 6 x 2 tokens of padding would cost more than a run
-        assert queue_of([*six[:4], longer]).take() == [*six[:4], longer]
+        assert queue.take() == six  # 6 x 2 tokens of padding would cost more than half a run
+        assert queue_of([*six[:2], longer]).take() == [*six[:2], longer]
 
     def test_many_shorter_texts_count_the_padding_of_all_of_them(self) -> None:
         cost = CostModel(base_ms=1, token_ms=0.02)
