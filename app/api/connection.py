@@ -7,6 +7,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from app.api.disconnect import LEFT
 from app.api.errors import problem
 from app.api.middleware import new_id
 from app.logs import log
@@ -41,6 +42,8 @@ class Connection(HttpToolsProtocol):
         self._writing.stop()
         if self._running is not None:
             self._running.disconnected = True  # uvicorn tells the one that came last
+            if not (left := self._running.scope["state"][LEFT]).done():
+                left.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -111,6 +114,7 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        cycle.scope["state"][LEFT] = self.loop.create_future()
         super()._start_asgi_task(cycle, app)
 
     def _on_late_headers(self) -> None:

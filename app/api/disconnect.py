@@ -9,41 +9,33 @@ from starlette.requests import ClientDisconnect
 
 T = TypeVar("T")
 
-# Most requests are answered before it would be worth a task to watch their connection.
-_WATCH_AFTER_S = 0.005
+LEFT = "left"  # in the state of a request's scope: a future that is done when the client leaves
 
 
 async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of `work`; cancel it and raise `ClientDisconnect` when the client leaves meanwhile.
 
-    The request's body must have been read: what comes after it is the disconnect.
+    `app.api.connection` tells of that. To wait for ASGI's own message would take a task for each request.
     """
-    loop = asyncio.get_running_loop()
+    left: asyncio.Future[None] | None = request.scope["state"].get(LEFT)
+    if left is None:  # another server's connection
+        return await work
     current = asyncio.current_task()
     assert current is not None
-    watcher: asyncio.Task[None] | None = None
-    left = False
+    over = False
 
-    async def watch() -> None:
-        nonlocal left
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        left = True
-        current.cancel()
+    def cancel(_: object) -> None:
+        if not over:
+            current.cancel()
 
-    def start_watching() -> None:
-        nonlocal watcher
-        watcher = loop.create_task(watch())
-
-    timer = loop.call_later(_WATCH_AFTER_S, start_watching)
+    left.add_done_callback(cancel)
     try:
         return await work
     except asyncio.CancelledError:
-        if left:
+        if left.done():
             current.uncancel()
             raise ClientDisconnect from None
         raise
     finally:
-        timer.cancel()
-        if watcher is not None:
-            watcher.cancel()
+        over = True
+        left.remove_done_callback(cancel)
