@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,6 +76,7 @@ def _key(file: Path, name: str) -> int:
 
 
 def _serve(settings: Settings) -> int:
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # the supervisor of several workers has its own
     from app.server import serve  # not at the top: `--help` needs neither web framework nor model
 
     return serve(settings)

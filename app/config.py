@@ -49,7 +49,9 @@ class Settings(BaseSettings):
         1, ge=1, description="processes that serve side by side, each with a model, a cache and a queue of its own"
     )
     slots: int = Field(
-        0, ge=0, description="batches a worker runs at the same time; 0 for its share of the usable cores, two on a GPU"
+        0,
+        ge=0,
+        description="batches run at the same time by each worker; 0 for one a usable core, or two on a GPU, in all",
     )
     max_batch_size: int = Field(16, ge=1, description="texts that the model runs at once, at most")
     max_batch_tokens: int = Field(

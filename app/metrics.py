@@ -1,7 +1,9 @@
 """Prometheus metrics. Every label takes its values from a short list of ours: callers cannot add any."""
 
 import functools
+import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -26,6 +28,7 @@ _CONFIDENCES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _MODEL_LABELS = ("model", "model_version", "backend", "device", "precision", "checksum")
+_LOOK_EVERY_S = 5.0
 # How the gauges of several workers make one: over those that live.
 _Mode = Literal["livesum", "livemin", "livemax"]
 _OF_PROCESS: dict[str, _Mode] = {
@@ -171,8 +174,13 @@ class _Process:
         }
         self._cpu = Counter("process_cpu_seconds", "Of all workers.", registry=registry)
         self._cpu_s = 0.0
+        self._looked_s = -math.inf
 
     def look(self) -> None:
+        """Take what holds, now and then: it means to list every open socket."""
+        if (now_s := time.monotonic()) < self._looked_s + _LOOK_EVERY_S:
+            return
+        self._looked_s = now_s
         for sample in (sample for family in PROCESS_COLLECTOR.collect() for sample in family.samples):
             if sample.name in self._gauges:
                 self._gauges[sample.name].set(sample.value)

@@ -8,11 +8,12 @@ import signal
 import socket
 import ssl
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_address
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
 
@@ -25,7 +26,7 @@ from app.logs import log
 from app.main import create_app
 
 if TYPE_CHECKING:
-    from app.workers import Heart
+    from app.workers import Pipe
 
 _POLL_S = 0.05
 # A slot's thread that comes back from the model waits so long for a busy event loop to hand it the interpreter, and the
@@ -68,19 +69,25 @@ def serve(settings: Settings) -> int:
     from app.workers import Supervisor  # multiprocessing is for those who want it
 
     each = settings.model_copy(update={"port": listener.getsockname()[1]})
-    return Supervisor(partial(work, each), settings.workers, _address(listener, settings)).run()
+    try:
+        counts = tempfile.TemporaryDirectory(prefix="rt-sentiment-")
+    except OSError as error:
+        print(f"rt-sentiment: several workers need a place for what they count: {error}", file=sys.stderr)
+        return 1
+    with counts:
+        return Supervisor(partial(work, each), settings.workers, _address(listener, settings), counts.name).run()
 
 
-def work(settings: Settings, heart: "Heart") -> None:
+def work(settings: Settings, pipe: "Pipe") -> None:
     """Serve as one of several workers."""
     logs.configure(settings.log_format, settings.log_level)
-    sys.exit(_run(settings, _bind(settings.host, settings.port), heart))
+    sys.exit(_run(settings, _bind(settings.host, settings.port), pipe))
 
 
-def _run(settings: Settings, listener: socket.socket, heart: "Heart | None" = None) -> int:
+def _run(settings: Settings, listener: socket.socket, pipe: "Pipe | None" = None) -> int:
     sys.setswitchinterval(_SWITCH_S)
     try:
-        server = _Server(settings, listener, heart)
+        server = _Server(settings, listener, pipe)
     except SetupError as error:
         listener.close()
         print(f"rt-sentiment: {error}", file=sys.stderr)
@@ -102,9 +109,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """A socket beside others on one port; it does not listen yet."""
+    """A socket beside others on one port; it does not listen yet. Otherwise as `_listen` has it."""
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if bound.family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     bound.bind((host, port))
     return bound
 
@@ -112,10 +122,10 @@ def _bind(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """uvicorn, ending by way of a drain: no readiness and 503 first, then the answers under way, then the port."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, heart: "Heart | None") -> None:
+    def __init__(self, settings: Settings, listener: socket.socket, pipe: "Pipe | None") -> None:
         self._settings = settings
         self._address = _address(listener, settings)
-        self._heart = heart
+        self._pipe = pipe
         self._beating: asyncio.Task[None] | None = None  # the loop itself holds tasks weakly
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -148,21 +158,18 @@ class _Server(uvicorn.Server):
         Not by returning: a slot's thread may still run a batch that nobody waits for, hang in one, or load a model, and
         both the event loop and the interpreter would wait for it.
         """
+        if self._pipe:
+            from app.workers import beat
+
+            self._beating = asyncio.create_task(beat(self._pipe, self._serves, self._report, self._end))
         await super().serve(sockets)
-        self._log("stopped", seconds=round(self._lifecycle.uptime_s, 1))
-        logging.shutdown()
-        os._exit(int(self._broken))
+        self._exit()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; the model is loading meanwhile."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
-        if self._heart:
-            from app.workers import beat
-
-            orphaned = partial(self.handle_exit, signal.SIGTERM, None)
-            self._beating = asyncio.create_task(beat(self._heart, self._report, orphaned))
-        else:
+        if not self._pipe:
             log(logging.INFO, "listening", address=self._address, status=self._lifecycle.status)
 
     def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
@@ -172,6 +179,16 @@ class _Server(uvicorn.Server):
             return
         self._lifecycle.drain()
         self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def _serves(self) -> bool:
+        return self.started and not self.should_exit
+
+    def _end(self) -> None:
+        """The supervisor says so."""
+        if self.started:
+            self.handle_exit(signal.SIGTERM, None)
+        else:  # the model is loading, and nobody has been let in
+            self._exit()
 
     def _begin_drain(self) -> None:
         self._draining = asyncio.get_running_loop().create_task(self._drain())
@@ -199,10 +216,17 @@ class _Server(uvicorn.Server):
 
     def _on_broken(self) -> None:
         self._broken = self.should_exit = True
+        if self._pipe and not self.started:
+            self._exit()  # a worker that has no model does not begin to listen
+
+    def _exit(self) -> NoReturn:
+        self._log("stopped", seconds=round(self._lifecycle.uptime_s, 1))
+        logging.shutdown()
+        os._exit(int(self._broken))
 
     def _log(self, event: str, **fields: object) -> None:
         """Log what becomes of the process; of all workers together the supervisor tells."""
-        if self._heart:
+        if self._pipe:
             log(logging.INFO, f"worker {event}", pid=os.getpid(), **fields)
         else:
             log(logging.INFO, event, **fields)

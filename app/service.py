@@ -94,10 +94,11 @@ class Service:
         if len(text) > min(INLINE_CHARS, self._max_text_chars) or not (normalised := normalise(text)):
             return None
         prediction = self._cache.get(key := key_of(normalised))
-        if prediction is None or (prediction.truncated and (window or not truncate)):
+        if prediction is None and len(normalised) <= self._max_text_chars:
             terms = _Terms(time.monotonic() + timeout_ms / 1000, truncate, window, caller)
             if self._is_fresh(key, terms):
                 self._scheduler.admit(1 + self._offload.texts, terms.deadline_s, caller)
+        if prediction is None or (prediction.truncated and (window or not truncate)):
             return None
         self._observer.looked_up("hit", 1)
         self._observer.predicted(prediction.label, prediction.confidence, prediction.truncated)

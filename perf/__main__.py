@@ -4,17 +4,18 @@ Writes `perf.json`, what was printed as `perf.txt`, and plots into a directory. 
 """
 
 import argparse
-import json
 import statistics
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 from tqdm import tqdm
 
 from app.cpu import usable_cores
+from nginx.proxy import NginxError, find
 from perf import alone, ceiling, contest, overload, report
 from perf.contest import OURS, SERVERS, TEXTS
 from perf.load import wrk_or_exit
@@ -37,6 +38,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="in which the servers take turns; medians count")
     args = parser.parse_args()
     wrk_or_exit()
+    if "alone" in args.parts:
+        try:
+            find()
+        except NginxError as error:
+            sys.exit(str(error))
     for name in args.servers:
         if name in PEERS:
             try:
@@ -44,61 +50,72 @@ def main() -> None:
             except InstallError as error:
                 sys.exit(str(error))
     args.out.mkdir(parents=True, exist_ok=True)
-    found = measure(args)
-    (args.out / "perf.json").write_text(json.dumps(found, indent=1) + "\n")
+    found: dict[str, Any] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": _machine(), "cores": usable_cores()}
+    for name, work in _parts(args, found).items():
+        if name in args.parts:
+            found |= work()
+            # NaN becomes null. After each part: what was measured for an hour is not lost to what comes then.
+            (args.out / "perf.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
     text = report.text(found)
     (args.out / "perf.txt").write_text(text)
     report.draw(found, args.out)
     print(text)
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Run the parts, one after the other: nothing else may have the cores meanwhile."""
-    found: dict[str, Any] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": _machine(), "cores": usable_cores()}
+def _parts(args: argparse.Namespace, found: dict[str, Any]) -> dict[str, Callable[[], dict[str, Any]]]:
+    """What is measured, in this order: one after the other, as nothing else may have the cores meanwhile."""
     seconds = args.seconds
-    cells = len(_CONNECTIONS) * len(args.texts)
-    with tqdm(total=args.rounds * len(args.servers) * (cells * seconds + 20), unit="s", disable=None) as bar:
-
-        def part(name: str, work: Callable[[], dict[str, Any]]) -> None:
-            if name in args.parts:
-                bar.set_description(name)
-                found.update(work())
-
-        part("bare", lambda: {"bare": ceiling.bare(seconds)})
-        part("http", lambda: {"http": ceiling.http(seconds)})
-        if {"bare", "http"} <= set(args.parts):
-            found["together_per_s"] = ceiling.together_per_s(found["bare"], found["http"]["typed FastAPI"]["cpu_ms"])
-        part("closed", lambda: {"closed": _closed(args, bar)})
-        if "closed" in args.parts and OURS in args.servers:
-            most_per_s = max(row["rate"] for row in found["closed"] if row["server"] == OURS)
-            rates = [share * most_per_s for share in _SHARES]
-            part(
-                "open", lambda: {"open": [row for name in args.servers for row in contest.opened(name, rates, seconds)]}
-            )
-        part("overload", lambda: {"overload": overload.measure(seconds)})
-        part("alone", lambda: _alone(seconds))
-    return found
-
-
-def _closed(args: argparse.Namespace, bar: "tqdm[Any]") -> list[dict[str, Any]]:
-    runs: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
-    for _ in range(args.rounds):
-        for name in args.servers:
-            bar.set_description(name)
-            for row in contest.closed(name, _CONNECTIONS, args.texts, args.seconds):
-                runs.setdefault((name, row["texts"], row["connections"]), []).append(row)
-                bar.update(args.seconds)
-            bar.update(20)
-    return [_median(rows) for rows in runs.values()]
-
-
-def _median(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The median of each figure; of what failed, the sum."""
-    rows = list(rows)
     return {
-        name: value if not isinstance(value, float) else statistics.median(row[name] for row in rows)
-        for name, value in rows[0].items()
-    } | {"failed": sum(row["failed"] for row in rows)}
+        "bare": lambda: {"bare": ceiling.bare(seconds)},
+        "http": lambda: _http(seconds, found),
+        "closed": lambda: {"closed": _closed(args)},
+        "open": lambda: {"open": _opened(args, found)},
+        "overload": lambda: {"overload": overload.measure(seconds, processes=max(1, usable_cores() // 4))},
+        "alone": lambda: _alone(seconds),
+    }
+
+
+def _http(seconds: int, found: dict[str, Any]) -> dict[str, Any]:
+    alone = ceiling.http(seconds)
+    if "bare" not in found:
+        return {"http": alone}
+    return {"http": alone, "together_per_s": ceiling.together_per_s(found["bare"], alone["typed FastAPI"]["cpu_ms"])}
+
+
+def _closed(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rounds in which the servers take turns; the median of each figure, and of what failed the sum."""
+    runs: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    cells = len(_CONNECTIONS) * len(args.texts)
+    with tqdm(total=args.rounds * len(args.servers) * cells, unit="figure", disable=None) as bar:
+        for name in [*args.servers] * args.rounds:
+            bar.set_description(name)
+            try:
+                for row in contest.closed(name, _CONNECTIONS, args.texts, args.seconds):
+                    runs.setdefault((name, row["texts"], row["connections"]), []).append(row)
+                    bar.update()
+            except SystemExit as failure:  # one that does not start is no reason to lose the others
+                tqdm.write(f"{name}: {failure}")
+    figures = ("rate", "p50_ms", "p95_ms", "p99_ms")
+    return [
+        rows[0]
+        | {figure: statistics.median(row[figure] for row in rows) for figure in figures}
+        | {figure: sum(row[figure] for row in rows) for figure in ("requests", "seconds", "failed")}
+        for rows in runs.values()
+    ]
+
+
+def _opened(args: argparse.Namespace, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """All servers at shares of what ours does with as many callers as ever."""
+    most_per_s = max((row["rate"] for row in found.get("closed", ()) if row["server"] == OURS), default=0)
+    if not most_per_s:
+        sys.exit(f"the part open goes by what {OURS} does in the part closed: measure that too")
+    rows = []
+    for name in tqdm(args.servers, unit="server", disable=None):
+        try:
+            rows += contest.opened(name, [share * most_per_s for share in _SHARES], args.seconds)
+        except SystemExit as failure:
+            tqdm.write(f"{name}: {failure}")
+    return rows
 
 
 def _alone(seconds: int) -> dict[str, Any]:

@@ -62,10 +62,14 @@ def beside_lists(seconds: float, per_s: float = 20) -> dict[str, float]:
                 sender = threading.Thread(target=send, args=(address,))
                 sender.start()
                 time.sleep(1)
-            sample = offer(address, bodies, [Phase(per_s, seconds)]).answered(200)
-            found |= {f"{name}_p50_ms": sample.percentile(50), f"{name}_p99_ms": sample.percentile(99)}
+            sample = offer(address, bodies, [Phase(per_s, seconds)])
+            good = sample.answered(200)
+            found |= {f"{name}_p50_ms": good.percentile(50), f"{name}_p99_ms": good.percentile(99)}
+            found[f"{name}_not_answered"] = len(sample) - len(good)
         over.set()
         sender.join()
+    if not answered:
+        sys.exit("no list was answered: there was nothing beside the single texts")
     return found | {"lists": len(answered)}
 
 
@@ -82,6 +86,7 @@ def side_by_side(seconds: int, connections: int = 64) -> dict[str, float]:
         bodies = write(Path(folder) / "bodies", sentences(30_000))
         for name, command in ways.items():
             with running(command, environment={"SENTIMENT_CACHE_ENTRIES": "0"}) as address:
+                time.sleep(3)  # one of them answers; the others may be loading yet
                 load(address, bodies, connections, 3)  # warm
                 found[name] = load(address, bodies, connections, seconds)["rate"]
     return found
@@ -103,8 +108,8 @@ def start(times: int = 5) -> dict[str, float]:
 def imports() -> set[str]:
     """Which of the heavy packages a service that answers has imported."""
     code = (
-        "import sys; from app.main import create_app; "
-        "import app.backends.onnx; create_app(); print(*{'torch', 'transformers'} & set(sys.modules))"
+        "import sys, app.server; from app.model import load_model; load_model('sentiment-en'); "
+        "print(*{'torch', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(done.stdout.split())

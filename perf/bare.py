@@ -1,16 +1,14 @@
 """The model's file alone, with nothing of the service's around it: what can be had at most, and what a batch costs."""
 
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
 import onnxruntime as ort
 from tokenizers import Tokenizer
 
+from app.backends.onnx import session_options
 from app.cpu import usable_cores
 from perf.load import ROOT
 
@@ -24,9 +22,7 @@ class Bare:
     """One session for several threads, one ONNX Runtime thread each, as in the service."""
 
     def __init__(self) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = ort.InferenceSession(str(FOLDER / "model_int8.onnx"), options)
+        self._session = ort.InferenceSession(str(FOLDER / "model_int8.onnx"), session_options())
         self._tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(LONGEST)

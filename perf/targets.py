@@ -22,7 +22,7 @@ class Target:
         """The figure beside its limit, and whether it holds."""
         try:
             figure = self.figure(found)
-        except (KeyError, ValueError, StopIteration):  # a part that was not asked for
+        except (KeyError, TypeError, ValueError, StopIteration, ZeroDivisionError):  # not asked for, or it failed
             return f"not measured   {self.says}"
         good = figure <= self.limit if self.at_most else figure >= self.limit
         wanted = f"{'at most' if self.at_most else 'at least'} {self.limit:g}"

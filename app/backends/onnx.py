@@ -39,7 +39,7 @@ class OnnxBackend:
         self.precision = "int8" if kind == "int8" else "fp32"
         self.slots = usable_cores() if device == "cpu" else 2
         try:
-            self._session = ort.InferenceSession(str(file), _options(), providers=[_PROVIDERS[device]])
+            self._session = ort.InferenceSession(str(file), session_options(), providers=[_PROVIDERS[device]])
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
             raise BackendError(f"{file}: ONNX Runtime cannot load it: {error}") from error
         if _PROVIDERS[device] not in self._session.get_providers():
@@ -57,7 +57,8 @@ class OnnxBackend:
         return logits
 
 
-def _options() -> ort.SessionOptions:
+def session_options() -> ort.SessionOptions:
+    """For one thread a text, and right on any processor."""
     options = ort.SessionOptions()
     # One thread per text is the better throughput on int8, and as fast for a lone text; the slots are the parallelism.
     options.intra_op_num_threads = 1

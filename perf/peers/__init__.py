@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.cpu import usable_cores
+
 _LABELS = {"negative", "neutral", "positive"}
 _ROOT = Path(__file__).parents[2]
 
@@ -45,13 +47,15 @@ def _ours(*names: str) -> tuple[str, ...]:
 
 _RUNTIME = _ours("numpy", "onnxruntime", "tokenizers")
 
+_PROCESSES = ("--workers", str(max(1, usable_cores() // 4)))
+
 PEERS = {
     peer.name: peer
     for peer in (
         Peer(
             name="tutorial",
             requirements=(),
-            arguments=("-m", "uvicorn", "perf.peers.tutorial_server:app", "--no-access-log", "--port"),
+            arguments=("-m", "uvicorn", "perf.peers.tutorial_server:app", "--no-access-log", *_PROCESSES, "--port"),
         ),
         Peer(
             name="litserve",
