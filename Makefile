@@ -26,7 +26,7 @@ replicas: .venv/serve.stamp  ## serve N replicas behind nginx on one machine (N=
 
 test: .venv/dev.stamp  ## install everything, once, and run the tests with coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/coverage run -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

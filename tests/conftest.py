@@ -6,8 +6,17 @@ import pytest
 from app.model import Model, load_model
 from tests.process import Server, serve
 
+# Files whose tests take long and share nothing: each goes to whichever process is free. Other files go as a whole.
+_SPREAD = {"test_chaos.py", "test_gate.py", "test_workers.py"}
+
 # The model hub must not be asked.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name not in _SPREAD:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 @pytest.fixture(autouse=True)

@@ -47,7 +47,7 @@ def test_the_gate_stops_a_service_that_fails_now_and_then() -> None:
 
 
 def test_the_gate_stops_where_nobody_answers() -> None:
-    status, verdicts = gate(f"http://127.0.0.1:{free_port()}", "--run-time", "1s")
+    status, verdicts = gate(f"http://127.0.0.1:{free_port()}")
     assert status == 1
     assert "FAIL  failed: 100.00%" in verdicts
 
@@ -91,7 +91,7 @@ def test_the_gate_stops_a_service_that_answers_something_else() -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nonsense) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        status, verdicts = gate(f"http://127.0.0.1:{server.server_port}", "--p95-ms", "2000", "--run-time", "1s")
+        status, verdicts = gate(f"http://127.0.0.1:{server.server_port}", "--p95-ms", "2000")
         server.shutdown()
     assert status == 1
     assert "FAIL  failed: 100.00%" in verdicts

@@ -19,10 +19,11 @@ def writable(shape: str) -> list[str]:
     """Where a container can write, beside its read-only root: bounded folders that go with the pod."""
     manifests = load(shape)
     volumes = {volume["name"]: volume for volume in manifests.template["spec"].get("volumes", [])}
-    assert all(volume["emptyDir"]["sizeLimit"] for volume in volumes.values())
-    mounts = {mount["mountPath"]: mount["name"] for mount in manifests.container.get("volumeMounts", [])}
-    assert set(mounts.values()) == volumes.keys()
-    return list(mounts)
+    mounts = {mount["mountPath"]: mount for mount in manifests.container.get("volumeMounts", [])}
+    assert {mount["name"] for mount in mounts.values()} == volumes.keys()
+    places = [path for path, mount in mounts.items() if not mount.get("readOnly")]
+    assert all(volumes[mounts[path]["name"]]["emptyDir"]["sizeLimit"] for path in places)
+    return places
 
 
 def test_pods_meet_the_restricted_standard_which_their_namespace_enforces(manifests: Manifests) -> None:
