@@ -4,6 +4,8 @@ ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
 endif
 BIN := .venv/bin
+# One more than there are cores: tests wait for servers much of their time.
+TESTERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 4 ? n + 1 : 4)))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # ONNX Runtime reports to its makers otherwise: see app/backends/onnx.py.
@@ -26,7 +28,7 @@ replicas: .venv/serve.stamp  ## serve N replicas behind nginx on one machine (N=
 
 test: .venv/dev.stamp  ## install everything, once, and run the tests with coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup $(ARGS)
+	$(BIN)/coverage run -m pytest --numprocesses $(TESTERS) --dist loadgroup $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
