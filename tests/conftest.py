@@ -11,6 +11,8 @@ _SPREAD = {"test_chaos.py", "test_gate.py", "test_workers.py"}
 
 # The model hub must not be asked.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Several tests run at a time: threads of one would only wait, busily, for those of another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
