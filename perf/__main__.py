@@ -18,7 +18,7 @@ from app.cpu import usable_cores
 from nginx.proxy import NginxError, find
 from perf import alone, ceiling, contest, overload, report
 from perf.contest import OURS, SERVERS, TEXTS
-from perf.load import wrk_or_exit
+from perf.load import PROCESSES, wrk_or_exit
 from perf.peers import PEERS
 from perf.peers.environment import InstallError, install
 
@@ -70,7 +70,7 @@ def _parts(args: argparse.Namespace, found: dict[str, Any]) -> dict[str, Callabl
         "http": lambda: _http(seconds, found),
         "closed": lambda: {"closed": _closed(args)},
         "open": lambda: {"open": _opened(args, found)},
-        "overload": lambda: {"overload": overload.measure(seconds, processes=max(1, usable_cores() // 4))},
+        "overload": lambda: {"overload": overload.measure(seconds, processes=PROCESSES)},
         "alone": lambda: _alone(seconds),
     }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from app.cpu import usable_cores
 from perf.ceiling import write
-from perf.load import ROOT, load, running
+from perf.load import ROOT, direct, load, running
 from perf.openloop import Phase, offer
 from perf.texts import of_length, sentences
 
@@ -47,7 +47,6 @@ def beside_lists(seconds: float, per_s: float = 20) -> dict[str, float]:
     answered = []
 
     def send(address: str) -> None:
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         headers = {"Content-Type": "application/json", "X-Request-Timeout-Ms": "120000"}
         while not over.is_set():
             request = urllib.request.Request(f"{address}/predict/batch", big, headers)
@@ -99,7 +98,6 @@ def start(times: int = 5) -> dict[str, float]:
         begun_s = time.perf_counter()
         with running([*_SERVE, "--port"]) as address:
             taken.append(time.perf_counter() - begun_s)
-            direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             lines = direct.open(f"{address}/metrics").read().decode().splitlines()
             resident += [float(line.split()[1]) / 1e6 for line in lines if line.startswith("process_resident_memory")]
     return {"ready_s": statistics.median(taken), "resident_mb": statistics.median(resident)}

@@ -41,9 +41,9 @@ class Bare:
         logits: np.ndarray = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
         return logits
 
-    def texts_per_s(self, batches: Sequence[Sequence[Ids]], seconds: float, threads: int | None = None) -> float:
-        """Texts per second when each thread runs one batch after another, beginning at different ones."""
-        threads = threads or usable_cores()
+    def texts_per_s(self, batches: Sequence[Sequence[Ids]], seconds: float) -> float:
+        """Texts per second when a thread a core runs one batch after another, beginning at different ones."""
+        threads = usable_cores()
         started_s = time.perf_counter()
         ends_s = started_s + seconds
 

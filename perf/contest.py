@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from app.cpu import usable_cores
-from perf.load import load, running
+from perf.load import PROCESSES, load, running
 from perf.openloop import Phase, offer
 from perf.peers import PEERS, Peer
 from perf.peers.environment import python
@@ -19,9 +18,7 @@ from perf.texts import of_length, sentences
 
 OURS = "rt-sentiment"
 DEADLINE_MS = 1000  # an answer that takes longer is no good
-# A process for every four cores: one event loop cannot keep more of them busy.
-_OURS = ("-m", "app", "serve", "--cache-entries", "0", "--workers", str(max(1, usable_cores() // 4)), "--port")
-_GENERATORS = max(1, usable_cores() // 4)
+_OURS = ("-m", "app", "serve", "--cache-entries", "0", "--workers", str(PROCESSES), "--port")
 SERVERS = {OURS: Peer(OURS, (), _OURS)} | PEERS
 TEXTS: dict[str, Callable[[int], list[str]]] = {
     "16 tokens": lambda number: of_length(number, 16),
@@ -64,7 +61,7 @@ def opened(name: str, rates_per_s: Sequence[float], seconds: float) -> Iterator[
     bodies = [json.dumps(peer.body(text)).encode() for text in sentences(30_000)]
     with serving(name) as address:
         for rate_per_s in rates_per_s:
-            found = offer(address, bodies, [Phase(rate_per_s, seconds)], path=peer.path, processes=_GENERATORS)
+            found = offer(address, bodies, [Phase(rate_per_s, seconds)], path=peer.path, processes=PROCESSES)
             answered = found.answered(200)
             yield {
                 "server": name,

@@ -17,9 +17,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.cpu import usable_cores
 from nginx.process import free_port
 
 ROOT = Path(__file__).parent.parent
+# Of a server, or a load, that one event loop carries: more than four cores it cannot keep busy.
+PROCESSES = max(1, usable_cores() // 4)
+
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # past any proxy of the environment
 
 
 def wrk_or_exit() -> None:
@@ -109,7 +114,6 @@ def _session(leader: int) -> list[int]:
 
 
 def _answers(address: str, body: Any) -> bool:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
     try:
         with direct.open(request, timeout=10) as response:

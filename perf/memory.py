@@ -12,12 +12,11 @@ import statistics
 import sys
 import tempfile
 import threading
-import urllib.request
 from pathlib import Path
 
 from tqdm import tqdm
 
-from perf.load import load, running, wrk_or_exit
+from perf.load import direct, load, running, wrk_or_exit
 from perf.texts import sentences
 
 _BODIES = 40_000  # between one list of texts and the next
@@ -81,7 +80,6 @@ def _texts(seed: int) -> list[str]:
 
 
 def _watch(address: str, samples: list[tuple[float, float]], over: threading.Event) -> None:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while not over.wait(1):
         with direct.open(f"{address}/metrics", timeout=30) as response:
             lines = [line for line in response.read().decode().splitlines() if not line.startswith("#")]

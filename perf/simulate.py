@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -26,19 +25,12 @@ SIZE, TOKENS = 16, 512  # of a batch at most, the service's own limits
 TIMER_S = 0.005
 
 
-class Text(Entry):
-    """A text of so many tokens."""
-
-    def __init__(self, tokens: int, arrived_s: float) -> None:
-        super().__init__(tokens, arrived_s)
-
-
 class Policy(Protocol):
     """Who goes into the next batch."""
 
-    def push(self, text: Text) -> None: ...
+    def push(self, text: Entry) -> None: ...
 
-    def take(self, idle_slots: int, now_s: float) -> list[Text]:
+    def take(self, idle_slots: int, now_s: float) -> list[Entry]:
         """The next batch, or nothing."""
 
     def due_s(self) -> float:
@@ -49,12 +41,12 @@ class Ours:
     """Formed when a slot is free, of like lengths around the text that has waited longest."""
 
     def __init__(self, cost: CostModel) -> None:
-        self._queue: BatchQueue[Text] = BatchQueue(cost, max_batch_size=SIZE, max_batch_tokens=TOKENS)
+        self._queue: BatchQueue[Entry] = BatchQueue(cost, max_batch_size=SIZE, max_batch_tokens=TOKENS)
 
-    def push(self, text: Text) -> None:
+    def push(self, text: Entry) -> None:
         self._queue.push(text)
 
-    def take(self, idle_slots: int, now_s: float) -> list[Text]:  # noqa: ARG002
+    def take(self, idle_slots: int, now_s: float) -> list[Entry]:  # noqa: ARG002
         return self._queue.take(idle_slots)
 
     def due_s(self) -> float:
@@ -66,12 +58,12 @@ class Fifo:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._queue: deque[Text] = deque()
+        self._queue: deque[Entry] = deque()
 
-    def push(self, text: Text) -> None:
+    def push(self, text: Entry) -> None:
         self._queue.append(text)
 
-    def take(self, idle_slots: int, now_s: float) -> list[Text]:  # noqa: ARG002
+    def take(self, idle_slots: int, now_s: float) -> list[Entry]:  # noqa: ARG002
         return [self._queue.popleft() for _ in range(min(self._size, math.ceil(len(self._queue) / idle_slots)))]
 
     def due_s(self) -> float:
@@ -81,7 +73,7 @@ class Fifo:
 class Timer(Fifo):
     """Formed when it is full, or when its first text has waited for so long."""
 
-    def take(self, idle_slots: int, now_s: float) -> list[Text]:  # noqa: ARG002
+    def take(self, idle_slots: int, now_s: float) -> list[Entry]:  # noqa: ARG002
         if len(self._queue) < self._size and now_s < self.due_s():
             return []
         return [self._queue.popleft() for _ in range(min(self._size, len(self._queue)))]
@@ -123,7 +115,7 @@ def simulate(
     heapq.heapify(coming)
     lengths = iter(tokens)
     left, asked, idle, now_s = len(tokens), 0, slots, 0.0
-    ends: list[tuple[float, int, list[Text]]] = []  # by time, then in the order of their starts
+    ends: list[tuple[float, int, list[Entry]]] = []  # by time, then in the order of their starts
     started = count()
     latency_ms: list[float] = []
     while left:
@@ -139,7 +131,7 @@ def simulate(
                 for _ in batch:
                     heapq.heappush(coming, now_s)
         while coming and asked < len(tokens) and coming[0] <= now_s:
-            policy.push(Text(next(lengths), heapq.heappop(coming)))
+            policy.push(Entry(next(lengths), heapq.heappop(coming)))
             asked += 1
         while idle and (batch := policy.take(idle, now_s)):
             idle -= 1
@@ -163,7 +155,6 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=3000, help="for each core")
     parser.add_argument("--callers", type=int, default=32, help="for each core, in the closed loop")
     parser.add_argument("--cost", type=float, nargs=2, metavar=("BASE_MS", "TOKEN_MS"), help="instead of measuring")
-    parser.add_argument("--out", type=Path, help="write simulation.png into this directory")
     args = parser.parse_args()
     bare = Bare()
     cost = CostModel(*args.cost) if args.cost else measured(bare)

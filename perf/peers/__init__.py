@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.cpu import usable_cores
+from perf.load import PROCESSES
 
 _LABELS = {"negative", "neutral", "positive"}
 _ROOT = Path(__file__).parents[2]
@@ -47,15 +47,21 @@ def _ours(*names: str) -> tuple[str, ...]:
 
 _RUNTIME = _ours("numpy", "onnxruntime", "tokenizers")
 
-_PROCESSES = ("--workers", str(max(1, usable_cores() // 4)))
-
 PEERS = {
     peer.name: peer
     for peer in (
         Peer(
             name="tutorial",
             requirements=(),
-            arguments=("-m", "uvicorn", "perf.peers.tutorial_server:app", "--no-access-log", *_PROCESSES, "--port"),
+            arguments=(
+                "-m",
+                "uvicorn",
+                "perf.peers.tutorial_server:app",
+                "--no-access-log",
+                "--workers",
+                str(PROCESSES),
+                "--port",
+            ),
         ),
         Peer(
             name="litserve",
