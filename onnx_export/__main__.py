@@ -12,6 +12,7 @@ from pathlib import Path
 from app.artifact import MANIFEST, open_artifact
 from app.errors import SentimentError
 from onnx_export.export import COMPANIONS, export, save_half
+from onnx_export.fuse import fuse
 from onnx_export.manifest import write_manifest
 from onnx_export.quantize import down_projections, quantize
 from onnx_export.verify import Limits, Parity, Sample, Unfaithful, compare, logits_of
@@ -113,9 +114,11 @@ def quantize_faithfully(directory: Path, samples: list[Sample], limits: Limits) 
     names = open_artifact(str(directory)).labels
     source, target = directory / "model.onnx", directory / "model_int8.onnx"
     references = [logits_of(directory, "fp32", sample.texts) for sample in samples]
-    delicate = down_projections(source)
+    fused = directory / "fused.onnx"
+    fuse(source, fused)
+    delicate = down_projections(fused)
     for blockwise in range(len(delicate) + 1):
-        quantize(source, target, delicate[:blockwise])
+        quantize(fused, target, delicate[:blockwise])
         parities = {
             sample.name: compare(sample, names, reference, logits_of(directory, "int8", sample.texts))
             for sample, reference in zip(samples, references, strict=True)

@@ -45,7 +45,12 @@ def quantize(source: Path, target: Path, blockwise: list[str]) -> None:
         model = quantizer.model.model
     onnx.save(model, prepared)
     quantize_dynamic(
-        prepared, target, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Attention"]
+        prepared,
+        target,
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["MatMul", "Attention"],
+        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # types are not inferred past a fused node
     )
     prepared.unlink()
 

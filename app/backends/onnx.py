@@ -14,6 +14,9 @@ from app.cpu import overflows_in_int8, usable_cores
 from app.errors import BackendError
 from app.types import Batch, FloatArray
 
+# On a CPU this one node takes several times as long as the two that it stands for: without it a run of the embedded
+# model is 1.15 times as fast.
+_SLOWER_FUSED = {"cpu": ["SkipLayerNormFusion"], "cuda": []}
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -39,7 +42,12 @@ class OnnxBackend:
         self.precision = "int8" if kind == "int8" else "fp32"
         self.slots = usable_cores() if device == "cpu" else 2
         try:
-            self._session = ort.InferenceSession(str(file), session_options(), providers=[_PROVIDERS[device]])
+            self._session = ort.InferenceSession(
+                str(file),
+                session_options(),
+                providers=[_PROVIDERS[device]],
+                disabled_optimizers=_SLOWER_FUSED[device],
+            )
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
             raise BackendError(f"{file}: ONNX Runtime cannot load it: {error}") from error
         if _PROVIDERS[device] not in self._session.get_providers():
