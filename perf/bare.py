@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import onnxruntime as ort
 from tokenizers import Tokenizer
 
-from app.backends.onnx import session_options
+from app.backends.onnx import open_session
 from app.cpu import usable_cores
 from perf.load import ROOT
 
@@ -22,7 +21,7 @@ class Bare:
     """One session for several threads, one ONNX Runtime thread each, as in the service."""
 
     def __init__(self) -> None:
-        self._session = ort.InferenceSession(str(FOLDER / "model_int8.onnx"), session_options())
+        self._session = open_session(FOLDER / "model_int8.onnx")
         self._tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(LONGEST)

@@ -1,6 +1,7 @@
 """ONNX Runtime: the backend for CPUs, and for CUDA where its GPU build is installed."""
 
 import os
+from pathlib import Path
 
 # Recent versions of ONNX Runtime report to their makers from Linux too, and keep an id of the machine for it, unless
 # told not to before they start (microsoft/onnxruntime#27379). What a service reports is for its operator to decide.
@@ -42,12 +43,7 @@ class OnnxBackend:
         self.precision = "int8" if kind == "int8" else "fp32"
         self.slots = usable_cores() if device == "cpu" else 2
         try:
-            self._session = ort.InferenceSession(
-                str(file),
-                session_options(),
-                providers=[_PROVIDERS[device]],
-                disabled_optimizers=_SLOWER_FUSED[device],
-            )
+            self._session = open_session(file, device)
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
             raise BackendError(f"{file}: ONNX Runtime cannot load it: {error}") from error
         if _PROVIDERS[device] not in self._session.get_providers():
@@ -65,8 +61,8 @@ class OnnxBackend:
         return logits
 
 
-def session_options() -> ort.SessionOptions:
-    """For one thread a text, and right on any processor."""
+def open_session(file: Path, device: str = "cpu") -> ort.InferenceSession:
+    """A session with one thread a text, and right on any processor."""
     options = ort.SessionOptions()
     # One thread per text is the better throughput on int8, and as fast for a lone text; the slots are the parallelism.
     options.intra_op_num_threads = 1
@@ -80,4 +76,6 @@ def session_options() -> ort.SessionOptions:
     # Memory patterns are kept per input shape; with texts of every length they only grow.
     options.enable_mem_pattern = False
     options.log_severity_level = 3
-    return options
+    return ort.InferenceSession(
+        str(file), options, providers=[_PROVIDERS[device]], disabled_optimizers=_SLOWER_FUSED[device]
+    )

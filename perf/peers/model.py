@@ -30,7 +30,10 @@ class Model:
         self._tokenizer.enable_truncation(_MAX_TOKENS)
         self._tokenizer.enable_padding()
         self._session = ort.InferenceSession(
-            str(FOLDER / "model_int8.onnx"), _options(), providers=["CPUExecutionProvider"]
+            str(FOLDER / "model_int8.onnx"),
+            _options(),
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["SkipLayerNormFusion"],  # as in the service, lest the engine's settings be compared
         )
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, str | float]]:
