@@ -83,6 +83,7 @@ def create_app(
     )
     app.state.lifecycle = lifecycle
     app.state.report = partial(report, lifecycle, metrics)
+    app.state.on_unreadable = metrics.unreadable
     limits = schemas.Limits(
         max_text_chars=settings.max_text_chars,
         max_batch_texts=settings.max_batch_texts,

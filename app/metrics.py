@@ -109,6 +109,10 @@ class Metrics:
         self._answers(method if method in METHODS else "other", path, str(status)).inc()
         self._answer_seconds(path, f"{status // 100}xx").observe(seconds)
 
+    def unreadable(self, status: int) -> None:
+        """What came was no request, and was refused with `status`."""
+        self._answers("other", "none", str(status)).inc()
+
     def model_loaded(self, description: Mapping[str, Any], slots: int) -> None:
         """Say which model answers, as `/info` does, and how many batches it runs at a time."""
         self._model.labels(*(str(description[name]) for name in _MODEL_LABELS)).set(1)

@@ -141,6 +141,7 @@ class _Server(uvicorn.Server):
                 Connection,
                 header_timeout_s=settings.header_timeout_s,
                 max_header_bytes=settings.max_header_bytes,
+                on_unreadable=app.state.on_unreadable,
             ),
             server_header=False,
             forwarded_allow_ips=list(settings.trusted_proxies),

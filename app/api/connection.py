@@ -21,8 +21,16 @@ class Connection(HttpToolsProtocol):
     A client that sends on after its request was answered, or does not fetch its answer, is cut off.
     """
 
-    def __init__(self, *args: Any, header_timeout_s: float, max_header_bytes: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        header_timeout_s: float,
+        max_header_bytes: int,
+        on_unreadable: Callable[[int], None],  # is told the status that it was refused with
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._on_unreadable = on_unreadable
         self._max_header_bytes = max_header_bytes
         self._in_headers = False
         self._header_bytes = 0
@@ -142,6 +150,7 @@ class Connection(HttpToolsProtocol):
         lines = [name + b": " + value for name, value in [*self.server_state.default_headers, *answer.raw_headers]]
         self.transport.write(STATUS_LINE[status] + b"\r\n".join([*lines, b"", bytes(answer.body)]))
         self.transport.close()
+        self._on_unreadable(status)
         client = self.client[0] if self.client else None
         log(
             logging.INFO, "request", method="(none)", path="(none)", status=status, request_id=request_id, client=client

@@ -109,6 +109,15 @@ def test_what_is_no_http_is_answered_400(impatient: Server, sent: bytes) -> None
         assert_is_problem(rest(connection), 400, "this is not HTTP/1.1 as RFC 9112 has it", impatient)
 
 
+def test_what_is_no_http_is_counted(impatient: Server) -> None:
+    counted = 'http_requests_total{handler="none",method="other",status="400"}'
+    before = impatient.metric(counted)
+    with connected(impatient) as connection:
+        connection.sendall(b"hello\r\n\r\n")
+        rest(connection)
+    assert impatient.metric(counted) == before + 1
+
+
 def test_broken_http_after_a_request_does_not_spoil_its_answer(impatient: Server) -> None:
     body = b'{"text": "good"}'
     with connected(impatient) as connection:
