@@ -11,7 +11,7 @@ from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 _BLOCK = 128  # weights and activations that share a scale
-_LARGE = 2000  # rows from which on a table is worth quantising: the word pieces, not the positions
+_LARGE = 500  # rows from which on a table is worth quantising: the word pieces and the positions
 
 
 def down_projections(source: Path) -> list[str]:

@@ -17,7 +17,7 @@ from perf.openloop import Phase, offer
 from perf.texts import of_length, sentences
 
 _SERVE = [sys.executable, "-m", "app", "serve"]
-_LIST = 256
+LIST = 256
 
 
 def hits(seconds: int, connections: int = 32) -> float:
@@ -31,18 +31,18 @@ def hits(seconds: int, connections: int = 32) -> float:
 def lists(seconds: int, connections: int = 2) -> float:
     """Texts per second of lists of 256 unique sentences."""
     with tempfile.TemporaryDirectory() as folder, running([*_SERVE, "--cache-entries", "0", "--port"]) as address:
-        texts = sentences(100 * _LIST)
-        parts = [texts[start : start + _LIST] for start in range(0, len(texts), _LIST)]
+        texts = sentences(100 * LIST)
+        parts = [texts[start : start + LIST] for start in range(0, len(texts), LIST)]
         bodies = Path(folder) / "bodies"
         bodies.write_text("".join(json.dumps({"texts": part}) + "\n" for part in parts))
         load(address, bodies, connections, 2, path="/predict/batch")  # warm
-        return _LIST * load(address, bodies, connections, seconds, path="/predict/batch")["rate"]
+        return LIST * load(address, bodies, connections, seconds, path="/predict/batch")["rate"]
 
 
 def beside_lists(seconds: float, per_s: float = 20) -> dict[str, float]:
     """Latency of single texts while one caller sends lists of 256 texts of 512 tokens, one after the other."""
     bodies = [json.dumps({"text": text}).encode() for text in sentences(5000)]
-    big = json.dumps({"texts": of_length(_LIST, 512)}).encode()
+    big = json.dumps({"texts": of_length(LIST, 512)}).encode()
     over = threading.Event()
     answered = []
 

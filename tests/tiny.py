@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -9,6 +10,7 @@ from transformers import BertConfig, BertModel
 
 from app.artifact import open_artifact
 from training.convert import convert
+from training.emoji import EMOJI
 from training.examples import Example
 
 torch.set_num_threads(1)  # matrices this small only wait for each other
@@ -30,9 +32,9 @@ ROWS = [
 def tiny_encoder(directory: Path) -> Path:
     """Write a BERT of two layers, untrained, in the form of the pretrained encoder."""
     torch.manual_seed(1)
-    embedded = open_artifact("sentiment-en").directory
+    tokenizer = _without_emoji(json.loads((open_artifact("sentiment-en").directory / "tokenizer.json").read_text()))
     config = BertConfig(
-        vocab_size=len(json.loads((embedded / "tokenizer.json").read_text())["model"]["vocab"]),
+        vocab_size=len(tokenizer["model"]["vocab"]),
         hidden_size=64,
         num_attention_heads=4,
         num_hidden_layers=2,
@@ -44,8 +46,17 @@ def tiny_encoder(directory: Path) -> Path:
         model.embeddings.token_type_embeddings.weight.normal_(std=0.1)
     save_file(model.state_dict(), directory / "model.safetensors")
     config.save_pretrained(directory)
-    (directory / "tokenizer.json").write_bytes((embedded / "tokenizer.json").read_bytes())
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
     return directory
+
+
+def _without_emoji(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """As that of a pretrained encoder: what `convert` added, at the end, is taken away again."""
+    pieces = sorted(tokenizer["model"]["vocab"], key=tokenizer["model"]["vocab"].get)
+    while pieces[-1] in EMOJI:
+        pieces.pop()
+    model = tokenizer["model"] | {"vocab": {piece: index for index, piece in enumerate(pieces)}}
+    return tokenizer | {"model": model, "pre_tokenizer": tokenizer["pre_tokenizer"]["pretokenizers"][-1]}
 
 
 def tiny_classifier(directory: Path) -> Path:

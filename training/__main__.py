@@ -14,6 +14,7 @@ STEPS = {
     "splices": "write sentences of a set anew, with phrases of it exchanged, for a teacher to label",
     "label": "write down a teacher's scores on texts, for a small model to learn from",
     "train": "fine-tune a classifier on labelled text",
+    "average": "make one checkpoint of the mean of several, trained one from the other",
     "calibrate": "fit the temperature of a checkpoint, so that its confidence means what it says",
     "evaluate": "measure checkpoints, artifacts or running servers on labelled text",
     "behaviour": "put an artifact or a running server through the behavioural suite",

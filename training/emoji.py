@@ -29,6 +29,8 @@ def add_emoji(document: dict[str, Any]) -> list[str]:
     """
     vocabulary = document["model"]["vocab"]
     new = [emoji for emoji in EMOJI if emoji not in vocabulary]
+    if not new:
+        return []
     vocabulary |= {emoji: index for index, emoji in enumerate(new, len(vocabulary))}
     any_emoji = "".join(f"{chr(first)}-{chr(last)}" for first, last in _BLOCKS)
     isolate = {"type": "Split", "pattern": {"Regex": f"[{any_emoji}]"}, "behavior": "Isolated", "invert": False}
@@ -38,6 +40,8 @@ def add_emoji(document: dict[str, Any]) -> list[str]:
 
 def embeddings_of(emoji: list[str], tokenizer: Tokenizer, embeddings: torch.Tensor) -> torch.Tensor:
     """Return first embeddings for `emoji`, of shape (emoji, width), from those of the words of their names."""
+    if not emoji:
+        return embeddings[:0]
     names = [unicodedata.name(each).lower() for each in emoji]
     pieces = [encoding.ids for encoding in tokenizer.encode_batch(names, add_special_tokens=False)]
     return torch.stack([embeddings[ids].mean(dim=0) for ids in pieces])

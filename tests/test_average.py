@@ -1,0 +1,47 @@
+"""The mean of checkpoints."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from app.model import load_model
+from tests.tiny import tiny_classifier
+from training.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """One, and another whose weights are twice as large."""
+    one = tiny_classifier(tmp_path_factory.mktemp("tiny"))
+    (one / "training.json").write_text('{"recipe": 1}')
+    other = one.with_name("other")
+    shutil.copytree(one, other)
+    weights = load_file(one / "model.safetensors")
+    save_file({name: 2 * weight for name, weight in weights.items()}, other / "model.safetensors", {"format": "pt"})
+    return [one, other]
+
+
+def test_each_weight_is_the_mean_of_its_kind(checkpoints: list[Path], tmp_path: Path) -> None:
+    main(["average", *map(str, checkpoints), "--out", str(tmp_path / "mean")])
+    found, one = load_file(tmp_path / "mean" / "model.safetensors"), load_file(checkpoints[0] / "model.safetensors")
+    assert found.keys() == one.keys()
+    for name, weight in found.items():
+        torch.testing.assert_close(weight, 1.5 * one[name].float())
+    assert json.loads((tmp_path / "mean" / "training.json").read_text()) == {"average_of": [{"recipe": 1}] * 2}
+    model = load_model(str(tmp_path / "mean"), backend="torch", device="cpu")
+    assert model.runner.run(model.tokenizer.encode_many(["It runs."]))
+
+
+def test_another_model_is_refused(checkpoints: list[Path], tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger"
+    shutil.copytree(checkpoints[0], stranger)
+    (stranger / "config.json").write_text("{}")
+    with pytest.raises(SystemExit, match="stranger is another model than"):
+        main(["average", str(checkpoints[0]), str(stranger), "--out", str(tmp_path / "mean")])
+    with pytest.raises(SystemExit, match="an average takes two checkpoints or more"):
+        main(["average", str(checkpoints[0]), "--out", str(tmp_path / "mean")])
+    assert not (tmp_path / "mean").exists()
