@@ -1,8 +1,6 @@
 """A teacher's scores on all texts, as a file for the small model."""
 
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +85,7 @@ def test_an_interrupted_labelling_goes_on(
     def stop_after_the_second(*args: Any) -> None:
         written(*args)
         if "films" in args[1][0].source:
-            os.kill(os.getpid(), signal.SIGINT)
+            raise KeyboardInterrupt
 
     out = tmp_path / "soft.jsonl"
     monkeypatch.setattr(module, "_write", stop_after_the_second)
