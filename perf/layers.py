@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import logs
 from app.admission import Wait
+from app.api.body import ARRIVED
 from app.api.schemas import PredictRequest, PredictResponse
 from app.config import Settings
 from app.main import create_app
@@ -87,7 +88,7 @@ async def call(app: ASGIApp) -> int:
         nonlocal status
         status = message.get("status", status)
 
-    await app(_SCOPE | {"headers": list(_SCOPE["headers"]), "state": {}}, receive, send)
+    await app(_SCOPE | {"headers": list(_SCOPE["headers"]), "state": {ARRIVED: True}}, receive, send)
     return status
 
 

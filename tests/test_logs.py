@@ -1,3 +1,5 @@
+import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -13,9 +15,9 @@ SECRET = "words that a user wrote"
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    handlers, level = logging.root.handlers, logging.root.level
+    handlers, level, stream = logging.root.handlers, logging.root.level, logs._stream
     yield
-    logging.root.handlers, logging.root.level = handlers, level
+    logging.root.handlers, logging.root.level, logs._stream = handlers, level, stream
 
 
 def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,6 +28,48 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(line)
     assert found.pop("time").endswith("+00:00")
     assert found == {"level": "info", "event": "event\nwith a break", "number": 1, "text": "a\nb", "other": "{'x'}"}
+
+
+async def test_lines_of_one_step_of_the_event_loop_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(sys.stderr, "write", written.append)
+    logs.configure("json", "info")
+    logs.log(logging.INFO, "first")
+    logs.log(logging.INFO, "second")
+    assert not written
+    await asyncio.sleep(0)
+    logs.log(logging.INFO, "third")
+    await asyncio.to_thread(logs.log, logging.INFO, "fourth")  # which takes along what waits
+    assert [[json.loads(line)["event"] for line in part.splitlines()] for part in written] == [
+        ["first", "second"],
+        ["third", "fourth"],
+    ]
+
+
+def test_a_line_of_an_event_loop_that_has_ended_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    async def end(event: str) -> None:
+        logs.log(logging.INFO, event)
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(1)
+
+    logs.configure("json", "info")
+    for event in ("first", "second"):
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            stopped = loop.create_task(end(event))
+            with pytest.raises(RuntimeError, match="stopped before"):
+                loop.run_until_complete(stopped)
+            stopped.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                loop.run_until_complete(stopped)
+    logs.log(logging.INFO, "third")
+    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["first", "second", "third"]
+
+
+def test_a_line_that_cannot_be_made_is_lost_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    logs.log(logging.INFO, "half of a pair: \ud800")
+    logs.log(logging.INFO, "whole")
+    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["whole"]
 
 
 def test_auto_is_json_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from app.api.body import ARRIVED
 from app.api.disconnect import LEFT
 from app.api.errors import problem
 from app.api.middleware import new_id
@@ -94,6 +95,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of the request has come."""
+        self.cycle.scope["state"][ARRIVED] = True
         self._surplus_bytes = 0
         self._header_bytes = 0
         self._reading.stop()

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import errors
+from app.api.middleware import status_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -67,16 +68,9 @@ class Shortcut:
             await self._app(scope, receive, send)
             return
         scope["route"], app = found
-        status = 500
         started_s = time.perf_counter()
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
         try:
-            await app(scope, receive, send_and_note)
+            await app(scope, receive, send)
         finally:
-            self._observer.answered(scope["method"], found[0].path, status, time.perf_counter() - started_s)
+            seconds = time.perf_counter() - started_s
+            self._observer.answered(scope["method"], found[0].path, status_of(scope), seconds)

@@ -27,6 +27,7 @@ _SECURITY_HEADERS = (
 # Paths that are polled; their lines are noise at the usual level.
 PROBES = ("/livez", "/readyz", "/healthz")
 _QUIET = frozenset({*PROBES, "/metrics"})
+STATUS = "status"  # in the state of a request's scope, once its answer has begun
 _PORT = re.compile(r":\d+$")
 
 
@@ -47,12 +48,10 @@ class RequestContext:
         state: dict[str, Any] = scope.setdefault("state", {})
         request_id = state["id"] = _request_id(headers_of(scope).get(b"x-request-id", b"").decode("latin-1"))
         timings: dict[str, float] = state.setdefault("timings", {})
-        status = 499  # nginx's code for a client that left before it was answered
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                state[STATUS] = message["status"]
                 headers = [*message["headers"], *_SECURITY_HEADERS, (b"x-request-id", request_id.encode())]
                 if quota := state.get("quota"):
                     values = (quota.limit, quota.remaining, quota.reset_s)
@@ -81,7 +80,7 @@ class RequestContext:
                 "request",
                 method=scope["method"] if scope["method"] in METHODS else "(other)",
                 path=path,
-                status=status,
+                status=status_of(scope),
                 ms=round((time.perf_counter() - started_s) * 1000, 2),
                 **fields,
                 request_id=request_id,
@@ -134,18 +133,11 @@ class Recovery:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        begun = False
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
         try:
-            await self._app(scope, receive, send_and_note)
+            await self._app(scope, receive, send)
         except asyncio.CancelledError:
             # The server ends and has waited long enough, for a body that never came or an answer that nobody fetched.
-            if scope["type"] != "http" or begun:
+            if scope["type"] != "http" or STATUS in scope["state"]:
                 raise
             headers = {"Retry-After": "1", "Connection": "close"}
             detail = "the server is shutting down"
@@ -155,14 +147,24 @@ class Recovery:
                 raise
             request_id = scope["state"]["id"]
             log_exception("unexpected error", error, request_id=request_id)
-            if not begun:
+            if STATUS not in scope["state"]:
                 detail = "the server failed to answer this request"
                 await problem(request_id, 500, "Internal Server Error", detail)(scope, receive, send)
 
 
 def headers_of(scope: Scope) -> dict[bytes, bytes]:
     """By name, the first of each, as starlette has it; which looks through all of them for every one that is asked."""
-    return dict(reversed(scope["headers"]))
+    state: dict[str, Any] = scope["state"]
+    headers: dict[bytes, bytes] | None = state.get("headers")
+    if headers is None:
+        headers = state["headers"] = dict(reversed(scope["headers"]))
+    return headers
+
+
+def status_of(scope: Scope) -> int:
+    """The status that a request was answered with; nginx's 499 when its client had left before."""
+    status: int = scope["state"].get(STATUS, 499)
+    return status
 
 
 def _size(header: tuple[bytes, bytes]) -> int:
