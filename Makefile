@@ -72,7 +72,8 @@ export: .venv/dev.stamp  ## make an artifact of a checkpoint: MODEL=directory-or
 	$(BIN)/python -m onnx_export "$(MODEL)" --out "$(OUT)" $(if $(DEV),--dev $(DEV))
 
 evaluate: .venv/dev.stamp  ## how good the embedded model is: the behavioural suite, and labelled texts with DEV="files"
-	$(if $(DEV),$(BIN)/python -m training evaluate models/sentiment-en --batch-size 1 --data $(DEV))
+	$(if $(DEV),$(BIN)/python -m onnx_export models/sentiment-en --out runs/float32 --fp32 > /dev/null)
+	$(if $(DEV),$(BIN)/python -m training evaluate models/sentiment-en runs/float32 --batch-size 1 --data $(DEV))
 	$(BIN)/python -m training behaviour sentiment-en $(ARGS)
 
 audit: .venv/dev.stamp  ## bandit, a bill of materials (dist/sbom.json), and pip-audit where the advisories can be reached

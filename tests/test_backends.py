@@ -271,3 +271,15 @@ class TestAuto:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
         monkeypatch.setattr(Path, "glob", lambda *_: iter([Path("/dev/nvidia0")]))
         assert has_gpu()
+
+
+def test_exact_products_for_processors_whose_int8_overflows_give_the_same_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend, artifact, tokenizer = embedded(OnnxBackend)
+    monkeypatch.setattr("app.backends.onnx.overflows_in_int8", lambda: True)
+    exact, _, _ = embedded(OnnxBackend)
+    batch = pad(tokenizer.encode_many([*SENTENCES]), artifact.pad_id)
+    np.testing.assert_allclose(exact.run(batch), backend.run(batch), atol=1e-4)
+    settings = exact._session.get_session_options()  # type: ignore[attr-defined]
+    assert settings.get_session_config_entry("session.x64quantprecision") == "1"

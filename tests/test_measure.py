@@ -43,6 +43,7 @@ class TestMeasure:
         found = report([[0.3, 0.5, 0.2], [0.1, 0.6, 0.3], [0.2, 0.5, 0.3]], [0, 2, 0])
         assert found.accuracy == pytest.approx(2 / 3)
         assert found.accuracy_of_all == 0
+        assert found.ece_of_all == pytest.approx((0.5 + 0.6 + 0.5) / 3)  # as sure as that, and never right
         assert list(found.classes) == ["negative", "positive"]
         assert found.confusion == [[1, 1], [0, 1]]
         assert found.macro_recall == 0.75

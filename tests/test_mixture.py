@@ -75,6 +75,22 @@ def test_texts_of_the_development_sets_are_left_out_however_they_are_written() -
     assert [example.text for example in without(examples, held_out)] == ["It was here.", "😡"]
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Hope the pope heard about it @user https://example.org/a", False),
+        ("they told me: it doesn't get any better than this, and so it was", False),
+        ("It doesn't get any better than that.", True),
+        ("They said so twice.", True),  # "so" is too short to be looked for within others
+        ("so", False),
+    ],
+)
+def test_texts_that_hold_one_of_the_development_sets_are_left_out_too(text: str, kept: bool) -> None:
+    texts = ("Hope the Pope heard about it http", "It doesn't get any better than this.", "So!")
+    held_out = [Example(known, "neutral", "dev") for known in texts]
+    assert bool(without([Example(text, "neutral", "set")], held_out)) is kept
+
+
 def test_an_epoch_takes_each_set_as_often_as_its_weight_says() -> None:
     recipe = Recipe(weights={"double": 2.5, "half": 0.5})
     sets = {name: [row([index, index]) for index in range(100)] for name in ("any", "double", "half")}

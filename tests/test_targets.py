@@ -62,8 +62,10 @@ class TestDirectories:
 
 
 @contextmanager
-def stub(answers: list[tuple[int, dict[str, str], Any]]) -> Iterator[tuple[str, list[Any]]]:
-    """A server that gives these answers to POST, one after the other, and keeps what it was asked."""
+def stub(
+    answers: list[tuple[int, dict[str, str], Any]], keys: list[str | None] | None = None
+) -> Iterator[tuple[str, list[Any]]]:
+    """A server that gives these answers to POST, one after the other; it keeps what it was asked, and the keys."""
     asked: list[Any] = []
     told = {
         "labels": LABELS,
@@ -78,6 +80,8 @@ def stub(answers: list[tuple[int, dict[str, str], Any]]) -> Iterator[tuple[str, 
 
         def do_POST(self) -> None:
             asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            if keys is not None:
+                keys.append(self.headers["X-API-Key"])
             self.answer(*answers.pop(0))
 
         def answer(self, status: int, headers: dict[str, str], content: Any) -> None:
@@ -116,13 +120,24 @@ class TestServer:
         waits: list[float] = []
         monkeypatch.setattr("training.targets.time.sleep", waits.append)
         busy, loading = (429, {"Retry-After": "3"}, {"detail": "busy"}), (503, {}, {"detail": "loading"})
+        dated = (503, {"Retry-After": "Sun, 22 Nov 2026 12:00:00 GMT"}, {"detail": "a proxy's"})
         good = [(200, {}, predictions([0.1, 0.2, 0.7], [1, 0, 0])), (200, {}, predictions([0, 1, 0]))]
-        with stub([busy, loading, *good]) as (address, asked):
+        with stub([busy, loading, dated, *good]) as (address, asked):
             found = open_targets(address)[0].score(["ab", "a much longer text", "abc"])
-        assert waits == [3, 1]
-        assert asked == [{"texts": ["a muc", "abc"]}] * 3 + [{"texts": ["ab"]}]
+        assert waits == [3, 1, 1]
+        assert asked == [{"texts": ["a muc", "abc"]}] * 4 + [{"texts": ["ab"]}]
         assert found.argmax(axis=1).tolist() == [1, 2, 0]
         assert found.min() > 0
+
+    @pytest.mark.parametrize("key", ["secret", None])
+    def test_it_is_shown_the_key_that_the_environment_has(
+        self, key: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("API_KEY", key or "")
+        keys: list[str | None] = []
+        with stub([(200, {}, predictions([1, 0, 0]))], keys) as (address, _):
+            open_targets(address)[0].score(["a"])
+        assert keys == [key]
 
     def test_one_that_stays_busy_or_fails_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("training.targets.time.sleep", lambda _: None)

@@ -38,12 +38,13 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The figures of one set, over the classes that it has; `accuracy_of_all` alone is over all of the model's."""
+    """The figures of one set over the classes that it has; those `of_all` are over the model's, as it is served."""
 
     rows: int
     accuracy: float
     interval: tuple[float, float]  # 95 %, of the accuracy
     accuracy_of_all: float
+    ece_of_all: float
     macro_f1: float
     macro_recall: float
     ece: float  # expected calibration error: mean distance of confidence and accuracy, bins weighed by their rows
@@ -98,6 +99,7 @@ def measure(rows: Scored, labels: Sequence[str]) -> Report:
     confusion = confusion[np.ix_(shown, shown)]
     classes = _classes(confusion)
     bins = _bins(own.max(axis=1), right)
+    right_of_all = rows.over_all.argmax(axis=1) == truth
     hits = np.eye(len(labels))[truth]
     # A set that lacks a class is not measured on it, though it may be shown because the model could have said it.
     real = [figures for figures in classes if figures.rows]
@@ -105,10 +107,11 @@ def measure(rows: Scored, labels: Sequence[str]) -> Report:
         rows=len(truth),
         accuracy=float(right.mean()),
         interval=interval(float(right.mean()), len(truth)),
-        accuracy_of_all=float((rows.over_all.argmax(axis=1) == truth).mean()),
+        accuracy_of_all=float(right_of_all.mean()),
+        ece_of_all=_ece(_bins(rows.over_all.max(axis=1), right_of_all)),
         macro_f1=float(np.mean([figures.f1 for figures in real])),
         macro_recall=float(np.mean([figures.recall for figures in real])),
-        ece=sum(bin_.rows * abs(bin_.confidence - bin_.accuracy) for bin_ in bins) / len(truth),
+        ece=_ece(bins),
         brier=float(((own - hits) ** 2).sum(axis=1).mean()),
         nll=float(-np.log(own[np.arange(len(truth)), truth]).mean()),
         classes={labels[index]: figures for index, figures in zip(shown, classes, strict=True)},
@@ -123,6 +126,10 @@ def interval(accuracy: float, rows: int) -> tuple[float, float]:
     middle = (accuracy + spread / 2) / (1 + spread)
     half = _Z / (1 + spread) * (accuracy * (1 - accuracy) / rows + spread / (4 * rows)) ** 0.5
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _ece(bins: Sequence[Bin]) -> float:
+    return sum(bin_.rows * abs(bin_.confidence - bin_.accuracy) for bin_ in bins) / sum(bin_.rows for bin_ in bins)
 
 
 def _classes(confusion: NDArray[np.integer]) -> list[ClassFigures]:

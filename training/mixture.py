@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from app.tokenizer import Tokenizer
 from training.examples import LABELS, Example
 from training.recipe import Recipe
+
+_PLACEHOLDER = re.compile(r"@user\b|\bhttps?\b\S*")  # as `app.text` writes them, or as they come
+_SENTENCE = 20  # letters, "i would buy it again"; less may well stand in a text that has nothing else of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,32 @@ def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
 
 
 def without(examples: Sequence[Example], held_out: Sequence[Example]) -> list[Example]:
-    """Return `examples` less those whose text occurs in `held_out`, whatever its case, spacing and punctuation."""
-    known = {_letters(example.text) for example in held_out}
-    return [example for example in examples if _letters(example.text) not in known]
+    """Return `examples` less those that have, or contain, a text of `held_out`.
+
+    Case, spacing, punctuation, links and mentions are no difference. What is shorter than a sentence counts only as a
+    whole.
+    """
+    whole = {_letters(example.text) for example in held_out}
+    begun: dict[str, list[str]] = {}
+    for letters in whole:
+        if len(letters) >= _SENTENCE:
+            begun.setdefault(letters[:_SENTENCE], []).append(letters)
+    kept = []
+    for example in examples:
+        letters = _letters(example.text)
+        inside = any(
+            letters.startswith(known, start)
+            for start in range(len(letters) - _SENTENCE + 1)
+            for known in begun.get(letters[start : start + _SENTENCE], ())
+        )
+        if letters not in whole and not inside:
+            kept.append(example)
+    return kept
 
 
 def _letters(text: str) -> str:
     """Letters and digits alone; the text itself where it has none."""
-    return "".join(filter(str.isalnum, text.lower())) or text
+    return "".join(filter(str.isalnum, _PLACEHOLDER.sub("", text.lower()))) or text
 
 
 def tokenise(

@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from training.evaluate import Evaluation
 
 _HEADER = (
-    "set", "rows", "target", "accuracy", "95 %", "macro F1", "macro recall", "ECE", "of all classes", "other label",
+    "set", "rows", "target",
+    "accuracy", "95 %", "macro F1", "macro recall", "ECE", "of all classes", "ECE", "other label",
 )  # fmt: skip
 _TEXT = {0, 2}  # columns that begin on the left
 
 
 def overview(evaluations: "Sequence[Evaluation]") -> str:
-    """A block a set, a line a target; in percent, over the classes that the set has."""
+    """A block a set, a line a target; in percent, over the classes that the set has, then over all of the model's."""
     first = evaluations[0]
     others = [evaluation.other_labels(first) for evaluation in evaluations]
     rows = []
@@ -37,6 +38,7 @@ def _figures(report: Report) -> tuple[str, ...]:
         f"{100 * report.macro_recall:.2f}",
         f"{100 * report.ece:.2f}",
         f"{100 * report.accuracy_of_all:.2f}",
+        f"{100 * report.ece_of_all:.2f}",
     )
 
 

@@ -1,6 +1,7 @@
 """What can be evaluated: a model directory on one backend, or a running server. Texts in, probabilities out."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -119,7 +120,7 @@ def _batches(
 
 
 def server(address: str) -> Target:
-    """Score with the server at `address`, through POST /predict/batch, as its users do."""
+    """Score with the server at `address`, through POST /predict/batch, as its users do, with the key in `API_KEY`."""
     told = _ask(f"{address}/info")
     labels = tuple(told["labels"])
     longest, at_once = told["limits"]["max_text_chars"], min(_TEXTS_A_REQUEST, told["limits"]["max_batch_texts"])
@@ -143,6 +144,8 @@ def server(address: str) -> Target:
 def _ask(url: str, body: object = None) -> Any:
     """GET, or POST with a body; while the server is busy or loading, wait as long as it says and ask again."""
     headers = {"Content-Type": "application/json"}
+    if key := os.environ.get("API_KEY"):
+        headers["X-API-Key"] = key
     request = Request(url, None if body is None else json.dumps(body).encode(), headers)
     given_up_s = time.monotonic() + _PATIENCE_S
     while True:
@@ -152,12 +155,16 @@ def _ask(url: str, body: object = None) -> Any:
         except HTTPError as error:
             with error:
                 content = error.read().decode(errors="replace")
-            wait_s = float(error.headers.get("Retry-After", "1")) if error.code in (429, 503) else None
+            wait_s = _seconds(error.headers.get("Retry-After")) if error.code in (429, 503) else None
             if wait_s is None or time.monotonic() + wait_s > given_up_s:
                 raise ValueError(f"{url} answered {error.code}: {_detail(content)}") from None
             time.sleep(wait_s)
         except (URLError, TimeoutError, ConnectionError) as error:
             raise ValueError(f"{url} cannot be reached: {error}") from error
+
+
+def _seconds(retry_after: str | None) -> float:
+    return float(retry_after) if retry_after and retry_after.isdecimal() else 1.0  # others may write a date
 
 
 def _detail(content: str) -> str:
