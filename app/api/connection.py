@@ -11,6 +11,7 @@ from app.api.body import ARRIVED
 from app.api.disconnect import LEFT
 from app.api.errors import problem
 from app.api.middleware import new_id
+from app.api.transport import CorkedTransport
 from app.logs import log
 
 _MOST_SURPLUS_BYTES = 16 * 1024 * 1024  # many clients read nothing before they have sent everything
@@ -42,7 +43,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first headers."""
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(CorkedTransport(transport, self.loop))  # type: ignore[arg-type]
         self._reading.start(self._on_late_headers)
 
     def connection_lost(self, exc: Exception | None) -> None:
