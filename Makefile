@@ -69,7 +69,7 @@ image:  ## build the cpu image with buildah and try it (as root; status 77 where
 
 export: .venv/dev.stamp  ## make an artifact of a checkpoint: MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]
 	$(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-name OUT=models/name))
-	$(BIN)/python -m onnx_export "$(MODEL)" --out "$(OUT)" $(if $(DEV),--dev $(DEV))
+	$(BIN)/python -m onnx_export "$(MODEL)" --out "$(OUT)" $(if $(DEV),--dev $(DEV)) $(ARGS)
 
 evaluate: .venv/dev.stamp  ## how good the embedded model is: the behavioural suite, and labelled texts with DEV="files"
 	$(if $(DEV),$(BIN)/python -m onnx_export models/sentiment-en --out runs/float32 --fp32 > /dev/null)

@@ -55,7 +55,8 @@ def create_app(
     startup = Startup(settings, lifecycle, metrics, on_ready=on_ready, on_broken=on_broken)
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.openapi()  # takes 20 ms, and so would the first who asks for it, or for any route that FastAPI leads to
         running = [asyncio.create_task(startup.run())]
         if settings.workers > 1:  # a connection given to one that cannot answer yet would be one that others could have
             await running[0]
