@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from app.text import normalise
 from training.cases import KINDS, Case, read_cases
+from training.errors import InputError
 from training.examples import LABELS
 from training.targets import open_targets
 
@@ -49,7 +50,7 @@ def main(args: argparse.Namespace) -> None:
     cases = read_cases()
     names = sorted({case.capability for case in cases})
     if args.capability and args.capability not in names:
-        raise ValueError(f"no capability {args.capability}; there are {', '.join(names)}")
+        raise InputError(f"no capability {args.capability}; there are {', '.join(names)}")
     outcomes = judge(
         scorer(args.target, args.backend), [case for case in cases if args.capability in (None, case.capability)]
     )
@@ -64,7 +65,7 @@ def scorer(target: str, backend: str | None = None) -> Score:
     # One text at a time: in int8 a text's scores depend a little on those that it shares a batch with.
     opened = open_targets(target, backend, batch_size=1)[0]
     if set(opened.labels) != set(LABELS):
-        raise ValueError(f"{opened.name} has {', '.join(opened.labels)}; the suite is of {', '.join(LABELS)}")
+        raise InputError(f"{opened.name} has {', '.join(opened.labels)}; the suite is of {', '.join(LABELS)}")
     order = [opened.labels.index(label) for label in LABELS]
     return lambda texts: opened.score([normalise(text) for text in texts])[:, order]
 

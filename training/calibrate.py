@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from app.artifact import MANIFEST
 from app.model import load_model
 from app.runner import softmax
+from training.errors import InputError
 from training.examples import Example, check_labels, read_all
 from training.measure import Indices, Report, classes_of, measure, score
 from training.tables import aligned
@@ -29,7 +30,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 def fit_temperature(sets: Sequence[tuple[NDArray[np.floating], Indices]]) -> float:
     """The temperature with the least negative log likelihood; each set of (logits, labels) weighs the same.
 
-    A set that lacks a class is held against its own classes. Raises `ValueError` when no temperature is best: labels
+    A set that lacks a class is held against its own classes. Raises `InputError` when no temperature is best: labels
     that the logits tell apart without any error call for ever more confidence.
     """
     ready = [_shifted(np.asarray(values, dtype=np.float64), np.asarray(truth)) for values, truth in sets]
@@ -52,7 +53,7 @@ def fit_temperature(sets: Sequence[tuple[NDArray[np.floating], Indices]]) -> flo
             at_outer = loss(outer)
     temperature = float(np.exp((low + high) / 2))
     if not 1.01 * _LOWEST < temperature < _HIGHEST / 1.01:
-        raise ValueError("no temperature is best: these rows are too few, or were all told right or at random")
+        raise InputError("no temperature is best: these rows are too few, or were all told right or at random")
     return temperature
 
 
@@ -68,7 +69,7 @@ def calibrate(checkpoint: Path, examples: Sequence[Example]) -> tuple[float, dic
     Returns it, and the figures of every set without and with it. Whatever stood there before has no influence.
     """
     if (checkpoint / MANIFEST).is_file():
-        raise ValueError(f"{checkpoint}: an artifact, whose checksums would not hold; calibrate before the export")
+        raise InputError(f"{checkpoint}: an artifact, whose checksums would not hold; calibrate before the export")
     model = load_model(str(checkpoint), backend="torch", precision="fp32")
     labels = model.artifact.labels
     check_labels(examples, labels, "the model has")

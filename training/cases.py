@@ -31,6 +31,7 @@ from typing import Any
 import yaml
 
 from app.text import normalise
+from training.errors import InputError
 from training.examples import LABELS, Example
 
 EXAM = Path(__file__).parent / "exam"
@@ -84,7 +85,7 @@ def exam() -> list[Example]:
 
 
 def expand(capability: str, test: dict[str, Any]) -> Iterator[Case]:
-    """Every case of one test. Raises `ValueError` naming what is wrong with it."""
+    """Every case of one test. Raises `InputError` naming what is wrong with it."""
     where = f"{capability}, {test.get('name')}"
     goal, wanted = _goal(test, where)
     texts = test["texts"].splitlines() if isinstance(test["texts"], str) else test["texts"]
@@ -105,22 +106,22 @@ def expand(capability: str, test: dict[str, Any]) -> Iterator[Case]:
 def _goal(test: dict[str, Any], where: str) -> tuple[str, tuple[str, ...]]:
     goals = test.keys() & {"expect", "rises", "falls"}
     if unknown := test.keys() - _KEYS:
-        raise ValueError(f"{where}: what is {', '.join(sorted(unknown))}?")
+        raise InputError(f"{where}: what is {', '.join(sorted(unknown))}?")
     if len(goals) != 1:
-        raise ValueError(f"{where}: one of expect, rises and falls, not {sorted(goals) or 'none'}")
+        raise InputError(f"{where}: one of expect, rises and falls, not {sorted(goals) or 'none'}")
     (goal,) = goals
     wanted = (test[goal],) if isinstance(test[goal], str) else tuple(test[goal])
     if not wanted or not set(wanted) <= set(LABELS):
-        raise ValueError(f"{where}: {goal} is not of {', '.join(LABELS)}")
+        raise InputError(f"{where}: {goal} is not of {', '.join(LABELS)}")
     return goal, wanted
 
 
 def _check_slots(texts: list[str], fill: dict[str, list[str]], where: str) -> None:
     slots = {place for text in texts for place in _PLACE.findall(text) if "|" not in place}
     if slots != fill.keys():
-        raise ValueError(f"{where}: filled without need, or not filled: {', '.join(sorted(slots ^ fill.keys()))}")
+        raise InputError(f"{where}: filled without need, or not filled: {', '.join(sorted(slots ^ fill.keys()))}")
     if odd := [value for values in fill.values() for value in values if not isinstance(value, str)]:
-        raise ValueError(f"{where}: quote {odd}, YAML takes them for something else")
+        raise InputError(f"{where}: quote {odd}, YAML takes them for something else")
 
 
 def _fill(template: str, fill: dict[str, list[str]], vary: str | None) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from training.errors import InputError
 from training.examples import Example, check_labels, read_all
 from training.measure import Report, Scored, measure, pool, score
 from training.tables import confusions, overview
@@ -41,7 +42,7 @@ class Evaluation:
 
 
 def evaluate(target: Target, examples: Sequence[Example]) -> Evaluation:
-    """Score every set among `examples`; raise `ValueError` for a label that the target lacks, or a row without one."""
+    """Score every set among `examples`; raise `InputError` for a label that the target lacks, or a row without one."""
     check_labels(examples, target.labels, f"{target.name} has")
     scored: dict[str, Scored] = {}
     for name in sorted({example.source for example in examples}):
@@ -49,7 +50,7 @@ def evaluate(target: Target, examples: Sequence[Example]) -> Evaluation:
         truth = [target.labels.index(str(example.label)) for example in members]
         scored[name] = score(target.score([example.text for example in members]), truth)
     if ALL in scored:
-        raise ValueError(f"no set may be called {ALL}, as the rows of all sets are")
+        raise InputError(f"no set may be called {ALL}, as the rows of all sets are")
     if len(scored) > 1:
         scored[ALL] = pool(list(scored.values()))
     return Evaluation(

@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from urllib.parse import parse_qsl
 
 from app.text import normalise
+from training.errors import InputError
 
 LABELS = ("negative", "neutral", "positive")
 HUB = "hub:"
@@ -43,7 +44,7 @@ def read(
     """Read every example of `source`, see above, with its text normalised as the service does it.
 
     `labels` maps the names of labels in the data onto the model's, beside the query's `map`. With `names`, any other
-    label is an error. Labels are lower-cased, as the model's are. Raises `ValueError` naming file and line, or a source
+    label is an error. Labels are lower-cased, as the model's are. Raises `InputError` naming file and line, or a source
     that has no rows.
     """
     place, options = _split(str(source))
@@ -56,10 +57,10 @@ def read(
             without = not label or (scores is not None and row.get(label) is None)
             found = None if without else _label(_value(row, label), mapping, names)
             examples.append(Example(_text(_value(row, text)), found, name, scores))
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
     if not examples:
-        raise ValueError(f"{source}: no rows")
+        raise InputError(f"{source}: no rows")
     return examples
 
 
@@ -69,11 +70,11 @@ def read_all(sources: Iterable[str | Path], names: Collection[str] | None = None
 
 
 def check_labels(examples: Iterable[Example], labels: Collection[str], whose: str) -> None:
-    """Raise `ValueError` unless each example has one of `labels`; `whose` they are begins the last clause."""
+    """Raise `InputError` unless each example has one of `labels`; `whose` they are begins the last clause."""
     for example in examples:
         if example.label not in labels:
             lacking = "a row without label" if example.label is None else f"a row labelled {example.label}"
-            raise ValueError(f"{example.source}: {lacking}; {whose} {', '.join(labels)}")
+            raise InputError(f"{example.source}: {lacking}; {whose} {', '.join(labels)}")
 
 
 def _split(source: str) -> tuple[str, dict[str, str]]:
@@ -83,7 +84,7 @@ def _split(source: str) -> tuple[str, dict[str, str]]:
         return source, {}
     options = dict(parse_qsl(query, keep_blank_values=True))
     if unknown := sorted(options.keys() - _OPTIONS):
-        raise ValueError(f"{source}: no option {', '.join(unknown)}; there are {', '.join(sorted(_OPTIONS))}")
+        raise InputError(f"{source}: no option {', '.join(unknown)}; there are {', '.join(sorted(_OPTIONS))}")
     return place, options
 
 
@@ -91,7 +92,7 @@ def _mapping(options: Mapping[str, str]) -> dict[str, str]:
     """`0:negative,1:positive` as a mapping."""
     pairs = [pair.rpartition(":") for pair in options.get("map", "").split(",") if pair]
     if wrong := [name or key for key, _, name in pairs if not key or not name]:
-        raise ValueError(f"map={options['map']}: expected theirs:ours, not {wrong[0]}")
+        raise InputError(f"map={options['map']}: expected theirs:ours, not {wrong[0]}")
     return {key.strip(): name.strip() for key, _, name in pairs}
 
 
@@ -103,7 +104,7 @@ def _rows(place: str, options: Mapping[str, str]) -> Iterator[tuple[str, str, di
     path = Path(place)
     files = sorted(file for file in path.iterdir() if file.suffix in _FORMATS) if path.is_dir() else [path]
     if not files or files[0].suffix not in _FORMATS:
-        raise ValueError(f"{path}: expected {', '.join(_FORMATS)}, or a directory of such files")
+        raise InputError(f"{path}: expected {', '.join(_FORMATS)}, or a directory of such files")
     for file in files:
         # A signature that some editors write before the first column would become part of its name.
         with file.open(encoding="utf-8-sig", newline="") as stream:
@@ -112,8 +113,8 @@ def _rows(place: str, options: Mapping[str, str]) -> Iterator[tuple[str, str, di
                     # In other people's tables columns of these names mean other things.
                     ours = row if file.suffix == ".jsonl" else {}
                     yield str(ours.get("source") or file.stem), f"{file}, line {line}", row, ours.get("scores")
-            except ValueError as error:
-                raise ValueError(f"{file}, {error}") from error
+            except (InputError, UnicodeDecodeError) as error:
+                raise InputError(f"{file}, {error}") from error
 
 
 def _delimited(reader: Any) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -125,7 +126,7 @@ def _delimited(reader: Any) -> Iterator[tuple[int, dict[str, Any]]]:
             if fields:
                 yield reader.line_num, dict(zip(header, fields, strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"line {reader.line_num}: {error}") from None
+        raise InputError(f"line {reader.line_num}: {error}") from None
 
 
 def _tsv(stream: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -143,9 +144,9 @@ def _jsonl(stream: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = json.loads(content)
         except ValueError as error:
-            raise ValueError(f"line {line}: not valid JSON: {error}") from None
+            raise InputError(f"line {line}: not valid JSON: {error}") from None
         if not isinstance(row, dict):
-            raise ValueError(f"line {line}: not a JSON object")
+            raise InputError(f"line {line}: not a JSON object")
         yield line, row
 
 
@@ -156,10 +157,13 @@ def _hub(name: str, options: Mapping[str, str]) -> Iterator[tuple[str, str, dict
     try:
         from datasets import load_dataset  # a second to import, and of no use to whoever has files
     except ModuleNotFoundError as error:
-        raise ValueError(f"{HUB}{name}: needs the package datasets: pip install 'rt-sentiment[train]'") from error
+        raise InputError(f"{HUB}{name}: needs the package datasets: pip install 'rt-sentiment[train]'") from error
 
     split, config = options.get("split", "train"), options.get("config")
-    rows = load_dataset(name, config, split=split)
+    try:
+        rows = load_dataset(name, config, split=split)
+    except ValueError as error:  # of a config or a split that there is not
+        raise InputError(f"{HUB}{name}: {error}") from error
     source = "-".join(part for part in (Path(name).name, config, split) if part)
     column = options.get("label", "label")
     classes = getattr(rows.features.get(column), "names", None)
@@ -172,18 +176,18 @@ def _hub(name: str, options: Mapping[str, str]) -> Iterator[tuple[str, str, dict
 
 def _value(row: Mapping[str, Any], column: str) -> Any:
     if column not in row:
-        raise ValueError(f"no column {column}; there are {', '.join(row)}")
+        raise InputError(f"no column {column}; there are {', '.join(row)}")
     if row[column] is None:
-        raise ValueError(f"nothing in column {column}")
+        raise InputError(f"nothing in column {column}")
     return row[column]
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError("the text is no string")
+        raise InputError("the text is no string")
     text = normalise(value.replace("<br />", " "))
     if not text:
-        raise ValueError("the text has no visible character")
+        raise InputError("the text has no visible character")
     return text
 
 
@@ -198,20 +202,20 @@ def _known(label: str, mapping: Mapping[str, str], names: Collection[str] | None
     name = mapping.get(name, name)
     if not name or (names is not None and name not in names):
         known = f"; there are {', '.join(names)} (other names: map=theirs:ours)" if names else ""
-        raise ValueError(f"no such label: {label!r}{known}")
+        raise InputError(f"no such label: {label!r}{known}")
     return name
 
 
 def _scores(value: Any, mapping: Mapping[str, str], names: Collection[str] | None) -> dict[str, float]:
     """The probabilities by label; those of labels that are mapped onto the same one are added up."""
     if not isinstance(value, dict) or not value:
-        raise ValueError("scores must be an object: label to probability")
+        raise InputError("scores must be an object: label to probability")
     scores: dict[str, float] = {}
     for label, score in value.items():
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
-            raise ValueError(f"the score of {label} is no probability")
+            raise InputError(f"the score of {label} is no probability")
         name = _known(label, mapping, names)
         scores[name] = scores.get(name, 0.0) + score
     if not math.isclose(sum(scores.values()), 1, abs_tol=0.01):
-        raise ValueError(f"the scores sum to {sum(scores.values()):g}, not to 1")
+        raise InputError(f"the scores sum to {sum(scores.values()):g}, not to 1")
     return scores

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.tokenizer import Tokenizer
+from training.errors import InputError
 from training.examples import LABELS, Example
 from training.recipe import Recipe
 
@@ -97,7 +98,7 @@ def _target(
     gold = np.array([label == example.label for label in labels], np.float32)
     if example.scores is None:
         if example.label is None:
-            raise ValueError(f"{example.source}: a text has neither a label nor scores")
+            raise InputError(f"{example.source}: a text has neither a label nor scores")
         smooth = recipe.label_smoothing
         return (1 - smooth) * gold + smooth * present.astype(np.float32) / present.sum(), present
     scores = np.array([example.scores.get(label, 0.0) for label in labels], np.float32)

@@ -21,6 +21,7 @@ from app.errors import SentimentError
 from app.model import Model, load_model
 from app.runner import pad
 from app.types import Encoding
+from training.errors import InputError
 from training.measure import Probabilities
 
 # What the server runs at once, by default: in int8 a batch shares the scale of its activations.
@@ -45,7 +46,7 @@ def open_targets(name: str, backend: str | None = None, batch_size: int = BATCH_
 
     `batch_size` is for directories: 1 scores each text as a lone one is served.
 
-    Raises `SentimentError` or `ValueError` when nothing can be opened.
+    Raises `SentimentError` or `InputError` when nothing can be opened.
     """
     if name.startswith(("http://", "https://")):
         return [server(name.rstrip("/"))]
@@ -59,7 +60,7 @@ def open_targets(name: str, backend: str | None = None, batch_size: int = BATCH_
             failures.append(f"{name} on {kind} {precision}: {error}")
     if not targets:
         held = ", ".join(sorted(artifact.files))
-        raise ValueError("; ".join(failures) or f"{name}: nothing for {backend or 'what is installed'}; it has {held}")
+        raise InputError("; ".join(failures) or f"{name}: nothing for {backend or 'what is installed'}; it has {held}")
     for failure in failures:
         print(f"left out: {failure}", file=sys.stderr)
     return targets
@@ -157,10 +158,12 @@ def _ask(url: str, body: object = None) -> Any:
                 content = error.read().decode(errors="replace")
             wait_s = _seconds(error.headers.get("Retry-After")) if error.code in (429, 503) else None
             if wait_s is None or time.monotonic() + wait_s > given_up_s:
-                raise ValueError(f"{url} answered {error.code}: {_detail(content)}") from None
+                raise InputError(f"{url} answered {error.code}: {_detail(content)}") from None
             time.sleep(wait_s)
         except (URLError, TimeoutError, ConnectionError) as error:
-            raise ValueError(f"{url} cannot be reached: {error}") from error
+            raise InputError(f"{url} cannot be reached: {error}") from error
+        except ValueError as error:
+            raise InputError(f"{url} answered no JSON: {error}") from error
 
 
 def _seconds(retry_after: str | None) -> float:
