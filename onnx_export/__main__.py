@@ -17,7 +17,9 @@ from onnx_export.manifest import write_manifest
 from onnx_export.quantize import down_projections, quantize
 from onnx_export.verify import Limits, Parity, Sample, Unfaithful, compare, logits_of
 from training.cases import exam
+from training.errors import InputError
 from training.examples import Example, read_all
+from training.files import read_json
 
 _EVERY = 5  # of how many sentences of the suite one is compared
 _LIMITS = Limits()
@@ -51,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         samples = samples_of(read_all(args.dev))
         parities = build(args.model, args.out, samples, version=args.version, keep_fp32=args.fp32, limits=limits)
-    except (Unfaithful, SentimentError, ValueError, OSError) as error:
+    except (Unfaithful, SentimentError, InputError, OSError) as error:
         sys.exit(f"nothing was written: {error}")
     print(json.dumps(_plain(parities), indent=2))
 
@@ -66,7 +68,10 @@ def build(
     _check_target(model, out)
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        export(model, work)
+        try:
+            export(model, work)
+        except ValueError as error:  # of a model that it cannot export
+            raise InputError(f"{model}: {error}") from error
         parities = quantize_faithfully(work, samples, limits)
         save_half(model, work / "half")
 
@@ -87,11 +92,11 @@ def build(
 
 
 def _check_target(model: str, out: Path) -> None:
-    """Raise `ValueError` rather than replace anything but an artifact."""
+    """Raise `InputError` rather than replace anything but an artifact."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / MANIFEST).is_file():
-        raise ValueError(f"{out} exists and is no artifact; name a new directory")
+        raise InputError(f"{out} exists and is no artifact; name a new directory")
     if out.resolve() == Path(model).resolve():
-        raise ValueError("the artifact cannot take the place of the checkpoint that it is made from")
+        raise InputError("the artifact cannot take the place of the checkpoint that it is made from")
 
 
 def _replace(out: Path, fresh: Path) -> None:
@@ -155,7 +160,7 @@ def _plain(parities: dict[str, Parity]) -> dict[str, dict[str, float | None]]:
 def _provenance(model: str) -> dict[str, object]:
     record = Path(model) / "training.json"
     if record.is_file():
-        return {"training": json.loads(record.read_text())}
+        return {"training": read_json(record)}
     return {"source": Path(model).name if Path(model).exists() else model}
 
 

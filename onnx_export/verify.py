@@ -12,6 +12,7 @@ from app.backends.onnx import OnnxBackend
 from app.runner import pad
 from app.text import normalise
 from app.tokenizer import Tokenizer
+from training.errors import InputError
 
 Logits = NDArray[np.float32]
 
@@ -65,7 +66,7 @@ def compare(sample: Sample, names: Sequence[str], fp32: Logits, int8: Logits) ->
         return Parity(len(sample.texts), disagreement)
     unknown = sorted(set(sample.labels) - set(names))
     if unknown:
-        raise ValueError(f"{sample.name}: the model has no label {', '.join(unknown)}; it has {', '.join(names)}")
+        raise InputError(f"{sample.name}: the model has no label {', '.join(unknown)}; it has {', '.join(names)}")
     truth = np.array([names.index(label) for label in sample.labels])
     return Parity(len(sample.texts), disagreement, _accuracy(fp32, truth), _accuracy(int8, truth))
 

@@ -5,6 +5,7 @@ import importlib
 import sys
 
 from app.errors import SentimentError
+from training.errors import InputError
 
 # Each step is a module of this name with `add_arguments(parser)` and `main(args)`. It is imported when it is asked for:
 # measuring a server takes no PyTorch.
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     module.add_arguments(parser)
     try:
         module.main(parser.parse_args(rest))
-    except (SentimentError, ValueError, OSError, KeyboardInterrupt) as error:
+    except (SentimentError, InputError, OSError, KeyboardInterrupt) as error:
         sys.exit(f"{step}: {error or 'interrupted'}")
 
 

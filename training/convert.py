@@ -15,10 +15,13 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import WordPiece
-from transformers import AutoModelForSequenceClassification, DistilBertConfig, DistilBertForSequenceClassification
+from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
+from training.device import read_classifier
 from training.emoji import add_emoji, embeddings_of
+from training.errors import InputError
 from training.examples import LABELS, Example, read_all
+from training.files import read_json
 
 _NAMES = {
     "attention.self.query": "attention.q_lin",
@@ -30,8 +33,10 @@ _NAMES = {
     "output.dense": "ffn.lin2",
     "output.LayerNorm": "output_layer_norm",
 }
-_ID2LABEL = dict(enumerate(LABELS))
-_LABEL2ID = {label: index for index, label in enumerate(LABELS)}
+_LABELS: dict[str, Any] = {
+    "id2label": dict(enumerate(LABELS)),
+    "label2id": {label: index for index, label in enumerate(LABELS)},
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,26 +59,33 @@ def convert(encoder: Path, out: Path, examples: Sequence[Example], vocabulary: i
 
     With `vocabulary`, only so many word pieces stay, those that occur most often in `examples`, and all single
     characters, so that every word that could be spelled still can. Emoji come on top.
-    Raises `ValueError` when the encoder's tokens are no word pieces, or there is no text to choose them by.
+    Raises `InputError` when the encoder's tokens are no word pieces, or there is no text to choose them by.
     """
     if vocabulary and not examples:
-        raise ValueError("which word pieces to keep is decided by text: --data")
-    tokenizer = FastTokenizer.from_file(str(encoder / "tokenizer.json"))
+        raise InputError("which word pieces to keep is decided by text: --data")
+    tokenizer = _read_tokenizer(encoder / "tokenizer.json")
     if not isinstance(tokenizer.model, WordPiece):
-        raise ValueError(f"{encoder}: expected a tokenizer of word pieces, not {type(tokenizer.model).__name__}")
+        raise InputError(f"{encoder}: expected a tokenizer of word pieces, not {type(tokenizer.model).__name__}")
     tokenizer.no_padding()
     tokenizer.no_truncation()
     kept = _trim(tokenizer, examples, vocabulary) if vocabulary else list(range(tokenizer.get_vocab_size()))
     document = _keep(tokenizer, kept)
     emoji = add_emoji(document)
 
-    config = json.loads((encoder / "config.json").read_text())
-    model = _distilbert(encoder, config) if config["model_type"] == "bert" else _as_it_is(encoder)
+    config = read_json(encoder / "config.json")
+    model = _distilbert(encoder, config) if config.get("model_type") == "bert" else read_classifier(encoder, **_LABELS)
     words = model.get_input_embeddings().weight.data
     model.resize_token_embeddings(len(kept) + len(emoji), mean_resizing=False)
     model.get_input_embeddings().weight.data = torch.cat([words[kept], embeddings_of(emoji, tokenizer, words)])
     model.save_pretrained(out)
     _save_tokenizer(document, encoder, model.config, out)
+
+
+def _read_tokenizer(file: Path) -> FastTokenizer:
+    try:
+        return FastTokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise InputError(f"{file} cannot be read: {error}") from error
 
 
 def _distilbert(encoder: Path, config: dict[str, int]) -> DistilBertForSequenceClassification:
@@ -85,19 +97,14 @@ def _distilbert(encoder: Path, config: dict[str, int]) -> DistilBertForSequenceC
             n_layers=config["num_hidden_layers"],
             hidden_dim=config["intermediate_size"],
             max_position_embeddings=config["max_position_embeddings"],
-            id2label=_ID2LABEL,
-            label2id=_LABEL2ID,
+            **_LABELS,
         )
     )
     weights = _weights(load_file(encoder / "model.safetensors"), config["num_hidden_layers"])
     missing, unexpected = model.load_state_dict(weights, strict=False)
     if unexpected or any(not name.startswith(("pre_classifier", "classifier")) for name in missing):
-        raise ValueError(f"{encoder}: not a BERT encoder; missing {missing}, unexpected {unexpected}")
+        raise InputError(f"{encoder}: not a BERT encoder; missing {missing}, unexpected {unexpected}")
     return model
-
-
-def _as_it_is(encoder: Path) -> Any:
-    return AutoModelForSequenceClassification.from_pretrained(encoder, id2label=_ID2LABEL, label2id=_LABEL2ID)
 
 
 def _weights(bert: dict[str, torch.Tensor], layers: int) -> dict[str, torch.Tensor]:
@@ -124,7 +131,7 @@ def _trim(tokenizer: FastTokenizer, examples: Sequence[Example], vocabulary: int
     single = {index for piece, index in tokenizer.get_vocab().items() if len(piece.removeprefix("##")) == 1}
     frequent = [index for index, _ in counts.most_common() if index not in special | single]
     if vocabulary < len(special | single):
-        raise ValueError(f"{vocabulary} word pieces are too few: the single characters alone are {len(single)}")
+        raise InputError(f"{vocabulary} word pieces are too few: the single characters alone are {len(single)}")
     return sorted(special | single | set(frequent[: vocabulary - len(special | single)]))
 
 
@@ -149,11 +156,8 @@ def _keep(tokenizer: FastTokenizer, kept: list[int]) -> dict[str, Any]:
 def _save_tokenizer(document: dict[str, Any], encoder: Path, config: Any, out: Path) -> None:
     """Write the tokenizer beside the model; the names of its special tokens are those that the encoder states."""
     (out / "tokenizer.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-    stated = (
-        json.loads((encoder / "tokenizer_config.json").read_text())
-        if (encoder / "tokenizer_config.json").is_file()
-        else {}
-    )
+    file = encoder / "tokenizer_config.json"
+    stated = read_json(file) if file.is_file() else {}
     ours = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": min(512, config.max_position_embeddings),

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
+from training.errors import InputError
+
 
 class Device:
     """A processor or graphics card, and how to put a model and its batches there."""
@@ -27,9 +29,7 @@ class Device:
         """Read the classifier at `checkpoint`, made to tell `labels` if any are given; see `relabel`."""
         # On processors eager attention in bf16 is 1.3 to 1.8 times as fast as the fused kernel at these lengths.
         attention = "sdpa" if self.type == "cuda" else "eager"
-        model = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint, attn_implementation=attention, dtype=torch.float32
-        )
+        model = read_classifier(checkpoint, attn_implementation=attention, dtype=torch.float32)
         if labels:
             relabel(model, labels)
         return model.to(self.type)
@@ -41,6 +41,14 @@ class Device:
     def autocast(self) -> AbstractContextManager[Any]:
         """Compute in bf16 where the hardware does."""
         return torch.autocast(self.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+
+def read_classifier(directory: Path, **options: Any) -> Any:
+    """Read a classifier; raise `InputError` when transformers knows no such architecture."""
+    try:
+        return AutoModelForSequenceClassification.from_pretrained(directory, **options)
+    except ValueError as error:
+        raise InputError(f"{directory}: {error}") from error
 
 
 def relabel(model: Any, labels: Sequence[str]) -> None:

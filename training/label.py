@@ -21,7 +21,9 @@ from app.runner import pad, softmax
 from app.tokenizer import Tokenizer
 from app.types import Encoding
 from training.device import Device
+from training.errors import InputError
 from training.examples import Example, read_all
+from training.files import read_json
 from training.passages import detokenise, passages
 
 _EXAMPLES_AT_ONCE = 2048  # sorted by length and saved together
@@ -55,7 +57,7 @@ def label(teacher: Path, out: Path, examples: Sequence[Example], seed: int = 7) 
 
     A text in Penn tokens comes a second time in ordinary spelling. A long text comes as passages, which have scores but
     no label, since what a review says as a whole a passage of it need not say, and as a whole, with the average of its
-    passages' scores by length. What an interrupted labelling has written stays; raises `ValueError` when that was of
+    passages' scores by length. What an interrupted labelling has written stays; raises `InputError` when that was of
     other texts or another teacher, or when `out` is finished.
     """
     progress = _Progress(out, teacher, examples)
@@ -88,12 +90,12 @@ class _Progress:
         self._of = digest.hexdigest()
         self.done, self.size = 0, 0
         if self._file.is_file():
-            stated = json.loads(self._file.read_text())
+            stated = read_json(self._file)
             if stated["of"] != self._of:
-                raise ValueError(f"{out} was begun with other texts or another teacher; name another file")
+                raise InputError(f"{out} was begun with other texts or another teacher; name another file")
             self.done, self.size = stated["texts"], stated["bytes"]
         elif out.exists():
-            raise ValueError(f"{out} exists; name another file")
+            raise InputError(f"{out} exists; name another file")
         self.save(self.done, self.size)
 
     def save(self, texts: int, size: int) -> None:

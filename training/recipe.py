@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from training.errors import InputError
+
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Amount = Annotated[float, Field(ge=0)]
@@ -42,15 +44,18 @@ class Recipe:
 def read_recipe(path: Path | None, **flags: Any) -> Recipe:
     """Read the recipe at `path`; `flags` that are not None go before it.
 
-    Raises `ValueError` naming a setting that there is not, or that cannot have its value.
+    Raises `InputError` naming a setting that there is not, or that cannot have its value, or a file that is no TOML.
     """
-    settings = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
+    except ValueError as error:  # not TOML, or not even UTF-8
+        raise InputError(f"{path}: not valid TOML: {error}") from None
     settings |= {name: value for name, value in flags.items() if value is not None}
     try:
         return TypeAdapter(Recipe).validate_python(settings)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {_complaint(each)}" for each in error.errors())
-        raise ValueError(f"{path or 'recipe'}: {wrong}") from None
+        raise InputError(f"{path or 'recipe'}: {wrong}") from None
 
 
 def _complaint(error: Mapping[str, Any]) -> str:

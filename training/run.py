@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+from training.errors import InputError
+from training.files import read_json
+
 _SAVE_EVERY_S = 600.0
 
 
@@ -16,7 +19,7 @@ class Run:
     """`run.json` (settings), `history.jsonl` (steps and evaluations), `checkpoint/` (the model), `plots/`, `state.pt`.
 
     Opening the directory of an interrupted run goes on with it. One that was made with other settings, or is finished,
-    raises `ValueError`: nothing that a training has made is overwritten.
+    raises `InputError`: nothing that a training has made is overwritten.
     """
 
     def __init__(self, directory: Path, settings: Mapping[str, Any]) -> None:
@@ -28,12 +31,12 @@ class Run:
         self._stated = directory / "run.json"
         self._settings = json.loads(json.dumps(settings))
         if self._stated.is_file():
-            if json.loads(self._stated.read_text()) != self._settings:
-                raise ValueError(f"{directory} holds a run with other settings (run.json); name another directory")
+            if read_json(self._stated) != self._settings:
+                raise InputError(f"{directory} holds a run with other settings (run.json); name another directory")
             if (directory / "report.json").is_file():
-                raise ValueError(f"{directory} holds a finished run; name another directory")
+                raise InputError(f"{directory} holds a finished run; name another directory")
         elif directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise ValueError(f"{directory} is not empty and no run; name another directory")
+            raise InputError(f"{directory} is not empty and no run; name another directory")
 
     def begin(self) -> dict[str, Any] | None:
         """Begin, or return the state that was saved last, to go on from there."""

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.errors import InputError
 from training.examples import read_all
 
 _HOST_WORDS = 10  # from here on a text is taken for a sentence
@@ -26,7 +27,7 @@ def splices(texts: Sequence[str], rows: int, seed: int = 7) -> list[str]:
     """Return `rows` different texts that are not among `texts`, each a sentence of them with another phrase in it.
 
     A phrase is exchanged for one that begins with the same word, which keeps most of them grammatical. Raises
-    `ValueError` when there are not as many.
+    `InputError` when there are not as many.
     """
     rng = random.Random(seed)
     every = [tuple(text.split()) for text in dict.fromkeys(texts)]
@@ -43,7 +44,7 @@ def splices(texts: Sequence[str], rows: int, seed: int = 7) -> list[str]:
         if words is None or words in seen:
             failures += 1
             if failures > _TRIES * (len(found) + 100):
-                raise ValueError(f"these texts make no more than {len(found)} others")
+                raise InputError(f"these texts make no more than {len(found)} others")
             continue
         seen.add(words)
         found.append(" ".join(words))

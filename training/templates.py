@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from training.errors import InputError
 from training.examples import LABELS
 from training.noise import noisy
 
@@ -111,7 +112,7 @@ class Writer:
         needed = {"aspects" if name in _ASPECT else name for name in slots} - self._words.keys()
         able = [name for name, sections in self._domains.items() if needed <= sections.keys()]
         if not able:
-            raise ValueError(f"no domain has all of {sorted(needed)}: {template}")
+            raise InputError(f"no domain has all of {sorted(needed)}: {template}")
         domain = self._draw(f"domain of {template}", able) if needed else ""
         if domain and tidy and not slots & _SETS_OUT and self.rng.random() < CONTEXT:
             text = "{context} " + text
@@ -181,7 +182,7 @@ def generate(rows: int, seed: int, noise: float = 0.25) -> list[Row]:
         for _ in range(count):
             text, domain = next(sentences, ("", ""))
             if not text:
-                raise ValueError(f"{capability}/{label} has no further texts: ask for fewer rows")
+                raise InputError(f"{capability}/{label} has no further texts: ask for fewer rows")
             kind = ""
             if rng.random() < noise:
                 untidy, kind = noisy(text, domain, rng)

@@ -16,6 +16,7 @@ from app.tokenizer import Tokenizer
 from training import calibrate
 from training.cases import exam
 from training.device import Device
+from training.errors import InputError
 from training.evaluate import Evaluation, draw, evaluate
 from training.examples import Example, check_labels, read_all
 from training.learner import Learner
@@ -58,7 +59,7 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
     """Fine-tune the model at `start` on `examples` in the run directory `out`; the result is `out/checkpoint`.
 
     A run that was interrupted goes on where its state was last saved, and ends as it would have. Raises `Interrupted`
-    on SIGTERM or Ctrl-C, `ValueError` when `out` is another run's or there is nothing to learn or to measure. Texts
+    on SIGTERM or Ctrl-C, `InputError` when `out` is another run's or there is nothing to learn or to measure. Texts
     that occur in `dev` or in the behavioural suite are not trained on.
     """
     examples = without(examples, [*dev, *exam()])
@@ -71,7 +72,7 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
     an_epoch = steps_per_epoch(sets, recipe)
     steps = an_epoch * recipe.epochs
     if not steps:
-        raise ValueError("the weights leave no text to learn from")
+        raise InputError("the weights leave no text to learn from")
 
     device = Device()
     model = device.load(start, labels)
@@ -111,13 +112,13 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
 def _check(start: Path, dev: Sequence[Example], labels: Sequence[str], recipe: Recipe) -> None:
     """Find now what would otherwise end the training after hours."""
     if len(labels) < 2:
-        raise ValueError(f"the training texts have one label: {labels[0]}" if labels else "no text has a label")
+        raise InputError(f"the training texts have one label: {labels[0]}" if labels else "no text has a label")
     if not dev:
-        raise ValueError("there is no text to measure on")
+        raise InputError("there is no text to measure on")
     check_labels(dev, labels, "the training has")
     longest = open_artifact(str(start)).max_tokens
     if recipe.max_tokens > longest:
-        raise ValueError(f"max_tokens is {recipe.max_tokens}; {start} reads {longest} at most")
+        raise InputError(f"max_tokens is {recipe.max_tokens}; {start} reads {longest} at most")
 
 
 def _settings(start: Path, examples: Sequence[Example], labels: Sequence[str], recipe: Recipe) -> dict[str, Any]:
