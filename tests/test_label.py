@@ -91,12 +91,13 @@ def test_an_interrupted_labelling_goes_on(
     monkeypatch.setattr(module, "_write", stop_after_the_second)
     with pytest.raises(KeyboardInterrupt):
         label(teacher, out, EXAMPLES)
+    assert not out.exists()  # or half of it could be taken for all of it
     monkeypatch.setattr(module, "_write", written)
     label(teacher, out, EXAMPLES)
     texts = [json.loads(line)["text"] for line in out.read_text().splitlines()]
     whole = [text for text in texts if text in {row["text"] for row in rows if row["label"]}]
     assert whole == ["The food is awful.", "it 's great , really .", "it's great, really.", LONG]
-    assert not out.with_suffix(".progress").exists()
+    assert [file.name for file in tmp_path.iterdir()] == ["soft.jsonl"]
 
 
 def test_a_finished_file_is_never_overwritten(teacher: Path, tmp_path: Path) -> None:
@@ -108,10 +109,17 @@ def test_a_finished_file_is_never_overwritten(teacher: Path, tmp_path: Path) -> 
     assert out.read_bytes() == before
 
 
+def test_a_bookmark_without_its_file_is_no_obstacle(teacher: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    out = tmp_path / "soft.jsonl"
+    (tmp_path / "soft.jsonl.bookmark").write_text('{"of": "others", "texts": 1, "bytes": 100}')
+    label(teacher, out, EXAMPLES)
+    assert [json.loads(line) for line in out.read_text().splitlines()] == rows
+
+
 def test_a_labelling_that_was_begun_with_other_texts_is_not_gone_on_with(teacher: Path, tmp_path: Path) -> None:
     out = tmp_path / "soft.jsonl"
-    out.write_text("")
-    out.with_suffix(".progress").write_text('{"of": "others", "texts": 0, "bytes": 0}')
+    (tmp_path / "soft.jsonl.part").write_text("")
+    (tmp_path / "soft.jsonl.bookmark").write_text('{"of": "others", "texts": 0, "bytes": 0}')
     with pytest.raises(ValueError, match="other texts or another teacher"):
         label(teacher, out, EXAMPLES)
 

@@ -55,3 +55,15 @@ def test_the_command_writes_texts_for_a_teacher(tmp_path: Path) -> None:
     read = read_all([f"{out}?label="])
     assert [example.label for example in read] == [None] * 3
     assert [example.source for example in read] == ["mine_splices"] * 3
+
+
+def test_a_file_that_is_there_stays_and_one_that_cannot_be_filled_is_none(tmp_path: Path) -> None:
+    source, out = tmp_path / "mine.tsv", tmp_path / "more.jsonl"
+    source.write_text("label\ttext\n" + "".join(f"positive\t{text}\n" for text in TEXTS))
+    with pytest.raises(SystemExit, match="make no more than"):
+        main(["splices", "--data", str(source), "--rows", "100", "--out", str(out)])
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.tsv"]
+    out.write_text("years of work")
+    with pytest.raises(SystemExit, match=r"more\.jsonl exists; name another"):
+        main(["splices", "--data", str(source), "--rows", "3", "--out", str(out)])
+    assert out.read_text() == "years of work"

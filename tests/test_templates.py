@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from training import templates
+from training.__main__ import main
 from training.examples import LABELS
 from training.noise import expand, noisy, typo
 from training.templates import GRAMMAR, SHARES, Row, Writer, generate, read, read_all
@@ -234,3 +235,11 @@ def test_the_command_writes_rows_and_counts(tmp_path: Path, capsys: pytest.Captu
     assert len(found) == 200
     assert all(row["label"] in LABELS and row["text"] and row["source"] == "templates" for row in found)
     assert "negation" in capsys.readouterr().out
+
+
+def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
+    out = tmp_path / "templates.jsonl"
+    out.write_text("years of work")
+    with pytest.raises(SystemExit, match=r"templates\.jsonl exists; name another"):
+        main(["templates", "--rows", "20", "--out", str(out)])
+    assert out.read_text() == "years of work"

@@ -4,10 +4,9 @@ The method is knowledge distillation (Hinton et al. 2015).
 """
 
 import argparse
-import hashlib
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -17,13 +16,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from app.artifact import sha256
 from app.runner import pad, softmax
 from app.tokenizer import Tokenizer
 from app.types import Encoding
 from training.device import Device
 from training.errors import InputError
 from training.examples import Example, read_all
-from training.files import read_json
+from training.files import checksum, making, read_json, replace
 from training.passages import detokenise, passages
 
 _EXAMPLES_AT_ONCE = 2048  # sorted by length and saved together
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `python -m training label`."""
     parser.add_argument("teacher", type=Path, help="directory of a checkpoint")
     parser.add_argument("--data", nargs="+", required=True, metavar="SOURCE", help="text: see training/examples.py")
-    parser.add_argument("--out", type=Path, required=True, help="a .jsonl file; an interrupted labelling goes on")
+    parser.add_argument("--out", type=Path, required=True, help="a new .jsonl file; an interrupted labelling goes on")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -58,54 +58,47 @@ def label(teacher: Path, out: Path, examples: Sequence[Example], seed: int = 7) 
     A text in Penn tokens comes a second time in ordinary spelling. A long text comes as passages, which have scores but
     no label, since what a review says as a whole a passage of it need not say, and as a whole, with the average of its
     passages' scores by length. What an interrupted labelling has written stays; raises `InputError` when that was of
-    other texts or another teacher, or when `out` is finished.
+    other texts or another teacher, or when there is an `out` already.
     """
-    progress = _Progress(out, teacher, examples)
-    device = Device()
-    tokenizer = Tokenizer.load(teacher, _MAX_TOKENS)
-    first: dict[str, Example] = {}
-    for example in examples:
-        first.setdefault(example.text, example)
-    distinct = list(first.values())
-    scorer = _Teacher(teacher, tokenizer, device)
-    with out.open("a") as file, tqdm(total=len(distinct), initial=progress.done, unit="text", mininterval=10) as bar:
-        file.truncate(progress.size)
-        for start in range(progress.done, len(distinct), _EXAMPLES_AT_ONCE):
-            chunk = distinct[start : start + _EXAMPLES_AT_ONCE]
-            _write(file, chunk, scorer, tokenizer, random.Random(seed + start))
-            file.flush()
-            progress.save(start + len(chunk), file.tell())
-            bar.update(len(chunk))
-    progress.end()
-
-
-class _Progress:
-    """How many texts are labelled and how large the file is with them, kept beside it until it is finished."""
-
-    def __init__(self, out: Path, teacher: Path, examples: Sequence[Example]) -> None:
-        self._file = out.with_suffix(".progress")
-        digest = hashlib.sha256((teacher / "model.safetensors").read_bytes())
+    with making(out) as part:
+        bookmark = _Bookmark(part, {"teacher": sha256(teacher / "model.safetensors"), "texts": checksum(examples)})
+        tokenizer = Tokenizer.load(teacher, _MAX_TOKENS)
+        first: dict[str, Example] = {}
         for example in examples:
-            digest.update(repr(example).encode())
-        self._of = digest.hexdigest()
-        self.done, self.size = 0, 0
-        if self._file.is_file():
+            first.setdefault(example.text, example)
+        distinct = list(first.values())
+        scorer = _Teacher(teacher, tokenizer, Device())
+        bar = tqdm(total=len(distinct), initial=bookmark.texts, unit="text", mininterval=10)
+        with part.open("a", encoding="utf-8") as file, bar:
+            file.truncate(bookmark.bytes)
+            for start in range(bookmark.texts, len(distinct), _EXAMPLES_AT_ONCE):
+                chunk = distinct[start : start + _EXAMPLES_AT_ONCE]
+                _write(file, chunk, scorer, tokenizer, random.Random(seed + start))
+                file.flush()
+                bookmark.put(start + len(chunk), file.tell())
+                bar.update(len(chunk))
+    bookmark.remove()
+
+
+class _Bookmark:
+    """How many texts are labelled and how large the file is with them, kept beside it until it is complete."""
+
+    def __init__(self, part: Path, of: Mapping[str, str]) -> None:
+        self._file = part.with_suffix(".bookmark")
+        self._of = of
+        self.texts, self.bytes = 0, 0
+        if part.is_file() and self._file.is_file():
             stated = read_json(self._file)
-            if stated["of"] != self._of:
-                raise InputError(f"{out} was begun with other texts or another teacher; name another file")
-            self.done, self.size = stated["texts"], stated["bytes"]
-        elif out.exists():
-            raise InputError(f"{out} exists; name another file")
-        self.save(self.done, self.size)
+            if stated["of"] != of:
+                raise InputError(f"{part} was begun with other texts or another teacher; name another file")
+            self.texts, self.bytes = stated["texts"], stated["bytes"]
 
-    def save(self, texts: int, size: int) -> None:
+    def put(self, texts: int, size: int) -> None:
         """Note that so many texts are in the file."""
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps({"of": self._of, "texts": texts, "bytes": size}))
-        fresh.replace(self._file)
+        replace(self._file, json.dumps({"of": self._of, "texts": texts, "bytes": size}))
 
-    def end(self) -> None:
-        """The file is finished."""
+    def remove(self) -> None:
+        """The file is complete."""
         self._file.unlink(missing_ok=True)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from training.errors import InputError
 from training.examples import read_all
+from training.files import making
 
 _HOST_WORDS = 10  # from here on a text is taken for a sentence
 _PHRASE_WORDS = range(2, 9)
@@ -76,13 +77,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", nargs="+", required=True, metavar="SOURCE", help="sentences and phrases of them")
     parser.add_argument("--rows", type=int, default=60_000, help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=7, help="(%(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="a .jsonl file of texts without labels")
+    parser.add_argument("--out", type=Path, required=True, help="a new .jsonl file, of texts without labels")
 
 
 def main(args: argparse.Namespace) -> None:
     """Write them."""
-    examples = read_all(args.data)
-    source = f"{examples[0].source}_splices" if examples else "splices"
-    with args.out.open("w", encoding="utf-8") as file:
-        for text in splices([example.text for example in examples], args.rows, args.seed):
-            file.write(json.dumps({"text": text, "label": None, "source": source}, ensure_ascii=False) + "\n")
+    with making(args.out) as part:
+        examples = read_all(args.data)
+        source = f"{examples[0].source}_splices"
+        texts = splices([example.text for example in examples], args.rows, args.seed)
+        rows = ({"text": text, "label": None, "source": source} for text in texts)
+        part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

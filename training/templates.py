@@ -23,6 +23,7 @@ from pathlib import Path
 
 from training.errors import InputError
 from training.examples import LABELS
+from training.files import making
 from training.noise import noisy
 
 GRAMMAR = Path(__file__).parent / "grammar"
@@ -237,13 +238,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=30_000, help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=7, help="(%(default)s)")
     parser.add_argument("--noise", type=float, default=0.25, help="share of untidy rows (%(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="a .jsonl file")
+    parser.add_argument("--out", type=Path, required=True, help="a new .jsonl file")
 
 
 def main(args: argparse.Namespace) -> None:
-    rows = generate(args.rows, args.seed, args.noise)
-    with args.out.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
+    with making(args.out) as part:
+        rows = generate(args.rows, args.seed, args.noise)
+        lines = (json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
+        part.write_text("".join(lines), encoding="utf-8")
     for capability in SHARES:
         counts = {label: sum((row.capability, row.label) == (capability, label) for row in rows) for label in LABELS}
         print(f"{capability:14}" + "".join(f"{label:>10} {count:5}" for label, count in counts.items()))
