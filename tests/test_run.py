@@ -55,6 +55,20 @@ def test_a_line_that_a_crash_cut_off_is_no_obstacle(tmp_path: Path) -> None:
     assert [entry["step"] for entry in again.history()] == [10, 20]
 
 
+def test_a_crash_while_it_begins_again_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path, SETTINGS)
+    run.begin()
+    run.note({"step": 10, "loss": 1.0})
+    run.save({"step": 10})
+    before = {name: (tmp_path / name).read_bytes() for name in ("run.json", "history.jsonl", "state.pt")}
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", lambda self, text, **_: self.write_bytes(text[:1].encode()) and 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Run(tmp_path, SETTINGS).begin()
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert Run(tmp_path, SETTINGS).begin() == {"step": 10}
+
+
 def test_a_file_is_no_directory_for_a_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("years of work")
     with pytest.raises(ValueError, match="no run"):

@@ -72,6 +72,7 @@ def test_the_run_says_what_it_was_made_of(finished: Path) -> None:
     report = json.loads((finished / "report.json").read_text())
     assert report["recipe"]["epochs"] == 2
     assert report["rows"] == {"set": 36}
+    assert report["measured_on"]["sets"] == {"dev": 18}
     assert report["steps"] == 180 == history(finished)[-1]["step"]
     assert json.loads((finished / "checkpoint" / "training.json").read_text()) == report
     assert not (finished / "state.pt").exists()
@@ -145,6 +146,22 @@ def test_a_run_that_ended_before_its_last_evaluation_makes_up_for_it(
     entries = history(tmp_path / "run")
     assert [entry["step"] for entry in entries if "loss" in entry] == list(range(10, 91, 10))
     assert [entry["step"] for entry in entries if "dev" in entry] == [90]
+
+
+def test_a_run_is_finished_when_its_pictures_are_drawn(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    run, recipe = tmp_path / "run", replace(RECIPE, epochs=1, weights={})
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "draw", fail)
+        with pytest.raises(OSError, match="no space"):
+            train(start, run, ROWS, DEV, recipe)
+    train(start, run, ROWS, DEV, recipe)
+    assert (run / "report.json").is_file()
+    assert len([*(run / "plots").iterdir()]) == 3
 
 
 def test_what_it_is_measured_on_is_not_trained_on(start: Path, tmp_path: Path) -> None:
@@ -224,11 +241,18 @@ def test_labels_of_ones_own_get_a_head_of_their_own(start: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("recipe", "complaint"), [(RECIPE, "holds a finished run"), (replace(RECIPE, seed=8), "with other settings")]
+    ("dev", "recipe", "complaint"),
+    [
+        (DEV, RECIPE, "holds a finished run"),
+        (DEV, replace(RECIPE, seed=8), "with other settings"),
+        (DEV[1:], RECIPE, "with other settings"),  # or one learning curve would be of two measures
+    ],
 )
-def test_a_run_is_never_overwritten(start: Path, finished: Path, recipe: Recipe, complaint: str) -> None:
+def test_a_run_is_never_overwritten(
+    start: Path, finished: Path, dev: list[Example], recipe: Recipe, complaint: str
+) -> None:
     with pytest.raises(ValueError, match=complaint):
-        train(start, finished, ROWS, DEV, recipe)
+        train(start, finished, ROWS, dev, recipe)
 
 
 def test_a_directory_that_is_no_run_is_left_alone(start: Path, tmp_path: Path) -> None:

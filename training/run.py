@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from training.errors import InputError
-from training.files import read_json
+from training.files import read_json, replace
 
 _SAVE_EVERY_S = 600.0
 
@@ -41,7 +41,7 @@ class Run:
     def begin(self) -> dict[str, Any] | None:
         """Begin, or return the state that was saved last, to go on from there."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._stated.write_text(json.dumps(self._settings, indent=2) + "\n")
+        replace(self._stated, json.dumps(self._settings, indent=2) + "\n")
         self._began_s = self._saved_s = time.monotonic()
         state: dict[str, Any] | None = None
         if self._state_file.is_file():
@@ -49,7 +49,7 @@ class Run:
         # What was written down after the state was saved will happen again: steps, and an evaluation at that step.
         done = state["step"] if state else 0
         kept = [entry for entry in self.history() if entry["step"] < done + ("dev" not in entry)]
-        self._history_file.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+        replace(self._history_file, "".join(json.dumps(entry) + "\n" for entry in kept))
         return state
 
     @property
@@ -80,9 +80,9 @@ class Run:
         return [json.loads(line) for line in lines]
 
     def finish(self, report: Mapping[str, Any]) -> None:
-        """Write settings and report, into the checkpoint too, for its export; the state is of no more use."""
+        """Write settings and report, into the checkpoint too, for its export: with that it is finished."""
         for file in (self.checkpoint / "training.json", self.directory / "report.json"):
-            file.write_text(json.dumps(self._settings | dict(report), indent=2) + "\n")
+            replace(file, json.dumps(self._settings | dict(report), indent=2) + "\n")
         self._state_file.unlink(missing_ok=True)
 
     def draw(self) -> None:

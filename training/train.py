@@ -1,7 +1,6 @@
 """`python -m training train`: fine-tune a classifier. Reads top to bottom."""
 
 import argparse
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -19,6 +18,7 @@ from training.device import Device
 from training.errors import InputError
 from training.evaluate import Evaluation, draw, evaluate
 from training.examples import Example, check_labels, read_all
+from training.files import checksum
 from training.learner import Learner
 from training.mixture import Row, labels_of, plan, steps_per_epoch, tokenise, without
 from training.progress import Progress
@@ -65,7 +65,7 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
     examples = without(examples, [*dev, *exam()])
     labels = labels_of(examples)
     _check(start, dev, labels, recipe)
-    run = Run(out, _settings(start, examples, labels, recipe))
+    run = Run(out, _settings(start, examples, dev, labels, recipe))
     tokenizer = Tokenizer.load(start, max_tokens=10**6)
     sets = tokenise(examples, labels, tokenizer, recipe)
     tqdm.write(_listing(sets, recipe))
@@ -104,9 +104,9 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
     evaluation = _evaluate(learner.result, start, run, dev, steps)
     rows_by_set = {source: len(rows) for source, rows in sets.items()}
     figures = {"rows": rows_by_set, "steps": steps, "seconds": round(spent_s + run.lasted_s)}
-    run.finish(figures | {"dev": _figures(evaluation)})
     draw([evaluation], run.directory / "plots")
     run.draw()
+    run.finish(figures | {"dev": _figures(evaluation)})
 
 
 def _check(start: Path, dev: Sequence[Example], labels: Sequence[str], recipe: Recipe) -> None:
@@ -121,17 +121,21 @@ def _check(start: Path, dev: Sequence[Example], labels: Sequence[str], recipe: R
         raise InputError(f"max_tokens is {recipe.max_tokens}; {start} reads {longest} at most")
 
 
-def _settings(start: Path, examples: Sequence[Example], labels: Sequence[str], recipe: Recipe) -> dict[str, Any]:
+def _settings(
+    start: Path, examples: Sequence[Example], dev: Sequence[Example], labels: Sequence[str], recipe: Recipe
+) -> dict[str, Any]:
     """What makes a run the one that it is."""
-    digest = hashlib.sha256()
-    for example in examples:
-        digest.update(repr(example).encode())
     return {
         "start": {"name": start.name, "sha256": sha256(start / "model.safetensors")},
         "labels": labels,
         "recipe": asdict(recipe),
-        "data": {"sets": dict(Counter(example.source for example in examples)), "sha256": digest.hexdigest()},
+        "data": _contents(examples),
+        "measured_on": _contents(dev),
     }
+
+
+def _contents(examples: Sequence[Example]) -> dict[str, Any]:
+    return {"sets": dict(Counter(example.source for example in examples)), "sha256": checksum(examples)}
 
 
 def _listing(sets: Mapping[str, Sequence[Row]], recipe: Recipe) -> str:
