@@ -20,8 +20,11 @@ from app.tokenizer import Tokenizer
 from tests.tiny import ROWS, WORDS, tiny_classifier
 from training import train as module
 from training.cases import exam
+from training.errors import InputError
 from training.evaluate import evaluate
 from training.examples import LABELS, Example
+from training.learner import Learner
+from training.mixture import Row
 from training.ranges import Ranges
 from training.recipe import Recipe
 from training.targets import open_targets
@@ -162,6 +165,45 @@ def test_a_run_is_finished_when_its_pictures_are_drawn(
     train(start, run, ROWS, DEV, recipe)
     assert (run / "report.json").is_file()
     assert len([*(run / "plots").iterdir()]) == 3
+
+
+def test_a_training_that_diverges_says_so_at_once(start: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, learning_rate=1e30)
+    with pytest.raises(InputError, match=r"diverged after step \d: .* lower learning_rate"):
+        train(start, tmp_path / "run", ROWS, DEV, recipe)
+
+
+@pytest.mark.parametrize("step", [5, 6])  # in the middle of the second epoch, and at its end
+def test_the_state_before_it_diverged_stays(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    learn = Learner.learn
+
+    def spoil(learner: Learner, rows: list[Row]) -> float:
+        loss = learn(learner, rows)
+        if learner.step == step:
+            with torch.no_grad():
+                learner.model.classifier.weight.fill_(torch.inf)
+        return loss
+
+    monkeypatch.setattr(Learner, "learn", spoil)
+    with pytest.raises(InputError, match=f"diverged after step {step}"):
+        train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, weights={}))
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert state["step"] == 3
+    assert all(weight.isfinite().all() for weight in state["learner"]["model"].values())
+
+
+def test_a_seed_decides_the_weights_of_labels_that_are_new(start: Path, tmp_path: Path) -> None:
+    rows, dev = ([replace(row, label=f"my {row.label}") for row in each] for each in (ROWS, DEV))
+    for name, seed in (("one", 1), ("two", 1), ("other", 2)):
+        train(start, tmp_path / name, rows, dev, replace(RECIPE, epochs=1, weights={}, seed=seed))
+    one, two, other = (
+        load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("one", "two", "other")
+    )
+    assert all(one[name].equal(two[name]) for name in one)
+    # Adam moves no weight of three steps by more than three times the learning rate: this is how they began.
+    assert (one["classifier.weight"] - other["classifier.weight"]).abs().max() > 0.01
 
 
 def test_what_it_is_measured_on_is_not_trained_on(start: Path, tmp_path: Path) -> None:

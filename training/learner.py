@@ -13,6 +13,7 @@ from app.runner import pad
 from app.tokenizer import Tokenizer
 from app.types import Encoding
 from training.device import Device
+from training.errors import InputError
 from training.mixture import Row
 from training.ranges import Ranges
 from training.recipe import Recipe
@@ -64,7 +65,10 @@ class Learner:
         return float(self._schedule.get_last_lr()[-1])
 
     def learn(self, rows: list[Row]) -> float:
-        """Take a step; return the loss of `rows`, without any penalty."""
+        """Take a step; return the loss of `rows`, without any penalty.
+
+        Raises `InputError`, with the weights as they were, when their gradient is no number.
+        """
         torch.manual_seed(self._seed * 1_000_003 + self.step)  # so that a resumed run drops out the same
         inputs, targets, is_open = self._tensors(rows)
         # Watching takes a quarter of a step, and what it draws back does not come again in between.
@@ -72,7 +76,7 @@ class Learner:
             logits = self.model(**inputs).logits
         loss = cross_entropy(logits.float(), targets, is_open)
         (loss + self._ranges.penalty()).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), _MOST_GRADIENT)
+        self._require(torch.nn.utils.clip_grad_norm_(self.model.parameters(), _MOST_GRADIENT))
         self._optimizer.step()
         self._optimizer.zero_grad()
         self._schedule.step()
@@ -80,6 +84,18 @@ class Learner:
         if self._average and self.step > self._averaged_from:
             self._average.update_parameters(self.model)
         return float(loss.item())
+
+    def check(self, rows: list[Row]) -> None:
+        """Raise `InputError` when the last step was one too far; the next one would find that out after it is saved."""
+        with torch.no_grad(), self._device.autocast():
+            self._require(self.model(**self._tensors(rows)[0]).logits)
+
+    def _require(self, numbers: torch.Tensor) -> None:
+        if not numbers.isfinite().all():
+            raise InputError(
+                f"the training has diverged after step {self.step}: its results are no numbers any more; "
+                "begin another run with a lower learning_rate or a longer warmup"
+            )
 
     def _tensors(self, rows: list[Row]) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
         encodings = [Encoding([self._first, *row.ids.tolist(), self._last], truncated=False) for row in rows]

@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
@@ -59,8 +60,8 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
     """Fine-tune the model at `start` on `examples` in the run directory `out`; the result is `out/checkpoint`.
 
     A run that was interrupted goes on where its state was last saved, and ends as it would have. Raises `Interrupted`
-    on SIGTERM or Ctrl-C, `InputError` when `out` is another run's or there is nothing to learn or to measure. Texts
-    that occur in `dev` or in the behavioural suite are not trained on.
+    on SIGTERM or Ctrl-C, `InputError` when `out` is another run's, when there is nothing to learn or to measure, or
+    when the training diverges. Texts that occur in `dev` or in the behavioural suite are not trained on.
     """
     examples = without(examples, [*dev, *exam()])
     labels = labels_of(examples)
@@ -75,6 +76,7 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
         raise InputError("the weights leave no text to learn from")
 
     device = Device()
+    torch.manual_seed(recipe.seed)  # weights of labels that `start` has not are drawn
     model = device.load(start, labels)
     vars(model.config).pop(calibrate.KEY, None)  # it was the other weights'
     learner = Learner(model, tokenizer, recipe, steps, device)
@@ -83,24 +85,19 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
         learner.load(state["learner"])
         spent_s = state["seconds"]
 
-    def save() -> None:
-        run.save({"step": learner.step, "seconds": spent_s + run.lasted_s, "learner": learner.state()})
-
     with Progress(run, steps, an_epoch, learner.step) as progress, Signals() as signals:
         for rows in plan(sets, recipe, skip=learner.step):
             if learner.step and learner.step % an_epoch == 0:
-                save()
                 _evaluate(learner.model, start, run, dev, learner.step)
                 progress.restart_clock()
             rate = learner.learning_rate
             progress.step(len(rows), learner.learn(rows), rate)
+            if signals.received or run.due or learner.step % an_epoch == 0:
+                learner.check(rows)
+                run.save({"step": learner.step, "seconds": spent_s + run.lasted_s, "learner": learner.state()})
             if signals.received and learner.step < steps:
-                save()
                 raise Interrupted(f"stopped at step {learner.step} of {steps}; the same command goes on from there")
-            if run.due:
-                save()
 
-    save()
     evaluation = _evaluate(learner.result, start, run, dev, steps)
     rows_by_set = {source: len(rows) for source, rows in sets.items()}
     figures = {"rows": rows_by_set, "steps": steps, "seconds": round(spent_s + run.lasted_s)}
