@@ -1,12 +1,13 @@
 """From a pretrained encoder to a classifier."""
 
 import json
+import shutil
 import unicodedata
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import BPE
 from transformers import (
@@ -21,6 +22,7 @@ from app.tokenizer import Tokenizer
 from tests.tiny import ROWS, tiny_encoder
 from training.convert import convert
 from training.emoji import EMOJI
+from training.errors import InputError
 from training.examples import LABELS
 
 
@@ -111,9 +113,70 @@ def test_a_vocabulary_that_could_not_spell_is_refused(encoder: Path, tmp_path: P
         convert(encoder, tmp_path, ROWS, vocabulary=100)
 
 
-def test_weights_that_are_no_berts_are_refused(encoder: Path, tmp_path: Path) -> None:
-    for name in ("config.json", "tokenizer.json"):
-        (tmp_path / name).write_bytes((encoder / name).read_bytes())
-    save_file({"something.else": torch.zeros(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(KeyError):
-        convert(tmp_path, tmp_path / "out", ROWS, vocabulary=4000)
+def altered(encoder: Path, directory: Path, **settings: object) -> Path:
+    """A copy of `encoder` with other settings."""
+    shutil.copytree(encoder, directory)
+    config = json.loads((directory / "config.json").read_text()) | settings
+    (directory / "config.json").write_text(json.dumps(config))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("weights", "settings", "complaint"),
+    [
+        ({"something.else": torch.zeros(1)}, {}, "there is no embeddings.position_embeddings.weight"),
+        ({}, {"num_hidden_layers": 3}, "there is no encoder.layer.2.attention.self.query.weight"),
+        ({}, {"hidden_size": 32}, "size mismatch"),
+        ({}, {"num_attention_heads": 5}, "5 must divide"),
+        ({}, {"hidden_act": "sine"}, "DistilBERT has no hidden_act sine"),
+        ({}, {"position_embedding_type": "relative_key"}, "DistilBERT has no position_embedding_type relative_key"),
+    ],
+)
+def test_what_is_no_bert_is_refused(
+    encoder: Path, tmp_path: Path, weights: dict[str, torch.Tensor], settings: dict[str, object], complaint: str
+) -> None:
+    stranger = altered(encoder, tmp_path / "stranger", **settings)
+    if weights:
+        save_file(weights, stranger / "model.safetensors")
+    with pytest.raises(InputError, match=complaint):
+        convert(stranger, tmp_path / "out", ROWS, vocabulary=4000)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_setting_that_is_missing_is_named(encoder: Path, tmp_path: Path) -> None:
+    config = json.loads((encoder / "config.json").read_text())
+    del config["intermediate_size"]
+    stranger = altered(encoder, tmp_path / "stranger")
+    (stranger / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="there is no intermediate_size"):
+        convert(stranger, tmp_path / "out", ROWS)
+
+
+def test_a_bert_with_a_head_and_of_the_oldest_names_is_one_too(encoder: Path, converted: Path, tmp_path: Path) -> None:
+    def old(name: str) -> str:
+        return "bert." + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+    weights = {old(name): weight for name, weight in load_file(encoder / "model.safetensors").items()}
+    weights["cls.predictions.bias"] = torch.zeros(1)
+    other = altered(encoder, tmp_path / "other")
+    save_file(weights, other / "model.safetensors")
+    convert(other, tmp_path / "out", ROWS, vocabulary=4000)
+    found, expected = (load_file(each / "model.safetensors") for each in (tmp_path / "out", converted))
+    assert all(found[name].equal(expected[name]) for name in expected)
+
+
+def test_activation_and_dropout_are_the_encoders(encoder: Path, tmp_path: Path) -> None:
+    settings = {"hidden_act": "relu", "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3}
+    convert(altered(encoder, tmp_path / "other", **settings), tmp_path / "out", ROWS)
+    config = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").config
+    assert (config.activation, config.dropout, config.attention_dropout) == ("relu", 0.2, 0.3)
+
+
+def test_a_seed_decides_the_head(encoder: Path, converted: Path, tmp_path: Path) -> None:
+    for name, seed in (("again", 0), ("other", 1)):
+        convert(encoder, tmp_path / name, ROWS, vocabulary=4000, seed=seed)
+    one, again, other = (
+        load_file(each / "model.safetensors") for each in (converted, tmp_path / "again", tmp_path / "other")
+    )
+    assert all(one[name].equal(again[name]) for name in one)
+    assert not one["classifier.weight"].equal(other["classifier.weight"])

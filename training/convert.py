@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import WordPiece
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
+from transformers.activations import ACT2FN
 
 from training.device import read_classifier
 from training.emoji import add_emoji, embeddings_of
@@ -33,6 +35,8 @@ _NAMES = {
     "output.dense": "ffn.lin2",
     "output.LayerNorm": "output_layer_norm",
 }
+# Below a head the encoder's names have a prefix; the oldest BERTs' are TensorFlow's.
+_OTHER_NAMES = {"bert.": "", "LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 _LABELS: dict[str, Any] = {
     "id2label": dict(enumerate(LABELS)),
     "label2id": {label: index for index, label in enumerate(LABELS)},
@@ -46,20 +50,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", nargs="+", default=[], metavar="SOURCE", help="text that decides which word pieces stay"
     )
     parser.add_argument("--vocabulary", type=int, default=0, help="word pieces to keep (all)")
+    parser.add_argument("--seed", type=int, default=0, help="of the head's first weights (%(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="directory of the classifier")
 
 
 def main(args: argparse.Namespace) -> None:
     """Convert as the command line says."""
-    convert(args.encoder, args.out, read_all(args.data), args.vocabulary)
+    convert(args.encoder, args.out, read_all(args.data), args.vocabulary, args.seed)
 
 
-def convert(encoder: Path, out: Path, examples: Sequence[Example], vocabulary: int = 0) -> None:
+def convert(encoder: Path, out: Path, examples: Sequence[Example], vocabulary: int = 0, seed: int = 0) -> None:
     """Write to `out` a classifier with the weights of `encoder`; a BERT becomes a DistilBERT.
 
     With `vocabulary`, only so many word pieces stay, those that occur most often in `examples`, and all single
     characters, so that every word that could be spelled still can. Emoji come on top.
-    Raises `InputError` when the encoder's tokens are no word pieces, or there is no text to choose them by.
+    Raises `InputError` when the encoder cannot be read or is no such encoder, when its tokens are no word pieces, or
+    when there is no text to choose them by.
     """
     if vocabulary and not examples:
         raise InputError("which word pieces to keep is decided by text: --data")
@@ -73,6 +79,7 @@ def convert(encoder: Path, out: Path, examples: Sequence[Example], vocabulary: i
     emoji = add_emoji(document)
 
     config = read_json(encoder / "config.json")
+    torch.manual_seed(seed)  # the head is drawn
     model = _distilbert(encoder, config) if config.get("model_type") == "bert" else read_classifier(encoder, **_LABELS)
     words = model.get_input_embeddings().weight.data
     model.resize_token_embeddings(len(kept) + len(emoji), mean_resizing=False)
@@ -88,37 +95,48 @@ def _read_tokenizer(file: Path) -> FastTokenizer:
         raise InputError(f"{file} cannot be read: {error}") from error
 
 
-def _distilbert(encoder: Path, config: dict[str, int]) -> DistilBertForSequenceClassification:
-    model = DistilBertForSequenceClassification(
-        DistilBertConfig(
-            vocab_size=config["vocab_size"],
-            dim=config["hidden_size"],
-            n_heads=config["num_attention_heads"],
-            n_layers=config["num_hidden_layers"],
-            hidden_dim=config["intermediate_size"],
-            max_position_embeddings=config["max_position_embeddings"],
-            **_LABELS,
+def _distilbert(encoder: Path, config: dict[str, Any]) -> DistilBertForSequenceClassification:
+    for setting, known in (("hidden_act", ACT2FN), ("position_embedding_type", ("absolute",))):
+        if setting in config and config[setting] not in known:
+            raise InputError(f"{encoder}: DistilBERT has no {setting} {config[setting]}")
+    try:
+        model = DistilBertForSequenceClassification(
+            DistilBertConfig(
+                vocab_size=config["vocab_size"],
+                dim=config["hidden_size"],
+                n_heads=config["num_attention_heads"],
+                n_layers=config["num_hidden_layers"],
+                hidden_dim=config["intermediate_size"],
+                max_position_embeddings=config["max_position_embeddings"],
+                activation=config.get("hidden_act", "gelu"),
+                dropout=config.get("hidden_dropout_prob", 0.1),
+                attention_dropout=config.get("attention_probs_dropout_prob", 0.1),
+                **_LABELS,
+            )
         )
-    )
-    weights = _weights(load_file(encoder / "model.safetensors"), config["num_hidden_layers"])
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    if unexpected or any(not name.startswith(("pre_classifier", "classifier")) for name in missing):
-        raise InputError(f"{encoder}: not a BERT encoder; missing {missing}, unexpected {unexpected}")
+        model.distilbert.load_state_dict(_weights(encoder / "model.safetensors", config["num_hidden_layers"]))
+    except KeyError as error:
+        raise InputError(f"{encoder}: not a whole BERT encoder: there is no {error.args[0]}") from error
+    except (ValueError, RuntimeError, SafetensorError) as error:  # sizes that do not fit each other; a broken file
+        raise InputError(f"{encoder}: not a whole BERT encoder: {error}") from error
     return model
 
 
-def _weights(bert: dict[str, torch.Tensor], layers: int) -> dict[str, torch.Tensor]:
+def _weights(file: Path, layers: int) -> dict[str, torch.Tensor]:
+    """BERT's weights by DistilBERT's names."""
+    bert = load_file(file)
+    for other, usual in _OTHER_NAMES.items():
+        bert = {name.replace(other, usual): weight for name, weight in bert.items()}
     positions = bert["embeddings.position_embeddings.weight"] + bert["embeddings.token_type_embeddings.weight"][0]
     weights = {
-        "distilbert.embeddings.word_embeddings.weight": bert["embeddings.word_embeddings.weight"],
-        "distilbert.embeddings.position_embeddings.weight": positions,
+        "embeddings.word_embeddings.weight": bert["embeddings.word_embeddings.weight"],
+        "embeddings.position_embeddings.weight": positions,
     }
     for kind in ("weight", "bias"):
-        weights[f"distilbert.embeddings.LayerNorm.{kind}"] = bert[f"embeddings.LayerNorm.{kind}"]
+        weights[f"embeddings.LayerNorm.{kind}"] = bert[f"embeddings.LayerNorm.{kind}"]
         for layer in range(layers):
             for theirs, ours in _NAMES.items():
-                name = f"distilbert.transformer.layer.{layer}.{ours}.{kind}"
-                weights[name] = bert[f"encoder.layer.{layer}.{theirs}.{kind}"]
+                weights[f"transformer.layer.{layer}.{ours}.{kind}"] = bert[f"encoder.layer.{layer}.{theirs}.{kind}"]
     return weights
 
 
