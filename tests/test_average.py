@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from app.artifact import open_artifact
 from app.model import load_model
 from tests.tiny import tiny_classifier
 from training.__main__ import main
@@ -45,3 +46,33 @@ def test_another_model_is_refused(checkpoints: list[Path], tmp_path: Path) -> No
     with pytest.raises(SystemExit, match="an average takes two checkpoints or more"):
         main(["average", str(checkpoints[0]), "--out", str(tmp_path / "mean")])
     assert not (tmp_path / "mean").exists()
+
+
+def test_an_artifact_is_refused(checkpoints: list[Path], tmp_path: Path) -> None:
+    artifact = str(open_artifact("sentiment-en").directory)
+    for order in ([artifact, str(checkpoints[0])], [str(checkpoints[0]), artifact], [artifact, artifact]):
+        with pytest.raises(SystemExit, match="an artifact, whose weights are rounded"):
+            main(["average", *order, "--out", str(tmp_path / "mean")])
+    assert not (tmp_path / "mean").exists()
+
+
+def test_a_temperature_and_what_else_lies_there_belong_to_the_checkpoints_alone(
+    checkpoints: list[Path], tmp_path: Path
+) -> None:
+    for number, checkpoint in enumerate(checkpoints):
+        copy = tmp_path / str(number)
+        shutil.copytree(checkpoint, copy)
+        config = json.loads((copy / "config.json").read_text()) | {"calibration_temperature": 2.5 + number}
+        (copy / "config.json").write_text(json.dumps(config))
+        (copy / "model_int8.onnx").write_text("of these weights")
+    main(["average", str(tmp_path / "0"), str(tmp_path / "1"), "--out", str(tmp_path / "mean")])
+    assert open_artifact(str(tmp_path / "mean")).temperature == 1
+    assert {file.name for file in (tmp_path / "mean").iterdir()} == {
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "training.json",
+    }  # fmt: skip
+
+
+def test_what_is_there_stays(checkpoints: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="exists; name another"):
+        main(["average", *map(str, checkpoints), "--out", str(tmp_path)])
+    assert not [*tmp_path.iterdir()]

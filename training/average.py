@@ -10,15 +10,19 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from app.artifact import MANIFEST
+from training.calibrate import KEY
 from training.errors import InputError
-from training.files import read_json
+from training.files import making, read_json
 
-_WEIGHTS, _RECORD = "model.safetensors", "training.json"
-_ALIKE = ("config.json", "tokenizer.json")
+_WEIGHTS, _RECORD, _CONFIG, _TOKENIZER = "model.safetensors", "training.json", "config.json", "tokenizer.json"
+# What may lie beside the tokenizer, as transformers writes it.
+_COMPANIONS = (_TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,22 +37,36 @@ def main(args: argparse.Namespace) -> None:
 
 
 def average(checkpoints: Sequence[Path], out: Path) -> None:
-    """Write to `out` the mean of the weights of `checkpoints`, with what else belongs to the first.
+    """Write to `out` the mean of the weights of `checkpoints`, with the config and the tokenizer of the first.
 
-    Raises `InputError` when there are fewer than two, or they differ in more than their weights, and `OSError` when one
-    cannot be read or `out` is there already.
+    A temperature is left out: it was fitted to other weights. Raises `InputError` when there are fewer than two, one is
+    an artifact, they differ in more than their weights, or `out` is there already; `OSError` when one cannot be read.
     """
     if len(checkpoints) < 2:
         raise InputError("an average takes two checkpoints or more")
     first, *others = checkpoints
+    config = _config(first)
     for other in others:
-        if any((first / name).read_bytes() != (other / name).read_bytes() for name in _ALIKE):
-            raise InputError(f"{other} is another model than {first}: their {' or '.join(_ALIKE)} differ")
-    weights = [load_file(checkpoint / _WEIGHTS) for checkpoint in checkpoints]
-    if any(one.keys() != weights[0].keys() for one in weights):
-        raise InputError("the checkpoints do not have the same weights")
-    mean = {name: torch.stack([one[name].float() for one in weights]).mean(dim=0) for name in weights[0]}
-    shutil.copytree(first, out, ignore=shutil.ignore_patterns(_WEIGHTS, _RECORD))
-    save_file(mean, out / _WEIGHTS, metadata={"format": "pt"})
-    records = [read_json(record) for one in checkpoints if (record := one / _RECORD).is_file()]
-    (out / _RECORD).write_text(json.dumps({"average_of": records}, indent=2) + "\n")
+        if _config(other) != config or (other / _TOKENIZER).read_bytes() != (first / _TOKENIZER).read_bytes():
+            raise InputError(f"{other} is another model than {first}: their {_CONFIG} or {_TOKENIZER} differ")
+    with making(out) as part:
+        weights = [load_file(checkpoint / _WEIGHTS) for checkpoint in checkpoints]
+        if any(one.keys() != weights[0].keys() for one in weights):
+            raise InputError("the checkpoints do not have the same weights")
+        mean = {name: torch.stack([one[name].float() for one in weights]).mean(dim=0) for name in weights[0]}
+        records = [read_json(record) for one in checkpoints if (record := one / _RECORD).is_file()]
+        part.mkdir(parents=True, exist_ok=True)
+        save_file(mean, part / _WEIGHTS, metadata={"format": "pt"})
+        (part / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        (part / _RECORD).write_text(json.dumps({"average_of": records}, indent=2) + "\n")
+        for name in _COMPANIONS:
+            if (first / name).is_file():
+                shutil.copyfile(first / name, part / name)
+
+
+def _config(checkpoint: Path) -> dict[str, Any]:
+    if (checkpoint / MANIFEST).is_file():
+        raise InputError(f"{checkpoint}: an artifact, whose weights are rounded; average what it was exported from")
+    config = read_json(checkpoint / _CONFIG)
+    config.pop(KEY, None)
+    return config
