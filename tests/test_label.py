@@ -1,6 +1,7 @@
 """A teacher's scores on all texts, as a file for the small model."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,18 @@ def test_the_scores_are_the_teachers(rows: list[dict[str, Any]], teacher: Path) 
     (expected,) = runner.run([tokenizer.encode("it's great, really.")])
     assert list(rows[2]["scores"]) == list(LABELS)
     assert rows[2]["scores"] == pytest.approx(expected.scores, abs=0.02)  # bf16 and four digits
+
+
+def test_a_temperature_of_the_teacher_counts(rows: list[dict[str, Any]], teacher: Path, tmp_path: Path) -> None:
+    calibrated = tmp_path / "calibrated"
+    shutil.copytree(teacher, calibrated)
+    config = json.loads((calibrated / "config.json").read_text()) | {"calibration_temperature": 0.1}
+    (calibrated / "config.json").write_text(json.dumps(config))
+    label(calibrated, tmp_path / "soft.jsonl", EXAMPLES[:1])
+    sharper = list(json.loads((tmp_path / "soft.jsonl").read_text())["scores"].values())
+    powers = np.array([*rows[0]["scores"].values()]) ** 10
+    assert sharper == pytest.approx((powers / powers.sum()).tolist(), abs=0.002)  # of four digits
+    assert max(sharper) > max(rows[0]["scores"].values()) + 0.01
 
 
 def test_a_long_text_comes_as_passages_without_label_and_as_their_average(

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from app.artifact import sha256
+from app.artifact import open_artifact, sha256
 from app.runner import pad, softmax
 from app.tokenizer import Tokenizer
 from app.types import Encoding
@@ -54,6 +54,8 @@ def main(args: argparse.Namespace) -> None:
 
 def label(teacher: Path, out: Path, examples: Sequence[Example], seed: int = 7) -> None:
     """Write to `out`, as JSON lines, every distinct text of `examples` with the scores of the classifier at `teacher`.
+
+    They are those that it would be served with: a temperature that it was calibrated with counts.
 
     A text in Penn tokens comes a second time in ordinary spelling. A long text comes as passages, which have scores but
     no label, since what a review says as a whole a passage of it need not say, and as a whole, with the average of its
@@ -135,7 +137,8 @@ class _Teacher:
 
     def __init__(self, checkpoint: Path, tokenizer: Tokenizer, device: Device) -> None:
         self._model = device.load(checkpoint).eval()
-        self._labels = [self._model.config.id2label[index] for index in range(self._model.config.num_labels)]
+        artifact = open_artifact(str(checkpoint))
+        self._labels, self._temperature = artifact.labels, artifact.temperature
         self._tokenizer = tokenizer
         self._device = device
 
@@ -149,7 +152,7 @@ class _Teacher:
         tokens = np.array([len(encoding) for encoding in encodings])
         scores = np.empty((len(texts), len(self._labels)))
         for chosen in _groups(encodings):
-            scores[chosen] = softmax(self._logits([encodings[index] for index in chosen]))
+            scores[chosen] = softmax(self._logits([encodings[index] for index in chosen]), self._temperature)
         return scores, tokens
 
     def _logits(self, encodings: list[Encoding]) -> NDArray[np.float32]:
