@@ -15,7 +15,7 @@ def tokenizer() -> Tokenizer:
 @pytest.mark.parametrize(
     ("penn", "plain"),
     [
-        ("it 's n't bad , not at all .", "it'sn't bad, not at all."),
+        ("it is n't bad , not at all .", "it isn't bad, not at all."),
         ("we did n't laugh ( not once ) .", "we didn't laugh (not once)."),
         ("`` a gem '' , she said", '"a gem", she said'),
         ("-lrb- the -rrb- film that 'll do", "(the) film that'll do"),

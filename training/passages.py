@@ -10,7 +10,7 @@ from app.tokenizer import Tokenizer
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])[\"')\]]*\s+")
 _SIZES = (24, 48, 94)  # tokens that a passage may have
 
-# Penn Treebank's tokens, as SST and other sets have them: "it 's n't good ." for "it isn't good."
+# Penn Treebank's tokens, as SST and other sets have them: "it is n't good ." for "it isn't good."
 _PENN = (
     (re.compile(r"``|''"), '"'),
     (re.compile(r" `(?= |\w)"), " '"),
