@@ -13,7 +13,7 @@ from training import templates
 from training.__main__ import main
 from training.examples import LABELS
 from training.noise import expand, noisy, typo
-from training.templates import GRAMMAR, SHARES, Row, Writer, generate, read, read_all
+from training.templates import GRAMMAR, SHARES, Sentence, Writer, generate, read, read_all
 
 ROWS = 6000
 CAPABILITIES = read_all(GRAMMAR / "capabilities")
@@ -22,12 +22,12 @@ WORDS = read(GRAMMAR / "words.txt")
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
+def rows() -> list[Sentence]:
     return generate(ROWS, seed=3)
 
 
 @pytest.fixture(scope="module")
-def tidy() -> list[Row]:
+def tidy() -> list[Sentence]:
     return generate(ROWS, seed=4, noise=0)
 
 
@@ -36,15 +36,15 @@ class TestRows:
         assert generate(400, seed=1) == generate(400, seed=1)
         assert generate(400, seed=1) != generate(400, seed=2)
 
-    def test_there_are_as_many_as_asked_for(self, rows: list[Row]) -> None:
+    def test_there_are_as_many_as_asked_for(self, rows: list[Sentence]) -> None:
         assert len(rows) == ROWS
         assert len(generate(1, seed=1)) == 1
 
-    def test_no_text_occurs_twice_in_any_case(self, rows: list[Row]) -> None:
+    def test_no_text_occurs_twice_in_any_case(self, rows: list[Sentence]) -> None:
         counts = Counter(row.text.casefold() for row in rows)
         assert [text for text, count in counts.items() if count > 1] == []
 
-    def test_each_capability_has_its_share_and_its_labels_evenly(self, rows: list[Row]) -> None:
+    def test_each_capability_has_its_share_and_its_labels_evenly(self, rows: list[Sentence]) -> None:
         counts = Counter((row.capability, row.label) for row in rows)
         for capability, share in SHARES.items():
             found = [counts[capability, label] for label in CAPABILITIES[capability]]
@@ -52,7 +52,7 @@ class TestRows:
             assert max(found) - min(found) <= 1
         assert {label for _, label in counts} == set(LABELS)
 
-    def test_the_classes_are_about_even_over_all(self, rows: list[Row]) -> None:
+    def test_the_classes_are_about_even_over_all(self, rows: list[Sentence]) -> None:
         for count in Counter(row.label for row in rows).values():
             assert 0.25 * ROWS < count < 0.42 * ROWS
 
@@ -61,7 +61,7 @@ class TestRows:
         with pytest.raises(ValueError, match=r"ratings/\w+ has no further texts"):
             generate(60_000, seed=1)
 
-    def test_opposite_labels_never_share_a_text(self, rows: list[Row], tidy: list[Row]) -> None:
+    def test_opposite_labels_never_share_a_text(self, rows: list[Sentence], tidy: list[Sentence]) -> None:
         labels: dict[str, set[str]] = {}
         for row in rows + tidy:
             labels.setdefault(row.text.casefold(), set()).add(row.label)
@@ -69,15 +69,15 @@ class TestRows:
 
 
 class TestEnglish:
-    def test_nothing_of_the_notation_is_left(self, rows: list[Row]) -> None:
+    def test_nothing_of_the_notation_is_left(self, rows: list[Sentence]) -> None:
         emoticons = re.compile(r"[:=]-?\[|\(:|:\]")
         wrong = [row.text for row in rows if re.search(r"[{}|\[\]~*]", emoticons.sub("", row.text))]
         assert wrong == []
 
-    def test_spaces_are_single_and_never_before_punctuation(self, tidy: list[Row]) -> None:
+    def test_spaces_are_single_and_never_before_punctuation(self, tidy: list[Sentence]) -> None:
         assert [row.text for row in tidy if re.search(r"\s\s|^\s|\s$|\s[.,!?](\s|$)|,[.,!?]|\.\.$", row.text)] == []
 
-    def test_articles_agree(self, tidy: list[Row]) -> None:
+    def test_articles_agree(self, tidy: list[Sentence]) -> None:
         text = "\n".join(row.text for row in tidy)
         before_vowel = set(re.findall(r"\b[Aa] ([aeiouAEIOU]\w+)", text))
         before_consonant = set(
@@ -86,7 +86,7 @@ class TestEnglish:
         assert before_vowel <= {"one", "unit", "useful", "useless", "USB", "university", "Ukrainian", "uniform"}
         assert before_consonant <= {"hour", "honest", "X", "F", "MRI"}
 
-    def test_subjects_and_verbs_agree(self, tidy: list[Row]) -> None:
+    def test_subjects_and_verbs_agree(self, tidy: list[Sentence]) -> None:
         plurals = {line.split(":")[0].rstrip("*") for s in DOMAINS.values() for line in s["aspects"] if "*:" in line}
         wrong = re.compile(rf"\b[Tt]he ({'|'.join(plurals)}) (was|is|has|doesn't|isn't|wasn't|lacks|fails)\b")
         assert [row.text for row in tidy if wrong.search(row.text)] == []
@@ -99,7 +99,7 @@ class TestEnglish:
                 first = re.search(r"\w", text)
                 assert first is None or not first[0].islower() or not text[0].isascii(), (template, text)
 
-    def test_lengths_vary(self, tidy: list[Row]) -> None:
+    def test_lengths_vary(self, tidy: list[Sentence]) -> None:
         words = sorted(len(row.text.split()) for row in tidy)
         assert words[len(words) // 20] <= 4
         assert words[len(words) // 2] in range(6, 12)
@@ -145,7 +145,7 @@ class TestGrammar:
             for good, bad in (("praise", "gripe"), ("hail", "pan"), ("fine", "poor"), ("nit", "perk")):
                 assert not set(sections[good]) & set(sections[bad])
 
-    def test_people_are_of_no_polarity(self, tidy: list[Row]) -> None:
+    def test_people_are_of_no_polarity(self, tidy: list[Sentence]) -> None:
         """Every name and every group is met under every label about as often."""
         names = [row for row in tidy if row.capability == "names"]
         for words in (WORDS["woman"], WORDS["man"], WORDS["origin"] + WORDS["faith"] + WORDS["trait"]):
@@ -190,7 +190,7 @@ class TestWriter:
 
 
 class TestNoise:
-    def test_its_share_is_kept_and_named(self, rows: list[Row], tidy: list[Row]) -> None:
+    def test_its_share_is_kept_and_named(self, rows: list[Sentence], tidy: list[Sentence]) -> None:
         share = sum(bool(row.noise) for row in rows) / len(rows)
         assert 0.2 < share < 0.3
         assert len({row.noise for row in rows if row.noise}) == 11

@@ -69,7 +69,7 @@ _ASPECT = {"aspect", *_VERBS, *("good" + kind for kind in _ADJECTIVES), *("bad" 
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Sentence:
     """A sentence and its label; the rest is for whoever looks through them."""
 
     text: str
@@ -171,13 +171,13 @@ class Writer:
         return self._decks[name].pop()
 
 
-def generate(rows: int, seed: int, noise: float = 0.25) -> list[Row]:
+def generate(rows: int, seed: int, noise: float = 0.25) -> list[Sentence]:
     """Return `rows` different rows, in random order; the share `noise` of them are made untidy."""
     rng = random.Random(seed)
     writer = Writer(rng)
     capabilities = read_all(GRAMMAR / "capabilities")
     seen: set[str] = set()
-    found: list[Row] = []
+    found: list[Sentence] = []
     for capability, label, count in _cells(capabilities, rows):
         sentences = _sentences(writer, capabilities[capability][label], seen)
         for _ in range(count):
@@ -192,7 +192,7 @@ def generate(rows: int, seed: int, noise: float = 0.25) -> list[Row]:
                 else:
                     text = untidy
                     seen.add(text.casefold())
-            found.append(Row(text, label, "templates", capability, kind))
+            found.append(Sentence(text, label, "templates", capability, kind))
     rng.shuffle(found)
     return found
 
