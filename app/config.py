@@ -53,9 +53,11 @@ class Settings(BaseSettings):
         ge=0,
         description="batches run at the same time by each worker; 0 for one a usable core, or two on a GPU, in all",
     )
-    max_batch_size: int = Field(16, ge=1, description="texts that the model runs at once, at most")
+    max_batch_size: int = Field(
+        0, ge=0, description="texts that the model runs at once, at most; 0 for 16, or 128 on a GPU"
+    )
     max_batch_tokens: int = Field(
-        512, ge=1, description="tokens that it runs at once, padding included, at most; raise it on a GPU"
+        0, ge=0, description="tokens that it runs at once, padding included, at most; 0 for 512, or 16 384 on a GPU"
     )
     mock_delay_ms: float = Field(0, ge=0, description="mock backend: milliseconds added to each batch")
     mock_failure_rate: float = Field(0, ge=0, le=1, description="mock backend: share of batches that fail")

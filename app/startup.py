@@ -20,6 +20,10 @@ from app.scheduler import Scheduler, SchedulerLimits
 from app.service import Service
 from app.types import Encoding, Prediction
 
+# Texts and padded tokens of a batch at most, where the settings don't say. Beyond 16 texts a processor gains nothing;
+# on a GPU hardly anything but the fixed cost of a batch counts (`python -m perf.simulate --cost 1.5 0.0002`).
+_BATCHES = {"cpu": (16, 512), "cuda": (128, 16_384)}
+
 
 class Startup:
     """From settings to a service in `lifecycle`.
@@ -70,7 +74,7 @@ class Startup:
             device=settings.device,
             precision=settings.precision,
             slots=settings.slots,
-            max_batch_size=settings.max_batch_size,
+            max_batch_size=settings.max_batch_size or _BATCHES["cpu"][0],  # of the shapes that are tried
             mock_delay_ms=settings.mock_delay_ms,
             mock_failure_rate=settings.mock_failure_rate,
         )
@@ -81,9 +85,10 @@ class Startup:
         cost = CostModel()
         for padded_tokens, elapsed_ms in model.warmup:
             cost.observe(padded_tokens, elapsed_ms)
+        texts, tokens = _BATCHES[model.backend.device]
         limits = SchedulerLimits(
-            max_batch_size=settings.max_batch_size,
-            max_batch_tokens=settings.max_batch_tokens,
+            max_batch_size=settings.max_batch_size or texts,
+            max_batch_tokens=settings.max_batch_tokens or tokens,
             max_queue_texts=settings.max_queue_texts,
             max_wait_ms=settings.max_wait_ms,
             run_timeout_s=settings.backend_timeout_ms / 1000,

@@ -21,7 +21,7 @@ from app.batching import BatchQueue, CostModel, Entry, padded_tokens
 from perf.bare import Bare
 from perf.feedback import Feedback
 
-SIZE, TOKENS = 16, 512  # of a batch at most, the service's own limits
+SIZE, TOKENS = 16, 512  # of a batch at most, the service's own limits on a processor
 TIMER_S = 0.005
 
 
@@ -40,8 +40,8 @@ class Policy(Protocol):
 class Ours:
     """Formed when a slot is free, of like lengths around the text that has waited longest."""
 
-    def __init__(self, cost: CostModel) -> None:
-        self._queue: BatchQueue[Entry] = BatchQueue(cost, max_batch_size=SIZE, max_batch_tokens=TOKENS)
+    def __init__(self, cost: CostModel, size: int, tokens: int) -> None:
+        self._queue: BatchQueue[Entry] = BatchQueue(cost, max_batch_size=size, max_batch_tokens=tokens)
 
     def push(self, text: Entry) -> None:
         self._queue.push(text)
@@ -82,10 +82,10 @@ class Timer(Fifo):
         return self._queue[0].due_s + TIMER_S if self._queue else math.inf
 
 
-POLICIES: dict[str, Callable[[CostModel], Policy]] = {
-    "one at a time": lambda _: Fifo(1),
-    "timer, padded": lambda _: Timer(SIZE),
-    "FIFO, padded": lambda _: Fifo(SIZE),
+POLICIES: dict[str, Callable[[CostModel, int, int], Policy]] = {  # of the most texts and padded tokens of a batch
+    "one at a time": lambda _cost, _size, _tokens: Fifo(1),
+    "timer, padded": lambda _cost, size, _tokens: Timer(size),
+    "FIFO, padded": lambda _cost, size, _tokens: Fifo(size),
     "ours": Ours,
 }
 
@@ -155,6 +155,8 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=3000, help="for each core")
     parser.add_argument("--callers", type=int, default=32, help="for each core, in the closed loop")
     parser.add_argument("--cost", type=float, nargs=2, metavar=("BASE_MS", "TOKEN_MS"), help="instead of measuring")
+    parser.add_argument("--size", type=int, default=SIZE, help="texts of a batch at most (%(default)s)")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="its padded tokens at most (%(default)s)")
     args = parser.parse_args()
     bare = Bare()
     cost = CostModel(*args.cost) if args.cost else measured(bare)
@@ -168,7 +170,9 @@ def main() -> None:
     for cores in args.cores:
         tokens = np.random.default_rng(cores).choice(lengths, args.texts * cores).tolist()
         rates = [
-            simulate(make(cost), tokens, cost, slots=cores, callers=args.callers * cores).texts_per_s
+            simulate(
+                make(cost, args.size, args.tokens), tokens, cost, slots=cores, callers=args.callers * cores
+            ).texts_per_s
             for make in POLICIES.values()
         ]
         print(f"{cores:5}" + "".join(f"{f'{rate:.0f} {rate / rates[0]:.2f}x':>18}" for rate in rates), flush=True)
@@ -182,7 +186,9 @@ def main() -> None:
             rate_per_s = share * cores * 1000 / alone_ms
             arrivals_s = np.cumsum(rng.exponential(1 / rate_per_s, len(tokens))).tolist()
             found = [
-                simulate(make(cost), tokens, cost, slots=cores, arrivals_s=arrivals_s).latency_ms
+                simulate(
+                    make(cost, args.size, args.tokens), tokens, cost, slots=cores, arrivals_s=arrivals_s
+                ).latency_ms
                 for make in POLICIES.values()
             ]
             cells = (f"{np.percentile(ms, 50):.1f} {np.percentile(ms, 99):.1f}" for ms in found)

@@ -1,0 +1,31 @@
+"""What the settings leave open is decided by what was loaded."""
+
+from unittest.mock import patch
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from app.config import Settings
+from app.lifecycle import Lifecycle
+from app.metrics import Metrics
+from app.model import load_model
+from app.startup import Startup
+
+
+@pytest.mark.parametrize(
+    ("device", "settings", "largest"),
+    [("cpu", {}, 16), ("cuda", {}, 128), ("cuda", {"max_batch_size": 20}, 20), ("cuda", {"max_batch_tokens": 12}, 12)],
+)
+async def test_batches_are_as_large_as_suits_the_device(device: str, settings: dict[str, int], largest: int) -> None:
+    model = load_model("", backend="mock")
+    model.backend.device = device
+    lifecycle, metrics = Lifecycle(), Metrics(CollectorRegistry())
+    given = Settings(backend="mock", slots=1, **settings)  # type: ignore[arg-type]
+    with (
+        patch("app.startup.load_model", return_value=model),
+        patch.object(metrics, "batch_finished", wraps=metrics.batch_finished) as finished,
+    ):
+        await Startup(given, lifecycle, metrics, on_ready=lambda: None, on_broken=lambda: None).run()
+        await lifecycle.serving().predict([f"number{number}" for number in range(200)], timeout_ms=5000)
+        lifecycle.serving().close()
+    assert max(call.args[0] for call in finished.call_args_list) == largest
