@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.errors import ArtifactError
+from app.errors import ArtifactError, CorruptArtifact
 
 MANIFEST = "manifest.json"
 MAX_TOKENS = 512  # what is read when the model itself knows no limit
@@ -65,12 +65,12 @@ class Artifact:
                 self.verify(self.directory / name)
 
     def verify(self, *files: Path) -> None:
-        """Raise `ArtifactError` naming the first of `files` that differs from its manifest entry."""
+        """Raise `CorruptArtifact` naming the first of `files` that differs from its manifest entry."""
         stated = self.manifest.get("files", {})
         for file in files:
             entry = stated.get(file.relative_to(self.directory).as_posix())
             if entry is not None and sha256(file) != entry["sha256"]:
-                raise ArtifactError(f"{file}: checksum differs from {MANIFEST}; the file is corrupt or was replaced")
+                raise CorruptArtifact(f"{file}: checksum differs from {MANIFEST}; the file is corrupt or was replaced")
 
 
 def open_artifact(model: str) -> Artifact:

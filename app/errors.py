@@ -65,6 +65,10 @@ class ArtifactError(SentimentError):
     """A model directory is missing, incomplete or corrupt."""
 
 
+class CorruptArtifact(ArtifactError):
+    """A file of a model is not the one that its manifest speaks of. Nothing else should be tried in its place."""
+
+
 class SetupError(SentimentError):
     """What a setting names cannot be used; the message says which."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from app.artifact import Artifact, open_artifact
 from app.backends import BACKENDS, Choice, choices, has_gpu, has_torch
 from app.backends.base import Backend
-from app.errors import ArtifactError, SentimentError
+from app.errors import ArtifactError, CorruptArtifact, SentimentError
 from app.logs import log
 from app.runner import Runner
 from app.tokenizer import Tokenizer
@@ -74,6 +74,8 @@ def load_model(
     for number, choice in enumerate(candidates, 1):
         try:
             loaded = _warm(artifact, tokenizer, _load(choice, artifact, precision), slots, max_batch_size)
+        except CorruptArtifact:
+            raise
         except SentimentError as error:
             if number == len(candidates):
                 raise

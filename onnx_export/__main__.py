@@ -9,6 +9,8 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from app.artifact import MANIFEST, open_artifact
 from app.errors import SentimentError
 from onnx_export.export import COMPANIONS, export, save_half
@@ -70,7 +72,7 @@ def build(
         work = Path(scratch)
         try:
             export(model, work)
-        except ValueError as error:  # of a model that it cannot export
+        except (ValueError, SafetensorError) as error:  # of a model that it cannot export
             raise InputError(f"{model}: {error}") from error
         parities = quantize_faithfully(work, samples, limits)
         save_half(model, work / "half")
@@ -92,7 +94,9 @@ def build(
 
 
 def _check_target(model: str, out: Path) -> None:
-    """Raise `InputError` rather than replace anything but an artifact."""
+    """Raise `InputError` when there is nothing to export, or rather than replace anything but an artifact."""
+    if model.startswith(("/", "./", "../")) and not Path(model).is_dir():
+        raise InputError(f"{model}: no such directory")
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / MANIFEST).is_file():
         raise InputError(f"{out} exists and is no artifact; name a new directory")
     if out.resolve() == Path(model).resolve():

@@ -102,6 +102,7 @@ class TestScores:
     [
         ("a.tsv", "sentiment\ttext\nx\tfine\n", "a.tsv, line 2: no column label; there are sentiment, text"),
         ("a.tsv", "label\tbody\nx\tfine\n", "a.tsv, line 2: no column text; there are label, body"),
+        ("a.tsv", "label\ttext\ttext\nx\tfine\tmore\n", "two columns have one name: label, text, text"),
         ("a.tsv", "label\ttext\nx\tfine\nx\n", "a.tsv, line 3: 1 fields where the header has 2"),
         ("a.tsv", "label\ttext\nx\tfine\tmore\n", "a.tsv, line 2: 3 fields where the header has 2"),
         ("a.tsv", "label\ttext\nx\tfine\n\nx\t \u200b<br />\n", "a.tsv, line 4: the text has no visible character"),
@@ -123,7 +124,7 @@ def test_a_row_that_is_wrong_is_named_by_its_line(tmp_path: Path, name: str, con
 
 def test_what_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_bytes(b"label\ttext\nx\tcaf\xe9\n")
-    with pytest.raises(ValueError, match=r"a\.tsv, line .*utf-8"):
+    with pytest.raises(ValueError, match=r"a\.tsv: not UTF-8 .*save it as that"):
         read(tmp_path / "a.tsv")
 
 

@@ -2,12 +2,13 @@
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from onnx_export import __main__ as exporter
-from tests.tiny import tiny_encoder
+from tests.tiny import tiny_classifier, tiny_encoder
 from training import splices
 from training.__main__ import main
 
@@ -69,9 +70,38 @@ def test_a_model_that_cannot_be_exported_is_one_line(encoder: Path, tmp_path: Pa
         exporter.main([str(encoder), "--out", str(tmp_path / "out")])
 
 
+def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^nothing was written: .*nowhere: no such directory"):
+        exporter.main([str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
+
+
+def test_weights_that_are_cut_off_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    model = tiny_classifier(tmp_path / "model")
+    weights = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(SystemExit, match=r"^nothing was written: .*classifier: "):
+        exporter.main([str(model), "--out", str(tmp_path / "out")])
+    (tmp_path / "rows.tsv").write_text("label\ttext\npositive\tgood\nnegative\tbad\n")
+    (tmp_path / "dev.tsv").write_text("label\ttext\npositive\tnice\nnegative\tawful\n")
+    rows, dev = str(tmp_path / "rows.tsv"), str(tmp_path / "dev.tsv")
+    with pytest.raises(SystemExit, match=r"^train: .*classifier: "):
+        main(["train", str(model), "--data", rows, "--dev", dev, "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit, match=r"^train: every text to train on is also in --dev"):
+        main(["train", str(model), "--data", rows, "--dev", rows, "--out", str(tmp_path / "run")])
+
+
+def test_a_step_whose_packages_are_not_installed_says_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for module in ("training.train", "training.device", "training.learner"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(SystemExit, match=r"^train: needs the package torch: make \.venv/dev\.stamp"):
+        main(["train", "--help"])
+
+
 def test_labelled_text_that_is_no_utf_8_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(b'{"text": "\xff"}\n')
-    with pytest.raises(SystemExit, match=r"^splices: .*rows\.jsonl, 'utf-8' codec"):
+    with pytest.raises(SystemExit, match=r"^splices: .*rows\.jsonl: not UTF-8"):
         main(["splices", "--data", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "out.jsonl")])
 
 

@@ -32,7 +32,10 @@ def main(argv: list[str] | None = None) -> None:
         print(f"usage: python -m training STEP …\n\n{listing}", file=sys.stdout if asked else sys.stderr)
         sys.exit(0 if asked else 2)
     step, *rest = argv
-    module = importlib.import_module(f"training.{step}")
+    try:
+        module = importlib.import_module(f"training.{step}")
+    except ModuleNotFoundError as error:  # serving takes less
+        sys.exit(f"{step}: needs the package {error.name}: make .venv/dev.stamp, or pip install 'rt-sentiment[train]'")
     parser = argparse.ArgumentParser(prog=f"python -m training {step}", description=STEPS[step])
     module.add_arguments(parser)
     try:

@@ -53,7 +53,10 @@ def fit_temperature(sets: Sequence[tuple[NDArray[np.floating], Indices]]) -> flo
             at_outer = loss(outer)
     temperature = float(np.exp((low + high) / 2))
     if not 1.01 * _LOWEST < temperature < _HIGHEST / 1.01:
-        raise InputError("no temperature is best: these rows are too few, or were all told right or at random")
+        raise InputError(
+            "no temperature is best: these rows are too few, or were all told right or at random; "
+            "the checkpoint is as it was, and can be exported without one"
+        )
     return temperature
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
@@ -44,10 +45,10 @@ class Device:
 
 
 def read_classifier(directory: Path, **options: Any) -> Any:
-    """Read a classifier; raise `InputError` when transformers knows no such architecture."""
+    """Read a classifier; raise `InputError` when transformers knows no such architecture, or its weights are broken."""
     try:
         return AutoModelForSequenceClassification.from_pretrained(directory, **options)
-    except ValueError as error:
+    except (ValueError, SafetensorError) as error:
         raise InputError(f"{directory}: {error}") from error
 
 

@@ -113,19 +113,23 @@ def _rows(place: str, options: Mapping[str, str]) -> Iterator[tuple[str, str, di
                     # In other people's tables columns of these names mean other things.
                     ours = row if file.suffix == ".jsonl" else {}
                     yield str(ours.get("source") or file.stem), f"{file}, line {line}", row, ours.get("scores")
-            except (InputError, UnicodeDecodeError) as error:
-                raise InputError(f"{file}, {error}") from error
+            except InputError as error:
+                raise InputError(f"{file}, {error}") from None
+            except UnicodeDecodeError as error:
+                raise InputError(f"{file}: not UTF-8 ({error.reason}); save it as that") from None
 
 
 def _delimited(reader: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         header = next(reader, [])
+        if len(set(header)) < len(header):
+            raise csv.Error(f"two columns have one name: {', '.join(header)}")
         for fields in reader:
             if fields and len(fields) != len(header):
                 raise csv.Error(f"{len(fields)} fields where the header has {len(header)}")
             if fields:
                 yield reader.line_num, dict(zip(header, fields, strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
+    except csv.Error as error:
         raise InputError(f"line {reader.line_num}: {error}") from None
 
 

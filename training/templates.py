@@ -39,13 +39,14 @@ SHARES = {
     "others": 5,
     "questions": 7,
     "facts": 9,
+    "outcomes": 9,
     "messages": 6,
     "ratings": 3,
     "irony": 3,
     "idioms": 4,
     "slang": 4,
     "emoji": 7,
-    "names": 7,
+    "names": 10,
 }
 CONTEXT = 0.12  # share of the sentences about a domain that begin with a neutral one: "We stayed two nights."
 TRIES = 30  # a template that has brought nothing new as often as this is done with
