@@ -32,6 +32,7 @@ FLOORS = {
     "negation": 86,
     "neutral": 96,
     "others": 94,
+    "outcomes": 62,
     "punctuation": 97,
     "questions": 84,
     "ratings": 88,
