@@ -65,6 +65,14 @@ def test_a_line_of_an_event_loop_that_has_ended_is_not_lost(capsys: pytest.Captu
     assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["first", "second", "third"]
 
 
+def test_whoever_else_listens_is_told_too(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    logs.configure("json", "info")
+    logging.root.addHandler(caplog.handler)
+    logs.log(logging.INFO, "event", number=1)
+    assert [record.fields for record in caplog.records] == [{"number": 1}]  # type: ignore[attr-defined]
+    assert json.loads(capsys.readouterr().err)["number"] == 1
+
+
 def test_a_line_that_cannot_be_made_is_lost_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "info")
     logs.log(logging.INFO, "half of a pair: \ud800")
