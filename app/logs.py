@@ -69,7 +69,7 @@ class _Stream(logging.StreamHandler[TextIO]):
         self._flushing: asyncio.AbstractEventLoop | None = None  # the loop that is going to
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take the record of a library, or of ours in a process that was configured after it."""
+        """Take a record: a library's, or one of ours while somebody else listens too."""
         fields: dict[str, Any] = {} if record.name == logger.name else {"logger": record.name}
         fields |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1] is not None:

@@ -52,13 +52,14 @@ def load_model(
     device: str = "auto",
     precision: str = "auto",
     slots: int = 0,
-    max_batch_size: int = 16,
+    max_batch_size: int = 0,
     mock_delay_ms: float = 0.0,
     mock_failure_rate: float = 0.0,
 ) -> Model:
     """Load `model` on the best backend that works here, and run it once in each slot (0: as many as the backend has).
 
-    Raises `ArtifactError` or `BackendError`, with what to do about it, when none does.
+    `max_batch_size` bounds the batches of these runs (0: nothing does). Raises `ArtifactError` or `BackendError`,
+    with what to do about it, when none does.
     """
     if backend == "mock":
         from app.backends.mock import MockBackend, mock_artifact, mock_tokenizer

@@ -49,14 +49,14 @@ class Runner:
     def warm_up(self, *, max_tokens: int, max_batch_size: int, slots: int = 1) -> list[tuple[int, float]]:
         """Run batches of several shapes within these limits; return the padded tokens and milliseconds of each.
 
-        Each runs in all slots at once, as under load, when they compete for the memory. Raises `BackendError` when the
-        model does not work: a backend that never ran is not ready.
+        A `max_batch_size` of 0 is none. Each runs in all slots at once, as under load, when they compete for the
+        memory. Raises `BackendError` when the model does not work: a backend that never ran is not ready.
         """
         measured = []
         begun_s = time.perf_counter()
         with ThreadPoolExecutor(slots) as pool:
             for most_texts, most_tokens in _WARMUP_SHAPES:
-                texts, tokens = min(most_texts, max_batch_size), min(most_tokens, max_tokens)
+                texts, tokens = min(most_texts, max_batch_size or most_texts), min(most_tokens, max_tokens)
                 encodings = [Encoding([self._pad_id] * tokens, truncated=False)] * texts
                 for _ in range(2):  # the first run of a shape also allocates
                     elapsed_ms = max(pool.map(self._time, [encodings] * slots))

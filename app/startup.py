@@ -74,7 +74,7 @@ class Startup:
             device=settings.device,
             precision=settings.precision,
             slots=settings.slots,
-            max_batch_size=settings.max_batch_size or _BATCHES["cpu"][0],  # of the shapes that are tried
+            max_batch_size=settings.max_batch_size,
             mock_delay_ms=settings.mock_delay_ms,
             mock_failure_rate=settings.mock_failure_rate,
         )

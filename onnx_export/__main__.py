@@ -67,7 +67,7 @@ def build(
 
     Raises `Unfaithful`, leaving `out` as it was, when int8 loses too much.
     """
-    _check_target(model, out)
+    _check_places(model, out)
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         try:
@@ -93,7 +93,7 @@ def build(
     return parities
 
 
-def _check_target(model: str, out: Path) -> None:
+def _check_places(model: str, out: Path) -> None:
     """Raise `InputError` when there is nothing to export, or rather than replace anything but an artifact."""
     if model.startswith(("/", "./", "../")) and not Path(model).is_dir():
         raise InputError(f"{model}: no such directory")

@@ -133,7 +133,7 @@ class TestServer:
     def test_it_is_shown_the_key_that_the_environment_has(
         self, key: str | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("API_KEY", key or "")
+        monkeypatch.setenv("EVALUATE_API_KEY", key or "")
         keys: list[str | None] = []
         with stub([(200, {}, predictions([1, 0, 0]))], keys) as (address, _):
             open_targets(address)[0].score(["a"])

@@ -35,6 +35,8 @@ def main(argv: list[str] | None = None) -> None:
     try:
         module = importlib.import_module(f"training.{step}")
     except ModuleNotFoundError as error:  # serving takes less
+        if str(error.name).startswith(("app.", "training.")):
+            raise
         sys.exit(f"{step}: needs the package {error.name}: make .venv/dev.stamp, or pip install 'rt-sentiment[train]'")
     parser = argparse.ArgumentParser(prog=f"python -m training {step}", description=STEPS[step])
     module.add_arguments(parser)

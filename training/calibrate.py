@@ -17,6 +17,7 @@ from app.model import load_model
 from app.runner import softmax
 from training.errors import InputError
 from training.examples import Example, check_labels, read_all
+from training.files import read_json, replace
 from training.measure import Indices, Report, classes_of, measure, score
 from training.tables import aligned
 from training.targets import logits
@@ -82,7 +83,8 @@ def calibrate(checkpoint: Path, examples: Sequence[Example]) -> tuple[float, dic
         truth = np.array([labels.index(str(example.label)) for example in members])
         sets[name] = (logits(model, [example.text for example in members]), truth)
     temperature = round(fit_temperature(list(sets.values())), 4)
-    _write(checkpoint / "config.json", temperature)
+    config = checkpoint / "config.json"
+    replace(config, json.dumps(read_json(config) | {KEY: temperature}, indent=2) + "\n")
     return temperature, {
         name: (
             measure(score(softmax(values), truth), labels),
@@ -90,14 +92,6 @@ def calibrate(checkpoint: Path, examples: Sequence[Example]) -> tuple[float, dic
         )
         for name, (values, truth) in sets.items()
     }
-
-
-def _write(config: Path, temperature: float) -> None:
-    """Change the one key; a crash leaves the old file."""
-    content = json.loads(config.read_text()) | {KEY: temperature}
-    fresh = config.with_name(f".{config.name}.new")
-    fresh.write_text(json.dumps(content, indent=2) + "\n")
-    fresh.replace(config)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """How good models are on labelled text: `python -m training evaluate TARGET… --data PATH…`.
 
 A target is a model directory, by PyTorch or ONNX Runtime, or the address of a running server, whose key, where it asks
-for one, is in the environment as API_KEY.
+for one, is in the environment as EVALUATE_API_KEY.
 """
 
 import argparse

@@ -121,7 +121,7 @@ def _batches(
 
 
 def server(address: str) -> Target:
-    """Score with the server at `address`, through POST /predict/batch, as its users do, with the key in `API_KEY`."""
+    """Score with the server at `address`, through POST /predict/batch, as its users do, with `EVALUATE_API_KEY`."""
     told = _ask(f"{address}/info")
     labels = tuple(told["labels"])
     longest, at_once = told["limits"]["max_text_chars"], min(_TEXTS_A_REQUEST, told["limits"]["max_batch_texts"])
@@ -145,7 +145,7 @@ def server(address: str) -> Target:
 def _ask(url: str, body: object = None) -> Any:
     """GET, or POST with a body; while the server is busy or loading, wait as long as it says and ask again."""
     headers = {"Content-Type": "application/json"}
-    if key := os.environ.get("API_KEY"):
+    if key := os.environ.get("EVALUATE_API_KEY"):
         headers["X-API-Key"] = key
     request = Request(url, None if body is None else json.dumps(body).encode(), headers)
     given_up_s = time.monotonic() + _PATIENCE_S

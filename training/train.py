@@ -63,9 +63,7 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
     on SIGTERM or Ctrl-C, `InputError` when `out` is another run's, when there is nothing to learn or to measure, or
     when the training diverges. Texts that occur in `dev` or in the behavioural suite are not trained on.
     """
-    given = len(examples)
-    examples = without(examples, [*dev, *exam()])
-    if given and not examples:
+    if examples and not (examples := without(examples, [*dev, *exam()])):
         raise InputError("every text to train on is also in --dev, or in the behavioural suite")
     labels = labels_of(examples)
     _check(start, dev, labels, recipe)
