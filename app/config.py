@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = Field(
         "auto", description="arithmetic: int8 or fp32 with onnx; fp32, fp16 or bf16 with torch"
     )
+    compare_backends: bool = Field(
+        False, description="with backend auto: load every backend that works here, measure, and keep the fastest"
+    )
     workers: int = Field(
         1, ge=1, description="processes that serve side by side, each with a model, a cache and a queue of its own"
     )

@@ -2,7 +2,8 @@
 
 import importlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.artifact import Artifact, open_artifact
@@ -23,6 +24,8 @@ class Model:
     backend: Backend
     runner: Runner
     warmup: list[tuple[int, float]]  # padded tokens and milliseconds of each warm-up batch
+    tokens_per_s: float  # of all slots together, in these batches
+    measured: Mapping[str, int] | None = None  # the same of every backend that was tried, where they were compared
 
     def describe(self) -> dict[str, Any]:
         """Name, version, labels, checksum and so on, as `/info` shows them."""
@@ -37,6 +40,7 @@ class Model:
             "device": self.backend.device,
             "precision": self.backend.precision,
             "checksum": f"sha256:{self.artifact.checksum(file)}" if file else None,
+            "tokens_per_s": self.measured,
         }
 
     def _kinds(self) -> tuple[str, ...]:
@@ -53,13 +57,15 @@ def load_model(
     precision: str = "auto",
     slots: int = 0,
     max_batch_size: int = 0,
+    compare: bool = False,
     mock_delay_ms: float = 0.0,
     mock_failure_rate: float = 0.0,
 ) -> Model:
     """Load `model` on the best backend that works here, and run it once in each slot (0: as many as the backend has).
 
-    `max_batch_size` bounds the batches of these runs (0: nothing does). Raises `ArtifactError` or `BackendError`,
-    with what to do about it, when none does.
+    The best is the first that `choices` names or, to `compare`, the one that was fastest in these runs. Their batches
+    have `max_batch_size` texts at most (0: any number). Raises `ArtifactError` or `BackendError`, with what to do about
+    it, when none works.
     """
     if backend == "mock":
         from app.backends.mock import MockBackend, mock_artifact, mock_tokenizer
@@ -72,19 +78,28 @@ def load_model(
     artifact.verify_companions()
     tokenizer = Tokenizer.load(artifact.directory, artifact.max_tokens)
     candidates = choices(backend, device, artifact, has_torch=has_torch(), has_gpu=has_gpu())
+    found: list[tuple[Choice, Model]] = []
     for number, choice in enumerate(candidates, 1):
         try:
-            loaded = _warm(artifact, tokenizer, _load(choice, artifact, precision), slots, max_batch_size)
+            found.append(
+                (choice, _warm(artifact, tokenizer, _load(choice, artifact, precision), slots, max_batch_size))
+            )
         except CorruptArtifact:
             raise
         except SentimentError as error:
-            if number == len(candidates):
+            if number == len(candidates) and not found:
                 raise
             log(logging.WARNING, "backend failed, trying the next", backend=choice.backend, why=str(error))
-        else:
-            log(logging.INFO, "backend chosen", backend=choice.backend, device=choice.device, why=choice.reason)
-            return loaded
-    raise ArtifactError(f"{artifact.directory}: no backend to try")
+        if found and not compare:
+            break
+    choice, loaded = max(found, key=lambda pair: pair[1].tokens_per_s)
+    why = choice.reason
+    if compare:
+        why = "the fastest of those that were measured"
+        speeds = {f"{choice.backend} {choice.device}": round(each.tokens_per_s) for choice, each in found}
+        loaded = replace(loaded, measured=speeds)
+    log(logging.INFO, "backend chosen", backend=choice.backend, device=choice.device, why=why)
+    return loaded
 
 
 def _load(choice: Choice, artifact: Artifact, precision: str) -> Backend:
@@ -101,5 +116,7 @@ def _load(choice: Choice, artifact: Artifact, precision: str) -> Backend:
 
 def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, slots: int, max_batch_size: int) -> Model:
     runner = Runner(backend, artifact.labels, artifact.pad_id, artifact.temperature)
-    warmup = runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size, slots=slots or backend.slots)
-    return Model(artifact, tokenizer, backend, runner, warmup)
+    slots = slots or backend.slots
+    warmup = runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size, slots=slots)
+    tokens, elapsed_ms = (sum(column) for column in zip(*warmup, strict=True))
+    return Model(artifact, tokenizer, backend, runner, warmup, slots * tokens / elapsed_ms * 1000)

@@ -16,6 +16,7 @@ from app.errors import SentimentError
 from onnx_export.export import COMPANIONS, export, save_half
 from onnx_export.fuse import fuse
 from onnx_export.manifest import write_manifest
+from onnx_export.narrow import narrow
 from onnx_export.quantize import down_projections, quantize
 from onnx_export.verify import Limits, Parity, Sample, Unfaithful, compare, logits_of
 from training.cases import exam
@@ -123,11 +124,12 @@ def quantize_faithfully(directory: Path, samples: list[Sample], limits: Limits) 
     names = open_artifact(str(directory)).labels
     source, target = directory / "model.onnx", directory / "model_int8.onnx"
     references = [logits_of(directory, "fp32", sample.texts) for sample in samples]
-    fused = directory / "fused.onnx"
+    fused, narrowed = directory / "fused.onnx", directory / "narrow.onnx"
     fuse(source, fused)
-    delicate = down_projections(fused)
+    narrow(fused, narrowed)
+    delicate = down_projections(narrowed)
     for blockwise in range(len(delicate) + 1):
-        quantize(fused, target, delicate[:blockwise])
+        quantize(narrowed, target, delicate[:blockwise])
         parities = {
             sample.name: compare(sample, names, reference, logits_of(directory, "int8", sample.texts))
             for sample, reference in zip(samples, references, strict=True)

@@ -49,7 +49,7 @@ def quantize(source: Path, target: Path, blockwise: list[str]) -> None:
         target,
         per_channel=True,
         weight_type=QuantType.QInt8,
-        op_types_to_quantize=["MatMul", "Attention"],
+        op_types_to_quantize=["MatMul"],
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # types are not inferred past a fused node
     )
     prepared.unlink()

@@ -1,6 +1,7 @@
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from app import model as model_module
 from app.artifact import open_artifact
 from app.backends.mock import MockBackend
+from app.backends.onnx import OnnxBackend
 from app.errors import ArtifactError, BackendError
 from app.model import Model, load_model
 from app.types import Batch, FloatArray
@@ -56,6 +58,32 @@ def test_auto_falls_back_from_a_broken_onnx_file_to_torch(copy: Path, caplog: py
     assert model.backend.name == "torch"
     assert [record.message for record in caplog.records] == ["backend failed, trying the next", "backend chosen"]
     assert "cannot load it" in caplog.records[0].fields["why"]  # type: ignore[attr-defined]
+
+
+def test_compared_backends_are_all_measured_and_the_fastest_stays(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = OnnxBackend.run
+
+    def slowly(self: OnnxBackend, batch: Batch) -> FloatArray:
+        time.sleep(0.2)
+        return run(self, batch)
+
+    monkeypatch.setattr(OnnxBackend, "run", slowly)
+    with caplog.at_level("INFO", logger="sentiment"):
+        model = load_model("sentiment-en", device="cpu", compare=True)
+    assert model.backend.name == "torch"
+    speeds = model.describe()["tokens_per_s"]
+    assert list(speeds) == ["onnx cpu", "torch cpu"]
+    assert 0 < speeds["onnx cpu"] < speeds["torch cpu"]
+    assert caplog.records[-1].fields["why"] == "the fastest of those that were measured"  # type: ignore[attr-defined]
+
+
+def test_one_that_does_not_load_is_left_out_of_the_comparison(copy: Path) -> None:
+    (copy / "manifest.json").unlink()
+    (copy / "model.safetensors").write_bytes(b"broken")
+    model = load_model(str(copy), device="cpu", compare=True)
+    assert list(model.describe()["tokens_per_s"]) == ["onnx cpu"]
 
 
 def test_nothing_takes_the_place_of_a_file_that_was_replaced(copy: Path) -> None:

@@ -1,0 +1,57 @@
+"""Small classifiers of the families of encoders that people bring, as float32 graphs."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
+
+from app.artifact import open_artifact
+from app.types import FloatArray
+from onnx_export.export import export
+
+FAMILIES = ("distilbert", "bert", "roberta")
+LAYERS = 2
+
+
+def classifier(family: str) -> PreTrainedModel:
+    torch.manual_seed(0)
+    size = {"vocab_size": 500, "num_labels": 3, "initializer_range": 0.2}
+    if family == "distilbert":
+        return DistilBertForSequenceClassification(
+            DistilBertConfig(dim=48, n_heads=4, n_layers=LAYERS, hidden_dim=96, **size)
+        )
+    size |= {"hidden_size": 48, "num_attention_heads": 4, "num_hidden_layers": LAYERS, "intermediate_size": 96}
+    if family == "bert":
+        return BertForSequenceClassification(BertConfig(**size))
+    return RobertaForSequenceClassification(RobertaConfig(max_position_embeddings=66, **size))
+
+
+def graph_of(family: str, scratch: Path) -> Path:
+    """Write the graph of one, as the exporter makes it."""
+    classifier(family).save_pretrained(scratch / "model")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(open_artifact("sentiment-en").directory)
+    tokenizer.save_pretrained(scratch / "model")
+    export(str(scratch / "model"), scratch / "exported")
+    return scratch / "exported" / "model.onnx"
+
+
+def logits(file: Path) -> FloatArray:
+    """Of three texts of different lengths in one batch."""
+    session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    ids = np.random.default_rng(0).integers(5, 500, (3, 12))
+    mask = np.ones_like(ids)
+    mask[1, 7:] = mask[2, 3:] = 0
+    arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    found: FloatArray = session.run(None, {node.name: arrays[node.name] for node in session.get_inputs()})[0]
+    return found
