@@ -49,7 +49,7 @@ class Parity:
 
     def check(self, name: str, limits: Limits) -> None:
         """Raise `Unfaithful` over either limit."""
-        lost = (self.fp32_accuracy or 0.0) - (self.int8_accuracy or 0.0)
+        lost = round((self.fp32_accuracy or 0.0) - (self.int8_accuracy or 0.0), 2)
         if lost > limits.lost_points:
             raise Unfaithful(f"{name}: int8 loses {lost:.2f} points of accuracy; {limits.lost_points:g} are allowed")
         if self.disagreement > limits.other_labels:

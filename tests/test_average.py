@@ -37,6 +37,21 @@ def test_each_weight_is_the_mean_of_its_kind(checkpoints: list[Path], tmp_path: 
     assert model.runner.run(model.tokenizer.encode_many(["It runs."]))
 
 
+def test_one_may_count_more_than_another(checkpoints: list[Path], tmp_path: Path) -> None:
+    main(["average", *map(str, checkpoints), "--weights", "3", "1", "--out", str(tmp_path / "mean")])
+    found, one = load_file(tmp_path / "mean" / "model.safetensors"), load_file(checkpoints[0] / "model.safetensors")
+    for name, weight in found.items():
+        torch.testing.assert_close(weight, 1.25 * one[name].float())
+    assert json.loads((tmp_path / "mean" / "training.json").read_text())["weights"] == [3, 1]
+
+
+@pytest.mark.parametrize("weights", [["1"], ["1", "1", "1"], ["1", "0"], ["1", "-1"], ["1", "nan"]])
+def test_each_needs_a_weight_above_zero(weights: list[str], checkpoints: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="a number above zero for each"):
+        main(["average", *map(str, checkpoints), "--weights", *weights, "--out", str(tmp_path / "m")])
+    assert not (tmp_path / "m").exists()
+
+
 def test_another_model_is_refused(checkpoints: list[Path], tmp_path: Path) -> None:
     stranger = tmp_path / "stranger"
     shutil.copytree(checkpoints[0], stranger)

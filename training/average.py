@@ -28,22 +28,29 @@ _COMPANIONS = (_TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `python -m training average`."""
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="two or more, of one model")
+    parser.add_argument(
+        "--weights", nargs="+", type=float, metavar="W", help="how much each of them counts; alike by default"
+    )
     parser.add_argument("--out", type=Path, required=True, help="a new directory")
 
 
 def main(args: argparse.Namespace) -> None:
     """Average as the command line says."""
-    average(args.checkpoints, args.out)
+    average(args.checkpoints, args.out, args.weights)
 
 
-def average(checkpoints: Sequence[Path], out: Path) -> None:
+def average(checkpoints: Sequence[Path], out: Path, shares: Sequence[float] | None = None) -> None:
     """Write to `out` the mean of the weights of `checkpoints`, with the config and the tokenizer of the first.
 
-    A temperature is left out: it was fitted to other weights. Raises `InputError` when there are fewer than two, one is
-    an artifact, they differ in more than their weights, or `out` is there already; `OSError` when one cannot be read.
+    Each counts as much as `shares` says, which need not sum to one. A temperature is left out: it was fitted to other
+    weights. Raises `InputError` when there are fewer than two, one is an artifact, they differ in more than their
+    weights, there is not a share above zero for each, or `out` is there already; `OSError` when one cannot be read.
     """
     if len(checkpoints) < 2:
         raise InputError("an average takes two checkpoints or more")
+    counts = torch.tensor(shares or [1.0] * len(checkpoints))
+    if len(counts) != len(checkpoints) or not (counts.isfinite() & (counts > 0)).all():
+        raise InputError("--weights has a number above zero for each checkpoint")
     first, *others = checkpoints
     config = _config(first)
     for other in others:
@@ -53,15 +60,20 @@ def average(checkpoints: Sequence[Path], out: Path) -> None:
         weights = [load_file(checkpoint / _WEIGHTS) for checkpoint in checkpoints]
         if any(one.keys() != weights[0].keys() for one in weights):
             raise InputError("the checkpoints do not have the same weights")
-        mean = {name: torch.stack([one[name].float() for one in weights]).mean(dim=0) for name in weights[0]}
-        records = [read_json(record) for one in checkpoints if (record := one / _RECORD).is_file()]
+        mean = {name: _mean([one[name] for one in weights], counts) for name in weights[0]}
+        records = [read_json(file) for one in checkpoints if (file := one / _RECORD).is_file()]
         part.mkdir(parents=True, exist_ok=True)
         save_file(mean, part / _WEIGHTS, metadata={"format": "pt"})
         (part / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-        (part / _RECORD).write_text(json.dumps({"average_of": records}, indent=2) + "\n")
+        record = {"average_of": records} | ({"weights": list(shares)} if shares else {})
+        (part / _RECORD).write_text(json.dumps(record, indent=2) + "\n")
         for name in _COMPANIONS:
             if (first / name).is_file():
                 shutil.copyfile(first / name, part / name)
+
+
+def _mean(tensors: Sequence[torch.Tensor], counts: torch.Tensor) -> torch.Tensor:
+    return torch.tensordot(counts / counts.sum(), torch.stack([tensor.float() for tensor in tensors]), dims=1)
 
 
 def _config(checkpoint: Path) -> dict[str, Any]:
