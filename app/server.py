@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.05
 # A slot's thread that comes back from the model waits so long for a busy event loop to hand it the interpreter, and the
 # slot stands idle meanwhile. A tenth of Python's own.
-_SWITCH_S = 0.0005
+_SWITCH_S = 0.0001
 _LAST_BYTES_S = 2  # for answers that are ready when the drain ends and still have to be sent
 
 
