@@ -144,6 +144,10 @@ class Settings(BaseSettings):
             raise ValueError("MAX_QUEUE_TEXTS must not be below MAX_BATCH_TEXTS, or a full batch is never admitted")
         if self.workers > 1 and self.rate_limit and self.rate_limit_storage == "memory":
             raise ValueError("RATE_LIMIT with several WORKERS wants RATE_LIMIT_STORAGE, or each would count for itself")
+        if self.compare_backends and (self.backend != "auto" or self.workers > 1):
+            raise ValueError(
+                "COMPARE_BACKENDS goes with BACKEND=auto, and with one worker: others might choose otherwise"
+            )
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
             raise ValueError("TLS_CERT_FILE and TLS_KEY_FILE go together")
         return self

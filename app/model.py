@@ -24,8 +24,8 @@ class Model:
     backend: Backend
     runner: Runner
     warmup: list[tuple[int, float]]  # padded tokens and milliseconds of each warm-up batch
-    tokens_per_s: float  # of all slots together, in these batches
-    measured: Mapping[str, int] | None = None  # the same of every backend that was tried, where they were compared
+    tokens_per_s: float  # of all slots together, in the best of these batches
+    compared: Mapping[str, int] | None = None  # the same of every backend that was tried, where they were compared
 
     def describe(self) -> dict[str, Any]:
         """Name, version, labels, checksum and so on, as `/info` shows them."""
@@ -40,7 +40,7 @@ class Model:
             "device": self.backend.device,
             "precision": self.backend.precision,
             "checksum": f"sha256:{self.artifact.checksum(file)}" if file else None,
-            "tokens_per_s": self.measured,
+            "compared_tokens_per_s": self.compared,
         }
 
     def _kinds(self) -> tuple[str, ...]:
@@ -87,9 +87,11 @@ def load_model(
         except CorruptArtifact:
             raise
         except SentimentError as error:
-            if number == len(candidates) and not found:
+            last = number == len(candidates)
+            if last and not found:
                 raise
-            log(logging.WARNING, "backend failed, trying the next", backend=choice.backend, why=str(error))
+            event = "backend failed" if last else "backend failed, trying the next"
+            log(logging.WARNING, event, backend=choice.backend, why=str(error))
         if found and not compare:
             break
     choice, loaded = max(found, key=lambda pair: pair[1].tokens_per_s)
@@ -97,7 +99,7 @@ def load_model(
     if compare:
         why = "the fastest of those that were measured"
         speeds = {f"{choice.backend} {choice.device}": round(each.tokens_per_s) for choice, each in found}
-        loaded = replace(loaded, measured=speeds)
+        loaded = replace(loaded, compared=speeds)
     log(logging.INFO, "backend chosen", backend=choice.backend, device=choice.device, why=why)
     return loaded
 
@@ -118,5 +120,5 @@ def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, slots: int
     runner = Runner(backend, artifact.labels, artifact.pad_id, artifact.temperature)
     slots = slots or backend.slots
     warmup = runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size, slots=slots)
-    tokens, elapsed_ms = (sum(column) for column in zip(*warmup, strict=True))
-    return Model(artifact, tokenizer, backend, runner, warmup, slots * tokens / elapsed_ms * 1000)
+    tokens_per_ms = max(tokens / elapsed_ms for tokens, elapsed_ms in warmup)
+    return Model(artifact, tokenizer, backend, runner, warmup, 1000 * slots * tokens_per_ms)

@@ -15,6 +15,7 @@ from app.types import Batch, Encoding, FloatArray, Prediction
 # cost model starts from measurements. A slow model makes do with the first of them.
 _WARMUP_SHAPES = ((1, 8), (1, 64), (8, 16), (1, 32), (16, 32), (1, 128), (8, 64), (1, 512))
 _WARMUP_BUDGET_S = 0.5
+_LARGEST_SHAPE = (128, 128)  # of a batch on a GPU
 
 
 class Runner:
@@ -53,9 +54,12 @@ class Runner:
         memory. Raises `BackendError` when the model does not work: a backend that never ran is not ready.
         """
         measured = []
-        begun_s = time.perf_counter()
+        shapes = _WARMUP_SHAPES if self._backend.device == "cpu" else (*_WARMUP_SHAPES, _LARGEST_SHAPE)
         with ThreadPoolExecutor(slots) as pool:
-            for most_texts, most_tokens in _WARMUP_SHAPES:
+            first = [Encoding([self._pad_id], truncated=False)]
+            list(pool.map(self._time, [first] * slots))  # libraries load and kernels are chosen, which may take long
+            begun_s = time.perf_counter()
+            for most_texts, most_tokens in shapes:
                 texts, tokens = min(most_texts, max_batch_size or most_texts), min(most_tokens, max_tokens)
                 encodings = [Encoding([self._pad_id] * tokens, truncated=False)] * texts
                 for _ in range(2):  # the first run of a shape also allocates

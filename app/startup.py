@@ -75,7 +75,7 @@ class Startup:
             precision=settings.precision,
             slots=settings.slots,
             max_batch_size=settings.max_batch_size,
-            compare=settings.compare_backends and settings.backend == "auto",
+            compare=settings.compare_backends,
             mock_delay_ms=settings.mock_delay_ms,
             mock_failure_rate=settings.mock_failure_rate,
         )

@@ -18,7 +18,7 @@ from onnx_export.fuse import fuse
 from onnx_export.manifest import write_manifest
 from onnx_export.narrow import narrow
 from onnx_export.quantize import down_projections, quantize
-from onnx_export.verify import Limits, Parity, Sample, Unfaithful, compare, logits_of
+from onnx_export.verify import Limits, Parity, Sample, Unfaithful, compare, loads, logits_of
 from training.cases import exam
 from training.errors import InputError
 from training.examples import Example, read_all
@@ -127,6 +127,8 @@ def quantize_faithfully(directory: Path, samples: list[Sample], limits: Limits) 
     fused, narrowed = directory / "fused.onnx", directory / "narrow.onnx"
     fuse(source, fused)
     narrow(fused, narrowed)
+    if not loads(narrowed):
+        narrowed = fused
     delicate = down_projections(narrowed)
     for blockwise in range(len(delicate) + 1):
         quantize(narrowed, target, delicate[:blockwise])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.artifact import open_artifact
-from app.backends.onnx import OnnxBackend
+from app.backends.onnx import OnnxBackend, open_session
 from app.runner import pad
 from app.text import normalise
 from app.tokenizer import Tokenizer
@@ -74,6 +74,15 @@ def compare(sample: Sample, names: Sequence[str], fp32: Logits, int8: Logits) ->
 def _accuracy(logits: Logits, truth: NDArray[np.int64]) -> float:
     present = np.unique(truth)
     return round(100 * float((present[logits[:, present].argmax(axis=1)] == truth).mean()), 2)
+
+
+def loads(file: Path) -> bool:
+    """Whether ONNX Runtime takes a graph."""
+    try:
+        open_session(file)
+    except Exception:  # its exceptions have no common base but this
+        return False
+    return True
 
 
 def logits_of(directory: Path, precision: str, texts: Sequence[str]) -> Logits:

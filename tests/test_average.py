@@ -42,7 +42,20 @@ def test_one_may_count_more_than_another(checkpoints: list[Path], tmp_path: Path
     found, one = load_file(tmp_path / "mean" / "model.safetensors"), load_file(checkpoints[0] / "model.safetensors")
     for name, weight in found.items():
         torch.testing.assert_close(weight, 1.25 * one[name].float())
-    assert json.loads((tmp_path / "mean" / "training.json").read_text())["weights"] == [3, 1]
+    record = json.loads((tmp_path / "mean" / "training.json").read_text())
+    assert record == {"average_of": [{"recipe": 1}] * 2, "weights": [3, 1]}
+
+
+def test_shares_may_be_of_any_size_and_one_may_lack_a_record(checkpoints: list[Path], tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(checkpoints[0], bare)
+    (bare / "training.json").unlink()
+    shares = ["1e308", "1e308"]
+    main(["average", str(bare), str(checkpoints[1]), "--weights", *shares, "--out", str(tmp_path / "mean")])
+    found, one = load_file(tmp_path / "mean" / "model.safetensors"), load_file(checkpoints[0] / "model.safetensors")
+    for name, weight in found.items():
+        torch.testing.assert_close(weight, 1.5 * one[name].float())
+    assert json.loads((tmp_path / "mean" / "training.json").read_text())["average_of"] == [None, {"recipe": 1}]
 
 
 @pytest.mark.parametrize("weights", [["1"], ["1", "1", "1"], ["1", "0"], ["1", "-1"], ["1", "nan"]])

@@ -49,6 +49,13 @@ def test_a_wrong_setting_is_refused_by_name(
         load_settings()
 
 
+@pytest.mark.parametrize("other", [{"workers": 2}, {"backend": "onnx"}])
+def test_backends_are_compared_by_one_process_that_may_choose(other: dict[str, object]) -> None:
+    assert load_settings({"compare_backends": True}).compare_backends
+    with pytest.raises(SettingsError, match="COMPARE_BACKENDS goes with BACKEND=auto, and with one worker"):
+        load_settings({"compare_backends": True} | other)
+
+
 def test_what_kubernetes_adds_for_a_service_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_8000_TCP", "PORT_8000_TCP_ADDR"):
         monkeypatch.setenv(f"SENTIMENT_{name}", "10.0.0.1")

@@ -73,7 +73,7 @@ def test_compared_backends_are_all_measured_and_the_fastest_stays(
     with caplog.at_level("INFO", logger="sentiment"):
         model = load_model("sentiment-en", device="cpu", compare=True)
     assert model.backend.name == "torch"
-    speeds = model.describe()["tokens_per_s"]
+    speeds = model.describe()["compared_tokens_per_s"]
     assert list(speeds) == ["onnx cpu", "torch cpu"]
     assert 0 < speeds["onnx cpu"] < speeds["torch cpu"]
     assert caplog.records[-1].fields["why"] == "the fastest of those that were measured"  # type: ignore[attr-defined]
@@ -83,7 +83,7 @@ def test_one_that_does_not_load_is_left_out_of_the_comparison(copy: Path) -> Non
     (copy / "manifest.json").unlink()
     (copy / "model.safetensors").write_bytes(b"broken")
     model = load_model(str(copy), device="cpu", compare=True)
-    assert list(model.describe()["tokens_per_s"]) == ["onnx cpu"]
+    assert list(model.describe()["compared_tokens_per_s"]) == ["onnx cpu"]
 
 
 def test_nothing_takes_the_place_of_a_file_that_was_replaced(copy: Path) -> None:

@@ -29,3 +29,14 @@ async def test_batches_are_as_large_as_suits_the_device(device: str, settings: d
         await lifecycle.serving().predict([f"number{number}" for number in range(200)], timeout_ms=5000)
         lifecycle.serving().close()
     assert max(call.args[0] for call in finished.call_args_list) == largest
+
+
+@pytest.mark.parametrize("compare", [True, False])
+async def test_backends_are_compared_when_the_settings_say_so(compare: bool) -> None:
+    model = load_model("", backend="mock")
+    with patch("app.startup.load_model", return_value=model) as load:
+        given = Settings(compare_backends=compare)
+        await Startup(
+            given, Lifecycle(), Metrics(CollectorRegistry()), on_ready=lambda: None, on_broken=lambda: None
+        ).run()
+    assert load.call_args.kwargs["compare"] == compare

@@ -48,8 +48,8 @@ def average(checkpoints: Sequence[Path], out: Path, shares: Sequence[float] | No
     """
     if len(checkpoints) < 2:
         raise InputError("an average takes two checkpoints or more")
-    counts = torch.tensor(shares or [1.0] * len(checkpoints))
-    if len(counts) != len(checkpoints) or not (counts.isfinite() & (counts > 0)).all():
+    each = torch.tensor(shares or [1.0] * len(checkpoints), dtype=torch.float64)
+    if len(each) != len(checkpoints) or not (each.isfinite() & (each > 0)).all():
         raise InputError("--weights has a number above zero for each checkpoint")
     first, *others = checkpoints
     config = _config(first)
@@ -60,8 +60,9 @@ def average(checkpoints: Sequence[Path], out: Path, shares: Sequence[float] | No
         weights = [load_file(checkpoint / _WEIGHTS) for checkpoint in checkpoints]
         if any(one.keys() != weights[0].keys() for one in weights):
             raise InputError("the checkpoints do not have the same weights")
-        mean = {name: _mean([one[name] for one in weights], counts) for name in weights[0]}
-        records = [read_json(file) for one in checkpoints if (file := one / _RECORD).is_file()]
+        mean = {name: _mean([one[name] for one in weights], each / each.max()) for name in weights[0]}
+        files = [checkpoint / _RECORD for checkpoint in checkpoints]
+        records = [read_json(file) if file.is_file() else None for file in files]
         part.mkdir(parents=True, exist_ok=True)
         save_file(mean, part / _WEIGHTS, metadata={"format": "pt"})
         (part / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
@@ -72,8 +73,8 @@ def average(checkpoints: Sequence[Path], out: Path, shares: Sequence[float] | No
                 shutil.copyfile(first / name, part / name)
 
 
-def _mean(tensors: Sequence[torch.Tensor], counts: torch.Tensor) -> torch.Tensor:
-    return torch.tensordot(counts / counts.sum(), torch.stack([tensor.float() for tensor in tensors]), dims=1)
+def _mean(tensors: Sequence[torch.Tensor], shares: torch.Tensor) -> torch.Tensor:
+    return torch.tensordot((shares / shares.sum()).float(), torch.stack([one.float() for one in tensors]), dims=1)
 
 
 def _config(checkpoint: Path) -> dict[str, Any]:

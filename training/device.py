@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification
 from training.errors import InputError
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
-_NEVER = 2**31 - 1
+_NEVER = -1
 
 
 class Device:
@@ -30,7 +30,6 @@ class Device:
             self.bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
             self.bf16 = bool(torch.cpu._is_avx512_bf16_supported())  # noqa: SLF001 - it has no public name
-            _keep_memory()
 
     def load(self, checkpoint: Path, labels: Sequence[str] = ()) -> Any:
         """Read the classifier at `checkpoint`, made to tell `labels` if any are given; see `relabel`."""
@@ -50,11 +49,11 @@ class Device:
         return torch.autocast(self.type, dtype=torch.bfloat16, enabled=self.bf16)
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Keep freed memory in the process.
 
     glibc hands large blocks back to the system as they are freed, and every step of a training asks for them anew: to
-    be given empty pages took a third of its time (1.75 steps a second, and 2.86 with this; two cores, 2026-11-22).
+    be given empty pages took two fifths of its time (1.75 steps a second, and 2.86 with this; two cores, 2026-11-22).
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # where there is no glibc
         mallopt = ctypes.CDLL(None).mallopt

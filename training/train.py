@@ -15,7 +15,7 @@ from app.artifact import open_artifact, sha256
 from app.tokenizer import Tokenizer
 from training import calibrate
 from training.cases import exam
-from training.device import Device
+from training.device import Device, keep_memory
 from training.errors import InputError
 from training.evaluate import Evaluation, draw, evaluate
 from training.examples import Example, check_labels, read_all
@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Train as the command line says."""
+    keep_memory()
     recipe = read_recipe(args.recipe, **{field.name: getattr(args, field.name) for field in _FLAGS})
     train(args.checkpoint, args.out, read_all(args.data), read_all(args.dev), recipe)
 

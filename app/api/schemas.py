@@ -128,7 +128,7 @@ class Info(BaseModel):
     device: str
     precision: str
     checksum: str | None = Field(description="sha256 of the weights.")
-    tokens_per_s: dict[str, int] | None = Field(
+    compared_tokens_per_s: dict[str, int] | None = Field(
         description="How fast each backend was at the start, where they were compared; the fastest answers."
     )
     limits: Limits
