@@ -16,13 +16,13 @@ from tqdm import tqdm
 
 from app.cpu import usable_cores
 from nginx.proxy import NginxError, find
-from perf import alone, ceiling, contest, overload, report
+from perf import alone, ceiling, contest, overload, report, turns
 from perf.contest import OURS, SERVERS, TEXTS
 from perf.load import PROCESSES, wrk_or_exit
 from perf.peers import PEERS
 from perf.peers.environment import InstallError, install
 
-PARTS = ("bare", "http", "closed", "open", "overload", "alone")
+PARTS = ("bare", "http", "closed", "open", "turns", "overload", "alone")
 _CONNECTIONS = (1, 8, 32, 64)
 _SHARES = (0.25, 0.5, 0.75, 0.9, 1.1, 1.5)  # of what ours does with 64 connections
 
@@ -70,6 +70,7 @@ def _parts(args: argparse.Namespace, found: dict[str, Any]) -> dict[str, Callabl
         "http": lambda: _http(seconds, found),
         "closed": lambda: {"closed": _closed(args)},
         "open": lambda: {"open": _opened(args, found)},
+        "turns": lambda: {"turns": turns.measure(seconds)},
         "overload": lambda: {"overload": overload.measure(seconds, processes=PROCESSES)},
         "alone": lambda: _alone(seconds),
     }
@@ -79,7 +80,8 @@ def _http(seconds: int, found: dict[str, Any]) -> dict[str, Any]:
     alone = ceiling.http(seconds)
     if "bare" not in found:
         return {"http": alone}
-    return {"http": alone, "together_per_s": ceiling.together_per_s(found["bare"], alone["typed FastAPI"]["cpu_ms"])}
+    bare, http_ms = found["bare"], alone["typed FastAPI"]["cpu_ms"]
+    return {"http": alone, "together_per_s": ceiling.together_per_s(bare["best"], bare["tokenize_ms"], http_ms)}
 
 
 def _closed(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -120,8 +122,6 @@ def _opened(args: argparse.Namespace, found: dict[str, Any]) -> list[dict[str, A
 
 def _alone(seconds: int) -> dict[str, Any]:
     return {
-        "hits_per_s": alone.hits(seconds),
-        "lists_per_s": alone.lists(2 * seconds),
         "beside_lists": alone.beside_lists(2 * seconds),
         "side_by_side": alone.side_by_side(seconds),
         "start": alone.start(),

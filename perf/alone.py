@@ -1,4 +1,4 @@
-"""What our service does beyond single unique texts: the cache, lists, singles beside lists, processes, the start."""
+"""What our service does beyond single unique texts: singles beside lists, several processes, the start."""
 
 import json
 import statistics
@@ -15,28 +15,9 @@ from perf.ceiling import write
 from perf.load import ROOT, direct, load, running
 from perf.openloop import Phase, offer
 from perf.texts import of_length, sentences
+from perf.turns import LIST
 
 _SERVE = [sys.executable, "-m", "app", "serve"]
-LIST = 256
-
-
-def hits(seconds: int, connections: int = 32) -> float:
-    """Requests per second when every text is in the cache."""
-    with tempfile.TemporaryDirectory() as folder, running([*_SERVE, "--port"]) as address:
-        bodies = write(Path(folder) / "bodies", sentences(100))
-        load(address, bodies, connections, 2)  # fills it
-        return load(address, bodies, connections, seconds)["rate"]
-
-
-def lists(seconds: int, connections: int = 2) -> float:
-    """Texts per second of lists of 256 unique sentences."""
-    with tempfile.TemporaryDirectory() as folder, running([*_SERVE, "--cache-entries", "0", "--port"]) as address:
-        texts = sentences(100 * LIST)
-        parts = [texts[start : start + LIST] for start in range(0, len(texts), LIST)]
-        bodies = Path(folder) / "bodies"
-        bodies.write_text("".join(json.dumps({"texts": part}) + "\n" for part in parts))
-        load(address, bodies, connections, 2, path="/predict/batch")  # warm
-        return LIST * load(address, bodies, connections, seconds, path="/predict/batch")["rate"]
 
 
 def beside_lists(seconds: float, per_s: float = 20) -> dict[str, float]:

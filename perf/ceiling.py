@@ -31,12 +31,26 @@ def bare(seconds: float) -> dict[str, float]:
         found[f"batch_{size}"] = model.texts_per_s(_shuffled(_batches(by_length, size)), seconds)
     found["mixed_32"] = model.texts_per_s(_batches(ids, 32), seconds)
     found["best"] = max(found[f"batch_{size}"] for size in SIZES)
+    return found | {"alone_ms": alone_ms(model)}
+
+
+def best_per_s(seconds: float) -> float:
+    """Texts per second of batches of like lengths, of the sizes that are the best ones."""
+    model = Bare()
+    by_length = sorted(model.encode(sentences(2048)), key=len)
+    model.texts_per_s(_batches(by_length, 8), 0.5)  # warm
+    return max(model.texts_per_s(_shuffled(_batches(by_length, size)), seconds / 2) for size in (8, 16))
+
+
+def alone_ms(model: Bare | None = None) -> float:
+    """Milliseconds that a text alone takes, tokenised and run: the median."""
+    model = model or Bare()
     alone = []
-    for text in texts[:400]:
+    for text in sentences(400):
         started_s = time.perf_counter()
         model.run(model.encode([text]))
         alone.append((time.perf_counter() - started_s) * 1000)
-    return found | {"alone_ms": statistics.median(alone)}
+    return statistics.median(alone)
 
 
 def http(seconds: int, connections: int = 32) -> dict[str, dict[str, float]]:
@@ -44,12 +58,11 @@ def http(seconds: int, connections: int = 32) -> dict[str, dict[str, float]]:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         bodies = write(Path(folder) / "bodies", sentences(5000))
-        for name, app in HTTP.items():
-            command = [sys.executable, "-m", "uvicorn", *app, "--no-access-log", "--log-level", "warning", "--port"]
+        for name in HTTP:
             spent_s = []
             for loaded in (False, True):  # what a start takes is taken off
                 before_s = _spent_s()
-                with running(command) as address:
+                with running(command(name)) as address:
                     run = load(address, bodies, connections, seconds) if loaded else None
                 spent_s.append(_spent_s() - before_s)
             assert run
@@ -57,10 +70,15 @@ def http(seconds: int, connections: int = 32) -> dict[str, dict[str, float]]:
     return found
 
 
-def together_per_s(bare_found: dict[str, float], http_cpu_ms: float) -> float:
+def command(name: str) -> list[str]:
+    """What starts one of these servers."""
+    return [sys.executable, "-m", "uvicorn", *HTTP[name], "--no-access-log", "--log-level", "warning", "--port"]
+
+
+def together_per_s(best_per_s: float, tokenize_ms: float, http_cpu_ms: float) -> float:
     """Requests per second when all cores do nothing but run the model, tokenise, and speak HTTP at both ends."""
     cores = usable_cores()
-    return 1000 * cores / (1000 * cores / bare_found["best"] + bare_found["tokenize_ms"] + http_cpu_ms)
+    return 1000 * cores / (1000 * cores / best_per_s + tokenize_ms + http_cpu_ms)
 
 
 def write(file: Path, texts: Sequence[str]) -> Path:

@@ -8,6 +8,7 @@ cores to itself, so that more of it takes nothing from the service.
 import argparse
 import json
 import os
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ SHARES = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5)  # of what the bare
 OVER = 3  # times the best goodput
 EASE = 0.5  # of the best goodput
 WINDOW_S = 0.25
+ROUNDS = 3
 
 
 def main() -> None:
@@ -73,15 +75,21 @@ def measure(
                 rows.append(_row(load(Phase(share * bare_per_s, seconds)), seconds, deadline_ms))
                 _print(rows)
             best_per_s = max(row["goodput_per_s"] for row in rows)
-            normal = load(Phase(EASE * best_per_s, seconds))
-            over = load(Phase(OVER * best_per_s, seconds), Phase(EASE * best_per_s, 6))
-            rows.append(_row(over.during(0, seconds), seconds, deadline_ms))
-            _print(rows)
+            best = max(rows, key=lambda row: row["goodput_per_s"])
+            kept = []
+            for _ in range(ROUNDS):  # in turns: the machine may have another speed by now
+                rows.append(_row(load(Phase(best["offered_per_s"], seconds)), seconds, deadline_ms))
+                _print(rows)
+                normal = load(Phase(EASE * best_per_s, seconds))
+                over = load(Phase(OVER * best_per_s, seconds), Phase(EASE * best_per_s, 6))
+                rows.append(_row(over.during(0, seconds), seconds, deadline_ms))
+                _print(rows)
+                kept.append(rows[-1]["goodput_per_s"] / rows[-2]["goodput_per_s"])
     finally:
         os.sched_setaffinity(0, cores)
     return {
         "rates": rows,
-        "kept": rows[-1]["goodput_per_s"] / best_per_s,
+        "kept": statistics.median(kept),
         "recovery_s": recovery(over.during(seconds, np.inf), seconds, 3 * normal.percentile(99)),
         "deadline_ms": deadline_ms,
     }
@@ -131,6 +139,7 @@ def _draw(rows: list[dict[str, float]], file: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
+    rows = sorted(rows, key=lambda row: row["offered_per_s"])
     offered = [row["offered_per_s"] for row in rows]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
     left.plot(offered, offered, color="lightgrey", label="offered")

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from perf.ceiling import together_per_s
 from perf.contest import OURS
+from perf.turns import typical
 
 Found = dict[str, Any]
 
@@ -43,11 +45,9 @@ def _best_peer(found: Found) -> float:
     return max(rate(found, peer, 64) for peer in peers)
 
 
-def _half(found: Found) -> dict[str, Any]:
-    """Ours in the open loop, at the rate that is nearest to half of what it does at most."""
-    half = rate(found, OURS, 64) / 2
-    rows = [row for row in found["open"] if row["server"] == OURS]
-    return min(rows, key=lambda row: abs(row["offered_per_s"] - half))
+def _together(found: Found, turn: dict[str, float]) -> float:
+    http_ms = found["http"]["typed FastAPI"]["cpu_ms"]
+    return together_per_s(turn["best_per_s"], found["bare"]["tokenize_ms"], http_ms)
 
 
 TARGETS: Sequence[Target] = (
@@ -58,18 +58,18 @@ TARGETS: Sequence[Target] = (
     ),
     Target(
         "the same: share of what model, tokenizer and HTTP allow together, both ends on these cores",
-        lambda found: rate(found, OURS, 64) / found["together_per_s"],
+        lambda found: typical(found["turns"], lambda turn: turn["requests_per_s"] / _together(found, turn)),
         0.8,
     ),
     Target(
         "one connection: p50, less 0.3 ms, as a multiple of tokenising and one bare run",
-        lambda found: (rate(found, OURS, 1, figure="p50_ms") - 0.3) / found["bare"]["alone_ms"],
+        lambda found: typical(found["turns"], lambda turn: (turn["one_p50_ms"] - 0.3) / turn["alone_ms"]),
         1.15,
         at_most=True,
     ),
     Target(
         "open loop at half of saturation: p99 as a multiple of one bare text",
-        lambda found: _half(found)["p99_ms"] / found["bare"]["alone_ms"],
+        lambda found: typical(found["turns"], lambda turn: turn["half_p99_ms"] / turn["alone_ms"]),
         5,
         at_most=True,
     ),
@@ -83,12 +83,12 @@ TARGETS: Sequence[Target] = (
     Target("the same: seconds until all is well again", lambda found: found["overload"]["recovery_s"], 2, at_most=True),
     Target(
         "answers from the cache: share of a plain ASGI function's requests/s",
-        lambda found: found["hits_per_s"] / found["http"]["plain ASGI"]["rate"],
+        lambda found: typical(found["turns"], lambda turn: turn["hits_per_s"] / turn["plain_per_s"]),
         0.6,
     ),
     Target(
         "lists of 256 texts: share of the bare model's texts/s at its best batch size",
-        lambda found: found["lists_per_s"] / found["bare"]["best"],
+        lambda found: typical(found["turns"], lambda turn: turn["lists_per_s"] / turn["best_per_s"]),
         0.9,
     ),
     Target(
