@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from app import __version__
 from app.config import PREFIX, Settings, SettingsError, load_settings
@@ -57,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         flag = "--" + name.replace("_", "-")
         kinds = (field.annotation, *get_args(field.annotation))
         metavar = "|".join(choice for kind in kinds for choice in get_args(kind) if isinstance(choice, str))
-        serve.add_argument(flag, dest=name, metavar=metavar or name.upper(), help=hint.replace("%", "%%"))
+        switch: dict[str, Any] = {"nargs": "?", "const": "true"} if field.annotation is bool else {}
+        serve.add_argument(flag, dest=name, metavar=metavar or name.upper(), help=hint.replace("%", "%%"), **switch)
         if name in ("model", "backend", "device", "precision"):
             predict.add_argument(flag, dest=name, metavar=metavar or name.upper(), help=hint.replace("%", "%%"))
     return parser
@@ -96,11 +97,11 @@ def _predict(settings: Settings, texts: Sequence[str], long_text: str) -> int:
         print(f"rt-sentiment: {error}", file=sys.stderr)
         return 1
     failed = False
-    for text in texts or (line.rstrip("\n") for line in sys.stdin):
+    for number, text in enumerate(texts or (line.rstrip("\n") for line in sys.stdin), 1):
         try:
             found = _read(model, text, window=long_text == "window")
         except SentimentError as error:
-            print(f"rt-sentiment: {error}", file=sys.stderr)
+            print(f"rt-sentiment: text {number}: {error}", file=sys.stderr)
             failed = True
             continue
         scores = {label: round(score, 4) for label, score in found.scores.items()}
@@ -114,7 +115,7 @@ def _read(model: "Model", text: str, *, window: bool) -> "Prediction":
     from app.windows import average
 
     if not (normalised := normalise(text)):
-        raise InvalidInput("a text has no visible character")
+        raise InvalidInput("it has no visible character")
     tokenizer = model.tokenizer
     encodings = tokenizer.encode_windows([normalised])[0] if window else [tokenizer.encode(normalised)]
     predictions = []

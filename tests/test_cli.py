@@ -38,8 +38,8 @@ def test_predict_goes_on_after_a_text_that_fails(capsys: pytest.CaptureFixture[s
     assert run("predict", "--backend", "mock", "good", " ", "[fail]", "bad") == 1
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 2
-    assert "no visible character" in captured.err
-    assert "the model failed" in captured.err
+    assert "text 2: it has no visible character" in captured.err
+    assert "text 3: the model failed" in captured.err
 
 
 def test_predict_reads_the_beginning_of_a_long_text_or_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +59,13 @@ def test_a_model_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) 
 def test_a_wrong_flag_is_refused_with_the_settings_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("serve", "--port", "none") == 2
     assert "SENTIMENT_PORT" in capsys.readouterr().err
+
+
+def test_a_flag_that_turns_something_on_needs_no_value(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("serve", "--compare-backends", "--backend", "onnx") == 2
+    assert "COMPARE_BACKENDS goes with BACKEND=auto" in capsys.readouterr().err
+    assert run("serve", "--compare-backends", "perhaps") == 2
+    assert "SENTIMENT_COMPARE_BACKENDS: " in capsys.readouterr().err
 
 
 def test_help_lists_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:

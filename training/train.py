@@ -28,6 +28,8 @@ from training.run import Run, Signals
 from training.tables import aligned
 from training.targets import open_targets
 
+_FEW_STEPS = 60  # in which labels that the model has not hardly begin to be learned
+
 # Everything but the weights of the sets, which only a file can state.
 _FLAGS = [field for field in fields(Recipe) if field.name != "weights"]
 
@@ -76,6 +78,10 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
     steps = an_epoch * recipe.epochs
     if not steps:
         raise InputError("the weights leave no text to learn from")
+    if steps < _FEW_STEPS:
+        tqdm.write(
+            f"only {steps} steps: so few rows want a smaller --batch-size, more --epochs, a higher --learning-rate"
+        )
 
     device = Device()
     torch.manual_seed(recipe.seed)  # weights of labels that `start` has not are drawn

@@ -101,7 +101,12 @@ PEERS = {
             path="/classify",
             body=lambda text: {"model": "sentiment", "input": [text]},
             label=lambda answer: max(answer["data"][0], key=lambda class_: class_["score"])["label"],
-            environment={"DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0", "HF_HUB_OFFLINE": "1"},
+            environment={
+                "DO_NOT_TRACK": "1",
+                "INFINITY_ANONYMOUS_USAGE_STATS": "0",
+                "HF_HUB_OFFLINE": "1",
+                "INFINITY_HOME": str(_ROOT / ".peers" / "infinity"),  # or it writes beside the model
+            },
         ),
     )
 }
