@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+import pytest
 import torch
 from transformers import (
     BertConfig,
@@ -22,6 +23,14 @@ from onnx_export.export import export
 
 FAMILIES = ("distilbert", "bert", "roberta")
 LAYERS = 2
+
+# What the libraries of the export warn of, each time and about themselves.
+WARNINGS = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*:torch.jit.TracerWarning"),
+    pytest.mark.filterwarnings("ignore:.*:UserWarning"),
+]
 
 
 def classifier(family: str) -> PreTrainedModel:

@@ -7,14 +7,9 @@ import onnx
 import pytest
 
 from onnx_export.fuse import fuse
-from tests.families import FAMILIES, LAYERS, graph_of, logits
+from tests.families import FAMILIES, LAYERS, WARNINGS, graph_of, logits
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*:torch.jit.TracerWarning"),
-    pytest.mark.filterwarnings("ignore:.*:UserWarning"),
-]
+pytestmark = WARNINGS
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -10,14 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnx_export.fuse import fuse
 from onnx_export.narrow import narrow
-from tests.families import FAMILIES, graph_of, logits
+from tests.families import FAMILIES, WARNINGS, graph_of, logits
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*:torch.jit.TracerWarning"),
-    pytest.mark.filterwarnings("ignore:.*:UserWarning"),
-]
+pytestmark = WARNINGS
 
 
 @pytest.mark.parametrize("family", FAMILIES)
