@@ -24,8 +24,9 @@ class Model:
     backend: Backend
     runner: Runner
     warmup: list[tuple[int, float]]  # padded tokens and milliseconds of each warm-up batch
-    tokens_per_s: float  # of all slots together, in the best of these batches
-    compared: Mapping[str, int] | None = None  # the same of every backend that was tried, where they were compared
+    compared: Mapping[str, int] | None = (
+        None  # tokens a second of each backend that was tried, where they were compared
+    )
 
     def describe(self) -> dict[str, Any]:
         """Name, version, labels, checksum and so on, as `/info` shows them."""
@@ -94,12 +95,12 @@ def load_model(
             log(logging.WARNING, event, backend=choice.backend, why=str(error))
         if found and not compare:
             break
-    choice, loaded = max(found, key=lambda pair: pair[1].tokens_per_s)
-    why = choice.reason
+    (choice, loaded), why = found[0], found[0][0].reason
     if compare:
-        why = "the fastest of those that were measured"
-        speeds = {f"{choice.backend} {choice.device}": round(each.tokens_per_s) for choice, each in found}
-        loaded = replace(loaded, compared=speeds)
+        speeds = [_tokens_per_s(each, slots) for _, each in found]
+        (choice, loaded), why = found[speeds.index(max(speeds))], "the fastest of those that were measured"
+        names = [f"{each.backend} {each.device}" for each, _ in found]
+        loaded = replace(loaded, compared=dict(zip(names, speeds, strict=True)))
     log(logging.INFO, "backend chosen", backend=choice.backend, device=choice.device, why=why)
     return loaded
 
@@ -118,7 +119,10 @@ def _load(choice: Choice, artifact: Artifact, precision: str) -> Backend:
 
 def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, slots: int, max_batch_size: int) -> Model:
     runner = Runner(backend, artifact.labels, artifact.pad_id, artifact.temperature)
-    slots = slots or backend.slots
-    warmup = runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size, slots=slots)
-    tokens_per_ms = max(tokens / elapsed_ms for tokens, elapsed_ms in warmup)
-    return Model(artifact, tokenizer, backend, runner, warmup, 1000 * slots * tokens_per_ms)
+    warmup = runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size, slots=slots or backend.slots)
+    return Model(artifact, tokenizer, backend, runner, warmup)
+
+
+def _tokens_per_s(model: Model, slots: int) -> int:
+    """What all slots together did in the best of the warm-up batches."""
+    return round((slots or model.backend.slots) * 1000 * max(tokens / ms for tokens, ms in model.warmup))

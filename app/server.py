@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.05
 # A slot's thread that comes back from the model waits so long for a busy event loop to hand it the interpreter, and the
-# slot stands idle meanwhile. A fiftieth of Python's own; with a tenth there were 8 % fewer requests/s at 8 connections.
+# slot stands idle meanwhile. A fiftieth of Python's own: a batch begins after 0.7 ms; with a tenth it was 0.95.
 _SWITCH_S = 0.0001
 _LAST_BYTES_S = 2  # for answers that are ready when the drain ends and still have to be sent
 

@@ -16,7 +16,7 @@ def fuse(source: Path, target: Path) -> None:
     # The quantised tables and products have no part in these; on the first see also app/backends/onnx.py.
     options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = False
     options.enable_embed_layer_norm = options.enable_bias_gelu = False
-    # Its products remain products, which int8 does faster than attention nodes do.
+    # Its question stays apart from what it is put to, so that only the first token's need be computed: see narrow.py.
     options.use_multi_head_attention = True
     fused = optimize_model(str(source), model_type="bert", optimization_options=options, opt_level=0)
     fused.save_model_to_file(str(target))

@@ -124,6 +124,15 @@ def test_warm_up_stays_within_what_the_model_reads() -> None:
     assert all(ms > 0 for _, ms in measured)
 
 
+@pytest.mark.parametrize(("device", "largest"), [("cpu", (16, 512)), ("cuda", (128, 512))])
+def test_warm_up_has_batches_as_large_as_the_device_is_given(device: str, largest: tuple[int, int]) -> None:
+    backend = Sums()
+    backend.device = device
+    Runner(backend, ("a", "b"), pad_id=0).warm_up(max_tokens=512, max_batch_size=0)
+    shapes = [batch.input_ids.shape for batch in backend.batches]
+    assert (max(texts for texts, _ in shapes), max(tokens for _, tokens in shapes)) == largest
+
+
 def test_warm_up_of_a_slow_model_is_short() -> None:
     class Slow(Sums):
         def run(self, batch: Batch) -> FloatArray:

@@ -60,7 +60,12 @@ def average(checkpoints: Sequence[Path], out: Path, shares: Sequence[float] | No
         weights = [load_file(checkpoint / _WEIGHTS) for checkpoint in checkpoints]
         if any(one.keys() != weights[0].keys() for one in weights):
             raise InputError("the checkpoints do not have the same weights")
-        mean = {name: _mean([one[name] for one in weights], each / each.max()) for name in weights[0]}
+        each = each / each.max()  # whose sum is finite
+        each = (each / each.sum()).float()
+        mean = {
+            name: torch.tensordot(each, torch.stack([one[name].float() for one in weights]), dims=1)
+            for name in weights[0]
+        }
         files = [checkpoint / _RECORD for checkpoint in checkpoints]
         records = [read_json(file) if file.is_file() else None for file in files]
         part.mkdir(parents=True, exist_ok=True)
@@ -71,10 +76,6 @@ def average(checkpoints: Sequence[Path], out: Path, shares: Sequence[float] | No
         for name in _COMPANIONS:
             if (first / name).is_file():
                 shutil.copyfile(first / name, part / name)
-
-
-def _mean(tensors: Sequence[torch.Tensor], shares: torch.Tensor) -> torch.Tensor:
-    return torch.tensordot((shares / shares.sum()).float(), torch.stack([one.float() for one in tensors]), dims=1)
 
 
 def _config(checkpoint: Path) -> dict[str, Any]:
