@@ -11,53 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-# How fast old measurements fade from the cost model: after 50 batches, a second or so under load, one counts a third.
-_DECAY = 0.98
-# From so many measurements on, one counts as so many times its prediction at most.
-_TRUSTED, _OUTLIER = 5.0, 4.0
+from app.cost import CostModel
+
 _SWEEP = 64
 _WORTH = 0.5  # of a run that is saved: what padding may cost
-
-
-@dataclass(slots=True)
-class CostModel:
-    """`ms = base_ms + token_ms · padded_tokens`, fitted to the batches that ran.
-
-    Exponentially weighted least squares on `ms / tokens = token_ms + base_ms · (1 / tokens)`: errors count in relation
-    to the size of a batch, or a few large batches would decide what a small one is thought to cost.
-    """
-
-    base_ms: float = 1.0
-    token_ms: float = 0.02
-    _weight: float = 0.0
-    _x: float = 0.0
-    _y: float = 0.0
-    _xx: float = 0.0
-    _xy: float = 0.0
-
-    def predict(self, padded_tokens: int) -> float:
-        """Milliseconds that a batch of `padded_tokens` takes in one slot."""
-        return self.base_ms + self.token_ms * padded_tokens
-
-    def observe(self, padded_tokens: int, ms: float) -> None:
-        """Learn from a batch that ran."""
-        if self._weight >= _TRUSTED:  # a machine that stumbles once must not be thought slow for minutes
-            ms = min(ms, _OUTLIER * self.predict(padded_tokens))
-        x, y = 1 / padded_tokens, ms / padded_tokens
-        self._weight = self._weight * _DECAY + 1
-        self._x = self._x * _DECAY + x
-        self._y = self._y * _DECAY + y
-        self._xx = self._xx * _DECAY + x * x
-        self._xy = self._xy * _DECAY + x * y
-        mean_x, mean_y = self._x / self._weight, self._y / self._weight
-        variance = self._xx / self._weight - mean_x * mean_x
-        if variance > 0.01 * mean_x * mean_x:
-            slope = (self._xy / self._weight - mean_x * mean_y) / variance
-            # A line through noise may start below zero or fall: a batch costs something, and so does a token.
-            self.base_ms = min(max(slope, 0.0), 0.95 * mean_y / mean_x)
-        else:  # batches of one size say how long they take, not why: scale the line
-            self.base_ms *= mean_y / (self.token_ms + self.base_ms * mean_x)
-        self.token_ms = mean_y - self.base_ms * mean_x
 
 
 @dataclass(slots=True, eq=False)
@@ -91,16 +48,17 @@ def padded_tokens(batch: Sequence[Entry]) -> int:
 
 
 class BatchQueue(Generic[E]):
-    """Entries that wait for a slot, by length, each in the order in which it is due.
+    """Entries that wait for a slot, each in the order in which it is due; by length, unless the model `packs`.
 
     An entry is due when it arrives; of a list only its first turn is, and the others one by one as those of their list
     start. So lists take turns with each other and with single texts (round robin, as in Shreedhar and Varghese's
-    deficit round robin, 1995), however wrong the cost model is. What isn't due runs when nothing else does, or fills
-    the batch of an entry of like length.
+    deficit round robin, 1995), however wrong the cost model is. What isn't due runs when nothing else does or,
+    where the model doesn't pack, fills the batch of an entry of like length.
     """
 
-    def __init__(self, cost: CostModel, *, max_batch_size: int, max_batch_tokens: int) -> None:
+    def __init__(self, cost: CostModel, *, max_batch_size: int, max_batch_tokens: int, packs: bool = False) -> None:
         self._cost = cost
+        self._packs = packs
         self._max_size = max_batch_size
         self._max_tokens = max_batch_tokens
         self._by_length: dict[int, list[tuple[float, int, E]]] = {}
@@ -114,12 +72,22 @@ class BatchQueue(Generic[E]):
     def __len__(self) -> int:
         return self._depth
 
+    def batch_ms(self) -> float:
+        """Milliseconds that a batch takes which is as full as the limits and what waits allow."""
+        full = self._tokens * min(1.0, self._max_size / self._depth) if self._depth else 0.0
+        return self._cost.predict(round(min(self._max_tokens, full)))
+
+    def tokens_of(self, batch: Sequence[Entry]) -> int:
+        """Tokens that the model runs for a batch: with padding, unless rows hold several texts and hardly need any."""
+        return sum(entry.tokens for entry in batch) if self._packs else padded_tokens(batch)
+
     def first_turn(self, tokens: Sequence[int]) -> int:
         """How many texts of a list make the first batch, at least 1."""
-        longest = 0
+        longest = total = 0
         for count, length in enumerate(tokens[: self._max_size]):
             longest = max(longest, length)
-            if count and longest * (count + 1) > self._max_tokens:
+            total += length
+            if count and (total if self._packs else longest * (count + 1)) > self._max_tokens:
                 return count
         return min(len(tokens), self._max_size)
 
@@ -134,7 +102,7 @@ class BatchQueue(Generic[E]):
     def push(self, entry: E) -> None:
         """Add an entry."""
         item = (entry.due_s, next(self._order), entry)
-        heapq.heappush(self._by_length.setdefault(entry.tokens, []), item)
+        heapq.heappush(self._by_length.setdefault(0 if self._packs else entry.tokens, []), item)
         heapq.heappush(self._not_due, item)
         entry.queued = True
         if entry.client and entry.due_s < math.inf:
@@ -170,14 +138,37 @@ class BatchQueue(Generic[E]):
     def take(self, idle_slots: int = 1) -> list[E]:
         """Form the next batch, for one of `idle_slots`, and take it out of the queue; empty when nothing waits.
 
-        The entry that has been due longest anchors the batch. The nearest lengths join first, and a length joins only
-        when the padding that comes with it costs less than half of the run that it saves: left alone it might well be
-        joined by a nearer one later, for less (`python -m perf.simulate` shows what that is worth).
+        The entry that has been due longest anchors the batch. Those due next join it where the model packs, those of
+        like length where it doesn't.
         """
         anchor = self._longest_due()
         if anchor is None:
             return []
         room = min(self._max_size, math.ceil(self._depth / idle_slots))
+        return self._next_due(room) if self._packs else self._alike(anchor, room)
+
+    def _next_due(self, room: int) -> list[E]:
+        heap = self._by_length[0]
+        batch: list[E] = []
+        tokens = 0
+        while heap and len(batch) < room:
+            entry = heap[0][2]
+            not_due = entry.due_s == math.inf and batch and batch[0].due_s < math.inf
+            if entry.queued and batch and (not_due or tokens + entry.tokens > self._max_tokens):
+                break
+            heapq.heappop(heap)
+            if entry.queued:
+                tokens += entry.tokens
+                self.discard(entry)
+                batch.append(entry)
+        return batch
+
+    def _alike(self, anchor: E, room: int) -> list[E]:
+        """The nearest lengths join first.
+
+        And one only when the padding that comes with it costs less than half of the run that it saves: left alone it
+        might well be joined by a nearer one later, for less (`python -m perf.simulate`).
+        """
         batch: list[E] = []
         longest = 0
         for length in sorted(self._by_length, key=lambda length: (abs(length - anchor.tokens), length)):

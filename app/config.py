@@ -60,7 +60,9 @@ class Settings(BaseSettings):
         0, ge=0, description="texts that the model runs at once, at most; 0 for 16, or 128 on a GPU"
     )
     max_batch_tokens: int = Field(
-        0, ge=0, description="tokens that it runs at once, padding included, at most; 0 for 512, or 16 384 on a GPU"
+        0,
+        ge=0,
+        description="tokens that it runs at once, at most, padded if it cannot pack; 0 for 512, or 16 384 on a GPU",
     )
     mock_delay_ms: float = Field(0, ge=0, description="mock backend: milliseconds added to each batch")
     mock_failure_rate: float = Field(0, ge=0, le=1, description="mock backend: share of batches that fail")

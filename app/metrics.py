@@ -58,7 +58,9 @@ class Metrics:
             "sentiment_batch_texts", "Texts per batch that the model ran.", buckets=_POWERS, registry=registry
         )
         self._batch_tokens = Counter(
-            "sentiment_batch_padded_tokens", "Tokens that the model ran, padding included.", registry=registry
+            "sentiment_batch_padded_tokens",
+            "Tokens of the texts that the model ran, with padding where it cannot pack.",
+            registry=registry,
         )
         self._cache = Counter("sentiment_cache", "Texts by cache outcome.", ["outcome"], registry=registry)
         self._refused = Counter("sentiment_refused", "Requests turned away.", ["reason"], registry=registry)
@@ -132,10 +134,10 @@ class Metrics:
         """A request's texts were tokenised."""
         self._stages["tokenize"].observe(seconds)
 
-    def batch_finished(self, texts: int, padded_tokens: int, queue_s: float, run_s: float) -> None:
+    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float) -> None:
         """A batch ran; its first text had waited `queue_s`."""
         self._batch_texts.observe(texts)
-        self._batch_tokens.inc(padded_tokens)
+        self._batch_tokens.inc(tokens)
         self._stages["queue"].observe(queue_s)
         self._stages["infer"].observe(run_s)
 

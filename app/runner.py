@@ -1,4 +1,4 @@
-"""Encodings in, predictions out: pads a batch, runs the backend, reads the logits, isolates what fails."""
+"""Encodings in, predictions out: lays out a batch, runs the backend, reads the logits, isolates what fails."""
 
 import time
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from app.backends.base import Backend
 from app.errors import BackendError
-from app.types import Batch, Encoding, FloatArray, Prediction
+from app.rows import pack, pad
+from app.types import Encoding, FloatArray, Prediction
 
 # (texts, tokens each): from a lone short text to a full batch, so that the first request meets no cold path and the
 # cost model starts from measurements. A slow model makes do with the first of them.
@@ -80,8 +81,14 @@ class Runner:
             raise BackendError(f"the model failed its first run: {error}") from error
         return (time.perf_counter() - started_s) * 1000
 
+    def _logits(self, encodings: Sequence[Encoding]) -> FloatArray:
+        if len(encodings) == 1 or not self._backend.packs:
+            return self._backend.run(pad(encodings, self._pad_id))
+        batch, places = pack(encodings, self._pad_id)
+        return self._backend.run(batch)[places]
+
     def _predict(self, encodings: Sequence[Encoding]) -> list[Prediction | BackendError]:
-        logits = self._backend.run(pad(encodings, self._pad_id))
+        logits = self._logits(encodings)
         if logits.shape != (len(encodings), len(self._labels)):
             raise BackendError(f"expected logits for {len(encodings)} texts and {len(self._labels)} labels")
         if not np.isfinite(logits).all():
@@ -94,17 +101,6 @@ class Runner:
             named = dict(zip(self._labels, scores, strict=True))
             results.append(Prediction(self._labels[best], scores[best], named, encoding.truncated))
         return results
-
-
-def pad(encodings: Sequence[Encoding], pad_id: int) -> Batch:
-    """Stack encodings into a batch as wide as the longest of them."""
-    longest = max(1, *map(len, encodings))
-    input_ids = np.full((len(encodings), longest), pad_id, dtype=np.int64)
-    attention_mask = np.zeros_like(input_ids)
-    for row, encoding in enumerate(encodings):
-        input_ids[row, : len(encoding)] = encoding.ids
-        attention_mask[row, : len(encoding)] = 1
-    return Batch(input_ids, attention_mask)
 
 
 def softmax(logits: FloatArray, temperature: float = 1.0) -> NDArray[np.float64]:

@@ -14,7 +14,8 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from app.admission import Admission, Wait
-from app.batching import BatchQueue, CostModel, padded_tokens
+from app.batching import BatchQueue
+from app.cost import CostModel
 from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError, TextTooLong
 from app.fairness import Callers
 from app.job import Job
@@ -38,7 +39,7 @@ class SchedulerLimits:
 class Observer(Protocol):
     """Is told what happens, for metrics."""
 
-    def batch_finished(self, texts: int, padded_tokens: int, queue_s: float, run_s: float) -> None:
+    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float) -> None:
         """A batch of `texts` ran for `run_s`; its first text had waited `queue_s`."""
 
     def refused(self, reason: str) -> None:
@@ -66,6 +67,7 @@ class Scheduler(Generic[P, R]):
         cost: CostModel,
         observer: Observer,
         on_stall: Callable[[], None],
+        packs: bool = False,
     ) -> None:
         self._slots = self._idle = slots
         self._limits = limits
@@ -73,7 +75,7 @@ class Scheduler(Generic[P, R]):
         self._observer = observer
         self._on_stall = on_stall
         self._queue: BatchQueue[Job[P, R]] = BatchQueue(
-            cost, max_batch_size=limits.max_batch_size, max_batch_tokens=limits.max_batch_tokens
+            cost, max_batch_size=limits.max_batch_size, max_batch_tokens=limits.max_batch_tokens, packs=packs
         )
         self._admission = Admission(limits.max_wait_ms, limits.max_queue_texts, observer.refused)
         self._callers: Callers[Job[P, R]] = Callers(limits.max_batch_size * slots)
@@ -96,7 +98,7 @@ class Scheduler(Generic[P, R]):
         queued_ms = self._queue.backlog_ms(now_s)
         if caller is not None:  # what it has sent before holds up what it sends now
             queued_ms += self._queue.waiting_ms(self._callers.find(caller)) * max(1, self._callers.sharing())
-        return Wait(self._running_ms(now_s) / self._slots, queued_ms / self._slots)
+        return Wait(self._running_ms(now_s) / self._slots, queued_ms / self._slots, self._queue.batch_ms())
 
     def admit(self, texts: int, deadline_s: float, caller: str | None = None) -> Wait:
         """Raise unless a request of so many texts could be queued now, by `caller` where callers are known.
@@ -171,7 +173,7 @@ class Scheduler(Generic[P, R]):
     def _fill_slots(self, now_s: float) -> None:
         while self._idle and (batch := self._queue.take(self._idle)):
             self._pass_on(batch, now_s)
-            end_s = now_s + self._cost.predict(padded_tokens(batch)) / 1000
+            end_s = now_s + self._cost.predict(self._queue.tokens_of(batch)) / 1000
             self._learn(batch, now_s)
             # What would come too late is not begun; but what came just now is, or nobody would learn what it costs.
             late = [job for job in batch if job.deadline_s <= (end_s if job.arrived_s < now_s else now_s)]
@@ -210,7 +212,7 @@ class Scheduler(Generic[P, R]):
         now_s = time.monotonic()
         for job in jobs:
             job.started_s = now_s
-        end_s = now_s + self._cost.predict(padded_tokens(jobs)) / 1000
+        end_s = now_s + self._cost.predict(self._queue.tokens_of(jobs)) / 1000
         watchdog = asyncio.get_running_loop().call_later(self._limits.run_timeout_s, self._stalled)
         batch = _Running(jobs, end_s, watchdog)
         self._idle -= 1
@@ -222,7 +224,7 @@ class Scheduler(Generic[P, R]):
         del self._running[id(batch)]
         self._idle += 1
         now_s = time.monotonic()
-        first, tokens = batch.jobs[0], padded_tokens(batch.jobs)
+        first, tokens = batch.jobs[0], self._queue.tokens_of(batch.jobs)
         try:
             if not any(isinstance(result, Exception) for result in results):  # retries would spoil the fit
                 # What a batch costs is its slot's time, the ways from the event loop and back to it included.

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from app.batching import CostModel
 from app.breaker import Breaker
 from app.cache import Cache
 from app.config import Settings
+from app.cost import CostModel
 from app.errors import SentimentError
 from app.job import Job
 from app.lifecycle import Lifecycle
@@ -84,8 +84,8 @@ class Startup:
     def _serve(self, model: Model, slots: int) -> Service:
         settings = self._settings
         cost = CostModel()
-        for padded_tokens, elapsed_ms in model.warmup:
-            cost.observe(padded_tokens, elapsed_ms)
+        for tokens, elapsed_ms in model.warmup:
+            cost.observe(tokens, elapsed_ms)
         texts, tokens = _BATCHES[model.backend.device]
         limits = SchedulerLimits(
             max_batch_size=settings.max_batch_size or texts,
@@ -102,6 +102,7 @@ class Startup:
             cost=cost,
             observer=self._metrics,
             on_stall=lambda: self._broken(stopped, stopped),
+            packs=model.backend.packs,
         )
         cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = Cache(settings.cache_entries)
         return Service(model.tokenizer, scheduler, cache, self._metrics, max_text_chars=settings.max_text_chars)

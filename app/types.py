@@ -24,12 +24,16 @@ class Encoding:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a backend runs: token ids and attention mask, both int64 of shape (texts, longest text)."""
+    """What a backend runs: token ids and attention mask, both int64 of shape (rows, longest row).
+
+    The mask is 0 for padding and 1 for tokens, a text a row; or k for those of the k-th text of a row: see `app.rows`.
+    """
 
     input_ids: IntArray
     attention_mask: IntArray
 
     def __len__(self) -> int:
+        """Rows, which are texts unless several share one."""
         return len(self.input_ids)
 
     @property

@@ -6,6 +6,7 @@ import logging
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from onnx_export.export import COMPANIONS, export, save_half
 from onnx_export.fuse import fuse
 from onnx_export.manifest import write_manifest
 from onnx_export.narrow import narrow
+from onnx_export.pack import pack
 from onnx_export.quantize import down_projections, quantize
-from onnx_export.verify import Limits, Parity, Sample, Unfaithful, compare, loads, logits_of
+from onnx_export.verify import Limits, Parity, Sample, Unfaithful, compare, keeps_apart, loads, logits_of
 from training.cases import exam
 from training.errors import InputError
 from training.examples import Example, read_all
@@ -124,14 +126,12 @@ def quantize_faithfully(directory: Path, samples: list[Sample], limits: Limits) 
     names = open_artifact(str(directory)).labels
     source, target = directory / "model.onnx", directory / "model_int8.onnx"
     references = [logits_of(directory, "fp32", sample.texts) for sample in samples]
-    fused, narrowed = directory / "fused.onnx", directory / "narrow.onnx"
-    fuse(source, fused)
-    narrow(fused, narrowed)
-    if not loads(narrowed):
-        narrowed = fused
-    delicate = down_projections(narrowed)
+    graph, packs = _lean(source, samples)
+    delicate = down_projections(graph)
     for blockwise in range(len(delicate) + 1):
-        quantize(narrowed, target, delicate[:blockwise])
+        quantize(graph, target, delicate[:blockwise])
+        if packs and not pack(target, target):
+            print("rows cannot hold several texts: quantising changed the graph too much", file=sys.stderr)
         parities = {
             sample.name: compare(sample, names, reference, logits_of(directory, "int8", sample.texts))
             for sample, reference in zip(samples, references, strict=True)
@@ -146,6 +146,20 @@ def quantize_faithfully(directory: Path, samples: list[Sample], limits: Limits) 
         else:
             break
     return parities
+
+
+def _lean(source: Path, samples: Sequence[Sample]) -> tuple[Path, bool]:
+    """The graph at `source` with fewer operations, and whether it can be made to read rows of several texts."""
+    fused, narrowed, packed = (source.with_name(f"{name}.onnx") for name in ("fused", "narrow", "packed"))
+    fuse(source, fused)
+    narrow(fused, narrowed)
+    if not loads(narrowed):
+        return fused, False
+    return narrowed, pack(narrowed, packed) and keeps_apart(packed, narrowed, _texts([*samples, *samples_of([])]))
+
+
+def _texts(samples: Sequence[Sample]) -> list[str]:
+    return [text for sample in samples for text in sample.texts]
 
 
 def samples_of(examples: list[Example]) -> list[Sample]:

@@ -27,17 +27,11 @@ def narrow(source: Path, target: Path) -> None:
     """
     model = onnx.load(source)
     graph = model.graph
-    if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
+    if has_graphs_inside(graph):
         onnx.save(model, target)
         return
     makers = {name: node for node in graph.node for name in node.output}
-    constants = {weight.name: weight for weight in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t
-        # Of weights that are alike the graph has one, under several names.
-        if node.op_type == "Identity" and node.input[0] in constants:
-            constants[node.output[0]] = constants[node.input[0]]
+    constants = constants_of(graph)
     for pick in [node for node in graph.node if _picks_first(node, makers, constants)]:
         behind = _behind(pick, graph, constants)
         inside = {name for node, _ in behind for name in node.output}
@@ -49,13 +43,35 @@ def narrow(source: Path, target: Path) -> None:
     onnx.save(model, target)
 
 
-def _picks_first(node: NodeProto, makers: Mapping[str, NodeProto], constants: Mapping[str, TensorProto]) -> bool:
-    """Whether a node takes the first of the tokens, from (texts, tokens, width) to (texts, width)."""
+def has_graphs_inside(graph: GraphProto) -> bool:
+    """Whether nodes have graphs of their own, which may read anything of the one around them."""
+    return any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute)
+
+
+def constants_of(graph: GraphProto) -> dict[str, TensorProto]:
+    """What is in the graph whatever it is asked, by name."""
+    constants = {weight.name: weight for weight in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+        # Of weights that are alike the graph has one, under several names.
+        if node.op_type == "Identity" and node.input[0] in constants:
+            constants[node.output[0]] = constants[node.input[0]]
+    return constants
+
+
+def takes_first(node: NodeProto, constants: Mapping[str, TensorProto], rank: int) -> bool:
+    """Whether a node takes the first of the tokens: keeping their dimension, for an index of rank 1, or without."""
     axis = [attribute.i for attribute in node.attribute if attribute.name == "axis"]
-    if node.op_type != "Gather" or axis != [1] or node.input[0] not in makers or node.input[1] not in constants:
+    if node.op_type != "Gather" or axis != [1] or node.input[1] not in constants:
         return False
     index = numpy_helper.to_array(constants[node.input[1]])
-    return index.ndim == 0 and index == 0
+    return index.ndim == rank and index.size == 1 and not index.any()
+
+
+def _picks_first(node: NodeProto, makers: Mapping[str, NodeProto], constants: Mapping[str, TensorProto]) -> bool:
+    """Whether a node takes the first of the tokens, from (texts, tokens, width) to (texts, width)."""
+    return takes_first(node, constants, rank=0) and node.input[0] in makers
 
 
 def _behind(

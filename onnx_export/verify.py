@@ -6,13 +6,19 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
 from app.artifact import open_artifact
 from app.backends.onnx import OnnxBackend, open_session
-from app.runner import pad
+from app.rows import pack, pad
 from app.text import normalise
 from app.tokenizer import Tokenizer
+from app.types import Batch
 from training.errors import InputError
+
+_ROW_TEXTS = 12
+_FEWEST = 6
+_SAME = 1e-3  # of logits in float32, whose last digits go by the order of additions
 
 Logits = NDArray[np.float32]
 
@@ -83,6 +89,33 @@ def loads(file: Path) -> bool:
     except Exception:  # its exceptions have no common base but this
         return False
     return True
+
+
+def keeps_apart(packed: Path, plain: Path, texts: Sequence[str]) -> bool:
+    """Whether a float32 graph says of texts in rows what another says of each alone; the companions lie beside it."""
+    artifact = open_artifact(str(packed.parent))
+    tokenizer = Tokenizer.load(artifact.directory, artifact.max_tokens)
+    # Of all lengths, and twice as many as there are rows at least, or some would have one to themselves.
+    chosen = sorted(texts, key=len)[:: max(1, len(texts) // _ROW_TEXTS)]
+    encodings = tokenizer.encode_many([normalise(text) for text in chosen])
+    if len(encodings) < _FEWEST:
+        return False
+    alone = open_session(plain)
+    expected = np.concatenate([_run(alone, pad([encoding], artifact.pad_id)) for encoding in encodings])
+    try:
+        session = open_session(packed)
+        layouts = [pack(encodings, artifact.pad_id, rows=rows) for rows in (1, 3)]
+        found = [_run(session, rows)[places] for rows, places in layouts]
+    except Exception:  # see `loads`
+        return False
+    return all(np.abs(together - expected).max() < _SAME for together in found)
+
+
+def _run(session: InferenceSession, batch: Batch) -> Logits:
+    arrays = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    arrays["token_type_ids"] = np.zeros_like(batch.input_ids)
+    logits: Logits = session.run(None, {node.name: arrays[node.name] for node in session.get_inputs()})[0]
+    return logits
 
 
 def logits_of(directory: Path, precision: str, texts: Sequence[str]) -> Logits:

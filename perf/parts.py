@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from app.api.schemas import PredictRequest
-from app.batching import BatchQueue, CostModel, Entry
+from app.batching import BatchQueue, Entry
 from app.cache import Cache, key_of
+from app.cost import CostModel
 from app.text import normalise
 from app.tokenizer import Tokenizer
 from perf.bare import FOLDER, Bare

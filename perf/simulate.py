@@ -1,7 +1,7 @@
 """`python -m perf.simulate`: what the forming of batches gains, from 1 core to 64, in simulated time.
 
 The policy of the service (`app.batching`, as it is) and those of others are fed with the same texts, and a batch takes
-what the measured cost model says: fixed milliseconds, and some for each padded token. Nothing else costs anything, so
+what the measured cost model says: fixed milliseconds, and some for each token, padded or not. Nothing else costs, so
 this compares policies and predicts no server: beyond a few cores one event loop is slower than the model, and more
 processes are the remedy.
 """
@@ -12,12 +12,14 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Protocol
 
 import numpy as np
 
-from app.batching import BatchQueue, CostModel, Entry, padded_tokens
+from app.batching import BatchQueue, Entry, padded_tokens
+from app.cost import CostModel
 from perf.bare import Bare
 from perf.feedback import Feedback
 
@@ -36,12 +38,16 @@ class Policy(Protocol):
     def due_s(self) -> float:
         """When to ask again although nothing has come or gone; infinite where that changes nothing."""
 
+    def tokens_of(self, batch: Sequence[Entry]) -> int:
+        """What the model runs for a batch, padding included."""
+
 
 class Ours:
-    """Formed when a slot is free, of like lengths around the text that has waited longest."""
+    """Formed when a slot is free: those that wait longest in common rows or, padded, those of like length."""
 
-    def __init__(self, cost: CostModel, size: int, tokens: int) -> None:
-        self._queue: BatchQueue[Entry] = BatchQueue(cost, max_batch_size=size, max_batch_tokens=tokens)
+    def __init__(self, cost: CostModel, size: int, tokens: int, *, packs: bool = True) -> None:
+        self._queue: BatchQueue[Entry] = BatchQueue(cost, max_batch_size=size, max_batch_tokens=tokens, packs=packs)
+        self.tokens_of = self._queue.tokens_of
 
     def push(self, text: Entry) -> None:
         self._queue.push(text)
@@ -69,6 +75,9 @@ class Fifo:
     def due_s(self) -> float:
         return math.inf
 
+    def tokens_of(self, batch: Sequence[Entry]) -> int:
+        return padded_tokens(batch)
+
 
 class Timer(Fifo):
     """Formed when it is full, or when its first text has waited for so long."""
@@ -86,6 +95,7 @@ POLICIES: dict[str, Callable[[CostModel, int, int], Policy]] = {  # of the most 
     "one at a time": lambda _cost, _size, _tokens: Fifo(1),
     "timer, padded": lambda _cost, size, _tokens: Timer(size),
     "FIFO, padded": lambda _cost, size, _tokens: Fifo(size),
+    "ours, padded": partial(Ours, packs=False),
     "ours": Ours,
 }
 
@@ -135,7 +145,7 @@ def simulate(
             asked += 1
         while idle and (batch := policy.take(idle, now_s)):
             idle -= 1
-            heapq.heappush(ends, (now_s + cost.predict(padded_tokens(batch)) / 1000, next(started), batch))
+            heapq.heappush(ends, (now_s + cost.predict(policy.tokens_of(batch)) / 1000, next(started), batch))
     return Result(len(latency_ms) / now_s, np.array(latency_ms))
 
 
@@ -162,7 +172,7 @@ def main() -> None:
     cost = CostModel(*args.cost) if args.cost else measured(bare)
     lengths = [len(ids) for ids in bare.encode(Feedback(0).texts(5000))]
     alone_ms = float(np.mean([cost.predict(length) for length in lengths]))
-    print(f"a batch takes {cost.base_ms:.2f} ms and {cost.token_ms * 1000:.1f} µs for each padded token;")
+    print(f"a batch takes {cost.base_ms:.2f} ms and {cost.token_ms * 1000:.1f} µs for each token;")
     print(f"a text has {np.mean(lengths):.0f} tokens (p95 {np.percentile(lengths, 95):.0f}), alone {alone_ms:.2f} ms\n")
 
     print(f"texts/s, {args.callers} callers a core that ask again when they are answered; beside one at a time")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 
 from app.backends.mock import mock_tokenizer
-from app.batching import CostModel
 from app.cache import Cache
+from app.cost import CostModel
 from app.errors import BackendError
 from app.job import Job
 from app.metrics import Metrics
@@ -51,7 +51,9 @@ def scores(length: int) -> dict[str, float]:
 
 
 @asynccontextmanager
-async def serving(*, entries: int = 100, is_open: bool = True, **limits: float) -> AsyncIterator[Bench]:
+async def serving(
+    *, entries: int = 100, is_open: bool = True, packs: bool = False, **limits: float
+) -> AsyncIterator[Bench]:
     bench = Bench(None)  # type: ignore[arg-type]
     scheduler: Scheduler[Encoding, Prediction] = Scheduler(
         bench.run,
@@ -60,6 +62,7 @@ async def serving(*, entries: int = 100, is_open: bool = True, **limits: float) 
         cost=CostModel(),
         observer=bench.metrics,
         on_stall=lambda: None,
+        packs=packs,
     )
     cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = Cache(entries)
     tokenizer = Tokenizer(mock_tokenizer(), MAX_TOKENS)

@@ -23,6 +23,7 @@ from onnx_export.export import export
 
 FAMILIES = ("distilbert", "bert", "roberta")
 LAYERS = 2
+VOCABULARY = 23_000  # of the tokenizer that lies beside them
 
 # What the libraries of the export warn of, each time and about themselves.
 WARNINGS = [
@@ -35,7 +36,7 @@ WARNINGS = [
 
 def classifier(family: str) -> PreTrainedModel:
     torch.manual_seed(0)
-    size = {"vocab_size": 500, "num_labels": 3, "initializer_range": 0.2}
+    size = {"vocab_size": VOCABULARY, "num_labels": 3, "initializer_range": 0.2}
     if family == "distilbert":
         return DistilBertForSequenceClassification(
             DistilBertConfig(dim=48, n_heads=4, n_layers=LAYERS, hidden_dim=96, **size)
@@ -58,7 +59,7 @@ def graph_of(family: str, scratch: Path) -> Path:
 def logits(file: Path) -> FloatArray:
     """Of three texts of different lengths in one batch."""
     session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    ids = np.random.default_rng(0).integers(5, 500, (3, 12))
+    ids = np.random.default_rng(0).integers(5, VOCABULARY, (3, 12))
     mask = np.ones_like(ids)
     mask[1, 7:] = mask[2, 3:] = 0
     arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}

@@ -13,7 +13,7 @@ MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
     for file in (ROOT / "app").rglob("*.py")
 }
-LEAVES = {"app.types", "app.errors", "app.metrics", "app.logs", "app.text", "app.cpu", "app.batching", "app.cache"}
+LEAVES = {"app.types", "app.errors", "app.metrics", "app.logs", "app.text", "app.cpu", "app.cost", "app.cache"}
 
 
 def imports(module: str) -> set[str]:
@@ -49,13 +49,14 @@ def test_only_cli_main_and_the_process_know_the_settings() -> None:
 
 
 def test_the_scheduler_knows_neither_tokenizer_nor_backend_nor_http() -> None:
-    policy = {"app.admission", "app.batching", "app.fairness"}
+    policy = {"app.admission", "app.batching", "app.cost", "app.fairness"}
     assert ours("app.scheduler") == policy | {"app.errors", "app.job", "app.slots"}
     assert ours("app.admission") == {"app.errors"}
     assert ours("app.slots") == {"app.cpu", "app.errors"}
     assert ours("app.job") - {"app.admission"} == ours("app.fairness") == {"app.batching"}
-    assert ours("app.batching") == set()
-    assert not (imports("app.batching") | imports("app.fairness")) & {"asyncio", "threading", "time"}
+    assert ours("app.batching") == {"app.cost"}
+    pure = set.union(*map(imports, policy))
+    assert not pure & {"asyncio", "threading", "time"}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from app.backends.onnx import OnnxBackend
 from app.backends.torch import TorchBackend
 from app.errors import ArtifactError, BackendError
 from app.model import Model, load_model
-from app.runner import Runner, pad, softmax
+from app.rows import pack, pad
+from app.runner import Runner, softmax
 from app.tokenizer import Tokenizer
 
 SENTENCES = {
@@ -122,6 +123,16 @@ class TestContract:
         alone = [backend.run(pad([encoding], artifact.pad_id)).argmax() for encoding in encodings]
         together = backend.run(pad(encodings, artifact.pad_id)).argmax(axis=1)
         assert together.tolist() == alone
+
+    def test_row_mates_do_not_change_a_label(self, loaded: tuple[Backend, Artifact, Tokenizer]) -> None:
+        backend, artifact, tokenizer = loaded
+        if not backend.packs:
+            pytest.skip("has a text a row")
+        encodings = tokenizer.encode_many([*SENTENCES, "padding " * 100])
+        alone = [backend.run(pad([encoding], artifact.pad_id)).argmax() for encoding in encodings]
+        for rows in (1, 3):
+            batch, places = pack(encodings, artifact.pad_id, rows=rows)
+            assert backend.run(batch)[places].argmax(axis=1).tolist() == alone
 
     def test_threads_do_not_mix_their_answers(self, loaded: tuple[Backend, Artifact, Tokenizer]) -> None:
         backend, artifact, tokenizer = loaded

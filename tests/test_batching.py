@@ -5,12 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.batching import BatchQueue, CostModel, Entry
+from app.batching import BatchQueue, Entry
+from app.cost import CostModel
 
 
-def queue_of(entries: list[Entry], cost: CostModel | None = None, size: int = 16, tokens: int = 8192) -> BatchQueue:
+def queue_of(
+    entries: list[Entry], cost: CostModel | None = None, size: int = 16, tokens: int = 8192, *, packs: bool = False
+) -> BatchQueue:
     queue: BatchQueue = BatchQueue(
-        cost or CostModel(base_ms=1, token_ms=0.1), max_batch_size=size, max_batch_tokens=tokens
+        cost or CostModel(base_ms=1, token_ms=0.1), max_batch_size=size, max_batch_tokens=tokens, packs=packs
     )
     for entry in entries:
         queue.push(entry)
@@ -141,6 +144,59 @@ class TestTake:
         assert queue.backlog_ms(100) == 0
 
 
+class TestTakeForAModelThatPacks:
+    def test_those_that_have_been_due_longest_go_whatever_their_lengths(self) -> None:
+        long, short, middle, last = Entry(90, 2), Entry(3, 0), Entry(40, 1), Entry(3, 3)
+        queue = queue_of([long, short, middle, last], size=3, packs=True)
+        assert queue.take() == [short, middle, long]
+        assert queue.take() == [last]
+
+    def test_tokens_are_those_of_the_texts(self) -> None:
+        batch = [Entry(3, 0), Entry(40, 1)]
+        assert queue_of([], packs=True).tokens_of(batch) == 43
+        assert queue_of([]).tokens_of(batch) == 80
+
+    def test_no_batch_has_more_tokens_than_allowed_but_for_a_text_that_is_longer(self) -> None:
+        entries = [Entry(tokens, due) for due, tokens in enumerate((30, 40, 20, 600, 10))]
+        queue = queue_of(entries, tokens=80, packs=True)
+        assert [queue.take() for _ in range(4)] == [entries[:2], entries[2:3], entries[3:4], entries[4:]]
+
+    def test_what_is_not_due_fills_no_batch_of_what_is(self) -> None:
+        bulk, due, hastened = [Entry(10, math.inf) for _ in range(5)], Entry(10, 1), Entry(10, math.inf)
+        queue = queue_of([*bulk, hastened, due], packs=True)
+        queue.hasten(hastened, 2)
+        assert queue.take() == [due, hastened]
+        assert queue.take() == bulk
+
+    def test_idle_slots_share_what_waits(self) -> None:
+        queue = queue_of([Entry(10 + due, due) for due in range(6)], packs=True)
+        assert [len(queue.take(idle)) for idle in (2, 1)] == [3, 3]
+
+    def test_what_was_discarded_is_passed_over_even_where_it_is_swept_out_meanwhile(self) -> None:
+        entries = [Entry(10, due) for due in range(400)]
+        queue = queue_of(entries, packs=True)
+        for entry in entries[::2]:
+            queue.discard(entry)
+        taken = []
+        while batch := queue.take():
+            taken += batch
+        assert taken == entries[1::2]
+
+    @given(st.lists(st.tuples(st.integers(1, 64), st.floats(0, 10)), max_size=80), st.integers(1, 20))
+    def test_every_entry_is_taken_once_in_the_order_in_which_it_is_due(
+        self, given_entries: list[tuple[int, float]], size: int
+    ) -> None:
+        entries = [Entry(tokens, due) for tokens, due in given_entries]
+        queue = queue_of(entries, size=size, tokens=100, packs=True)
+        taken: list[Entry] = []
+        while batch := queue.take():
+            assert len(batch) <= size
+            assert len(batch) == 1 or sum(entry.tokens for entry in batch) <= 100
+            taken += batch
+        assert taken == sorted(entries, key=lambda entry: entry.due_s)
+        assert queue.backlog_ms(100) == 0
+
+
 class TestFairness:
     @pytest.mark.parametrize(
         ("tokens", "texts"),
@@ -149,10 +205,19 @@ class TestFairness:
     def test_the_first_turn_of_a_list_is_one_batch(self, tokens: list[int], texts: int) -> None:
         assert queue_of([], tokens=512).first_turn(tokens) == texts
 
+    def test_where_rows_are_packed_it_goes_by_the_tokens_of_the_texts(self) -> None:
+        assert queue_of([], tokens=512, packs=True).first_turn([10, 490, 10, 10]) == 3
+
     def test_the_total_counts_what_is_not_due_and_what_comes(self) -> None:
         queue = queue_of([Entry(100, 1.0), Entry(100, math.inf)])
         assert queue.total_ms() == pytest.approx(0.1 * 200 + 1)
         assert queue.total_ms([50] * 15) == pytest.approx(0.1 * 950 + 2)
+
+    def test_the_next_batch_is_as_full_as_the_limits_allow(self) -> None:
+        assert queue_of([]).batch_ms() == 1
+        assert queue_of([Entry(10, 0)] * 3).batch_ms() == pytest.approx(1 + 0.1 * 30)
+        assert queue_of([Entry(10, 0) for _ in range(100)]).batch_ms() == pytest.approx(1 + 0.1 * 160)
+        assert queue_of([Entry(100, 0) for _ in range(100)], tokens=512).batch_ms() == pytest.approx(1 + 0.1 * 512)
 
     def test_a_lone_text_goes_ahead_of_a_long_list_that_came_before(self) -> None:
         queue = queue_of([])

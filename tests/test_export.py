@@ -115,7 +115,12 @@ def test_a_graph_that_cannot_be_narrowed_is_quantised_whole(
     monkeypatch.setattr(command, "narrow", lambda _source, target: target.write_bytes(b"no graph"))
     found = command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version="1", keep_fp32=False)
     assert all(parity.disagreement <= 2 for parity in found.values())
-    assert (tmp_path / "out" / "model_int8.onnx").is_file()
+    assert not load_model(str(tmp_path / "out"), backend="onnx", device="cpu").backend.packs
+
+
+def test_what_can_be_packed_is_packed(artifact: Path) -> None:
+    assert load_model(str(artifact), backend="onnx", device="cpu", precision="int8").backend.packs
+    assert not load_model(str(artifact), backend="onnx", device="cpu", precision="fp32").backend.packs
 
 
 def test_texts_without_labels_are_compared_alone() -> None:

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from app.batching import BatchQueue, Client, CostModel, Entry
+from app.batching import BatchQueue, Client, Entry
+from app.cost import CostModel
 from app.errors import Overloaded
 from app.fairness import Callers
 from app.job import Job

@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tokenizers import Tokenizer as FastTokenizer
 
-from app.batching import CostModel
 from app.cache import Cache
+from app.cost import CostModel
 from app.errors import BackendError, DeadlineExceeded, Overloaded, TextTooLong
 from app.metrics import Metrics
 from app.model import Model

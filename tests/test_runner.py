@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from app.errors import BackendError
-from app.runner import Runner, pad, softmax
+from app.runner import Runner, softmax
 from app.types import Batch, Encoding, FloatArray
 
 
 class Sums:
     """A backend whose first logit is the sum of a text's ids, and which fails on a text with the id 666."""
 
-    name, device, precision, slots = "sums", "cpu", "none", 1
+    name, device, precision, slots, packs = "sums", "cpu", "none", 1, False
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
@@ -28,14 +28,6 @@ class Sums:
 
 def encoding(*ids: int) -> Encoding:
     return Encoding(ids, truncated=False)
-
-
-def test_pad_makes_a_batch_as_wide_as_its_longest_text() -> None:
-    batch = pad([encoding(5), encoding(6, 7, 8)], pad_id=9)
-    assert batch.input_ids.tolist() == [[5, 9, 9], [6, 7, 8]]
-    assert batch.attention_mask.tolist() == [[1, 0, 0], [1, 1, 1]]
-    assert batch.padded_tokens == 6
-    assert len(batch) == 2
 
 
 def test_softmax_sums_to_one_and_survives_large_logits() -> None:
@@ -66,6 +58,26 @@ def test_run_gives_each_text_its_label_and_all_scores() -> None:
     assert list(high.scores) == ["big", "small"]
     assert high.confidence == high.scores["big"] == pytest.approx(0.952574, abs=1e-6)
     assert (low.truncated, high.truncated) == (False, True)
+
+
+class SumsOfRows(Sums):
+    """The same of a batch whose rows have several texts."""
+
+    packs = True
+
+    def run(self, batch: Batch) -> FloatArray:
+        self.batches.append(batch)
+        rows = zip(batch.input_ids, batch.attention_mask, strict=True)
+        sums = [ids[mask == text].sum() for ids, mask in rows for text in range(1, mask.max() + 1)]
+        return np.array([[value, 0] for value in sums], dtype=np.float32)
+
+
+def test_texts_that_share_rows_get_their_own_logits() -> None:
+    texts = [encoding(-1), encoding(1, 1, 1, 1), encoding(2, 2), encoding(-3, 1)]
+    backend = SumsOfRows()
+    results = Runner(backend, ("big", "small"), pad_id=0).run(texts)
+    assert [getattr(result, "label", None) for result in results] == ["small", "big", "big", "small"]
+    assert [batch.input_ids.shape for batch in backend.batches] == [(1, 9)]
 
 
 def test_a_bad_text_fails_alone_without_its_words_in_the_message() -> None:

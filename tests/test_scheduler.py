@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.batching import CostModel
+from app.cost import CostModel
 from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded
 from app.job import Job
 from app.scheduler import Scheduler, SchedulerLimits
@@ -33,10 +33,10 @@ class Recorder:
         self.finished: list[tuple[int, int]] = []
         self.refusals: list[str] = []
 
-    def batch_finished(self, texts: int, padded_tokens: int, queue_s: float, run_s: float) -> None:
+    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float) -> None:
         assert queue_s >= 0
         assert run_s >= 0
-        self.finished.append((texts, padded_tokens))
+        self.finished.append((texts, tokens))
 
     def refused(self, reason: str) -> None:
         self.refusals.append(reason)

@@ -9,6 +9,7 @@ from app.config import Settings
 from app.lifecycle import Lifecycle
 from app.metrics import Metrics
 from app.model import load_model
+from app.scheduler import Scheduler
 from app.startup import Startup
 
 
@@ -40,3 +41,17 @@ async def test_backends_are_compared_when_the_settings_say_so(compare: bool) -> 
             given, Lifecycle(), Metrics(CollectorRegistry()), on_ready=lambda: None, on_broken=lambda: None
         ).run()
     assert load.call_args.kwargs["compare"] == compare
+
+
+@pytest.mark.parametrize("packs", [True, False])
+async def test_batches_are_formed_as_suits_the_backend(packs: bool) -> None:
+    model = load_model("", backend="mock")
+    model.backend.packs = packs
+    with (
+        patch("app.startup.load_model", return_value=model),
+        patch("app.startup.Scheduler", wraps=Scheduler) as scheduler,
+    ):
+        await Startup(
+            Settings(), Lifecycle(), Metrics(CollectorRegistry()), on_ready=lambda: None, on_broken=lambda: None
+        ).run()
+    assert scheduler.call_args.kwargs["packs"] == packs

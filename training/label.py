@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from app.artifact import open_artifact, sha256
-from app.runner import pad, softmax
+from app.rows import pad
+from app.runner import softmax
 from app.tokenizer import Tokenizer
 from app.types import Encoding
 from training.device import Device

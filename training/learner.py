@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from app.runner import pad
+from app.rows import pad
 from app.tokenizer import Tokenizer
 from app.types import Encoding
 from training.device import Device

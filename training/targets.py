@@ -19,7 +19,7 @@ from app.artifact import Artifact, open_artifact
 from app.backends import has_torch
 from app.errors import SentimentError
 from app.model import Model, load_model
-from app.runner import pad
+from app.rows import pad
 from app.types import Encoding
 from training.errors import InputError
 from training.measure import Probabilities

@@ -12,9 +12,10 @@ class Backend(Protocol):
     device: str  # "cpu", "cuda"
     precision: str  # "int8", "fp32", "bf16", …
     slots: int  # batches that are worth running at the same time
+    packs: bool  # whether a row of a batch may have several texts
 
     def run(self, batch: Batch) -> FloatArray:
-        """Return the logits of `batch`: float32 of shape (texts, labels).
+        """Return the logits of `batch`: float32 of shape (texts, labels), texts in the order of their rows.
 
         Thread-safe. Any exception means that the whole batch failed; the caller decides what to retry.
         """

@@ -66,7 +66,7 @@ _FIRST_NEGATIVE, _FIRST_POSITIVE = _IDS[_NEGATIVE[0]], _IDS[_POSITIVE[0]]
 class MockBackend:
     """Counts words. `delay_ms` is added to every batch; `failure_rate` is the share that raises."""
 
-    name, device, precision, slots = "mock", "cpu", "none", 2
+    name, device, precision, slots, packs = "mock", "cpu", "none", 2, False
 
     def __init__(self, *, delay_ms: float = 0.0, failure_rate: float = 0.0, seed: int = 0) -> None:
         self._delay_s = delay_ms / 1000

@@ -13,6 +13,7 @@ import onnxruntime as ort
 from app.artifact import Artifact
 from app.cpu import overflows_in_int8, usable_cores
 from app.errors import BackendError
+from app.rows import PACKS
 from app.types import Batch, FloatArray
 
 # On a CPU this one node takes several times as long as the two that it stands for: without it a run of the embedded
@@ -48,6 +49,8 @@ class OnnxBackend:
             raise BackendError(f"{file}: ONNX Runtime cannot load it: {error}") from error
         if _PROVIDERS[device] not in self._session.get_providers():
             raise BackendError(f"ONNX Runtime could not start on {device}: its CUDA libraries are missing")
+        # Not on a GPU: its batches are large, and in the last layer each text has a copy of its row.
+        self.packs = device == "cpu" and PACKS in self._session.get_modelmeta().custom_metadata_map
         self._inputs = [node.name for node in self._session.get_inputs()]
 
     def run(self, batch: Batch) -> FloatArray:

@@ -17,6 +17,7 @@ class TorchBackend:
     """A transformers model in inference mode, on CUDA (bf16 unless told otherwise) or the CPU (fp32)."""
 
     name = "torch"
+    packs = False
 
     def __init__(self, artifact: Artifact, *, device: str = "cpu", precision: str = "auto") -> None:
         """Load the safetensors weights; raise `BackendError` when the device or the precision is not to be had."""
