@@ -23,7 +23,7 @@ class Model:
     tokenizer: Tokenizer
     backend: Backend
     runner: Runner
-    warmup: list[tuple[int, float]]  # padded tokens and milliseconds of each warm-up batch
+    warmup: list[tuple[int, float]]  # tokens and milliseconds of each warm-up batch
     compared: Mapping[str, int] | None = (
         None  # tokens a second of each backend that was tried, where they were compared
     )

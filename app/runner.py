@@ -49,7 +49,7 @@ class Runner:
             return [*self.run(encodings[:middle]), *self.run(encodings[middle:])]
 
     def warm_up(self, *, max_tokens: int, max_batch_size: int, slots: int = 1) -> list[tuple[int, float]]:
-        """Run batches of several shapes within these limits; return the padded tokens and milliseconds of each.
+        """Run batches of several shapes within these limits; return the tokens and milliseconds of each.
 
         A `max_batch_size` of 0 is none. Each runs in all slots at once, as under load, when they compete for the
         memory. Raises `BackendError` when the model does not work: a backend that never ran is not ready.

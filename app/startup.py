@@ -20,7 +20,7 @@ from app.scheduler import Scheduler, SchedulerLimits
 from app.service import Service
 from app.types import Encoding, Prediction
 
-# Texts and padded tokens of a batch at most, where the settings don't say. Beyond 16 texts a processor gains nothing;
+# Texts and tokens of a batch at most, where the settings don't say. Beyond 16 texts a processor gains nothing;
 # on a GPU hardly anything but the fixed cost of a batch counts (`python -m perf.simulate --cost 1.5 0.0002`).
 _BATCHES = {"cpu": (16, 512), "cuda": (128, 16_384)}
 
