@@ -91,9 +91,13 @@ class BatchQueue(Generic[E]):
                 return count
         return min(len(tokens), self._max_size)
 
-    def total_ms(self, more: Sequence[int] = ()) -> float:
-        """Milliseconds of one slot that all entries need, and texts of so many tokens more."""
-        return self._milliseconds(self._depth + len(more), self._tokens + sum(more))
+    def in_turns_ms(self, tokens: Sequence[int], turns: float, now_s: float) -> float:
+        """Milliseconds of one slot until a list is done that came now, of texts of so many tokens, in so many turns.
+
+        In each turn what is due goes before it; but all that there is, once at most.
+        """
+        others_ms = min(self._milliseconds(self._depth, self._tokens), math.ceil(turns) * self.backlog_ms(now_s))
+        return others_ms + self._milliseconds(len(tokens), sum(tokens))
 
     def waiting_ms(self, client: Client) -> float:
         """Milliseconds of one slot that those entries of a client need which are to be due before any newer one."""

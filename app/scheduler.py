@@ -123,9 +123,10 @@ class Scheduler(Generic[P, R]):
             raise TextTooLong(f"over {self._limits.max_queue_texts} texts and windows of texts")
         now_s = time.monotonic()  # before `admit` looks: what it finds in time is in time below, too
         wait = self.admit(len(jobs), deadline_s, caller)
-        turn = self._queue.first_turn([job.tokens for job in jobs]) * self._slots
+        tokens = [job.tokens for job in jobs]
+        turn = self._queue.first_turn(tokens) * self._slots
         if turn < len(jobs) and (self._running or self._queue):
-            done_ms = (self._running_ms(now_s) + self._queue.total_ms([job.tokens for job in jobs])) / self._slots
+            done_ms = (self._running_ms(now_s) + self._queue.in_turns_ms(tokens, len(jobs) / turn, now_s)) / self._slots
             if now_s + done_ms / 1000 > deadline_s:
                 self._observer.refused("deadline")
                 raise Overloaded("what is ahead leaves too little time; try again later", done_ms / 1000)

@@ -208,10 +208,12 @@ class TestFairness:
     def test_where_rows_are_packed_it_goes_by_the_tokens_of_the_texts(self) -> None:
         assert queue_of([], tokens=512, packs=True).first_turn([10, 490, 10, 10]) == 3
 
-    def test_the_total_counts_what_is_not_due_and_what_comes(self) -> None:
-        queue = queue_of([Entry(100, 1.0), Entry(100, math.inf)])
-        assert queue.total_ms() == pytest.approx(0.1 * 200 + 1)
-        assert queue.total_ms([50] * 15) == pytest.approx(0.1 * 950 + 2)
+    def test_a_list_waits_in_each_turn_for_what_is_due_and_once_at_most_for_all(self) -> None:
+        queue = queue_of([Entry(100, 1.0), *[Entry(100, math.inf) for _ in range(15)]])
+        due_ms, all_ms, own_ms = 0.1 * 100 + 1, 0.1 * 1600 + 1, 0.1 * 50 * 20 + 2
+        assert queue.in_turns_ms([50] * 20, 2, 1.0) == pytest.approx(2 * due_ms + own_ms)
+        assert queue.in_turns_ms([50] * 20, 1.1, 1.0) == pytest.approx(2 * due_ms + own_ms)
+        assert queue.in_turns_ms([50] * 20, 100, 1.0) == pytest.approx(all_ms + own_ms)
 
     def test_the_next_batch_is_as_full_as_the_limits_allow(self) -> None:
         assert queue_of([]).batch_ms() == 1

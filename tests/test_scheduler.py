@@ -349,6 +349,16 @@ async def test_a_list_that_could_not_be_done_by_its_deadline_is_refused() -> Non
         ask(scheduler, "v", timeout_s=1.5)  # a lone text goes ahead of them
 
 
+async def test_a_short_list_is_not_refused_for_the_length_of_another() -> None:
+    gate = Gate()
+    async with scheduling(gate, max_batch_size=2, max_wait_ms=60_000) as scheduler:  # 0.1 ms a token
+        long = ask(scheduler, *["long"] * 40, tokens=1000, timeout_s=60)  # four seconds of work, two texts a turn
+        short = ask(scheduler, *"abcd", tokens=10, timeout_s=2)
+        gate.open.set()
+        assert await asyncio.gather(*(answer for _, answer in short)) == [*"ABCD"]
+        assert not all(answer.done() for _, answer in long)
+
+
 async def test_a_list_takes_turns_with_others_however_wrong_its_cost_is_known() -> None:
     gate = Gate()
     async with scheduling(gate, max_batch_size=2) as scheduler:
