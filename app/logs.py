@@ -5,10 +5,12 @@ type and place, not by message: messages of libraries quote their input.
 """
 
 import asyncio
+import functools
 import logging
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
@@ -42,6 +44,11 @@ def configure(style: Literal["auto", "json", "console"], level: str) -> None:
 
 def log(level: int, event: str, **fields: object) -> None:
     """Log an event with its fields."""
+    log_fields(level, event, fields)
+
+
+def log_fields(level: int, event: str, fields: Mapping[str, object]) -> None:
+    """Log an event with its fields, which are there already."""
     if not logger.isEnabledFor(level):
         return
     if _stream and logging.root.handlers == [_stream]:
@@ -65,7 +72,7 @@ class _Stream(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO, line: Callable[[datetime, str, str, Mapping[str, Any]], str]) -> None:
         super().__init__(stream)
         self._line = line
-        self._lines: list[str] = []
+        self._lines: deque[str] = deque()  # which threads may add to without a lock
         self._flushing: asyncio.AbstractEventLoop | None = None  # the loop that is going to
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -84,14 +91,10 @@ class _Stream(logging.StreamHandler[TextIO]):
     def write(self, created_s: float, level: int, event: str, fields: Mapping[str, Any]) -> None:
         """Take a line."""
         try:
-            line = self._line(
-                datetime.fromtimestamp(created_s, UTC), logging.getLevelName(level).lower(), event, fields
-            )
+            line = self._line(datetime.fromtimestamp(created_s, UTC), _level(level), event, fields)
         except (TypeError, ValueError):  # half of a pair of surrogates
             return
-        self.acquire()
         self._lines.append(line)
-        self.release()
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -106,14 +109,18 @@ class _Stream(logging.StreamHandler[TextIO]):
         self.acquire()
         try:
             self._flushing = None
-            lines, self._lines = self._lines, []
-            if lines:
+            if lines := [self._lines.popleft() for _ in range(len(self._lines))]:
                 self.stream.write("\n".join([*lines, ""]))
             super().flush()
         except (OSError, ValueError):
             pass
         finally:
             self.release()
+
+
+@functools.cache
+def _level(number: int) -> str:
+    return logging.getLevelName(number).lower()
 
 
 def _frames(trace: TracebackType | None) -> list[str]:

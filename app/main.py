@@ -15,11 +15,14 @@ from starlette.middleware import Middleware
 
 from app import __version__
 from app.api import errors, openapi, schemas
-from app.api.auth import Authentication, keep_fresh
-from app.api.direct import DirectRoute, Shortcut
+from app.api.auth import authentication, keep_fresh
+from app.api.context import QUOTA_HEADERS
+from app.api.endpoint import Many, One
+from app.api.express import Express
+from app.api.gates import Gate, Gates, allowed_hosts, header_limit
 from app.api.information import information_router, report
-from app.api.middleware import QUOTA_HEADERS, AllowedHosts, HeaderLimit, Recovery, RequestContext
-from app.api.predict import prediction_routes
+from app.api.middleware import Recovery, RequestContext
+from app.api.predict import prediction_router
 from app.config import Settings, load_settings
 from app.keys import Keys
 from app.lifecycle import Lifecycle
@@ -91,24 +94,35 @@ def create_app(
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
     )
-    direct = prediction_routes(lifecycle, limits, rate, body_timeout_s=settings.body_timeout_s)
-    app.router.routes += direct
-    app.include_router(information_router(lifecycle, metrics, limits))
+    one, many = One(lifecycle, limits, rate), Many(lifecycle, limits, rate)
+    gates = _gates(settings, keys)
+    app.state.express = Express([one, many], gates, metrics, settings.trusted_proxies)
+    routers = [
+        prediction_router(one, many, body_timeout_s=settings.body_timeout_s),
+        information_router(lifecycle, metrics, limits),
+    ]
+    for router in routers:
+        app.include_router(router)
     errors.install(app)
     openapi.install(app)
-    _wrap(app, direct, settings, metrics, keys)
+    _wrap(app, gates, settings, metrics)
+    paths = [getattr(route, "path", "") for router in (app.router, *routers) for route in router.routes]
+    app.add_middleware(RequestContext, paths=paths)
     return app
 
 
-def _wrap(app: FastAPI, direct: Sequence[DirectRoute], settings: Settings, metrics: Metrics, keys: Keys | None) -> None:
-    """Put the layers around the routes that every request passes."""
-    layers = [Middleware(HeaderLimit, max_header_bytes=settings.max_header_bytes)]
+def _gates(settings: Settings, keys: Keys | None) -> list[Gate]:
+    gates = [header_limit(settings.max_header_bytes)]
     if settings.allowed_hosts:
-        layers.append(Middleware(AllowedHosts, hosts=settings.allowed_hosts))
+        gates.append(allowed_hosts(settings.allowed_hosts))
     if keys:
-        layers.append(Middleware(Authentication, keys=keys, closed=settings.api_keys_for_all))
-    layers.append(Middleware(Recovery))
-    app.user_middleware = layers.copy()
+        gates.append(authentication(keys, closed=settings.api_keys_for_all))
+    return gates
+
+
+def _wrap(app: FastAPI, gates: Sequence[Gate], settings: Settings, metrics: Metrics) -> None:
+    """Put the layers around the routes that every request passes which does not take the short way."""
+    app.user_middleware = [Middleware(Gates, gates), Middleware(Recovery)]
     # From here on each is put around those before it.
     instrumentator = Instrumentator(should_group_status_codes=False, registry=metrics.registry)
     instrumentator.add(
@@ -116,7 +130,6 @@ def _wrap(app: FastAPI, direct: Sequence[DirectRoute], settings: Settings, metri
             info.method, info.modified_handler, int(info.modified_status), info.modified_duration
         )
     ).instrument(app)
-    app.add_middleware(Shortcut, routes=direct, layers=layers, observer=metrics)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -125,4 +138,3 @@ def _wrap(app: FastAPI, direct: Sequence[DirectRoute], settings: Settings, metri
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms"],
             expose_headers=["X-Request-ID", "X-Cache", "Server-Timing", "Retry-After", *QUOTA_HEADERS],
         )
-    app.add_middleware(RequestContext)

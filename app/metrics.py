@@ -95,8 +95,7 @@ class Metrics:
         self._outcomes = {outcome: self._cache.labels(outcome) for outcome in ("hit", "miss", "joined")}
         self._reasons = {reason: self._refused.labels(reason) for reason in ("wait", "full", "deadline")}
         self._label = functools.cache(self._labels.labels)
-        self._answers = functools.cache(self._http.labels)
-        self._answer_seconds = functools.cache(self._http_seconds.labels)
+        self._answers = functools.cache(self._of_answers)
 
     def exposition(self) -> bytes:
         """All series, in Prometheus' text format."""
@@ -108,12 +107,16 @@ class Metrics:
 
     def answered(self, method: str, path: str, status: int, seconds: float) -> None:
         """A request was answered; `path` is its route's, or "none"."""
-        self._answers(method if method in METHODS else "other", path, str(status)).inc()
-        self._answer_seconds(path, f"{status // 100}xx").observe(seconds)
+        count, durations = self._answers(method if method in METHODS else "other", path, status)
+        count.inc()
+        durations.observe(seconds)
+
+    def _of_answers(self, method: str, path: str, status: int) -> tuple[Counter, Histogram]:
+        return self._http.labels(method, path, str(status)), self._http_seconds.labels(path, f"{status // 100}xx")
 
     def unreadable(self, status: int) -> None:
         """What came was no request, and was refused with `status`."""
-        self._answers("other", "none", str(status)).inc()
+        self._http.labels("other", "none", str(status)).inc()
 
     def model_loaded(self, description: Mapping[str, Any], slots: int) -> None:
         """Say which model answers, as `/info` does, and how many batches it runs at a time."""

@@ -19,6 +19,7 @@ import uvicorn
 
 from app import logs
 from app.api.connection import Connection
+from app.api.transport import Cork
 from app.config import PREFIX, Settings
 from app.errors import SetupError
 from app.lifecycle import Lifecycle
@@ -142,6 +143,8 @@ class _Server(uvicorn.Server):
                 header_timeout_s=settings.header_timeout_s,
                 max_header_bytes=settings.max_header_bytes,
                 on_unreadable=app.state.on_unreadable,
+                express=app.state.express,
+                cork=Cork(),
             ),
             server_header=False,
             forwarded_allow_ips=list(settings.trusted_proxies),

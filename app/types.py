@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +55,7 @@ class Prediction:
 CacheOutcome = Literal["hit", "miss", "joined"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The predictions of a request, in the order of its texts, and where its time went, in milliseconds."""
 
     predictions: list[Prediction]

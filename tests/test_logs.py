@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -39,7 +40,9 @@ async def test_lines_of_one_step_of_the_event_loop_are_written_together(monkeypa
     assert not written
     await asyncio.sleep(0)
     logs.log(logging.INFO, "third")
-    await asyncio.to_thread(logs.log, logging.INFO, "fourth")  # which takes along what waits
+    other = threading.Thread(target=logs.log, args=(logging.INFO, "fourth"))
+    other.start()  # whose line takes along what waits
+    other.join()
     assert [[json.loads(line)["event"] for line in part.splitlines()] for part in written] == [
         ["first", "second"],
         ["third", "fourth"],

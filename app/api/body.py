@@ -1,6 +1,7 @@
 """From the bytes of a request to a validated model, in one step and within a bound."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import TypeVar
 
 from fastapi import HTTPException, Request
@@ -8,48 +9,42 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from app.api.errors import BodyInvalid
-from app.api.middleware import headers_of
 from app.errors import InvalidInput, TextTooLong
 
 M = TypeVar("M", bound=BaseModel)
 
+Headers = Mapping[bytes, bytes]
+
 ARRIVED = "arrived"  # in the state of a request's scope: whether all of its body has come
 
 
-async def parse(request: Request, model: type[M], max_bytes: int, timeout_s: float) -> M:
-    """Read the body and validate it as `model`.
-
-    pydantic reads the bytes itself: half the time of parsing JSON first and validating the result. Raises 415 unless
-    the content type is JSON, `TextTooLong` as soon as the body is over `max_bytes`, 408 when it is not there after
-    `timeout_s`, `BodyInvalid` when it doesn't fit.
-    """
-    headers = headers_of(request.scope)
-    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if media_type != b"application/json":
+def check(headers: Headers, max_bytes: int) -> None:
+    """Raise 415 unless they say that JSON comes, and `TextTooLong` when they say that it is over `max_bytes`."""
+    media_type = headers.get(b"content-type", b"")
+    if media_type != b"application/json" and media_type.partition(b";")[0].strip().lower() != b"application/json":
         raise HTTPException(415, "the content type must be application/json")
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise HTTPException(415, "compressed bodies are not read")
     stated = headers.get(b"content-length", b"0")
     if stated.isdigit() and int(stated) > max_bytes:
         raise TextTooLong(f"the body is over {max_bytes} bytes")
-    if request.scope["state"].get(ARRIVED):  # as nearly always; a timer costs more than all else here
-        body = await _read(request, max_bytes)
-    else:
-        try:
-            async with asyncio.timeout(timeout_s):
-                body = await _read(request, max_bytes)
-        except TimeoutError:
-            raise HTTPException(408, "the body did not come in time", {"Connection": "close"}) from None
-    if not body and b"upgrade" in headers:
-        # The HTTP parser drops the body of such a request. curl's --http2 and some Java clients ask by default.
-        raise HTTPException(400, "the server takes no upgrade; send the request in HTTP/1.1 without an Upgrade header")
+
+
+async def read(request: Request, max_bytes: int, timeout_s: float) -> bytes:
+    """Read a body. Raises `TextTooLong` as soon as it is over `max_bytes`, 408 when it is not there after `timeout_s`.
+
+    And `ClientDisconnect` when its client leaves.
+    """
+    if request.scope["state"].get(ARRIVED):  # as often; a timer costs more than all else here
+        return await _read(request, max_bytes)
     try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise BodyInvalid.from_pydantic(error) from None
+        async with asyncio.timeout(timeout_s):
+            return await _read(request, max_bytes)
+    except TimeoutError:
+        raise HTTPException(408, "the body did not come in time", {"Connection": "close"}) from None
 
 
-async def _read(request: Request, max_bytes: int) -> bytearray:
+async def _read(request: Request, max_bytes: int) -> bytes:
     body = bytearray()
     more = True
     while more:
@@ -60,12 +55,26 @@ async def _read(request: Request, max_bytes: int) -> bytearray:
         if len(body) > max_bytes:
             raise TextTooLong(f"the body is over {max_bytes} bytes")
         more = message.get("more_body", False)
-    return body
+    return bytes(body)
 
 
-def timeout_ms(request: Request, longest_ms: float) -> float:
+def validated(model: type[M], headers: Headers, body: bytes) -> M:
+    """Validate a body as `model`; raise `BodyInvalid` when it doesn't fit.
+
+    pydantic reads the bytes itself: half the time of parsing JSON first and validating the result.
+    """
+    if not body and b"upgrade" in headers:
+        # The HTTP parser drops the body of such a request. curl's --http2 and some Java clients ask by default.
+        raise HTTPException(400, "the server takes no upgrade; send the request in HTTP/1.1 without an Upgrade header")
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise BodyInvalid.from_pydantic(error) from None
+
+
+def timeout_ms(headers: Headers, longest_ms: float) -> float:
     """The request's time in milliseconds: the server's, or less when the caller asks for less."""
-    wanted = headers_of(request.scope).get(b"x-request-timeout-ms")
+    wanted = headers.get(b"x-request-timeout-ms")
     if wanted is None:
         return longest_ms
     if not (wanted.isdigit() and len(wanted) <= 100 and int(wanted) > 0):

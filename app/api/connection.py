@@ -5,22 +5,30 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.api.body import ARRIVED
+from app.api.context import new_id
 from app.api.disconnect import LEFT
+from app.api.endpoint import Endpoint
 from app.api.errors import problem
-from app.api.middleware import new_id
-from app.api.transport import CorkedTransport
+from app.api.exchange import Exchange, rendered
+from app.api.express import Express
+from app.api.timer import Timer
+from app.api.transport import Cork, CorkedTransport
 from app.logs import log
 
 _MOST_SURPLUS_BYTES = 16 * 1024 * 1024  # many clients read nothing before they have sent everything
+# Many clients send the headers and the body one after the other. What takes longer is not what the short way is for.
+_MOST_HELD_BYTES = 64 * 1024
+_LONGEST_HELD_S = 0.05
 
 
 class Connection(HttpToolsProtocol):
     """Answers 408 when the headers of a request are not there in time, 431 when they never end, 400 to broken HTTP.
 
-    A client that sends on after its request was answered, or does not fetch its answer, is cut off.
+    A client that sends on after its request was answered, or does not fetch its answer, is cut off. Requests that may
+    take the short way (`app.api.express`) are held until all of them has come.
     """
 
     def __init__(
@@ -29,28 +37,38 @@ class Connection(HttpToolsProtocol):
         header_timeout_s: float,
         max_header_bytes: int,
         on_unreadable: Callable[[int], None],  # is told the status that it was refused with
+        express: Express,
+        cork: Cork,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._express = express
+        self._cork = cork
+        self._endpoint: Endpoint[Any] | None = None  # of the request that is held, if any
+        self._held = bytearray()  # of its body
+        self._holding = Timer(self.loop, _LONGEST_HELD_S)
         self._on_unreadable = on_unreadable
         self._max_header_bytes = max_header_bytes
         self._in_headers = False
         self._header_bytes = 0
-        self._reading = _Timer(self.loop, header_timeout_s)
-        self._writing = _Timer(self.loop, header_timeout_s)
+        self._reading = Timer(self.loop, header_timeout_s)
+        self._writing = Timer(self.loop, header_timeout_s)
         self._surplus_bytes = 0  # of a body that came after its answer
-        self._running: RequestResponseCycle | None = None
+        self._running: RequestResponseCycle | Exchange | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first headers."""
-        super().connection_made(CorkedTransport(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(CorkedTransport(transport, self.loop, self._cork))  # type: ignore[arg-type]
         self._reading.start(self._on_late_headers)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing."""
         self._reading.stop()
         self._writing.stop()
-        if self._running is not None:
+        self._let_go()
+        if isinstance(self._running, Exchange):
+            self._running.leave()
+        elif self._running is not None:
             self._running.disconnected = True  # uvicorn tells the one that came last
             if not (left := self._running.scope["state"][LEFT]).done():
                 left.set_result(None)
@@ -62,7 +80,10 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if not self._in_headers:
+        if self._endpoint:
+            if not self._holding:
+                self._holding.start(self._let_go)
+        elif not self._in_headers:
             if not (self._answering or self._reading or self.timeout_keep_alive_task):
                 # Anything that comes ends uvicorn's wait, even the rest of a body whose answer has gone.
                 self.timeout_keep_alive_task = self.loop.call_later(
@@ -77,17 +98,28 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request came."""
         self._in_headers = True
+        self._unset_keepalive_if_required()  # the one before may have been answered while these bytes were read
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """The body, if any, is the application's to wait for."""
+        """Hold the request if it may take the short way. Else the body is the application's to wait for."""
         self._in_headers = False
         self._header_bytes = 0
         self._reading.stop()
-        super().on_headers_complete()
+        if self.cycle and self.transport.is_closing():
+            return  # the one before was the last
+        if self._is_usual():
+            self._endpoint = self._express.leads_to(self.parser.get_method(), self.url)
+        if not self._endpoint:
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Drop what comes after the answer, but not for ever."""
+        if self._endpoint:
+            self._held += body
+            if len(self._held) > _MOST_HELD_BYTES:
+                self._let_go()
+            return
         if self.cycle.response_complete:
             self._surplus_bytes += len(body)
             if self._surplus_bytes > _MOST_SURPLUS_BYTES:
@@ -96,6 +128,10 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of the request has come."""
+        if (endpoint := self._endpoint) and self._express.begin(self.scope, endpoint):  # type: ignore[arg-type]
+            self._exchange(endpoint)
+            return
+        self._let_go()
         self.cycle.scope["state"][ARRIVED] = True
         self._surplus_bytes = 0
         self._header_bytes = 0
@@ -123,6 +159,41 @@ class Connection(HttpToolsProtocol):
         """Answer to bytes that are no HTTP."""
         self._refuse(400, "Bad Request", "this is not HTTP/1.1 as RFC 9112 has it")
 
+    def shutdown(self) -> None:
+        """The server ends: what is under way is answered, and then the connection is closed."""
+        self._let_go()
+        super().shutdown()
+
+    def _is_usual(self) -> bool:
+        return not (
+            self._answering
+            or self.flow.write_paused
+            or self.expect_100_continue
+            or self.parser.should_upgrade()
+            or self.parser.get_http_version() != "1.1"
+        )
+
+    def _exchange(self, endpoint: Endpoint[Any]) -> None:
+        """Answer the request that is held."""
+        content = bytes(self._held)
+        self._endpoint = None
+        self._held.clear()
+        self._holding.stop()
+        self._header_bytes = self._surplus_bytes = 0
+        exchange = self._running = Exchange(self._express, endpoint, self)
+        self.cycle = exchange  # type: ignore[assignment]  # to uvicorn it is one
+        exchange.run(content)
+
+    def _let_go(self) -> None:
+        """The request that is held, if any, goes the usual way."""
+        if not self._endpoint:
+            return
+        self._endpoint = None
+        self._holding.stop()
+        super().on_headers_complete()
+        super().on_body(bytes(self._held))
+        self._held.clear()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         cycle.scope["state"][LEFT] = self.loop.create_future()
@@ -143,6 +214,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, status: int, title: str, detail: str) -> None:
         if self.transport.is_closing():
             return
+        self._endpoint = None
         if self._answering:
             self.cycle.keep_alive = False  # the connection ends behind the answers to what came before
             self.flow.pause_reading()
@@ -150,32 +222,10 @@ class Connection(HttpToolsProtocol):
         request_id = new_id()
         headers = {"X-Request-ID": request_id, "Connection": "close"}
         answer = problem(request_id, status, title, detail, headers=headers)
-        lines = [name + b": " + value for name, value in [*self.server_state.default_headers, *answer.raw_headers]]
-        self.transport.write(STATUS_LINE[status] + b"\r\n".join([*lines, b"", bytes(answer.body)]))
+        self.transport.write(rendered(answer, [*self.server_state.default_headers, *answer.raw_headers]))
         self.transport.close()
         self._on_unreadable(status)
         client = self.client[0] if self.client else None
         log(
             logging.INFO, "request", method="(none)", path="(none)", status=status, request_id=request_id, client=client
         )
-
-
-class _Timer:
-    """Does something unless it is stopped in time; one thing at a time."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self._loop = loop
-        self._seconds = seconds
-        self._handle: asyncio.TimerHandle | None = None
-
-    def __bool__(self) -> bool:
-        return self._handle is not None
-
-    def start(self, then: Callable[[], None]) -> None:
-        self.stop()
-        self._handle = self._loop.call_later(self._seconds, then)
-
-    def stop(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None

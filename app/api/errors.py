@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -23,7 +23,7 @@ from app.errors import (
     SentimentError,
     TextTooLong,
 )
-from app.logs import log
+from app.logs import log, log_exception
 
 # type → (status, title); the first that fits counts.
 STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
@@ -78,21 +78,37 @@ class BodyInvalid(Exception):
         return cls(error.errors(include_url=False, include_context=False, include_input=False))
 
 
-def install(app: FastAPI) -> None:
-    """Have `app` answer every error in the one shape."""
-    for kind, handler in _HANDLERS.items():
-        app.add_exception_handler(kind, handler)
-
-
-async def answer(request: Request, error: Exception) -> Response:
+def answer(request_id: str, error: Exception) -> Response:
     """Return what answers an error of a request; raise those that nobody expects."""
-    for kind, handler in _HANDLERS.items():
+    for kind, respond in _ANSWERS.items():
         if isinstance(error, kind):
-            return await handler(request, error)
+            return respond(request_id, error)
     raise error
 
 
-async def _on_sentiment_error(request: Request, error: Exception) -> Response:
+def unexpected(request_id: str, error: Exception) -> Response:
+    """Log an error that nobody expects, and return what answers it."""
+    log_exception("unexpected error", error, request_id=request_id)
+    return problem(request_id, 500, "Internal Server Error", "the server failed to answer this request")
+
+
+def ending(request_id: str) -> Response:
+    """Return what answers a request that the end of the process has cut short."""
+    headers = {"Retry-After": "1", "Connection": "close"}
+    return problem(request_id, 503, "Not Ready", "the server is shutting down", headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Have `app` answer every error in the one shape."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return answer(request.state.id, error)
+
+    for kind in _ANSWERS:
+        app.add_exception_handler(kind, handle)
+
+
+def _on_sentiment_error(request_id: str, error: Exception) -> Response:
     status, title = next((status, title) for kind, status, title in STATUS if isinstance(error, kind))
     headers = {}
     errors = None
@@ -107,20 +123,20 @@ async def _on_sentiment_error(request: Request, error: Exception) -> Response:
         errors = [{"loc": list(error.loc), "msg": str(error)}] if status == 422 else None
     if status == 500:
         cause = error.__cause__ or error
-        log(logging.ERROR, "prediction failed", request_id=request.state.id, error=type(cause).__qualname__)
+        log(logging.ERROR, "prediction failed", request_id=request_id, error=type(cause).__qualname__)
         detail = "the server failed to answer this request"
-    return problem(request.state.id, status, title, detail, errors=errors, headers=headers)
+    return problem(request_id, status, title, detail, errors=errors, headers=headers)
 
 
-async def _on_body_invalid(request: Request, error: Exception) -> Response:
+def _on_body_invalid(request_id: str, error: Exception) -> Response:
     assert isinstance(error, BodyInvalid)
     if any(item["type"] == "json_invalid" for item in error.errors):
-        return problem(request.state.id, 400, "Bad Request", "the body is not valid JSON")
+        return problem(request_id, 400, "Bad Request", "the body is not valid JSON")
     errors = [_safe(item) for item in error.errors]
     first = errors[0]
     where = ".".join(map(str, first["loc"]))
     detail = f"{where}: {first['msg']}"
-    return problem(request.state.id, 422, "Unprocessable Content", detail, errors=errors)
+    return problem(request_id, 422, "Unprocessable Content", detail, errors=errors)
 
 
 def _safe(item: ErrorDetails) -> dict[str, Any]:
@@ -130,20 +146,20 @@ def _safe(item: ErrorDetails) -> dict[str, Any]:
     return {"loc": ["body", *loc], "msg": msg}
 
 
-async def _on_http_exception(request: Request, error: Exception) -> Response:
+def _on_http_exception(request_id: str, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
     detail = {404: "there is no such path", 405: "the path is there, but not for this method"}.get(
         error.status_code, str(error.detail)
     )
-    return problem(request.state.id, error.status_code, title, detail, headers=error.headers)
+    return problem(request_id, error.status_code, title, detail, headers=error.headers)
 
 
-async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+def _on_disconnect(_request_id: str, _error: Exception) -> Response:
     return Response(status_code=499)  # nobody reads it; the log and the metrics have nginx's code for it
 
 
-_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+_ANSWERS: dict[type[Exception], Callable[[str, Exception], Response]] = {
     SentimentError: _on_sentiment_error,
     BodyInvalid: _on_body_invalid,
     HTTPException: _on_http_exception,

@@ -69,7 +69,6 @@ def documented(body: type[schemas.Options], answer: type[Any]) -> dict[str, Any]
     """Describe a prediction route, as keyword arguments of it."""
     schema = {"$ref": _REFERENCE.format(model=body.__name__)}
     return {
-        "methods": ["POST"],
         "tags": ["predict"],
         "response_model": answer,
         "responses": {200: {"headers": _ANSWER_HEADERS}} | problems(*_WHAT),

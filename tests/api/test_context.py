@@ -159,3 +159,13 @@ def test_only_the_hosts_that_are_named_are_answered() -> None:
         assert status("10.0.0.7:8000", "/healthz") == 200
         refused = http.post("/predict", json={"text": "good"}, headers={"host": "evil.example"})
         assert refused.json()["detail"] == "the server does not answer to this Host"
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [("/openapi.json", "/openapi.json"), ("/docs", "/docs"), ("/predict", "/predict"), ("/nowhere", "(none)")],
+)
+def test_the_line_names_the_route_and_no_other_path(mock_server: Server, path: str, named: str) -> None:
+    with mock_server.client() as http:
+        made = http.get(path).headers["x-request-id"]
+    assert mock_server.wait_for("request", request_id=made)["path"] == named

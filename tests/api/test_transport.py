@@ -5,7 +5,7 @@ from unittest.mock import Mock, call
 
 import pytest
 
-from app.api.transport import CorkedTransport
+from app.api.transport import Cork, CorkedTransport
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def inner() -> Mock:
 
 
 async def test_writes_of_one_step_are_one(inner: Mock) -> None:
-    transport = CorkedTransport(inner, asyncio.get_running_loop())
+    transport = CorkedTransport(inner, asyncio.get_running_loop(), Cork())
     transport.write(b"head ")
     transport.write(b"body")
     inner.write.assert_not_called()
@@ -25,7 +25,7 @@ async def test_writes_of_one_step_are_one(inner: Mock) -> None:
 
 
 async def test_what_was_written_is_sent_before_the_end(inner: Mock) -> None:
-    transport = CorkedTransport(inner, asyncio.get_running_loop())
+    transport = CorkedTransport(inner, asyncio.get_running_loop(), Cork())
     transport.write(b"last words")
     transport.close()
     await asyncio.sleep(0)
@@ -33,7 +33,7 @@ async def test_what_was_written_is_sent_before_the_end(inner: Mock) -> None:
 
 
 async def test_nothing_is_written_to_a_transport_that_was_lost(inner: Mock) -> None:
-    transport = CorkedTransport(inner, asyncio.get_running_loop())
+    transport = CorkedTransport(inner, asyncio.get_running_loop(), Cork())
     transport.write(b"too late")
     inner.is_closing.return_value = True
     transport.abort()

@@ -1,0 +1,112 @@
+"""One request that takes the short way, and its answer."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from app.api import body, context, errors
+from app.api.context import STATUS, Header, headers_of
+from app.api.endpoint import Asked, Endpoint
+from app.api.express import Express
+from app.api.gates import ask
+
+_CLOSE = (b"connection", b"close")
+
+
+class Exchange:
+    """Answers a request that has come as a whole. To its connection it is what a cycle of uvicorn's would be."""
+
+    __slots__ = (
+        "_connection",
+        "_endpoint",
+        "_express",
+        "_task",
+        "disconnected",
+        "keep_alive",
+        "response_complete",
+        "scope",
+    )
+    more_body = False  # all of it has come
+    message_event = asyncio.Event()  # nobody waits for
+
+    def __init__(self, express: Express, endpoint: Endpoint[Any], connection: HttpToolsProtocol) -> None:
+        self._express = express
+        self._endpoint = endpoint
+        self._connection = connection
+        self._task: asyncio.Task[None] | None = None
+        self.scope: Scope = connection.scope  # type: ignore[assignment]
+        self.keep_alive: bool = connection.parser.should_keep_alive()
+        self.disconnected = self.response_complete = False
+
+    def run(self, content: bytes) -> None:
+        """Answer in this step of the event loop or, where there is something to wait for, in a task."""
+        try:
+            found = self._at_once(content)
+        except Exception as error:
+            found = self._failure(error)
+        if isinstance(found, Response):
+            self._send(found)
+            return
+        self._task = asyncio.get_running_loop().create_task(self._answer(found))
+        self._connection.tasks.add(self._task)
+        self._task.add_done_callback(self._connection.tasks.discard)
+
+    def leave(self) -> None:
+        """The client has left."""
+        self.disconnected = True
+        if self._task:
+            self._task.cancel()
+
+    def _at_once(self, content: bytes) -> Response | Asked[Any]:
+        if (refused := ask(self._express.gates, self.scope)) is not None:
+            return refused
+        body.check(headers_of(self.scope), self._endpoint.max_bytes)
+        asked = self._endpoint.understand(self.scope, content)
+        return self._endpoint.at_once(asked) or asked
+
+    async def _answer(self, asked: Asked[Any]) -> None:
+        try:
+            response = await self._endpoint.answer(asked)
+        except asyncio.CancelledError:  # its client left, or the server ends and has waited long enough
+            response = errors.ending(self.scope["state"]["id"])
+        except Exception as error:
+            response = self._failure(error)
+        self._send(response)
+
+    def _failure(self, error: Exception) -> Response:
+        request_id = self.scope["state"]["id"]
+        try:
+            return errors.answer(request_id, error)
+        except Exception:
+            return errors.unexpected(request_id, error)
+
+    def _send(self, response: Response) -> None:
+        if not self.disconnected:
+            state = self.scope["state"]
+            state[STATUS] = response.status_code
+            headers = [*self._connection.server_state.default_headers, *response.raw_headers]
+            headers += context.common_headers(self.scope)
+            if _CLOSE in headers:
+                self.keep_alive = False
+            elif not self.keep_alive:
+                headers.append(_CLOSE)
+            self._connection.transport.write(rendered(response, headers))
+            self.response_complete = True
+            if not self.keep_alive:
+                self._connection.transport.close()
+        path, started_s = self._endpoint.path, self.scope["state"]["started_s"]
+        self._express.observer.answered("POST", path, context.status_of(self.scope), time.perf_counter() - started_s)
+        context.end(self.scope, path)
+        if not self.disconnected:
+            self._connection.on_response_complete()
+
+
+def rendered(response: Response, headers: Iterable[Header]) -> bytes:
+    """An answer as it goes over the wire."""
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    return b"".join([STATUS_LINE[response.status_code], *lines, b"\r\n", bytes(response.body)])
