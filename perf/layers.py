@@ -1,7 +1,7 @@
 """`python -m perf.layers`: what the layers around the model cost, in microseconds of processor time a request.
 
 Each is driven through a connection of uvicorn's as its event loop drives it, without a socket: a plain ASGI function
-that reads and writes the same JSON, a typed FastAPI route, and the service itself: an answer from its cache by the short
+that reads and writes the same JSON, a typed FastAPI route, and the service: an answer from its cache by the short
 way and by FastAPI's, and a refusal. They take turns; medians are shown.
 """
 
