@@ -18,7 +18,7 @@ from app.batching import BatchQueue
 from app.cost import CostModel
 from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError, TextTooLong
 from app.fairness import Callers
-from app.job import Job
+from app.job import Job, in_turns
 from app.slots import Slots
 
 P = TypeVar("P")
@@ -132,10 +132,10 @@ class Scheduler(Generic[P, R]):
                 raise Overloaded("what is ahead leaves too little time; try again later", done_ms / 1000)
         client = self._callers.find(caller) if caller is not None else None
         due = min(turn, self._callers.room(client)) if client else turn
+        in_turns(jobs, turn)
         for place, job in enumerate(jobs):
             job.arrived_s, job.deadline_s, job.client = now_s, deadline_s, client
             job.due_s, job.predicted = (now_s, wait) if place < due else (math.inf, Wait())
-            job.next = jobs[place + turn] if place + turn < len(jobs) else None
         if client:
             client.waiting.extend(jobs[due:turn])
         if self._idle and len(jobs) == 1 and not self._queue:
@@ -180,8 +180,14 @@ class Scheduler(Generic[P, R]):
             late = [job for job in batch if job.deadline_s <= (end_s if job.arrived_s < now_s else now_s)]
             for job in late:
                 asyncio.get_running_loop().call_soon(self._drop, job)  # later: it may not have been joined
-            if live := [job for job in batch if job not in late]:
+            hopeless = [job for job in batch if job.is_hopeless(self._cost.token_ms / self._slots, now_s)]
+            if live := [job for job in batch if job not in late + hopeless]:
                 self._start(live)
+            if hopeless:  # the others of their lists leave first
+                for job in hopeless:
+                    job.settle(DeadlineExceeded("there is more text than can be scored in the request's time"))
+                asyncio.get_running_loop().call_soon(lambda: self._fill_slots(time.monotonic()))
+                return
 
     def _drop(self, job: Job[P, R]) -> None:
         now_s = time.monotonic()

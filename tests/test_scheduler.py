@@ -469,3 +469,19 @@ async def test_the_cost_model_learns_from_what_ran_but_not_from_what_failed() ->
     await ask(scheduler, "a")[0][1]
     assert cost.predict(5) >= 19
     scheduler.close()
+
+
+async def test_a_list_that_cannot_be_done_in_time_is_given_up_when_that_shows() -> None:
+    def slow(payloads: Sequence[str]) -> list[str | Exception]:
+        time.sleep(0.02)
+        return upper(payloads)
+
+    async with scheduling(slow, slots=2, max_batch_size=1) as scheduler:
+        begun_s = time.monotonic()
+        asked = ask(scheduler, *(str(number) for number in range(1000)), tokens=100, timeout_s=5)  # of the ten it needs
+        scheduler.join(asked[4][0], begun_s + 5)  # the first that could be given up, if nobody else waited for it
+        with pytest.raises(DeadlineExceeded, match="more text than can be scored"):
+            await asyncio.gather(*(answer for _, answer in asked))
+        assert 4 <= len(recorder.finished) < 20
+        await asyncio.wait([asked[4][1]], timeout=5)
+        assert asked[4][1].result() == "4"
