@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
 from app.artifact import open_artifact
-from app.backends.onnx import OnnxBackend, open_session
+from app.backends.onnx import OnnxBackend, feed, open_session
 from app.rows import pack, pad
 from app.text import normalise
 from app.tokenizer import Tokenizer
@@ -112,9 +112,7 @@ def keeps_apart(packed: Path, plain: Path, texts: Sequence[str]) -> bool:
 
 
 def _run(session: InferenceSession, batch: Batch) -> Logits:
-    arrays = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-    arrays["token_type_ids"] = np.zeros_like(batch.input_ids)
-    logits: Logits = session.run(None, {node.name: arrays[node.name] for node in session.get_inputs()})[0]
+    logits: Logits = session.run(None, feed([node.name for node in session.get_inputs()], batch))[0]
     return logits
 
 

@@ -18,7 +18,8 @@ from transformers import (
 )
 
 from app.artifact import open_artifact
-from app.types import FloatArray
+from app.backends.onnx import feed
+from app.types import Batch, FloatArray
 from onnx_export.export import export
 
 FAMILIES = ("distilbert", "bert", "roberta")
@@ -56,12 +57,16 @@ def graph_of(family: str, scratch: Path) -> Path:
     return scratch / "exported" / "model.onnx"
 
 
+def run(file: Path, batch: Batch) -> FloatArray:
+    """Logits of a batch."""
+    session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    found: FloatArray = session.run(None, feed([node.name for node in session.get_inputs()], batch))[0]
+    return found
+
+
 def logits(file: Path) -> FloatArray:
     """Of three texts of different lengths in one batch."""
-    session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     ids = np.random.default_rng(0).integers(5, VOCABULARY, (3, 12))
     mask = np.ones_like(ids)
     mask[1, 7:] = mask[2, 3:] = 0
-    arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-    found: FloatArray = session.run(None, {node.name: arrays[node.name] for node in session.get_inputs()})[0]
-    return found
+    return run(file, Batch(ids, mask))

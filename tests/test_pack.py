@@ -10,12 +10,12 @@ import pytest
 
 from app.artifact import open_artifact
 from app.rows import PACKS, pack, pad
-from app.types import Batch, Encoding, FloatArray
+from app.types import Encoding
 from onnx_export import pack as packing
 from onnx_export.fuse import fuse
 from onnx_export.narrow import narrow
 from onnx_export.verify import keeps_apart
-from tests.families import WARNINGS, graph_of, logits
+from tests.families import WARNINGS, graph_of, logits, run
 
 pytestmark = WARNINGS
 
@@ -24,14 +24,6 @@ def narrowed(family: str, scratch: Path) -> Path:
     fuse(graph_of(family, scratch), scratch / "fused.onnx")
     narrow(scratch / "fused.onnx", scratch / "narrow.onnx")
     return scratch / "narrow.onnx"
-
-
-def run(file: Path, batch: Batch) -> FloatArray:
-    session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    arrays = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-    arrays["token_type_ids"] = np.zeros_like(batch.input_ids)
-    found: FloatArray = session.run(None, {node.name: arrays[node.name] for node in session.get_inputs()})[0]
-    return found
 
 
 @pytest.mark.parametrize("family", ["distilbert", "bert"])

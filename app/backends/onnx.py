@@ -1,6 +1,7 @@
 """ONNX Runtime: the backend for CPUs, and for CUDA where its GPU build is installed."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 # Recent versions of ONNX Runtime report to their makers from Linux too, and keep an id of the machine for it, unless
@@ -14,7 +15,7 @@ from app.artifact import Artifact
 from app.cpu import overflows_in_int8, usable_cores
 from app.errors import BackendError
 from app.rows import PACKS
-from app.types import Batch, FloatArray
+from app.types import Batch, FloatArray, IntArray
 
 # On a CPU this one node takes several times as long as the two that it stands for: without it a run of the embedded
 # model is 1.15 times as fast.
@@ -55,13 +56,16 @@ class OnnxBackend:
 
     def run(self, batch: Batch) -> FloatArray:
         """See `Backend.run`."""
-        arrays = {
-            "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask,
-            "token_type_ids": np.zeros_like(batch.input_ids) if "token_type_ids" in self._inputs else None,
-        }
-        logits: FloatArray = self._session.run(None, {name: arrays[name] for name in self._inputs})[0]
+        logits: FloatArray = self._session.run(None, feed(self._inputs, batch))[0]
         return logits
+
+
+def feed(names: Sequence[str], batch: Batch) -> dict[str, IntArray]:
+    """What a session with inputs of these names is given; BERTs ask, too, which of two texts each token is of."""
+    arrays = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    if "token_type_ids" in names:
+        arrays["token_type_ids"] = np.zeros_like(batch.input_ids)
+    return {name: arrays[name] for name in names}
 
 
 def open_session(file: Path, device: str = "cpu") -> ort.InferenceSession:
