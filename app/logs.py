@@ -63,6 +63,14 @@ def log_exception(event: str, error: BaseException, **fields: object) -> None:
     log(logging.ERROR, event, error=type(error).__qualname__, trace=_frames(error.__traceback__), **fields)
 
 
+def log_loop_error(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """Log what nobody caught, as a handler of the event loop: asyncio's own quotes the error, and with it any text."""
+    if isinstance(error := context.get("exception"), BaseException):
+        log_exception("unexpected error", error)
+    else:
+        log(logging.ERROR, "unexpected error", reason=str(context.get("message", "")))
+
+
 class _Stream(logging.StreamHandler[TextIO]):
     """Writes the lines of one step of the event loop together: a system call for each would take as long as the rest.
 
@@ -109,7 +117,10 @@ class _Stream(logging.StreamHandler[TextIO]):
         self.acquire()
         try:
             self._flushing = None
-            if lines := [self._lines.popleft() for _ in range(len(self._lines))]:
+            lines = []
+            while self._lines:
+                lines.append(self._lines.popleft())
+            if lines:
                 self.stream.write("\n".join([*lines, ""]))
             super().flush()
         except (OSError, ValueError):

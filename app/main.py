@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.middleware import Middleware
+from starlette.routing import Route
 
 from app import __version__
 from app.api import errors, openapi, schemas
@@ -106,8 +107,8 @@ def create_app(
     errors.install(app)
     openapi.install(app)
     _wrap(app, gates, settings, metrics)
-    paths = [getattr(route, "path", "") for router in (app.router, *routers) for route in router.routes]
-    app.add_middleware(RequestContext, paths=paths)
+    routes = [route for router in (app.router, *routers) for route in router.routes]
+    app.add_middleware(RequestContext, paths={route.path for route in routes if isinstance(route, Route)})
     return app
 
 

@@ -23,7 +23,7 @@ from app.api.transport import Cork
 from app.config import PREFIX, Settings
 from app.errors import SetupError
 from app.lifecycle import Lifecycle
-from app.logs import log
+from app.logs import log, log_loop_error
 from app.main import create_app
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; the model is loading meanwhile."""
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(log_loop_error)
         await super().startup(sockets)
         if not self._pipe:
             log(logging.INFO, "listening", address=self._address, status=self._lifecycle.status)

@@ -6,6 +6,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 
@@ -116,3 +117,21 @@ def test_other_libraries_are_named_and_quiet(capsys: pytest.CaptureFixture[str])
     logging.getLogger("uvicorn.error").warning("noise")
     logging.getLogger("uvicorn.error").error("news")
     assert json.loads(capsys.readouterr().err)["logger"] == "uvicorn.error"
+
+
+def test_what_nobody_caught_is_logged_by_type_and_place_without_its_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """Asyncio's own line of it quotes the error, and with it perhaps a text."""
+    logs.configure("json", "info")
+    try:
+        raise ValueError(SECRET)
+    except ValueError as error:
+        logs.log_loop_error(Mock(), {"message": "Task exception was never retrieved", "exception": error})
+    logs.log_loop_error(Mock(), {"message": "Task was destroyed but it is pending!"})
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (first["event"], first["error"], second["reason"]) == (
+        "unexpected error",
+        "ValueError",
+        "Task was destroyed but it is pending!",
+    )
+    assert "test_logs.py" in first["trace"][0]
+    assert SECRET not in json.dumps(first)

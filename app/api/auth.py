@@ -1,4 +1,4 @@
-"""Who may call: API keys, before a body is read."""
+"""Who may call: API keys, before a body is looked at."""
 
 import asyncio
 import contextlib

@@ -25,8 +25,14 @@ def check(headers: Headers, max_bytes: int) -> None:
         raise HTTPException(415, "the content type must be application/json")
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise HTTPException(415, "compressed bodies are not read")
-    stated = headers.get(b"content-length", b"0")
-    if stated.isdigit() and int(stated) > max_bytes:
+    stated = headers.get(b"content-length", b"0").lstrip(b"0")
+    if stated.isdigit():
+        bound(int(stated[:20]), max_bytes)  # Python makes no number of thousands of digits
+
+
+def bound(size: int, max_bytes: int) -> None:
+    """Raise `TextTooLong` for a body of more than `max_bytes`."""
+    if size > max_bytes:
         raise TextTooLong(f"the body is over {max_bytes} bytes")
 
 
@@ -52,8 +58,7 @@ async def _read(request: Request, max_bytes: int) -> bytes:
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         body += message.get("body", b"")
-        if len(body) > max_bytes:
-            raise TextTooLong(f"the body is over {max_bytes} bytes")
+        bound(len(body), max_bytes)
         more = message.get("more_body", False)
     return bytes(body)
 

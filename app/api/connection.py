@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -13,15 +14,16 @@ from app.api.disconnect import LEFT
 from app.api.endpoint import Endpoint
 from app.api.errors import problem
 from app.api.exchange import Exchange, rendered
-from app.api.express import Express
+from app.api.express import MOST_BYTES, Express
 from app.api.timer import Timer
 from app.api.transport import Cork, CorkedTransport
 from app.logs import log
 
 _MOST_SURPLUS_BYTES = 16 * 1024 * 1024  # many clients read nothing before they have sent everything
 # Many clients send the headers and the body one after the other. What takes longer is not what the short way is for.
-_MOST_HELD_BYTES = 64 * 1024
 _LONGEST_HELD_S = 0.05
+# Fields behind a body, which uvicorn would add to the headers (RFC 9110, 6.5.1, says not to) without end.
+_TRAILERS: Any = deque(maxlen=0)
 
 
 class Connection(HttpToolsProtocol):
@@ -73,6 +75,7 @@ class Connection(HttpToolsProtocol):
             if not (left := self._running.scope["state"][LEFT]).done():
                 left.set_result(None)
         super().connection_lost(exc)
+        self.cycle = self._running = None  # type: ignore[assignment]  # they know this connection, too
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; then see whether headers are left half way, or nothing is under way."""
@@ -109,15 +112,16 @@ class Connection(HttpToolsProtocol):
         if self.cycle and self.transport.is_closing():
             return  # the one before was the last
         if self._is_usual():
-            self._endpoint = self._express.leads_to(self.parser.get_method(), self.url)
+            self._endpoint = self._express.take(self.parser.get_method(), self.url, self.scope)  # type: ignore[arg-type]
         if not self._endpoint:
             super().on_headers_complete()
+        self.headers = _TRAILERS
 
     def on_body(self, body: bytes) -> None:
         """Drop what comes after the answer, but not for ever."""
         if self._endpoint:
             self._held += body
-            if len(self._held) > _MOST_HELD_BYTES:
+            if len(self._held) > MOST_BYTES:
                 self._let_go()
             return
         if self.cycle.response_complete:
@@ -128,10 +132,9 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of the request has come."""
-        if (endpoint := self._endpoint) and self._express.begin(self.scope, endpoint):  # type: ignore[arg-type]
-            self._exchange(endpoint)
+        if self._endpoint:
+            self._exchange(self._endpoint)
             return
-        self._let_go()
         self.cycle.scope["state"][ARRIVED] = True
         self._surplus_bytes = 0
         self._header_bytes = 0
@@ -167,6 +170,7 @@ class Connection(HttpToolsProtocol):
     def _is_usual(self) -> bool:
         return not (
             self._answering
+            or self.transport.holds  # type: ignore[attr-defined]  # the answer to what came in the same step
             or self.flow.write_paused
             or self.expect_100_continue
             or self.parser.should_upgrade()
@@ -175,24 +179,26 @@ class Connection(HttpToolsProtocol):
 
     def _exchange(self, endpoint: Endpoint[Any]) -> None:
         """Answer the request that is held."""
-        content = bytes(self._held)
-        self._endpoint = None
-        self._held.clear()
-        self._holding.stop()
+        content = self._release()
         self._header_bytes = self._surplus_bytes = 0
         exchange = self._running = Exchange(self._express, endpoint, self)
         self.cycle = exchange  # type: ignore[assignment]  # to uvicorn it is one
         exchange.run(content)
 
     def _let_go(self) -> None:
-        """The request that is held, if any, goes the usual way."""
-        if not self._endpoint:
-            return
-        self._endpoint = None
-        self._holding.stop()
-        super().on_headers_complete()
-        super().on_body(bytes(self._held))
+        """The request that is held, if any, goes the long way."""
+        if self._endpoint:
+            content = self._release()
+            super().on_headers_complete()
+            super().on_body(content)
+
+    def _release(self) -> bytes:
+        """Hold nothing any more; return what was held of a body."""
+        content = bytes(self._held)
         self._held.clear()
+        self._holding.stop()
+        self._endpoint = None
+        return content
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -214,7 +220,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, status: int, title: str, detail: str) -> None:
         if self.transport.is_closing():
             return
-        self._endpoint = None
+        self._release()
         if self._answering:
             self.cycle.keep_alive = False  # the connection ends behind the answers to what came before
             self.flow.pause_reading()

@@ -49,6 +49,7 @@ class Endpoint(ABC, Generic[O]):
     def understand(self, scope: Scope, content: bytes) -> Asked[O]:
         """Validate a request, whose headers were checked, and see who can answer it; raise when it cannot be."""
         headers = headers_of(scope)
+        body.bound(len(content), self.max_bytes)
         options = body.validated(self.schema, headers, content)
         texts = self._texts(options)
         service = self._lifecycle.serving()

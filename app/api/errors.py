@@ -78,7 +78,7 @@ class BodyInvalid(Exception):
         return cls(error.errors(include_url=False, include_context=False, include_input=False))
 
 
-def answer(request_id: str, error: Exception) -> Response:
+def answer(request_id: str, error: BaseException) -> Response:
     """Return what answers an error of a request; raise those that nobody expects."""
     for kind, respond in _ANSWERS.items():
         if isinstance(error, kind):
@@ -86,7 +86,7 @@ def answer(request_id: str, error: Exception) -> Response:
     raise error
 
 
-def unexpected(request_id: str, error: Exception) -> Response:
+def unexpected(request_id: str, error: BaseException) -> Response:
     """Log an error that nobody expects, and return what answers it."""
     log_exception("unexpected error", error, request_id=request_id)
     return problem(request_id, 500, "Internal Server Error", "the server failed to answer this request")
@@ -108,7 +108,7 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, handle)
 
 
-def _on_sentiment_error(request_id: str, error: Exception) -> Response:
+def _on_sentiment_error(request_id: str, error: BaseException) -> Response:
     status, title = next((status, title) for kind, status, title in STATUS if isinstance(error, kind))
     headers = {}
     errors = None
@@ -128,7 +128,7 @@ def _on_sentiment_error(request_id: str, error: Exception) -> Response:
     return problem(request_id, status, title, detail, errors=errors, headers=headers)
 
 
-def _on_body_invalid(request_id: str, error: Exception) -> Response:
+def _on_body_invalid(request_id: str, error: BaseException) -> Response:
     assert isinstance(error, BodyInvalid)
     if any(item["type"] == "json_invalid" for item in error.errors):
         return problem(request_id, 400, "Bad Request", "the body is not valid JSON")
@@ -146,7 +146,7 @@ def _safe(item: ErrorDetails) -> dict[str, Any]:
     return {"loc": ["body", *loc], "msg": msg}
 
 
-def _on_http_exception(request_id: str, error: Exception) -> Response:
+def _on_http_exception(request_id: str, error: BaseException) -> Response:
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
     detail = {404: "there is no such path", 405: "the path is there, but not for this method"}.get(
@@ -155,11 +155,11 @@ def _on_http_exception(request_id: str, error: Exception) -> Response:
     return problem(request_id, error.status_code, title, detail, headers=error.headers)
 
 
-def _on_disconnect(_request_id: str, _error: Exception) -> Response:
+def _on_disconnect(_request_id: str, _error: BaseException) -> Response:
     return Response(status_code=499)  # nobody reads it; the log and the metrics have nginx's code for it
 
 
-_ANSWERS: dict[type[Exception], Callable[[str, Exception], Response]] = {
+_ANSWERS: dict[type[Exception], Callable[[str, BaseException], Response]] = {
     SentimentError: _on_sentiment_error,
     BodyInvalid: _on_body_invalid,
     HTTPException: _on_http_exception,

@@ -9,13 +9,21 @@ from starlette.responses import Response
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from app.api import body, context, errors
-from app.api.context import STATUS, Header, headers_of
+from app.api import context, errors
+from app.api.context import STATUS, Header
 from app.api.endpoint import Asked, Endpoint
 from app.api.express import Express
 from app.api.gates import ask
+from app.logs import log_exception
 
 _CLOSE = (b"connection", b"close")
+
+
+class _Nobody:
+    """Who waits for more of a body that has come."""
+
+    def set(self) -> None:
+        """Wake them."""
 
 
 class Exchange:
@@ -32,7 +40,7 @@ class Exchange:
         "scope",
     )
     more_body = False  # all of it has come
-    message_event = asyncio.Event()  # nobody waits for
+    message_event = _Nobody()
 
     def __init__(self, express: Express, endpoint: Endpoint[Any], connection: HttpToolsProtocol) -> None:
         self._express = express
@@ -47,14 +55,14 @@ class Exchange:
         """Answer in this step of the event loop or, where there is something to wait for, in a task."""
         try:
             found = self._at_once(content)
-        except Exception as error:
+        except BaseException as error:  # a library's panic is no Exception, and nobody else would answer
             found = self._failure(error)
         if isinstance(found, Response):
             self._send(found)
             return
         self._task = asyncio.get_running_loop().create_task(self._answer(found))
         self._connection.tasks.add(self._task)
-        self._task.add_done_callback(self._connection.tasks.discard)
+        self._task.add_done_callback(self._done)
 
     def leave(self) -> None:
         """The client has left."""
@@ -65,30 +73,33 @@ class Exchange:
     def _at_once(self, content: bytes) -> Response | Asked[Any]:
         if (refused := ask(self._express.gates, self.scope)) is not None:
             return refused
-        body.check(headers_of(self.scope), self._endpoint.max_bytes)
         asked = self._endpoint.understand(self.scope, content)
         return self._endpoint.at_once(asked) or asked
 
     async def _answer(self, asked: Asked[Any]) -> None:
         try:
             response = await self._endpoint.answer(asked)
-        except asyncio.CancelledError:  # its client left, or the server ends and has waited long enough
-            response = errors.ending(self.scope["state"]["id"])
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
             response = self._failure(error)
         self._send(response)
 
-    def _failure(self, error: Exception) -> Response:
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._connection.tasks.discard(task)
+        if task.cancelled():  # its client left, or the server ends and has waited long enough
+            self._send(errors.ending(self.scope["state"]["id"]))
+
+    def _failure(self, error: BaseException) -> Response:
         request_id = self.scope["state"]["id"]
         try:
             return errors.answer(request_id, error)
-        except Exception:
+        except BaseException:
             return errors.unexpected(request_id, error)
 
     def _send(self, response: Response) -> None:
         if not self.disconnected:
-            state = self.scope["state"]
-            state[STATUS] = response.status_code
+            self.scope["state"][STATUS] = response.status_code
             headers = [*self._connection.server_state.default_headers, *response.raw_headers]
             headers += context.common_headers(self.scope)
             if _CLOSE in headers:
@@ -99,14 +110,17 @@ class Exchange:
             self.response_complete = True
             if not self.keep_alive:
                 self._connection.transport.close()
-        path, started_s = self._endpoint.path, self.scope["state"]["started_s"]
-        self._express.observer.answered("POST", path, context.status_of(self.scope), time.perf_counter() - started_s)
-        context.end(self.scope, path)
+        try:
+            seconds = time.perf_counter() - self.scope["state"]["started_s"]
+            self._express.observer.answered("POST", self._endpoint.path, context.status_of(self.scope), seconds)
+            context.end(self.scope, self._endpoint.path)
+        except Exception as error:  # the client has its answer, and whatever it sent next waits for this one
+            log_exception("unexpected error", error, request_id=self.scope["state"]["id"])
         if not self.disconnected:
             self._connection.on_response_complete()
 
 
 def rendered(response: Response, headers: Iterable[Header]) -> bytes:
-    """An answer as it goes over the wire."""
+    """An answer as it goes over the wire. Headers are not looked at: those that callers have a say in were, before."""
     lines = [b"%b: %b\r\n" % header for header in headers]
     return b"".join([STATUS_LINE[response.status_code], *lines, b"\r\n", bytes(response.body)])

@@ -11,10 +11,12 @@ from typing import Any, Protocol
 from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.api import context
+from app.api import body, context
 from app.api.context import headers_of
 from app.api.endpoint import Endpoint
 from app.api.gates import Gate
+
+MOST_BYTES = 64 * 1024  # of a body
 
 
 class Observer(Protocol):
@@ -40,20 +42,24 @@ class Express:
         # uvicorn has types of its own for ASGI.
         self._forwarded = ProxyHeadersMiddleware(_nobody, list(trusted_proxies))  # type: ignore[arg-type]
 
-    def leads_to(self, method: bytes, url: bytes) -> Endpoint[Any] | None:
-        """Return the endpoint that a request is for, if any."""
-        return self._endpoints.get(url) if method == b"POST" else None
+    def take(self, method: bytes, url: bytes, scope: Scope) -> Endpoint[Any] | None:
+        """Begin a request whose headers have come, and return the endpoint that it is for; None: the long way.
 
-    def begin(self, scope: Scope, endpoint: Endpoint[Any]) -> bool:
-        """Begin a request as the outer layers of the application do; False when it wants one that is missing here."""
+        What can be told from the headers to be refused before its body comes goes the long way, which does so.
+        """
+        endpoint = self._endpoints.get(url) if method == b"POST" else None
         headers = headers_of(scope)
-        if b"origin" in headers:  # the page of a browser (CORS)
-            return False
+        if endpoint is None or b"origin" in headers:  # of the page of a browser (CORS)
+            return None
+        try:
+            body.check(headers, min(endpoint.max_bytes, MOST_BYTES))
+        except Exception:
+            return None
         scope["method"], scope["path"] = "POST", endpoint.path
         if b"x-forwarded-for" in headers:
             _run(self._forwarded(scope, _never, _never))  # type: ignore[arg-type]
         context.begin(scope)
-        return True
+        return endpoint
 
 
 async def _nobody(_scope: Scope, _receive: Receive, _send: Send) -> None:

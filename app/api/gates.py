@@ -1,4 +1,4 @@
-"""Who is turned away before a body is read: each gate is a function that is asked whichever way a request comes."""
+"""Who is turned away whatever is in the body: each gate is a function that is asked whichever way a request comes."""
 
 import re
 from collections.abc import Callable, Collection, Sequence

@@ -19,10 +19,14 @@ class Timer:
     def start(self, then: Callable[[], None]) -> None:
         """Do `then` when the time is over, counted from now."""
         self.stop()
-        self._handle = self._loop.call_later(self._seconds, then)
+        self._handle = self._loop.call_later(self._seconds, self._end, then)
 
     def stop(self) -> None:
         """Do nothing."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+
+    def _end(self, then: Callable[[], None]) -> None:
+        self._handle = None
+        then()

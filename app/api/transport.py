@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+from app.logs import log_exception
+
 
 class Cork:
     """Holds what connections write in one step of the event loop, and sends it when the step is over.
@@ -23,7 +25,11 @@ class Cork:
     def _send(self) -> None:
         holding, self._holding = self._holding, []
         for transport in holding:
-            transport.send()
+            try:
+                transport.send()
+            except Exception as error:  # the others have nothing to do with it
+                log_exception("answer not sent", error)
+                transport.abort()
 
 
 class CorkedTransport:
@@ -37,6 +43,11 @@ class CorkedTransport:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is to be sent by the end of this step."""
+        return bool(self._held)
 
     def write(self, data: bytes) -> None:
         """Send `data` by the end of this step."""

@@ -1,7 +1,7 @@
 """The short way and FastAPI's: the same answers, the same lines, and who takes which."""
 
 import asyncio
-import contextlib
+import gc
 import http.client
 import json
 import re
@@ -12,10 +12,13 @@ from unittest.mock import Mock
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from app.admission import Wait
 from app.api.connection import Connection
+from app.api.endpoint import One
 from app.api.transport import Cork
 from app.config import Settings
 from app.keys import add_key
@@ -33,12 +36,32 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     return file, add_key(file, "web")
 
 
+# Has a server tell who takes the short way.
+TELLING = """
+import logging
+from app.api.exchange import Exchange
+from app.logs import log
+run = Exchange.run
+def told(exchange, content):
+    log(logging.INFO, "short way", request_id=exchange.scope["state"]["id"])
+    run(exchange, content)
+Exchange.run = told
+"""
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Server]:
+    """A server as it comes."""
+    with serve(backend="mock", prelude=TELLING) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def guarded(key: tuple[Path, str]) -> Iterator[Server]:
-    """A server with keys, hosts and a rate, and texts that are not long before they are too long."""
-    limits = {"rate_limit": "1000/hour", "max_text_chars": "40", "max_batch_texts": "3", "max_header_bytes": "1024"}
+    """A server with keys, hosts and a rate, where little is too much."""
+    limits = {"rate_limit": "1000/hour", "max_text_chars": "40", "max_body_bytes": "1024", "max_header_bytes": "1024"}
     hosts = "api.example,127.0.0.1"
-    with serve(backend="mock", api_keys_file=str(key[0]), allowed_hosts=hosts, **limits) as running:
+    with serve(backend="mock", prelude=TELLING, api_keys_file=str(key[0]), allowed_hosts=hosts, **limits) as running:
         yield running
 
 
@@ -46,11 +69,17 @@ def ask(server: Server, path: str, body: Any, headers: dict[str, str]) -> tuple[
     """Status, headers and content of an answer, as they come over the wire."""
     connection = http.client.HTTPConnection(server.address.removeprefix("http://"), timeout=30)
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    connection.request("POST", path, content, JSON | headers)
+    chunked = "Transfer-Encoding" in headers
+    connection.request("POST", path, iter([content]) if chunked else content, JSON | headers, encode_chunked=chunked)
     response = connection.getresponse()
     found = json.loads(response.read())
     connection.close()
     return response.status, {name.lower(): value for name, value in response.getheaders()}, found
+
+
+def told(server: Server, given: dict[str, str]) -> int:
+    """How often a request of this id has taken the short way."""
+    return [line["request_id"] for line in server.events("short way")].count(given["x-request-id"])
 
 
 def both(server: Server, path: str, body: Any, headers: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -59,9 +88,10 @@ def both(server: Server, path: str, body: Any, headers: dict[str, str]) -> tuple
     for way in ({}, LONG_WAY):
         series = 'http_requests_total{handler="%s",method="POST",status="%d"}'
         status, given, found = ask(server, path, body, headers | way)
-        before = server.metric(series % (path, status))
+        before = server.metric(series % (path, status)), told(server, given)
         status, given, found = ask(server, path, body, headers | way)
-        counted = server.metric(series % (path, status)) - before
+        assert told(server, given) - (before[1] if given["x-request-id"] in headers.values() else 0) == (way == {})
+        counted = server.metric(series % (path, status)) - before[0]
         line = server.wait_for("request", request_id=given["x-request-id"])
         assert found.pop("request_id", given["x-request-id"]) == given["x-request-id"]
         limits = {name for name in given if name.startswith("ratelimit-")}
@@ -97,9 +127,9 @@ GOOD = {"text": "good, they say"}
         ("/predict", GOOD, {"X-Forwarded-For": "203.0.113.5"}, 200),
         ("/predict", GOOD, {"X-Forwarded-For": "what somebody wrote"}, 200),
         ("/predict", GOOD, {"Content-Type": "application/json; charset=utf-8"}, 200),
-        ("/predict", GOOD, {"Content-Type": "text/plain"}, 415),
-        ("/predict", GOOD, {"Content-Encoding": "gzip"}, 415),
         ("/predict", GOOD, {"Connection": "close"}, 200),
+        ("/predict", GOOD, {"Transfer-Encoding": "chunked"}, 200),
+        ("/predict", GOOD, {"Content-Length": "0" * 5000 + str(len(json.dumps(GOOD)))}, 200),
         ("/predict", {"text": ""}, {}, 422),
         ("/predict", {"text": " \u200b"}, {}, 422),
         ("/predict", {"text": 1}, {}, 422),
@@ -108,7 +138,6 @@ GOOD = {"text": "good, they say"}
         ("/predict", b'{"text', {}, 400),
         ("/predict", b"", {}, 400),
         ("/predict", {"text": "x" * 10_001}, {}, 413),
-        ("/predict", b" " * 200_000, {}, 413),
         ("/predict", {"text": "bad [fail]"}, {}, 500),
         ("/predict/batch", {"texts": ["good", "bad", "good"]}, {}, 200),
         ("/predict/batch", {"texts": ["good", " "]}, {}, 422),
@@ -116,10 +145,8 @@ GOOD = {"text": "good, they say"}
         ("/predict/batch", {"texts": ["a"] * 257}, {}, 413),
     ],
 )
-def test_both_ways_answer_alike(
-    mock_server: Server, path: str, body: Any, headers: dict[str, str], status: int
-) -> None:
-    short, long = both(mock_server, path, body, headers)
+def test_both_ways_answer_alike(plain: Server, path: str, body: Any, headers: dict[str, str], status: int) -> None:
+    short, long = both(plain, path, body, headers)
     assert short == long
     assert (short["status"], short["counted"]) == (status, 1)
 
@@ -134,6 +161,7 @@ def test_both_ways_answer_alike(
         (GOOD, {"X-API-Key": "KEY", "Host": "evil.example"}, 400),
         (GOOD, {"X-API-Key": "KEY", "X-Much": "x" * 1024}, 431),
         ({"text": "x" * 41}, {"X-API-Key": "KEY"}, 413),
+        (b" " * 2000, {"X-API-Key": "KEY", "Transfer-Encoding": "chunked"}, 413),
     ],
 )
 def test_both_ways_have_the_same_gates(
@@ -144,7 +172,32 @@ def test_both_ways_have_the_same_gates(
     assert short == long
     assert short["status"] == status
     assert short["line"].get("key") == ("web" if status in (200, 413) else None)
-    assert bool(short["limits"]) == (status in (200, 413))
+    assert bool(short["limits"]) == (status == 200 or body == {"text": "x" * 41})
+
+
+def test_both_ways_count_what_a_caller_asks_for() -> None:
+    with serve(backend="mock", prelude=TELLING, rate_limit="4/hour") as server:
+        assert both(server, "/predict", GOOD, {})[0]["status"] == 200
+        short, long = both(server, "/predict", GOOD, {})
+        assert short == long
+        assert (short["status"], short["content"]["title"]) == (429, "Too Many Requests")
+        assert short["limits"] == {"ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (GOOD, {"Content-Type": "text/plain"}, 415),
+        (GOOD, {"Content-Encoding": "gzip"}, 415),
+        (b" " * 200_000, {}, 413),
+    ],
+)
+def test_what_the_headers_alone_are_refused_for_goes_the_long_way(
+    plain: Server, body: Any, headers: dict[str, str], status: int
+) -> None:
+    found, given, _ = ask(plain, "/predict", body, headers)
+    assert found == status
+    assert not told(plain, given)
 
 
 class Wire:
@@ -164,6 +217,18 @@ class Wire:
 
     def _close(self) -> None:
         self.transport.is_closing.return_value = True
+        asyncio.get_running_loop().call_soon(self.lose)
+
+    def lose(self) -> None:
+        """The connection is lost, however that came; once."""
+        if self.connection in self.connection.connections:
+            self.connection.connection_lost(None)
+
+    async def end(self) -> None:
+        """Wait until nothing is under way any more."""
+        async with asyncio.timeout(10):
+            while self.connection.tasks:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0)
 
     @property
     def statuses(self) -> list[bytes]:
@@ -182,8 +247,16 @@ class Passed(list[str]):
 
 
 @pytest.fixture
-async def wire() -> AsyncIterator[tuple[Wire, Passed]]:
+async def app() -> AsyncIterator[FastAPI]:
     app = create_app(Settings(backend="mock", mock_delay_ms=20))
+    async with app.router.lifespan_context(app):
+        while app.state.lifecycle.status != "ok":  # noqa: ASYNC110 - once
+            await asyncio.sleep(0.01)
+        yield app
+
+
+@pytest.fixture
+async def wire(app: FastAPI) -> AsyncIterator[tuple[Wire, Passed]]:
     passed = Passed()
 
     async def counting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -192,24 +265,20 @@ async def wire() -> AsyncIterator[tuple[Wire, Passed]]:
 
     config = uvicorn.Config(counting, log_config=None, access_log=False, ws="none")
     config.load()
-    async with app.router.lifespan_context(app):
-        while app.state.lifecycle.status != "ok":  # noqa: ASYNC110 - once
-            await asyncio.sleep(0.01)
-        connection = Connection(
-            config,
-            ServerState(),
-            {},
-            header_timeout_s=1,
-            max_header_bytes=4096,
-            on_unreadable=lambda _: None,
-            express=app.state.express,
-            cork=Cork(),
-        )
-        found = Wire(connection)
-        yield found, passed
-        connection.connection_lost(None)
-        while connection.tasks:  # noqa: ASYNC110 - what is left of it
-            await asyncio.sleep(0.01)
+    connection = Connection(
+        config,
+        ServerState(),
+        {},
+        header_timeout_s=1,
+        max_header_bytes=4096,
+        on_unreadable=lambda _: None,
+        express=app.state.express,
+        cork=Cork(),
+    )
+    found = Wire(connection)
+    yield found, passed
+    found.lose()
+    await found.end()
 
 
 def request(text: str = "good", path: str = "/predict", head: str = "", *, version: str = "1.1") -> bytes:
@@ -303,15 +372,24 @@ async def test_while_one_waits_for_its_answer_the_connection_is_not_idle(wire: t
     assert one.connection.timeout_keep_alive_task is not None
 
 
-async def test_who_leaves_is_not_waited_for(wire: tuple[Wire, Passed], caplog: pytest.LogCaptureFixture) -> None:
+def statuses(caplog: pytest.LogCaptureFixture) -> list[int]:
+    """Of the access lines."""
+    lines = [record.fields for record in caplog.records if hasattr(record, "fields")]
+    return [fields["status"] for fields in lines if "status" in fields]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+async def test_who_leaves_is_not_waited_for(
+    steps: int, wire: tuple[Wire, Passed], caplog: pytest.LogCaptureFixture
+) -> None:
     one, _ = wire
     caplog.set_level("INFO")
-    one.connection.data_received(request("never heard"))
-    await asyncio.sleep(0)
-    one.connection.connection_lost(None)
-    while one.connection.tasks:  # noqa: ASYNC110 - until it has seen that
+    one.connection.data_received(request("never heard") + request("nor this"))
+    for _ in range(steps):
         await asyncio.sleep(0)
-    assert [record.fields["status"] for record in caplog.records if hasattr(record, "fields")] == [499]
+    one.lose()
+    await one.end()
+    assert statuses(caplog) == [499]
     assert one.sent == b""
 
 
@@ -321,11 +399,86 @@ async def test_who_leaves_before_all_has_come_is_told_of(
     one, passed = wire
     caplog.set_level("INFO")
     one.connection.data_received(request()[:-5])
-    one.connection.connection_lost(None)
-    while one.connection.tasks:  # noqa: ASYNC110 - until it has seen that
-        await asyncio.sleep(0)
+    one.lose()
+    await one.end()
     assert passed == ["/predict"]
-    assert [record.fields["status"] for record in caplog.records if hasattr(record, "fields")] == [499]
+    assert statuses(caplog) == [499]
+
+
+async def test_a_connection_that_is_over_leaves_nothing_behind(wire: tuple[Wire, Passed]) -> None:
+    one, _ = wire
+    one.connection.data_received(request())
+    await one.answers(1)
+    exchange = one.connection.cycle
+    one.lose()
+    await one.end()
+    assert one.connection not in gc.get_referrers(exchange)
+    assert one.connection.cycle is None
+
+
+async def test_both_ways_refuse_alike_when_full(
+    app: FastAPI, wire: tuple[Wire, Passed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, passed = wire
+    monkeypatch.setattr(app.state.lifecycle.service._scheduler, "_wait", lambda *_: Wait(5000))
+    one.connection.data_received(request("never heard"))
+    assert await one.answers(1) == [b"429"]
+    assert one.connection.cycle.response_complete
+    one.connection.data_received(request("never heard", head="Origin: https://a.example\r\n"))
+    assert await one.answers(2) == [b"429"] * 2
+    assert one.sent.count(b"retry-after: 5\r\n") == 2
+    assert passed == ["/predict"]
+
+
+@pytest.mark.parametrize("head", ["", "Origin: https://a.example\r\n"])
+async def test_both_ways_turn_away_alike_at_the_end(app: FastAPI, wire: tuple[Wire, Passed], head: str) -> None:
+    one, _ = wire
+    app.state.lifecycle.drain()
+    one.connection.data_received(request(head=head))
+    assert await one.answers(1) == [b"503"]
+    assert b"connection: close" in one.sent
+    one.transport.close.assert_called()
+
+
+@pytest.mark.parametrize("head", ["", "Origin: https://a.example\r\n"])
+async def test_both_ways_keep_the_time_of_a_request(wire: tuple[Wire, Passed], head: str) -> None:
+    one, _ = wire
+    one.connection.data_received(request("never heard", head=f"X-Request-Timeout-Ms: 5\r\n{head}"))
+    assert await one.answers(1) == [b"504"]
+
+
+async def test_of_many_that_come_together_one_is_answered_in_a_step(wire: tuple[Wire, Passed]) -> None:
+    """Whoever sends thousands in one piece would keep the event loop from everybody else."""
+    one, passed = wire
+    one.connection.data_received(request())
+    await one.answers(1)
+    one.connection.data_received(request() * 50)
+    await asyncio.sleep(0)
+    assert len(one.statuses) < 5
+    one.transport.pause_reading.assert_called()
+    assert await one.answers(51) == [b"200"] * 51
+    assert len(passed) == 49
+
+
+async def test_fields_behind_a_body_are_no_headers(wire: tuple[Wire, Passed]) -> None:
+    one, _ = wire
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    one.connection.data_received(head + b'10\r\n{"text": "good"}\r\n0\r\nX-Request-ID: from-behind\r\n\r\n')
+    assert await one.answers(1) == [b"200"]
+    assert b"from-behind" not in one.sent
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_fails_after_an_answer_keeps_nobody_waiting(
+    app: FastAPI, wire: tuple[Wire, Passed], known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = wire
+    if known:
+        one.connection.data_received(request())
+        await one.answers(1)
+    monkeypatch.setattr(app.state.express, "observer", Mock(answered=Mock(side_effect=OSError("no space"))))
+    one.connection.data_received(request() + request(path="/predict?a=b"))
+    assert await one.answers(2 + known) == [b"200"] * (2 + known)
 
 
 async def test_the_end_of_the_server_waits_for_what_is_under_way(wire: tuple[Wire, Passed]) -> None:
@@ -334,7 +487,7 @@ async def test_the_end_of_the_server_waits_for_what_is_under_way(wire: tuple[Wir
     one.connection.shutdown()
     assert await one.answers(1) == [b"200"]
     assert b"connection: close" in one.sent
-    one.transport.close.assert_called_once()
+    one.transport.close.assert_called()
 
 
 async def test_the_end_of_the_server_waits_for_a_body_that_comes(wire: tuple[Wire, Passed]) -> None:
@@ -344,18 +497,20 @@ async def test_the_end_of_the_server_waits_for_a_body_that_comes(wire: tuple[Wir
     one.connection.data_received(request()[-5:])
     assert await one.answers(1) == [b"200"]
     assert passed == ["/predict"]
-    one.transport.close.assert_called_once()
+    one.transport.close.assert_called()
 
 
-async def test_what_the_end_cuts_short_is_answered_503(wire: tuple[Wire, Passed]) -> None:
+@pytest.mark.parametrize("steps", [0, 1, 3])
+async def test_what_the_end_cuts_short_is_answered_503(steps: int, wire: tuple[Wire, Passed]) -> None:
     one, _ = wire
     one.connection.data_received(request("never heard"))
-    await asyncio.sleep(0)
+    for _ in range(steps):
+        await asyncio.sleep(0)
     for task in one.connection.tasks:
         task.cancel()
     assert await one.answers(1) == [b"503"]
     assert b"retry-after: 1" in one.sent
-    one.transport.close.assert_called_once()
+    one.transport.close.assert_called()
 
 
 async def test_broken_http_within_a_body_is_answered_at_once(wire: tuple[Wire, Passed]) -> None:
@@ -366,20 +521,25 @@ async def test_broken_http_within_a_body_is_answered_at_once(wire: tuple[Wire, P
     assert passed == []
 
 
+class Panic(BaseException):
+    """As libraries written in Rust raise it."""
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, Panic])
 @pytest.mark.parametrize("when", ["at_once", "answer"])
 async def test_what_nobody_expects_is_answered_500_and_its_words_stay_inside(
-    wire: tuple[Wire, Passed], when: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    wire: tuple[Wire, Passed],
+    when: str,
+    error: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     one, _ = wire
-    fail = Mock(side_effect=ZeroDivisionError("internal words"))
-    endpoint = one.connection._express.leads_to(b"POST", b"/predict")
-    monkeypatch.setattr(endpoint, when, fail)
-    one.connection.data_received(request("never heard"))
-    assert await one.answers(1) == [b"500"]
+    monkeypatch.setattr(One, when, Mock(side_effect=error("internal words")))
+    one.connection.data_received(request("never heard") + request(path="/livez"))
+    assert await one.answers(2) == [b"500", b"405"]
     assert "unexpected error" in caplog.text
     assert "internal words" not in caplog.text + one.sent.decode()
-    with contextlib.suppress(TimeoutError):
-        await one.answers(1)
 
 
 async def test_a_client_that_reads_nothing_is_not_written_to_without_end(wire: tuple[Wire, Passed]) -> None:

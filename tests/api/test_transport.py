@@ -40,3 +40,17 @@ async def test_nothing_is_written_to_a_transport_that_was_lost(inner: Mock) -> N
     await asyncio.sleep(0)
     inner.abort.assert_called_once()
     inner.write.assert_not_called()
+
+
+async def test_one_that_cannot_be_written_to_keeps_nothing_from_others(
+    inner: Mock, caplog: pytest.LogCaptureFixture
+) -> None:
+    cork, broken = Cork(), Mock(spec=asyncio.Transport, is_closing=Mock(return_value=False))
+    broken.write.side_effect = OSError("its words")
+    for transport in (broken, inner):
+        CorkedTransport(transport, asyncio.get_running_loop(), cork).write(b"answer")
+    await asyncio.sleep(0)
+    inner.write.assert_called_once_with(b"answer")
+    broken.abort.assert_called_once()
+    assert "answer not sent" in caplog.text
+    assert "its words" not in caplog.text
