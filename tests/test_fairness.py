@@ -12,11 +12,13 @@ from app.errors import Overloaded
 from app.fairness import Callers
 from app.job import Job
 from app.scheduler import Scheduler
-from tests.test_scheduler import Gate, recorder, scheduling, settled
+from tests.test_scheduler import LAYOUT, Gate, layout, recorder, scheduling, settled
+
+__all__ = ["layout"]  # both ways here, too
 
 
 def queue() -> BatchQueue[Entry]:
-    return BatchQueue(CostModel(base_ms=1.0, token_ms=0.1), max_batch_size=4, max_batch_tokens=512)
+    return BatchQueue(CostModel(base_ms=1.0, token_ms=0.1), max_batch_size=4, max_batch_tokens=512, **LAYOUT)
 
 
 def entry(client: Client, due_s: float = math.inf) -> Entry:

@@ -42,6 +42,15 @@ class Recorder:
         self.refusals.append(reason)
 
 
+LAYOUT = {"packs": True}
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["common rows", "padded"])
+def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every rule holds however texts lie in a batch."""
+    monkeypatch.setitem(LAYOUT, "packs", request.param)
+
+
 recorder = Recorder()
 settled: list[object] = []  # what each job was settled with
 
@@ -62,6 +71,7 @@ async def scheduling(
         cost=CostModel(base_ms=1.0, token_ms=0.1),
         observer=recorder,
         on_stall=on_stall,
+        **LAYOUT,
     )
     try:
         yield scheduler
