@@ -61,7 +61,8 @@ class TestCallers:
         waiting.hasten(second, 1.0)
         assert callers.turn(client) is None
         waiting.take()
-        assert callers.turn(client) is None  # it ran with them
+        # What isn't due takes up padding of those that are, and no place in a common row.
+        assert callers.turn(client) is (third if LAYOUT["packs"] else None)
 
     def test_what_left_meanwhile_has_no_turn(self) -> None:
         callers: Callers[Entry] = Callers(most_due=1)
