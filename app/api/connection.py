@@ -1,23 +1,23 @@
 """The connection of one client: uvicorn's, with an end to everything that a client can drag out or get wrong."""
 
 import asyncio
-import logging
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.api.body import ARRIVED
-from app.api.context import new_id
 from app.api.disconnect import LEFT
 from app.api.endpoint import Endpoint
-from app.api.errors import problem
-from app.api.exchange import Exchange, rendered
+from app.api.exchange import Exchange, refuse
 from app.api.express import MOST_BYTES, Express
+from app.api.flow import MOST_WAITING, Flow, TooManyWaiting
 from app.api.timer import Timer
 from app.api.transport import Cork, CorkedTransport
-from app.logs import log
+from app.api.upgrade import head_without_upgrade
 
 _MOST_SURPLUS_BYTES = 16 * 1024 * 1024  # many clients read nothing before they have sent everything
 # Many clients send the headers and the body one after the other. What takes longer is not what the short way is for.
@@ -48,6 +48,7 @@ class Connection(HttpToolsProtocol):
         self._cork = cork
         self._endpoint: Endpoint[Any] | None = None  # of the request that is held, if any
         self._held = bytearray()  # of its body
+        self._data = b""  # that the parser has last
         self._holding = Timer(self.loop, _LONGEST_HELD_S)
         self._on_unreadable = on_unreadable
         self._max_header_bytes = max_header_bytes
@@ -61,6 +62,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first headers."""
         super().connection_made(CorkedTransport(transport, self.loop, self._cork))  # type: ignore[arg-type]
+        self.flow = Flow(self.transport, self.pipeline)
         self._reading.start(self._on_late_headers)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -76,14 +78,24 @@ class Connection(HttpToolsProtocol):
                 left.set_result(None)
         super().connection_lost(exc)
         self.cycle = self._running = None  # type: ignore[assignment]  # they know this connection, too
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; then see whether headers are left half way, or nothing is under way."""
         self._header_bytes += len(data)
+        self._data = data
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._endpoint:
+        if (
+            self._header_bytes > self._max_header_bytes
+        ):  # of headers, or around a body: its chunks' heads, what follows it
+            if self._in_headers or self._answering or self._endpoint:
+                detail = f"the headers are larger than {self._max_header_bytes} bytes together"
+                self._refuse(431, "Request Header Fields Too Large", detail)
+            else:
+                self.transport.abort()
+        elif self._endpoint:
             if not self._holding:
                 self._holding.start(self._let_go)
         elif not self._in_headers:
@@ -92,9 +104,6 @@ class Connection(HttpToolsProtocol):
                 self.timeout_keep_alive_task = self.loop.call_later(
                     self.timeout_keep_alive, self.timeout_keep_alive_handler
                 )
-        elif self._header_bytes > self._max_header_bytes:
-            detail = f"the headers are larger than {self._max_header_bytes} bytes together"
-            self._refuse(431, "Request Header Fields Too Large", detail)
         elif not self._reading:
             self._reading.start(self._on_late_headers)
 
@@ -111,6 +120,10 @@ class Connection(HttpToolsProtocol):
         self._reading.stop()
         if self.cycle and self.transport.is_closing():
             return  # the one before was the last
+        if self._wants_upgrade():
+            return
+        if len(self.pipeline) >= MOST_WAITING:
+            raise TooManyWaiting  # the parser stops, and the connection ends behind the answers to those before
         if self._is_usual():
             self._endpoint = self._express.take(self.parser.get_method(), self.url, self.scope)  # type: ignore[arg-type]
         if not self._endpoint:
@@ -119,6 +132,7 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Drop what comes after the answer, but not for ever."""
+        self._header_bytes = 0
         if self._endpoint:
             self._held += body
             if len(self._held) > MOST_BYTES:
@@ -134,6 +148,8 @@ class Connection(HttpToolsProtocol):
         """All of the request has come."""
         if self._endpoint:
             self._exchange(self._endpoint)
+            return
+        if self._wants_upgrade():
             return
         self.cycle.scope["state"][ARRIVED] = True
         self._surplus_bytes = 0
@@ -162,6 +178,23 @@ class Connection(HttpToolsProtocol):
         """Answer to bytes that are no HTTP."""
         self._refuse(400, "Bad Request", "this is not HTTP/1.1 as RFC 9112 has it")
 
+    def _wants_upgrade(self) -> bool:
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Ignore that a client would rather have another protocol, as a server may (RFC 9110, 7.8).
+
+        The parser has stopped before the body and would go on no more, so another one begins again without the wish.
+        Java's client asks for HTTP/2 so with each request, and curl's --http2.
+        """
+        stopped = sys.exception()
+        if not self._wants_upgrade() or not isinstance(stopped, httptools.HttpParserUpgrade):
+            return
+        head = head_without_upgrade(self.parser, self.url, self.scope["headers"])
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self.data_received(head + self._data[stopped.args[0] :])
+
     def shutdown(self) -> None:
         """The server ends: what is under way is answered, and then the connection is closed."""
         self._let_go()
@@ -173,32 +206,30 @@ class Connection(HttpToolsProtocol):
             or self.transport.holds  # type: ignore[attr-defined]  # the answer to what came in the same step
             or self.flow.write_paused
             or self.expect_100_continue
-            or self.parser.should_upgrade()
             or self.parser.get_http_version() != "1.1"
         )
 
     def _exchange(self, endpoint: Endpoint[Any]) -> None:
         """Answer the request that is held."""
-        content = self._release()
+        held = self._release()
         self._header_bytes = self._surplus_bytes = 0
         exchange = self._running = Exchange(self._express, endpoint, self)
         self.cycle = exchange  # type: ignore[assignment]  # to uvicorn it is one
-        exchange.run(content)
+        exchange.run(held)
 
     def _let_go(self) -> None:
         """The request that is held, if any, goes the long way."""
         if self._endpoint:
-            content = self._release()
+            held = self._release()
             super().on_headers_complete()
-            super().on_body(content)
+            super().on_body(held)
 
     def _release(self) -> bytes:
         """Hold nothing any more; return what was held of a body."""
-        content = bytes(self._held)
-        self._held.clear()
+        held, self._held = bytes(self._held), bytearray()
         self._holding.stop()
         self._endpoint = None
-        return content
+        return held
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -225,13 +256,5 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False  # the connection ends behind the answers to what came before
             self.flow.pause_reading()
             return
-        request_id = new_id()
-        headers = {"X-Request-ID": request_id, "Connection": "close"}
-        answer = problem(request_id, status, title, detail, headers=headers)
-        self.transport.write(rendered(answer, [*self.server_state.default_headers, *answer.raw_headers]))
-        self.transport.close()
+        refuse(self, status, title, detail)
         self._on_unreadable(status)
-        client = self.client[0] if self.client else None
-        log(
-            logging.INFO, "request", method="(none)", path="(none)", status=status, request_id=request_id, client=client
-        )

@@ -109,6 +109,7 @@ def _is_address(host: str) -> bool:
 
 def _request_id(given: bytes | None) -> str:
     """The caller's id when it is 1 to 128 visible ASCII characters, one of our own otherwise."""
+    given = given and given.strip()
     if given and len(given) <= 128 and all(ord("!") <= byte <= ord("~") for byte in given):
         return given.decode("ascii")
     return new_id()

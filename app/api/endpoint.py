@@ -50,7 +50,7 @@ class Endpoint(ABC, Generic[O]):
         """Validate a request, whose headers were checked, and see who can answer it; raise when it cannot be."""
         headers = headers_of(scope)
         body.bound(len(content), self.max_bytes)
-        options = body.validated(self.schema, headers, content)
+        options = body.validated(self.schema, content)
         texts = self._texts(options)
         service = self._lifecycle.serving()
         terms = {

@@ -1,6 +1,7 @@
 """One request that takes the short way, and its answer."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +15,7 @@ from app.api.context import STATUS, Header
 from app.api.endpoint import Asked, Endpoint
 from app.api.express import Express
 from app.api.gates import ask
-from app.logs import log_exception
+from app.logs import log, log_exception
 
 _CLOSE = (b"connection", b"close")
 
@@ -124,3 +125,14 @@ def rendered(response: Response, headers: Iterable[Header]) -> bytes:
     """An answer as it goes over the wire. Headers are not looked at: those that callers have a say in were, before."""
     lines = [b"%b: %b\r\n" % header for header in headers]
     return b"".join([STATUS_LINE[response.status_code], *lines, b"\r\n", bytes(response.body)])
+
+
+def refuse(connection: HttpToolsProtocol, status: int, title: str, detail: str) -> None:
+    """Answer to what is no request, and end its connection."""
+    request_id = context.new_id()
+    headers = {"X-Request-ID": request_id, "Connection": "close"}
+    answer = errors.problem(request_id, status, title, detail, headers=headers)
+    connection.transport.write(rendered(answer, [*connection.server_state.default_headers, *answer.raw_headers]))
+    connection.transport.close()
+    client = connection.client[0] if connection.client else None
+    log(logging.INFO, "request", method="(none)", path="(none)", status=status, request_id=request_id, client=client)

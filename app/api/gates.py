@@ -52,13 +52,17 @@ def header_limit(max_header_bytes: int) -> Gate:
 
 
 def allowed_hosts(hosts: Collection[str]) -> Gate:
-    """400 to a `Host` that is none of `hosts`: a page may have had its own name lead here (DNS rebinding)."""
+    """400 to a `Host` that is none of `hosts`, or to several.
+
+    A page may have had its own name lead here (DNS rebinding).
+    """
     known = frozenset(host.lower() for host in hosts)
 
     def gate(scope: Scope) -> Response | None:
         host = headers_of(scope).get(b"host", b"").decode("latin-1").lower()
+        given = sum(name == b"host" for name, _ in scope["headers"])
         # Probes are asked by address.
-        if scope["path"] in PROBES or host in known or _PORT.sub("", host) in known:
+        if scope["path"] in PROBES or (given == 1 and (host in known or _PORT.sub("", host) in known)):
             return None
         return problem(scope["state"]["id"], 400, "Bad Request", "the server does not answer to this Host")
 

@@ -317,7 +317,6 @@ async def test_a_body_that_follows_its_headers_is_waited_for(wire: tuple[Wire, P
         request(path="/predict?a=b"),
         request(version="1.0"),
         request(head="Expect: 100-continue\r\n"),
-        request(head="Upgrade: h2c\r\nConnection: Upgrade\r\n"),
         request("long" * 20_000),
     ],
 )
@@ -458,6 +457,34 @@ async def test_of_many_that_come_together_one_is_answered_in_a_step(wire: tuple[
     one.transport.pause_reading.assert_called()
     assert await one.answers(51) == [b"200"] * 51
     assert len(passed) == 49
+
+
+async def test_few_requests_wait_on_one_connection(wire: tuple[Wire, Passed]) -> None:
+    one, _ = wire
+    one.connection.data_received(request("never heard") + b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+    assert len(one.connection.pipeline) == 100
+    one.transport.resume_reading.reset_mock()
+    async with asyncio.timeout(10):
+        while one.connection in one.connection.connections:
+            assert not one.transport.resume_reading.called or not one.connection.pipeline
+            await asyncio.sleep(0)
+    assert one.statuses == [b"200"] * 101
+    assert one.sent.count(b"connection: close") == 1
+
+
+@pytest.mark.parametrize("way", ["", "Origin: https://a.example\r\n"])
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_lies_around_a_body_has_a_limit(wire: tuple[Wire, Passed], way: str, known: bool) -> None:
+    one, _ = wire
+    head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{way}"
+    one.connection.data_received(
+        f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + b'10\r\n{"text": "good"}\r\n0\r\n'
+    )
+    await asyncio.sleep(0.1 if known else 0)
+    for _ in range(5):
+        one.connection.data_received(b"X: " + b"y" * 1000 + b"\r\n")
+    await asyncio.sleep(0)
+    assert one.transport.pause_reading.called or one.statuses == [b"431"]
 
 
 async def test_fields_behind_a_body_are_no_headers(wire: tuple[Wire, Passed]) -> None:

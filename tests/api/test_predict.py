@@ -160,11 +160,17 @@ def test_a_bad_list_names_the_place(http: httpx.Client, body: object, status: in
     assert detail in response.json()["detail"]
 
 
-def test_a_request_for_an_upgrade_is_told_what_is_wrong(http: httpx.Client) -> None:
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_a_wish_for_another_protocol_is_ignored(http: httpx.Client, path: str) -> None:
+    """As Java's client has it with each request, and curl --http2."""
     headers = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAAQ"}
-    response = http.post("/predict", json={"text": "good"}, headers=headers)
-    assert response.status_code == 400
-    assert "no upgrade" in response.json()["detail"]
+    for number in range(2):  # on one connection
+        response = http.post(path, json={"text": f"good {number}"} | {}, headers=headers)
+        if path == "/predict":
+            assert (response.status_code, response.json()["label"]) == (200, "positive")
+        else:
+            assert response.status_code == 422
+    assert http.get("/livez", headers=headers).status_code == 200
 
 
 class TestLimits:
