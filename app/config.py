@@ -70,7 +70,11 @@ class Settings(BaseSettings):
     cache_entries: int = Field(10_000, ge=0, description="answers kept for repeated texts; 0 turns the cache off")
     max_text_chars: int = Field(10_000, ge=1, description="characters of a text, at most")
     max_batch_texts: int = Field(256, ge=1, description="texts of a /predict/batch request, at most")
-    max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="bytes of a request body, at most")
+    max_body_bytes: int = Field(
+        4 * 1024 * 1024,
+        ge=1024,
+        description="bytes of a request body, at most; of /predict also no more than its longest text can take, some 12 a character",
+    )
     header_timeout_s: float = Field(10, gt=0, description="time for the headers of a request, and to fetch an answer")
     body_timeout_s: float = Field(30, gt=0, description="time for the body of a request; after it 408")
     max_header_bytes: int = Field(32 * 1024, ge=1024, description="bytes of a request's headers, at most")
