@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         4 * 1024 * 1024,
         ge=1024,
-        description="bytes of a request body, at most; of /predict also no more than its longest text can take, some 12 a character",
+        description="bytes of a body, at most; of /predict also some twelve a character of its longest text",
     )
     header_timeout_s: float = Field(10, gt=0, description="time for the headers of a request, and to fetch an answer")
     body_timeout_s: float = Field(30, gt=0, description="time for the body of a request; after it 408")
