@@ -87,9 +87,7 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if (
-            self._header_bytes > self._max_header_bytes
-        ):  # of headers, or around a body: its chunks' heads, what follows it
+        if self._header_bytes > self._max_header_bytes:  # or bytes around a body: heads of chunks, what follows it
             if self._in_headers or self._answering or self._endpoint:
                 detail = f"the headers are larger than {self._max_header_bytes} bytes together"
                 self._refuse(431, "Request Header Fields Too Large", detail)

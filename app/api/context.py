@@ -33,12 +33,12 @@ Header = tuple[bytes, bytes]
 
 
 def begin(scope: Scope) -> None:
-    """A request has come. Its time runs from here; the second time that this is said says nothing new."""
+    """A request has come. Its time runs from here, also when this is said again of one that was let go the long way."""
+    if scope.get("client") and not _is_address(scope["client"][0]):
+        scope["client"] = None  # a proxy that is trusted has passed on what somebody wrote
     state: dict[str, Any] = scope.setdefault("state", {})
     if "id" in state:
         return
-    if scope.get("client") and not _is_address(scope["client"][0]):
-        scope["client"] = None  # a proxy that is trusted has passed on what somebody wrote
     state["started_s"] = time.perf_counter()
     state["id"] = _request_id(headers_of(scope).get(b"x-request-id"))
 
