@@ -32,6 +32,9 @@ class Wait:
         return self.running_ms + self.queued_ms
 
 
+NO_WAIT = Wait()
+
+
 class Admission:
     """Admits requests that are likely to be answered in time.
 

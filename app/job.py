@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from app.admission import Wait
+from app.admission import NO_WAIT, Wait
 from app.batching import Entry
 
 P = TypeVar("P")
@@ -38,7 +38,7 @@ class Job(Entry, Generic[P, R]):
         super().__init__(max(1, tokens), 0.0)  # even a text without any token takes a row of a batch
         self.payload = payload
         self.arrived_s = self.started_s = self.finished_s = self.deadline_s = 0.0
-        self.predicted = Wait()  # where it is one of the first of its list
+        self.predicted: Wait = NO_WAIT  # but where it is one of the first of its list
         self.next: Job[P, R] | None = None  # of its list, to be due when this one starts
         self.rest_tokens = 0  # of its list, from this one on; where the list has run for long enough to tell
         self.settled = False

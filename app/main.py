@@ -1,6 +1,7 @@
 """`create_app`: wires everything, once, from the settings."""
 
 import asyncio
+import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -62,6 +63,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.openapi()  # takes 20 ms, and so would the first who asks for it, or for any route that FastAPI leads to
+        inspect.getsourcelines(create_app)  # so does FastAPI with each route once; to be ready for it takes 5 ms
         running = [asyncio.create_task(startup.run())]
         if settings.workers > 1:  # a connection given to one that cannot answer yet would be one that others could have
             await running[0]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from app.admission import Admission, Wait
+from app.admission import NO_WAIT, Admission, Wait
 from app.batching import BatchQueue
 from app.cost import CostModel
 from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError, TextTooLong
@@ -94,7 +94,7 @@ class Scheduler(Generic[P, R]):
 
     def _wait(self, now_s: float, caller: str | None = None) -> Wait:
         if self._idle:
-            return Wait()
+            return NO_WAIT
         queued_ms = self._queue.backlog_ms(now_s)
         if caller is not None:  # what it has sent before holds up what it sends now
             queued_ms += self._queue.waiting_ms(self._callers.find(caller)) * max(1, self._callers.sharing())
@@ -135,7 +135,7 @@ class Scheduler(Generic[P, R]):
         in_turns(jobs, turn)
         for place, job in enumerate(jobs):
             job.arrived_s, job.deadline_s, job.client = now_s, deadline_s, client
-            job.due_s, job.predicted = (now_s, wait) if place < due else (math.inf, Wait())
+            job.due_s, job.predicted = (now_s, wait) if place < due else (math.inf, NO_WAIT)
         if client:
             client.waiting.extend(jobs[due:turn])
         if self._idle and len(jobs) == 1 and not self._queue:

@@ -46,7 +46,7 @@ def main() -> None:
         top = found["longest"]
         longest = max(longest, top[0][0])
         print(f"{name:34}{found['callbacks']:>9} callbacks, the longest {', '.join(f'{ms:.1f} ms' for ms, _ in top)}")
-        print(f"{'':34}{top[0][1]}")
+        print(f"{'':34}{', '.join(name for _, name in top)}")
     sys.exit(f"over {LIMIT_MS:g} ms" if longest > LIMIT_MS else 0)
 
 
@@ -121,7 +121,9 @@ def _name(handle: asyncio.Handle) -> str:
     callback = handle._callback  # type: ignore[attr-defined]  # noqa: SLF001
     owner = getattr(callback, "__self__", None)
     if isinstance(owner, asyncio.Task):
-        return str(owner.get_coro().__qualname__)
+        coroutine = owner.get_coro()
+        cycle = coroutine.cr_frame.f_locals.get("self") if coroutine.cr_frame else None
+        return f"{coroutine.__qualname__} {getattr(cycle, 'scope', {}).get('path', '')}".rstrip()
     return str(getattr(callback, "__qualname__", type(callback).__name__))
 
 
