@@ -144,12 +144,13 @@ class Many(Endpoint[schemas.BatchRequest]):
 
 def _shown(prediction: Prediction, top_k: int | None) -> dict[str, Any]:
     scores = {label: round(score, 4) for label, score in prediction.scores.items()}
+    confidence = scores[prediction.label]
     if top_k is not None:
         best = sorted(scores, key=lambda label: -prediction.scores[label])[:top_k]
         scores = {label: score for label, score in scores.items() if label in best}
     return {
         "label": prediction.label,
-        "confidence": round(prediction.confidence, 4),
+        "confidence": confidence,
         "scores": scores,
         "truncated": prediction.truncated,
     }

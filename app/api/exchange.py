@@ -123,8 +123,8 @@ class Exchange:
 
 def rendered(response: Response, headers: Iterable[Header]) -> bytes:
     """An answer as it goes over the wire. Headers are not looked at: those that callers have a say in were, before."""
-    lines = [b"%b: %b\r\n" % header for header in headers]
-    return b"".join([STATUS_LINE[response.status_code], *lines, b"\r\n", bytes(response.body)])
+    head = b"\r\n".join(map(b": ".join, headers))
+    return b"".join([STATUS_LINE[response.status_code], head, b"\r\n\r\n", bytes(response.body)])
 
 
 def refuse(connection: HttpToolsProtocol, status: int, title: str, detail: str) -> None:
