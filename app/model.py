@@ -9,10 +9,14 @@ from typing import Any
 from app.artifact import Artifact, open_artifact
 from app.backends import BACKENDS, Choice, choices, has_gpu, has_torch
 from app.backends.base import Backend
+from app.cpu import usable_cores
 from app.errors import ArtifactError, CorruptArtifact, SentimentError
 from app.logs import log
 from app.runner import Runner
 from app.tokenizer import Tokenizer
+
+_GPU_SLOTS = 2  # one batch is prepared while the other runs
+_MOCK_SLOTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +61,15 @@ def load_model(
     device: str = "auto",
     precision: str = "auto",
     slots: int = 0,
+    workers: int = 1,
     max_batch_size: int = 0,
     compare: bool = False,
     mock_delay_ms: float = 0.0,
     mock_failure_rate: float = 0.0,
 ) -> Model:
-    """Load `model` on the best backend that works here, and run it once in each slot (0: as many as the backend has).
+    """Load `model` on the best backend that works here, and run it once in each slot.
 
+    With 0 slots there is one for each core or, on a GPU, there are two; `workers` that do the same share them.
     The best is the first that `choices` names or, to `compare`, the one that was fastest in these runs. Their batches
     have `max_batch_size` texts at most (0: any number). Raises `ArtifactError` or `BackendError`, with what to do about
     it, when none works.
@@ -72,8 +78,9 @@ def load_model(
         from app.backends.mock import MockBackend, mock_artifact, mock_tokenizer
 
         artifact = mock_artifact()
-        mock = MockBackend(delay_ms=mock_delay_ms, failure_rate=mock_failure_rate)
-        return _warm(artifact, Tokenizer(mock_tokenizer(), artifact.max_tokens), mock, slots, max_batch_size)
+        slots = slots or max(1, _MOCK_SLOTS // workers)
+        mock = MockBackend(delay_ms=mock_delay_ms, failure_rate=mock_failure_rate, slots=slots)
+        return _warm(artifact, Tokenizer(mock_tokenizer(), artifact.max_tokens), mock, max_batch_size)
 
     artifact = open_artifact(model)
     artifact.verify_companions()
@@ -82,9 +89,8 @@ def load_model(
     found: list[tuple[Choice, Model]] = []
     for number, choice in enumerate(candidates, 1):
         try:
-            found.append(
-                (choice, _warm(artifact, tokenizer, _load(choice, artifact, precision), slots, max_batch_size))
-            )
+            loaded = _load(choice, artifact, precision, slots or max(1, _slots(choice) // workers))
+            found.append((choice, _warm(artifact, tokenizer, loaded, max_batch_size)))
         except CorruptArtifact:
             raise
         except SentimentError as error:
@@ -95,17 +101,21 @@ def load_model(
             log(logging.WARNING, event, backend=choice.backend, why=str(error))
         if found and not compare:
             break
-    (choice, loaded), why = found[0], found[0][0].reason
+    (choice, best), why = found[0], found[0][0].reason
     if compare:
-        speeds = [_tokens_per_s(each, slots) for _, each in found]
-        (choice, loaded), why = found[speeds.index(max(speeds))], "the fastest of those that were measured"
+        speeds = [_tokens_per_s(each) for _, each in found]
+        (choice, best), why = found[speeds.index(max(speeds))], "the fastest of those that were measured"
         names = [f"{each.backend} {each.device}" for each, _ in found]
-        loaded = replace(loaded, compared=dict(zip(names, speeds, strict=True)))
+        best = replace(best, compared=dict(zip(names, speeds, strict=True)))
     log(logging.INFO, "backend chosen", backend=choice.backend, device=choice.device, why=why)
-    return loaded
+    return best
 
 
-def _load(choice: Choice, artifact: Artifact, precision: str) -> Backend:
+def _slots(choice: Choice) -> int:
+    return _GPU_SLOTS if choice.device == "cuda" else usable_cores()
+
+
+def _load(choice: Choice, artifact: Artifact, precision: str, slots: int) -> Backend:
     module, name = BACKENDS[choice.backend].split(":")
     try:
         backend_class = getattr(importlib.import_module(module), name)
@@ -113,16 +123,16 @@ def _load(choice: Choice, artifact: Artifact, precision: str) -> Backend:
         what = "rt-sentiment[torch]" if choice.backend == "torch" else "rt-sentiment"
         hint = f"pip install '{what}'" if isinstance(error, ModuleNotFoundError) else "its package is there but broken"
         raise ArtifactError(f"the {choice.backend} backend cannot be imported ({error}): {hint}") from error
-    backend: Backend = backend_class(artifact, device=choice.device, precision=precision)
+    backend: Backend = backend_class(artifact, device=choice.device, precision=precision, slots=slots)
     return backend
 
 
-def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, slots: int, max_batch_size: int) -> Model:
+def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_size: int) -> Model:
     runner = Runner(backend, artifact.labels, artifact.pad_id, artifact.temperature)
-    warmup = runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size, slots=slots or backend.slots)
+    warmup = runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size, slots=backend.slots)
     return Model(artifact, tokenizer, backend, runner, warmup)
 
 
-def _tokens_per_s(model: Model, slots: int) -> int:
+def _tokens_per_s(model: Model) -> int:
     """What all slots together did in the best of the warm-up batches."""
-    return round((slots or model.backend.slots) * 1000 * max(tokens / ms for tokens, ms in model.warmup))
+    return round(model.backend.slots * 1000 * max(tokens / ms for tokens, ms in model.warmup))

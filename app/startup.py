@@ -53,9 +53,8 @@ class Startup:
         started_s = time.perf_counter()
         try:
             model, described = await asyncio.to_thread(self._load)
-            slots = self._settings.slots or max(1, model.backend.slots // self._settings.workers)
-            service = self._serve(model, slots)
-            self._metrics.model_loaded(described, slots)
+            service = self._serve(model)
+            self._metrics.model_loaded(described, model.backend.slots)
             self._lifecycle.ready(service, described)
         except SentimentError as error:
             self._broken("the model could not be loaded", str(error))
@@ -74,6 +73,7 @@ class Startup:
             device=settings.device,
             precision=settings.precision,
             slots=settings.slots,
+            workers=settings.workers,
             max_batch_size=settings.max_batch_size,
             compare=settings.compare_backends,
             mock_delay_ms=settings.mock_delay_ms,
@@ -81,7 +81,7 @@ class Startup:
         )
         return model, model.describe()
 
-    def _serve(self, model: Model, slots: int) -> Service:
+    def _serve(self, model: Model) -> Service:
         settings = self._settings
         cost = CostModel()
         for tokens, elapsed_ms in model.warmup:
@@ -97,7 +97,7 @@ class Startup:
         stopped = "the model stopped answering"
         scheduler = Scheduler(
             self._guarded(model),
-            slots=slots,
+            slots=model.backend.slots,
             limits=limits,
             cost=cost,
             observer=self._metrics,

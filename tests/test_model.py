@@ -163,10 +163,10 @@ def test_the_warm_up_runs_as_many_slots_as_there_will_be(monkeypatch: pytest.Mon
                 together -= 1
 
     monkeypatch.setattr(MockBackend, "run", counting)
-    for slots, expected in ((0, MockBackend.slots), (1, 1), (5, 5)):
+    for slots, workers, expected in ((0, 1, 2), (0, 2, 1), (0, 8, 1), (1, 1, 1), (5, 1, 5), (5, 2, 5)):
         most = 0
-        load_model("sentiment-en", backend="mock", slots=slots, mock_delay_ms=20)
-        assert most == expected
+        model = load_model("sentiment-en", backend="mock", slots=slots, workers=workers, mock_delay_ms=20)
+        assert most == expected == model.backend.slots
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ class Backend(Protocol):
     name: str  # "onnx", "torch", "mock"
     device: str  # "cpu", "cuda"
     precision: str  # "int8", "fp32", "bf16", …
-    slots: int  # batches that are worth running at the same time
+    slots: int  # batches that are run at the same time
     packs: bool  # whether a row of a batch may have several texts
 
     def run(self, batch: Batch) -> FloatArray:

@@ -66,9 +66,10 @@ _FIRST_NEGATIVE, _FIRST_POSITIVE = _IDS[_NEGATIVE[0]], _IDS[_POSITIVE[0]]
 class MockBackend:
     """Counts words. `delay_ms` is added to every batch; `failure_rate` is the share that raises."""
 
-    name, device, precision, slots, packs = "mock", "cpu", "none", 2, False
+    name, device, precision, packs = "mock", "cpu", "none", False
 
-    def __init__(self, *, delay_ms: float = 0.0, failure_rate: float = 0.0, seed: int = 0) -> None:
+    def __init__(self, *, delay_ms: float = 0.0, failure_rate: float = 0.0, seed: int = 0, slots: int = 1) -> None:
+        self.slots = slots
         self._delay_s = delay_ms / 1000
         self._failure_rate = failure_rate
         self._random = random.Random(seed)

@@ -12,7 +12,8 @@ import numpy as np
 import onnxruntime as ort
 
 from app.artifact import Artifact
-from app.cpu import overflows_in_int8, usable_cores
+from app.backends.alone import Alone
+from app.cpu import overflows_in_int8
 from app.errors import BackendError
 from app.rows import PACKS
 from app.types import Batch, FloatArray, IntArray
@@ -21,14 +22,19 @@ from app.types import Batch, FloatArray, IntArray
 # model is 1.15 times as fast.
 _SLOWER_FUSED = {"cpu": ["SkipLayerNormFusion"], "cuda": []}
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_MOST_THREADS = 4  # of a run that has the machine to itself: more than that gain little on a short text
 
 
 class OnnxBackend:
-    """One session, shared by all slots, each of which computes with one thread of its own."""
+    """One session, shared by all slots, each of which computes with one thread of its own.
+
+    On a CPU with several slots there is a second one, whose runs take the threads of the others, too: for a lone
+    caller, who would leave all slots idle but one. It holds the weights once more.
+    """
 
     name = "onnx"
 
-    def __init__(self, artifact: Artifact, *, device: str = "cpu", precision: str = "auto") -> None:
+    def __init__(self, artifact: Artifact, *, device: str = "cpu", precision: str = "auto", slots: int = 1) -> None:
         """Load `model_int8.onnx` or, when there is none or fp32 is asked for, `model.onnx`.
 
         Raises `BackendError` when the file, the precision or the device is not to be had.
@@ -43,9 +49,13 @@ class OnnxBackend:
         artifact.verify(file)
         self.device = device
         self.precision = "int8" if kind == "int8" else "fp32"
-        self.slots = usable_cores() if device == "cpu" else 2
+        self.slots = slots
+        threads = min(slots, _MOST_THREADS) if device == "cpu" else 1
+        self._alone = Alone()
         try:
-            self._session = open_session(file, device)
+            self._session = self._wide = open_session(file, device)
+            if threads > 1:
+                self._wide = open_session(file, device, threads)
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
             raise BackendError(f"{file}: ONNX Runtime cannot load it: {error}") from error
         if _PROVIDERS[device] not in self._session.get_providers():
@@ -56,7 +66,9 @@ class OnnxBackend:
 
     def run(self, batch: Batch) -> FloatArray:
         """See `Backend.run`."""
-        logits: FloatArray = self._session.run(None, feed(self._inputs, batch))[0]
+        with self._alone.run() as alone:
+            session = self._wide if alone else self._session
+            logits: FloatArray = session.run(None, feed(self._inputs, batch))[0]
         return logits
 
 
@@ -68,14 +80,18 @@ def feed(names: Sequence[str], batch: Batch) -> dict[str, IntArray]:
     return {name: arrays[name] for name in names}
 
 
-def open_session(file: Path, device: str = "cpu") -> ort.InferenceSession:
-    """A session with one thread a text, and right on any processor."""
+def open_session(file: Path, device: str = "cpu", threads: int = 1) -> ort.InferenceSession:
+    """A session that is right on any processor; each of its runs computes with so many threads."""
     options = ort.SessionOptions()
-    # One thread per text is the better throughput on int8, and as fast for a lone text; the slots are the parallelism.
-    options.intra_op_num_threads = 1
+    # One thread for each of several texts at a time is the better throughput; the slots are the parallelism.
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Spinning threads burn a core for a second after each query.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Spinning threads burn a core for a second after each query; but a run that had to wake the others for each of its
+    # products would gain nothing by them.
+    if threads == 1:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    else:
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # when a run ends
     # Without VNNI the products of int8 weights and uint8 activations overflow the 16 bits that they are added up in,
     # and labels are wrong (microsoft/onnxruntime#6004). Exact products take 1.4 times as long, so only there.
     if overflows_in_int8():

@@ -6,7 +6,6 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from app.artifact import Artifact
-from app.cpu import usable_cores
 from app.errors import BackendError
 from app.types import Batch, FloatArray
 
@@ -19,7 +18,7 @@ class TorchBackend:
     name = "torch"
     packs = False
 
-    def __init__(self, artifact: Artifact, *, device: str = "cpu", precision: str = "auto") -> None:
+    def __init__(self, artifact: Artifact, *, device: str = "cpu", precision: str = "auto", slots: int = 1) -> None:
         """Load the safetensors weights; raise `BackendError` when the device or the precision is not to be had."""
         if device == "cuda" and not torch.cuda.is_available():
             raise BackendError("PyTorch sees no CUDA device")
@@ -32,7 +31,7 @@ class TorchBackend:
         artifact.verify(artifact.files["safetensors"])
         self.device = device
         self.precision = precision
-        self.slots = 2 if device == "cuda" else usable_cores()
+        self.slots = slots
         self._thread = threading.local()
         try:
             model = AutoModelForSequenceClassification.from_pretrained(
