@@ -73,10 +73,12 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 # http.client, because urllib would ask the proxy that http_proxy names.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD \
-    ["python", "-ISc", "import http.client, os, sys; \
+    ["python", "-ISc", "import http.client, os, ssl, sys; \
       host = os.environ.get('SENTIMENT_HOST') or '0.0.0.0'; \
       host = {'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host); \
-      c = http.client.HTTPConnection(host, int(os.environ.get('SENTIMENT_PORT') or 8000), timeout=2); \
+      port = int(os.environ.get('SENTIMENT_PORT') or 8000); \
+      c = http.client.HTTPSConnection(host, port, timeout=2, context=ssl._create_unverified_context()) \
+        if os.environ.get('SENTIMENT_TLS_CERT_FILE') else http.client.HTTPConnection(host, port, timeout=2); \
       c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
 # The server itself is process 1 and gets the signals: SIGTERM drains.
 ENTRYPOINT ["rt-sentiment"]

@@ -124,4 +124,6 @@ def _read(model: "Model", text: str, *, window: bool) -> "Prediction":
         if isinstance(result, BackendError):
             raise result
         predictions.append(result)
+    if len(predictions) == 1:
+        return predictions[0]
     return average(predictions, [len(encoding) for encoding in encodings])

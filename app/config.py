@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from limits import parse
+from limits import parse_many
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.1", "::1"),
-        description="addresses or networks whose X-Forwarded-For is believed, separated by commas",
+        description="addresses or networks whose X-Forwarded-For is believed, separated by commas; none: nobody's",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="values of the Host header that are answered, separated by commas; any by default"
@@ -113,7 +113,10 @@ class Settings(BaseSettings):
     @field_validator("cors_origins", "trusted_proxies", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        # An empty variable is none at all: there must be another way to say it.
+        return [] if value.strip().lower() == "none" else [part.strip() for part in value.split(",") if part.strip()]
 
     @field_validator("cors_origins")
     @classmethod
@@ -126,8 +129,8 @@ class Settings(BaseSettings):
     @field_validator("rate_limit")
     @classmethod
     def _rate(cls, value: str) -> str:
-        if value:
-            parse(value)
+        if value and not (len(rates := parse_many(value)) == 1 and rates[0].amount >= 1):
+            raise ValueError("expected one rate, of 1 or more")
         return value
 
     @field_validator("rate_limit_storage")

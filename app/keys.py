@@ -69,7 +69,10 @@ def add_key(file: Path, name: str) -> str:
         before = file.read_text(encoding="utf-8") if file.exists() else ""
         if before and not before.endswith("\n"):
             before += "\n"
-        file.write_text(f"{before}{name}: sha256:{hashlib.sha256(key.encode()).hexdigest()}\n", encoding="utf-8")
+        line = (
+            f'"{name}": sha256:{hashlib.sha256(key.encode()).hexdigest()}\n'  # quoted: to YAML 12 is a number, no false
+        )
+        file.write_text(before + line, encoding="utf-8")
     except OSError as error:
         raise KeysError(f"{file}: {error.strerror}") from None
     return key
@@ -89,7 +92,7 @@ def _read(file: Path) -> dict[str, bytes]:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise KeysError(f"{file}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError, RecursionError):  # not of UTF-8, dates that are none, endless depth
         raise KeysError(f"{file}: not YAML") from None  # the parser's message would quote it
     if not isinstance(content, Mapping) or not content:
         raise KeysError(f"{file}: expected a line `name: sha256:…` for each key")

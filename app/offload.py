@@ -22,8 +22,8 @@ class Offload:
         if sum(map(len, texts)) <= INLINE_CHARS:
             return work(texts)
         admit(len(texts) + self.texts)
-        self.texts += len(texts)
         future = asyncio.get_running_loop().run_in_executor(None, work, texts)
+        self.texts += len(texts)  # not before: there may be no thread to be had
         future.add_done_callback(lambda _: self._done(len(texts)))
         return await asyncio.shield(future)
 

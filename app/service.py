@@ -15,6 +15,7 @@ from app.scheduler import Scheduler
 from app.text import normalise
 from app.tokenizer import Tokenizer
 from app.types import Answer, CacheOutcome, Encoding, Prediction
+from app.waiting import Waiting
 from app.windows import average
 
 T = TypeVar("T")
@@ -160,18 +161,22 @@ class Service:
             for key, encoding in encodings.items()
             if key not in known and key not in jobs
         }
-        if fresh:
-            self._scheduler.submit(sorted(fresh.values(), key=_length), terms.deadline_s, terms.caller)
-            for key, job in fresh.items():
-                self._cache.depart(key, job)
-        hits = sum(all(part in known for part in windows.get(key, (key,))) for key in keys)
-        misses = sum(any(part in fresh for part in windows.get(key, (key,))) for key in missing)
-        self._observer.looked_up("hit", hits)
-        self._observer.looked_up("miss", misses)
-        self._observer.looked_up("joined", len(keys) - hits - misses)
-        jobs |= fresh
-        if jobs:
-            known.update(zip(jobs, await self._wait(list(jobs.values()), terms.deadline_s), strict=True))
+        with Waiting(self._scheduler, terms.deadline_s) as waiting:
+            # First: to begin others may be what ends a flight that only a list without hope waits for.
+            waiting.join(jobs.values())
+            if fresh:
+                self._scheduler.submit(sorted(fresh.values(), key=_length), terms.deadline_s, terms.caller)
+                waiting.join(fresh.values())
+                for key, job in fresh.items():
+                    self._cache.depart(key, job)
+            hits = sum(all(part in known for part in windows.get(key, (key,))) for key in keys)
+            misses = sum(any(part in fresh for part in windows.get(key, (key,))) for key in missing)
+            self._observer.looked_up("hit", hits)
+            self._observer.looked_up("miss", misses)
+            self._observer.looked_up("joined", len(keys) - hits - misses)
+            jobs |= fresh
+            if jobs:
+                known.update(zip(jobs, await waiting.results(), strict=True))
 
         for key, parts in windows.items():
             known[key] = average([known[part] for part in parts], [len(encodings[part]) for part in parts])
@@ -228,17 +233,6 @@ class Service:
         """Texts in threads count towards admission as if they were queued."""
         admit = partial(self._scheduler.admit, deadline_s=terms.deadline_s, caller=terms.caller)
         return await self._offload.run(work, texts, admit)
-
-    async def _wait(self, jobs: list[_Job], deadline_s: float) -> list[Prediction]:
-        waiters = [self._scheduler.join(job, deadline_s) for job in jobs]
-        try:
-            # gather takes longer than one text needs, but it also sees to the errors of those after the first.
-            return [await waiters[0]] if len(waiters) == 1 else await asyncio.gather(*waiters)
-        finally:
-            for waiter, job in zip(waiters, jobs, strict=True):
-                if not waiter.done() or waiter.cancelled():
-                    waiter.cancel()
-                    self._scheduler.leave(job)
 
     def _settled(self, key: bytes, result: Prediction | Exception | None) -> None:
         self._cache.land(key, result if isinstance(result, Prediction) else None)

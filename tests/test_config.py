@@ -77,6 +77,18 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> Non
     assert load_settings().port == 8000
 
 
+def test_a_list_is_emptied_by_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("trusted_proxies", "cors_origins", "allowed_hosts"):
+        monkeypatch.setenv(f"SENTIMENT_{name.upper()}", "")
+    settings = load_settings({"profile": "dev"})
+    assert settings.trusted_proxies
+    assert settings.cors_origins
+    for name in ("trusted_proxies", "cors_origins", "allowed_hosts"):
+        monkeypatch.setenv(f"SENTIMENT_{name.upper()}", "none")
+    settings = load_settings({"profile": "dev"})
+    assert settings.trusted_proxies == settings.cors_origins == settings.allowed_hosts == ()
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().port = 1  # type: ignore[misc]

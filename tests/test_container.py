@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 
 from app import server
@@ -100,6 +101,15 @@ def test_the_images_health_check_follows_the_service(mock_server: Server) -> Non
         assert health(SENTIMENT_PORT=port) != 0
         draining.wait()
     assert health(SENTIMENT_PORT=port) != 0
+
+
+def test_the_images_health_check_speaks_tls_where_the_service_does(tmp_path: Path) -> None:
+    pem = tmp_path / "both.pem"
+    trustme.CA().issue_cert("sentiment.example").private_key_and_cert_chain_pem.write_to_path(pem)
+    with serve(backend="mock", tls_cert_file=str(pem), tls_key_file=str(pem)) as server:
+        port = server.address.rpartition(":")[2]
+        assert health(SENTIMENT_PORT=port, SENTIMENT_TLS_CERT_FILE=str(pem)) == 0
+        assert health(SENTIMENT_PORT=port) != 0
 
 
 def test_without_buildah_the_trial_says_so_with_a_status_of_its_own(tmp_path: Path) -> None:

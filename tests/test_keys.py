@@ -21,7 +21,7 @@ def test_the_file_has_names_and_hashes_and_no_keys(file: Path) -> None:
     assert web.startswith("rts_")
     assert len(web) == 47
     hashes = [hashlib.sha256(key.encode()).hexdigest() for key in (web, batch)]
-    assert file.read_text() == f"web: sha256:{hashes[0]}\nbatch-7: sha256:{hashes[1]}\n"
+    assert file.read_text() == f'"web": sha256:{hashes[0]}\n"batch-7": sha256:{hashes[1]}\n'
     assert Keys(file).names == ["web", "batch-7"]
 
 
@@ -36,6 +36,20 @@ def test_a_name_is_given_once(file: Path) -> None:
     add_key(file, "web")
     with pytest.raises(KeysError, match="has a key for web"):
         add_key(file, "web")
+
+
+@pytest.mark.parametrize("name", ["12", "007", "no", "null", "1.5", "2026-11-28", "2026-99-99", "0x1f", "y"])
+def test_a_name_may_be_anything_else_to_yaml(file: Path, name: str) -> None:
+    key = add_key(file, name)
+    add_key(file, "another")
+    assert Keys(file).holder(key) == name
+
+
+@pytest.mark.parametrize("content", ["web: 2024-02-30", "2026-99-99: x", "[" * 5000, "\x00", "a: &a [*a]"])
+def test_what_yaml_trips_over_is_an_error_of_the_file(file: Path, content: str) -> None:
+    file.write_text(content)
+    with pytest.raises(KeysError):
+        Keys(file)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a: b", "-x", "a\n", "é", "x" * 65])

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import pytest
 
 from app.errors import BackendError, DeadlineExceeded, InvalidInput, NotReady, Overloaded, TextTooLong
+from app.job import Job
 from app.service import Service
 from app.tokenizer import Tokenizer
-from app.types import Answer, Encoding
+from app.types import Answer, Encoding, Prediction
 from tests.bench import serving
 
 
@@ -313,3 +314,27 @@ async def test_any_mix_of_arrivals_cancellations_and_failures_answers_each_exact
         assert bench.cache._flights == {}
         assert bench.service.queue_depth == 0
         assert bench.service.predicted_wait_ms == 0
+
+
+async def test_a_text_of_a_list_without_hope_is_answered_whoever_comes_while_that_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The newcomer's own texts are begun in the moment in which the other list's are given up."""
+    asked: list[asyncio.Task[list[str]]] = []
+    settle = Job.settle
+
+    def settled(job: Job[Encoding, Prediction], result: Prediction | Exception | None) -> None:
+        settle(job, result)
+        if isinstance(result, DeadlineExceeded) and not asked:
+            asked.append(asyncio.ensure_future(labels(bench.service, "a b c d", "a b c d e f")))
+
+    def hopeless(job: Job[Encoding, Prediction], *_: float) -> bool:
+        return job.rest_tokens > 0 and len(job._waiters) == 1
+
+    monkeypatch.setattr(Job, "settle", settled)
+    monkeypatch.setattr(Job, "is_hopeless", hopeless)
+    async with serving(max_batch_size=1, packs=True) as bench:
+        with pytest.raises(DeadlineExceeded, match="more text than can be scored"):
+            await labels(bench.service, "a", "a b", "a b c", "a b c d", "a b c d e")
+        assert await asked[0] == ["4", "6"]
+        assert bench.service.queue_depth == 0

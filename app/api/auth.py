@@ -14,7 +14,7 @@ from app.api.errors import problem
 from app.api.gates import Gate
 from app.errors import KeysError
 from app.keys import Keys
-from app.logs import log
+from app.logs import log, log_exception
 
 _INFORMATION = ("/", "/info", "/metrics", "/openapi.json", "/docs", "/static-offline-docs")
 _LOOK_EVERY_S = 2.0
@@ -63,8 +63,9 @@ def caller(scope: Scope) -> str:
         return f"key {name}"
     address = _host(scope) or ""
     with contextlib.suppress(ValueError):
-        if (parsed := ip_address(address)).version == 6:
-            return str(ip_network((parsed, 64), strict=False))
+        parsed = ip_address(address)
+        parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # as proxies write it that listen on both
+        return str(ip_network((parsed, 64), strict=False) if parsed.version == 6 else parsed)
     return address
 
 
@@ -81,3 +82,5 @@ async def keep_fresh(keys: Keys) -> None:
                 log(logging.INFO, "keys loaded", names=keys.names)
         except KeysError as error:
             log(logging.ERROR, "keys not loaded, the old ones stay", reason=str(error))
+        except Exception as error:
+            log_exception("keys not loaded, the old ones stay", error)

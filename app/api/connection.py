@@ -10,14 +10,14 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.api.body import ARRIVED
-from app.api.disconnect import LEFT
+from app.api.disconnect import LEFT, no_more_body
 from app.api.endpoint import Endpoint
 from app.api.exchange import Exchange, refuse
 from app.api.express import MOST_BYTES, Express
 from app.api.flow import MOST_WAITING, Flow, TooManyWaiting
+from app.api.head import check_host, head_without_upgrade
 from app.api.timer import Timer
 from app.api.transport import Cork, CorkedTransport
-from app.api.upgrade import head_without_upgrade
 
 _MOST_SURPLUS_BYTES = 16 * 1024 * 1024  # many clients read nothing before they have sent everything
 # Many clients send the headers and the body one after the other. What takes longer is not what the short way is for.
@@ -120,6 +120,7 @@ class Connection(HttpToolsProtocol):
             return  # the one before was the last
         if self._wants_upgrade():
             return
+        check_host(self.headers, self.parser.get_http_version())
         if len(self.pipeline) >= MOST_WAITING:
             raise TooManyWaiting  # the parser stops, and the connection ends behind the answers to those before
         if self._is_usual():
@@ -237,7 +238,7 @@ class Connection(HttpToolsProtocol):
     def _on_late_headers(self) -> None:
         if self._answering:
             self._reading.start(self._on_late_headers)  # its turn has not come, and what it sent may not be read yet
-        elif self._header_bytes:
+        elif self._in_headers or self._header_bytes:
             self._refuse(408, "Request Timeout", "the headers did not come in time")
         elif not self.transport.is_closing():
             self.transport.close()  # a connection that was never used
@@ -250,7 +251,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._release()
-        if self._answering:
+        if self._answering and not (self._running is self.cycle and no_more_body(self.cycle)):
             self.cycle.keep_alive = False  # the connection ends behind the answers to what came before
             self.flow.pause_reading()
             return

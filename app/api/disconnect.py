@@ -1,4 +1,4 @@
-"""Stop waiting for an answer when the client has gone."""
+"""Stop waiting for a client that has gone, or that sends what cannot be read."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 T = TypeVar("T")
 
@@ -39,3 +40,12 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) ->
     finally:
         over = True
         left.remove_done_callback(cancel)
+
+
+def no_more_body(cycle: RequestResponseCycle) -> bool:
+    """Have a request give up that waits for the rest of its body; False when it doesn't, or answers already."""
+    if not cycle.more_body or cycle.response_started:
+        return False
+    cycle.disconnected = True
+    cycle.message_event.set()
+    return True

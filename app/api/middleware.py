@@ -36,7 +36,7 @@ class RequestContext:
         try:
             await self._app(scope, receive, send_with_headers)
         finally:
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            path = scope["path"]
             context.end(scope, path if path in self._paths else "(none)")
 
 
@@ -55,8 +55,8 @@ class Recovery:
             if scope["type"] != "http" or STATUS in scope["state"]:
                 raise
             await ending(scope["state"]["id"])(scope, receive, send)
-        except Exception as error:
-            if scope["type"] != "http":
+        except BaseException as error:  # a library's panic is no Exception
+            if scope["type"] != "http" or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
                 raise
             response = unexpected(scope["state"]["id"], error)
             if STATUS not in scope["state"]:

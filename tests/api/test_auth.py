@@ -115,9 +115,16 @@ def test_keys_change_without_a_restart(tmp_path: Path, capsys: pytest.CaptureFix
         file.write_text(lines[1] + "\n")
         server.wait_for("keys loaded", names=["second"])
         assert [status(first), status(second)] == [403, 200]
-        file.write_text("broken")
-        assert "expected a line" in server.wait_for("keys not loaded, the old ones stay")["reason"]
-        assert status(second) == 200
+        for content, reason in (
+            ("broken", "expected a line `name: sha256:…` for each key"),
+            ("web: 2024-02-30", "not YAML"),
+        ):
+            file.write_text(content)
+            server.wait_for("keys not loaded, the old ones stay", reason=f"{file}: {reason}")
+            assert status(second) == 200
+        file.write_text(f"{lines[1]}\n{lines[0]}\n")
+        server.wait_for("keys loaded", names=["second", "first"])
+        assert [status(first), status(second)] == [200, 200]
 
 
 def test_a_file_that_cannot_be_used_ends_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,11 +103,38 @@ def test_headers_that_never_end_are_answered_431(impatient: Server, sent: bytes)
         assert_is_problem(rest(connection), 431, detail, impatient)
 
 
-@pytest.mark.parametrize("sent", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"hello\r\n\r\n", b"GET / HTTP/3.0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
+        b"hello\r\n\r\n",
+        b"GET / HTTP/3.0\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+        PREDICT + b"Transfer-Encoding: chunked\r\n\r\nbroken",
+        PREDICT + b"Origin: http://a.example\r\nTransfer-Encoding: chunked\r\n\r\nbroken",
+        PREDICT + b'Origin: http://a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"tex\r\nbroken\r\n',
+    ],
+)
 def test_what_is_no_http_is_answered_400(impatient: Server, sent: bytes) -> None:
     with connected(impatient) as connection:
         connection.sendall(sent)
         assert_is_problem(rest(connection), 400, "this is not HTTP/1.1 as RFC 9112 has it", impatient)
+
+
+def test_an_older_client_needs_to_name_no_host(impatient: Server) -> None:
+    with connected(impatient) as connection:
+        connection.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+        assert rest(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_half_a_head_behind_a_request_is_answered_408(impatient: Server) -> None:
+    body = b'{"text": "good"}'
+    with connected(impatient) as connection:
+        connection.sendall(PREDICT + b"Content-Length: %d\r\n\r\n%sPOST /pre" % (len(body), body))
+        answers = re.findall(rb"HTTP/1\.1 (\d+) ", rest(connection))
+    assert answers == [b"200", b"408"]
 
 
 def test_what_is_no_http_is_counted(impatient: Server) -> None:

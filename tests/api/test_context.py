@@ -74,11 +74,13 @@ def test_the_clients_address_comes_from_trusted_proxies_only(mock_server: Server
         assert server.wait_for("request", request_id="hop/3")["client"] == "127.0.0.1"
 
 
-def test_what_is_no_address_is_not_taken_for_one(mock_server: Server) -> None:
+@pytest.mark.parametrize("said", ["what somebody wrote", "fe80::1%what somebody wrote", "::1%" + "x" * 5000])
+@pytest.mark.parametrize("way", [{}, {"origin": "http://a.example"}])
+def test_what_is_no_address_is_not_taken_for_one(mock_server: Server, said: str, way: dict[str, str]) -> None:
     with mock_server.client() as http:
-        headers = {"x-forwarded-for": "what somebody wrote", "x-request-id": "hop/4"}
-        assert http.post("/predict", json={"text": "good"}, headers=headers).status_code == 200
-    assert mock_server.wait_for("request", request_id="hop/4")["client"] is None
+        response = http.post("/predict", json={"text": "good"}, headers={"x-forwarded-for": said} | way)
+    assert response.status_code == 200
+    assert mock_server.wait_for("request", request_id=response.headers["x-request-id"])["client"] is None
 
 
 def test_no_text_of_a_user_is_in_the_log_or_the_metrics(mock_server: Server) -> None:
@@ -117,8 +119,13 @@ def test_named_origins_may_call_when_cors_is_on() -> None:
             assert response.headers["x-request-id"]
 
 
+class Panic(BaseException):
+    """As libraries written in Rust raise it."""
+
+
+@pytest.mark.parametrize("error", [ValueError, Panic])
 async def test_an_unexpected_error_is_a_problem_with_an_id_and_its_message_stays_inside(
-    caplog: pytest.LogCaptureFixture,
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     from app.config import load_settings
     from app.main import create_app
@@ -127,7 +134,7 @@ async def test_an_unexpected_error_is_a_problem_with_an_id_and_its_message_stays
 
     @app.get("/broken")
     async def broken() -> None:
-        raise ValueError("internal words")
+        raise error("internal words")
 
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
@@ -163,7 +170,14 @@ def test_only_the_hosts_that_are_named_are_answered() -> None:
 
 @pytest.mark.parametrize(
     ("path", "named"),
-    [("/openapi.json", "/openapi.json"), ("/docs", "/docs"), ("/predict", "/predict"), ("/nowhere", "(none)")],
+    [
+        ("/openapi.json", "/openapi.json"),
+        ("/docs", "/docs"),
+        ("/predict", "/predict"),
+        ("/nowhere", "(none)"),
+        ("/static-offline-docs/predict", "(none)"),
+        ("/static-offline-docs/livez", "(none)"),
+    ],
 )
 def test_the_line_names_the_route_and_no_other_path(mock_server: Server, path: str, named: str) -> None:
     with mock_server.client() as http:

@@ -179,6 +179,8 @@ def test_both_ways_count_what_a_caller_asks_for() -> None:
     with serve(backend="mock", prelude=TELLING, rate_limit="4/hour") as server:
         assert both(server, "/predict", GOOD, {})[0]["status"] == 200
         short, long = both(server, "/predict", GOOD, {})
+        waits = [int(each["headers"].pop("retry-after")) for each in (short, long)]
+        assert waits[0] - 60 < waits[1] <= waits[0]  # the clock runs
         assert short == long
         assert (short["status"], short["content"]["title"]) == (429, "Too Many Requests")
         assert short["limits"] == {"ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"}

@@ -39,6 +39,7 @@ def test_an_address_is_counted_as_the_proxy_gives_it_and_a_network_of_ipv6_as_on
 
         assert [status("203.0.113.5"), status("203.0.113.6"), status("203.0.113.5")] == [200, 200, 429]
         assert [status("2001:db8:1:2::3"), status("2001:db8:1:2:ffff::4"), status("2001:db8:1:3::3")] == [200, 429, 200]
+        assert [status("::ffff:192.0.2.1"), status("::ffff:192.0.2.2"), status("192.0.2.1")] == [200, 200, 429]
         assert [status("nonsense"), status("nonsense")] == [200, 429]
 
 
@@ -55,7 +56,15 @@ def test_a_key_is_counted_wherever_it_comes_from(tmp_path: Path) -> None:
         assert status(keys[1], "203.0.113.5") == 200
 
 
-@pytest.mark.parametrize(("name", "value"), [("rate_limit", "often"), ("rate_limit_storage", "mysql://a")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rate_limit", "often"),
+        ("rate_limit", "10/second;1000/hour"),
+        ("rate_limit", "0/minute"),
+        ("rate_limit_storage", "mysql://a"),
+    ],
+)
 def test_a_rate_that_makes_no_sense_is_refused_at_the_start(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"SENTIMENT_{name.upper()}"):
         load_settings({name: value})

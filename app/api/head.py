@@ -1,10 +1,21 @@
-"""A request that would rather have another protocol, without that wish."""
+"""The head of a request: what it must say, and how it would be without its wish for another protocol."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from httptools import HttpRequestParser
 
 from app.api.context import Header
+
+
+class NoHost(Exception):
+    """A request does not say whom it is for, or says it twice."""
+
+
+def check_host(headers: Sequence[Header], version: str) -> None:
+    """Raise `NoHost` where RFC 9112, 3.2, wants 400."""
+    hosts = [name for name, _ in headers].count(b"host")
+    if hosts > 1 or (not hosts and version == "1.1"):
+        raise NoHost
 
 
 def head_without_upgrade(parser: HttpRequestParser, url: bytes, headers: Iterable[Header]) -> bytes:
