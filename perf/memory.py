@@ -1,7 +1,7 @@
 """`python -m perf.memory`: memory over a million requests of random lengths, every text different.
 
 The resident memory of the service is looked at once a second. What counts is the last half: it must neither be over
-nor under the first of it by more than two percent.
+nor under the first of it by more than two percent. Ctrl-C ends it early, with what was seen by then.
 """
 
 import argparse
@@ -49,6 +49,8 @@ def main() -> None:
                 bar.update(int(found["requests"]))
                 if done >= args.requests:
                     break
+        except KeyboardInterrupt:
+            print("ended early", file=sys.stderr)
         finally:
             over.set()
             watcher.join()
