@@ -20,7 +20,9 @@ from perf.load import direct, load, running, wrk_or_exit
 from perf.texts import sentences
 
 _BODIES = 40_000  # between one list of texts and the next
-_MOST_WORDS = 400  # about as many tokens as the model reads
+# Lengths are about log-normal, as those of what people write: half have over 15 words, one in six over 40, and one in two
+# hundred over 200. The longest have about as many tokens as the model reads.
+_MEDIAN_WORDS, _SPREAD, _MOST_WORDS = 15, 1.0, 400
 _FLAT = 0.02
 
 
@@ -70,12 +72,11 @@ def main() -> None:
 
 
 def _texts(seed: int) -> list[str]:
-    """As many of one word as of 400, by the logarithm of their lengths."""
     rng = random.Random(seed)
     words = " ".join(sentences(_BODIES, seed=seed)).split()
     texts = []
     for number in range(_BODIES):
-        length = round(math.exp(rng.uniform(0, math.log(_MOST_WORDS))))
+        length = min(_MOST_WORDS, max(1, round(rng.lognormvariate(math.log(_MEDIAN_WORDS), _SPREAD))))
         start = rng.randrange(len(words) - length)
         texts.append(f"{seed} {number} {' '.join(words[start : start + length])}")
     return texts

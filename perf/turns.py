@@ -15,6 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from perf import ceiling
+from perf.lists import lists_per_s
 from perf.load import PROCESSES, load, running
 from perf.openloop import Phase, offer
 from perf.texts import sentences
@@ -36,13 +37,12 @@ def measure(seconds: int, rounds: int = 3) -> list[dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
         unique = ceiling.write(Path(folder) / "unique", texts)
         known = ceiling.write(Path(folder) / "known", texts[:_KNOWN])
-        lists = Path(folder) / "lists"
-        lists.write_text("".join(json.dumps({"texts": part}) + "\n" for part in _parts(texts)))
+        lists = [json.dumps({"texts": part}).encode() for part in _parts(texts)]
         ours = servers.enter_context(running([*_SERVE, "--cache-entries", "0", "--port"]))
         caching = servers.enter_context(running([*_SERVE, "--port"]))
         plain = servers.enter_context(running(ceiling.command("plain ASGI")))
         load(ours, unique, 8, 3)  # warm
-        load(ours, lists, 2, 2, path="/predict/batch")
+        lists_per_s(ours, lists, 2)
         load(caching, known, 8, 2)
 
         def half(found: dict[str, float]) -> float:
@@ -52,7 +52,7 @@ def measure(seconds: int, rounds: int = 3) -> list[dict[str, float]]:
         figures: dict[str, Callable[[dict[str, float]], float]] = {
             "best_per_s": lambda _: ceiling.best_per_s(seconds),
             "requests_per_s": lambda _: load(ours, unique, 64, seconds)["rate"],
-            "lists_per_s": lambda _: LIST * load(ours, lists, 2, seconds, path="/predict/batch")["rate"],
+            "lists_per_s": lambda _: LIST * lists_per_s(ours, lists, seconds),
             "alone_ms": lambda _: ceiling.alone_ms(),
             "one_p50_ms": lambda _: load(ours, unique, 1, seconds)["p50_ms"],
             "half_p99_ms": half,
