@@ -20,8 +20,8 @@ from perf.load import direct, load, running, wrk_or_exit
 from perf.texts import sentences
 
 _BODIES = 40_000  # between one list of texts and the next
-# Lengths are about log-normal, as those of what people write: half have over 15 words, one in six over 40, and one in two
-# hundred over 200. The longest have about as many tokens as the model reads.
+# Lengths are about log-normal, as those of what people write: half have over 15 words, one in six over 40, four in a
+# thousand over 200. The longest have about as many tokens as the model reads.
 _MEDIAN_WORDS, _SPREAD, _MOST_WORDS = 15, 1.0, 400
 _FLAT = 0.02
 
