@@ -28,7 +28,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     except SettingsError as error:
         print(f"rt-sentiment: {error}", file=sys.stderr)
         sys.exit(2)
-    sys.exit(_serve(settings) if command == "serve" else _predict(settings, texts, long_text))
+    if command == "serve":
+        sys.exit(_serve(settings))
+    try:
+        sys.exit(_predict(settings, texts, long_text))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read the answers has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes at its end
+        sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,7 +113,8 @@ def _predict(settings: Settings, texts: Sequence[str], long_text: str) -> int:
             failed = True
             continue
         scores = {label: round(score, 4) for label, score in found.scores.items()}
-        print(json.dumps({"label": found.label, "confidence": round(found.confidence, 4), "scores": scores}))
+        shown = {"label": found.label, "confidence": round(found.confidence, 4), "scores": scores}
+        print(json.dumps(shown | {"truncated": found.truncated}), flush=True)
     return int(failed)
 
 

@@ -147,6 +147,14 @@ class Settings(BaseSettings):
             ip_network(network)
         return value
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not host.isascii() or any(character in "/*@ " for character in host):
+                raise ValueError(f"{host!r} is no host; write it as it stands in the header, without scheme and path")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.max_queue_texts < self.max_batch_texts:
@@ -157,6 +165,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "COMPARE_BACKENDS goes with BACKEND=auto, and with one worker: others might choose otherwise"
             )
+        if self.api_keys_for_all and not self.api_keys_file:
+            raise ValueError("API_KEYS_FOR_ALL wants API_KEYS_FILE")
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
             raise ValueError("TLS_CERT_FILE and TLS_KEY_FILE go together")
         return self

@@ -94,7 +94,9 @@ def _read(file: Path) -> dict[str, bytes]:
         raise KeysError(f"{file}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError):  # not of UTF-8, dates that are none, endless depth
         raise KeysError(f"{file}: not YAML") from None  # the parser's message would quote it
-    if not isinstance(content, Mapping) or not content:
+    if content is None:  # the last line has been removed: nobody may call any more
+        return {}
+    if not isinstance(content, Mapping):
         raise KeysError(f"{file}: expected a line `name: sha256:…` for each key")
     return {_name(file, name): _hash(file, name, value) for name, value in content.items()}
 

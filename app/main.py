@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,7 +16,7 @@ from starlette.routing import Route
 
 from app import __version__
 from app.api import errors, openapi, schemas
-from app.api.auth import authentication, keep_fresh
+from app.api.auth import authentication, keep_fresh, tell
 from app.api.context import QUOTA_HEADERS
 from app.api.endpoint import Many, One
 from app.api.express import Express
@@ -29,7 +28,6 @@ from app.config import PREFIX, Settings, load_settings
 from app.errors import KeysError
 from app.keys import Keys
 from app.lifecycle import Lifecycle
-from app.logs import log
 from app.metrics import Metrics
 from app.rate import RateLimit
 from app.startup import Startup
@@ -68,7 +66,7 @@ def create_app(
         if settings.workers > 1:  # a connection given to one that cannot answer yet would be one that others could have
             await running[0]
         if keys:
-            log(logging.INFO, "keys loaded", names=keys.names)
+            tell(keys)
             running.append(asyncio.create_task(keep_fresh(keys)))
         yield
         for task in running:

@@ -19,6 +19,7 @@ from app.logs import log
 
 _PATIENCE_S = 0.25  # with Redis
 _COMPLAIN_EVERY_S = 10.0
+_SURELY_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,14 @@ class RateLimit:
 
 
 def until_room(before: int, before_s: float, now: int, now_s: float, *, window_s: float, room: int) -> float:
-    """Seconds until no more than `room` texts count.
+    """Seconds until no more than `room` texts count, parts of a text left away.
 
     Of the window `before` the share counts that is left of it, none in `before_s`. Of the one that is `now` all counts,
     until it is the one before and fades, too: none in `now_s`.
     """
-    if before and now <= room and (fades_s := before_s - (room - now) * window_s / before) <= before_s:
-        return max(0.0, fades_s)
-    return max(0.0, now_s - room * window_s / now) if now else 0.0
+    if before and now <= room:
+        return max(0.0, before_s - (room + 1 - now) * window_s / before + _SURELY_S)
+    return max(0.0, now_s - (room + 1) * window_s / now + _SURELY_S) if now else 0.0
 
 
 def _pool(address: str) -> Any:

@@ -93,6 +93,8 @@ def _run(settings: Settings, listener: socket.socket, pipe: "Pipe | None" = None
         listener.close()
         print(f"rt-sentiment: {error}", file=sys.stderr)
         return 1
+    if not pipe and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, server.handle_exit)
     server.run(sockets=[listener])
     return 1  # not reached: the server ends the process
 

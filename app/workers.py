@@ -32,7 +32,7 @@ BEAT_S = 0.5
 _LOADING, _SERVING, _END = b".", b"+", b"!"
 _SILENT_S = 5.0  # an event loop that does not come round for so long has frozen
 _YOUNG_S = 30.0  # for one that dies younger than this, there is twice as long no other as the last time
-_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
 class Supervisor:
@@ -57,7 +57,8 @@ class Supervisor:
         os.set_blocking(waker, False)
         signal.set_wakeup_fd(waker)  # a signal ends the wait below
         for number in _SIGNALS:
-            signal.signal(number, self._on_signal)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, self._on_signal)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = self._counts  # inherited
         log(logging.INFO, "starting", address=self._address, workers=len(self._places))
         resource_tracker.ensure_running()  # or the first start below would, and let in the signals that it keeps out

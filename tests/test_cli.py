@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -49,6 +50,30 @@ def test_predict_reads_the_beginning_of_a_long_text_or_all_of_it(capsys: pytest.
         assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == [label, "positive"]
     assert run("predict", "--backend", "mock", "--long-text", "window", f"{text} [fail]") == 1
     assert "the model failed" in capsys.readouterr().err
+
+
+def test_predict_says_what_was_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("predict", "--backend", "mock", "good " * 600, "good") == 0
+    assert [json.loads(line)["truncated"] for line in capsys.readouterr().out.splitlines()] == [True, False]
+
+
+@pytest.mark.parametrize(("ending", "status"), [("head -1", 1), ("kill", 130)])
+def test_predict_ends_without_many_words(ending: str, status: int) -> None:
+    """When nobody reads on, and on Ctrl-C."""
+    command = [sys.executable, "-m", "app", "predict", "--backend", "mock"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:  # type: ignore[call-overload]
+        process.stdin.write("good\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["label"] == "positive"
+        if ending == "kill":
+            process.send_signal(signal.SIGINT)
+        else:
+            process.stdout.close()
+            process.stdin.write("bad\n")
+            process.stdin.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == status
 
 
 def test_a_model_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:

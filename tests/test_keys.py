@@ -78,6 +78,18 @@ def test_a_change_of_the_file_is_noticed(file: Path) -> None:
     assert keys.holder(first) is None
 
 
+@pytest.mark.parametrize("content", ["", "# nobody\n"])
+def test_when_the_last_key_is_removed_nobody_may_call_until_there_is_another(file: Path, content: str) -> None:
+    old = add_key(file, "old")
+    keys = Keys(file)
+    file.write_text(content)
+    assert keys.refresh()
+    assert (keys.names, keys.holder(old)) == ([], None)
+    new = add_key(file, "new")
+    assert keys.refresh()
+    assert (keys.names, keys.holder(new)) == (["new"], "new")
+
+
 def test_a_link_that_leads_elsewhere_is_noticed(tmp_path: Path) -> None:
     """Kubernetes exchanges mounted files so."""
     for name in ("one", "two"):
@@ -95,7 +107,7 @@ def test_a_link_that_leads_elsewhere_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("", "expected a line"),
+        ("web", "expected a line"),
         ("[a, b]", "expected a line"),
         ("web: secret", "web has no hash"),
         ("web: sha256:123", "web has no hash"),

@@ -64,11 +64,12 @@ def test_a_broken_model_ends_the_process_with_a_reason() -> None:
 
 
 class TestDrain:
-    def test_requests_in_flight_are_answered_and_the_exit_status_is_0(self) -> None:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+    def test_requests_in_flight_are_answered_and_the_exit_status_is_0(self, number: signal.Signals) -> None:
         with serve(backend="mock") as server:
             slow = Later(server, "good [slow]")
             time.sleep(0.3)
-            server.terminate()
+            server.process.send_signal(number)
             assert slow.result().json()["label"] == "positive"
             assert server.wait() == 0
             assert server.events("draining")[0]["in_flight"] == 1

@@ -86,7 +86,8 @@ def test_a_worker_that_dies_or_freezes_is_replaced_and_what_it_counted_stays(num
         eventually(lambda: server.metric(ANSWERED) == answered + 10)
 
 
-def test_a_signal_ends_all_once_they_have_answered_even_when_all_of_them_get_it() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_all_once_they_have_answered_even_when_all_of_them_get_it(number: signal.Signals) -> None:
     with serve(backend="mock", workers="2", mock_delay_ms="600", slots="8") as server:
         found: list[int] = []
         asking = [
@@ -95,8 +96,8 @@ def test_a_signal_ends_all_once_they_have_answered_even_when_all_of_them_get_it(
         for thread in asking:
             thread.start()
         eventually(lambda: server.metric('sentiment_cache_total{outcome="miss"}') == 6)
-        for pid in (*pids(server), server.process.pid):  # as systemd does
-            os.kill(pid, signal.SIGTERM)
+        for pid in (*pids(server), server.process.pid):  # as systemd does, and a terminal that closes
+            os.kill(pid, number)
         assert server.wait() == 0
         for thread in asking:
             thread.join()

@@ -73,13 +73,18 @@ def _host(scope: Scope) -> str | None:
     return scope["client"][0] if scope.get("client") else None
 
 
+def tell(keys: Keys) -> None:
+    """Log whom there are keys for."""
+    log(logging.INFO if keys.names else logging.WARNING, "keys loaded", names=keys.names)
+
+
 async def keep_fresh(keys: Keys) -> None:
     """Follow changes of the file for as long as the server runs."""
     while True:
         await asyncio.sleep(_LOOK_EVERY_S)
         try:
             if await asyncio.to_thread(keys.refresh):
-                log(logging.INFO, "keys loaded", names=keys.names)
+                tell(keys)
         except KeysError as error:
             log(logging.ERROR, "keys not loaded, the old ones stay", reason=str(error))
         except Exception as error:

@@ -23,7 +23,8 @@ def check(headers: Headers, max_bytes: int) -> None:
     media_type = headers.get(b"content-type", b"")
     if media_type != b"application/json" and media_type.partition(b";")[0].strip().lower() != b"application/json":
         raise HTTPException(415, "the content type must be application/json")
-    if headers.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
+    compressed = headers.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity")
+    if compressed or headers.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
         raise HTTPException(415, "compressed bodies are not read")
     stated = headers.get(b"content-length", b"0").lstrip(b"0")
     if stated.isdigit():
@@ -71,7 +72,7 @@ def validated(model: type[M], body: bytes) -> M:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise BodyInvalid.from_pydantic(error) from None
+        raise BodyInvalid.from_pydantic(error, model.model_fields) from None
 
 
 def timeout_ms(headers: Headers, longest_ms: float) -> float:

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -38,6 +39,7 @@ STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
 )
 
 _MOST_ERRORS = 20  # that one answer lists
+_PLACE = re.compile(r"line \d+ column \d+")
 
 
 def problem(
@@ -63,19 +65,20 @@ def problem(
 
 
 class BodyInvalid(Exception):
-    """The JSON of a body doesn't fit; `errors` are pydantic's."""
+    """The JSON of a body doesn't fit; `errors` are pydantic's, `known` the fields that it may have."""
 
-    def __init__(self, errors: list[ErrorDetails]) -> None:
+    def __init__(self, errors: list[ErrorDetails], known: Iterable[str] = ()) -> None:
         super().__init__("the body does not fit")
         self.errors = errors
+        self.known = sorted(known)
 
     @classmethod
-    def from_pydantic(cls, error: ValidationError) -> "BodyInvalid":
+    def from_pydantic(cls, error: ValidationError, known: Iterable[str]) -> "BodyInvalid":
         """Keep what is wrong and where, drop the input."""
         if error.error_count() > _MOST_ERRORS:
             msg = f"{error.error_count()} parts of the body are wrong"
             return cls([{"type": "too_many_errors", "loc": (), "msg": msg, "input": None}])
-        return cls(error.errors(include_url=False, include_context=False, include_input=False))
+        return cls(error.errors(include_url=False, include_context=False, include_input=False), known)
 
 
 def answer(request_id: str, error: BaseException) -> Response:
@@ -130,19 +133,25 @@ def _on_sentiment_error(request_id: str, error: BaseException) -> Response:
 
 def _on_body_invalid(request_id: str, error: BaseException) -> Response:
     assert isinstance(error, BodyInvalid)
-    if any(item["type"] == "json_invalid" for item in error.errors):
-        return problem(request_id, 400, "Bad Request", "the body is not valid JSON")
-    errors = [_safe(item) for item in error.errors]
+    if found := next((item for item in error.errors if item["type"] == "json_invalid"), None):
+        return problem(request_id, 400, "Bad Request", _why_no_json(found["msg"]))
+    errors = [_safe(item, error.known) for item in error.errors]
     first = errors[0]
     where = ".".join(map(str, first["loc"]))
     detail = f"{where}: {first['msg']}"
     return problem(request_id, 422, "Unprocessable Content", detail, errors=errors)
 
 
-def _safe(item: ErrorDetails) -> dict[str, Any]:
+def _why_no_json(msg: str) -> str:
+    place = _PLACE.search(msg)
+    why = "the body is not valid JSON" + (": half of a surrogate pair, or of an escape" if "hex escape" in msg else "")
+    return f"{why}, at {place[0]}" if place else why
+
+
+def _safe(item: ErrorDetails, known: list[str]) -> dict[str, Any]:
     """One of pydantic's errors without anything that the caller wrote: an unknown field's name is the caller's."""
     loc = item["loc"][:-1] if item["type"] == "extra_forbidden" else item["loc"]
-    msg = "unknown field" if item["type"] == "extra_forbidden" else item["msg"]
+    msg = f"unknown field; there are {', '.join(known)}" if item["type"] == "extra_forbidden" else item["msg"]
     return {"loc": ["body", *loc], "msg": msg}
 
 

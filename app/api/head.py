@@ -14,7 +14,7 @@ class NoHost(Exception):
 def check_host(headers: Sequence[Header], version: str) -> None:
     """Raise `NoHost` where RFC 9112, 3.2, wants 400."""
     hosts = [name for name, _ in headers].count(b"host")
-    if hosts > 1 or (not hosts and version == "1.1"):
+    if hosts > 1 or (not hosts and version != "1.0"):
         raise NoHost
 
 

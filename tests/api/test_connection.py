@@ -110,6 +110,8 @@ def test_headers_that_never_end_are_answered_431(impatient: Server, sent: bytes)
         b"hello\r\n\r\n",
         b"GET / HTTP/3.0\r\n\r\n",
         b"GET /livez HTTP/1.1\r\n\r\n",
+        b"GET /livez HTTP/2.0\r\n\r\n",
+        b"GET /livez\r\n\r\n",
         b"GET /livez HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n",
         b"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
         PREDICT + b"Transfer-Encoding: chunked\r\n\r\nbroken",

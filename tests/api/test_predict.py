@@ -106,7 +106,8 @@ BAD = [
     (b"{", "application/json", 400, None, "JSON"),
     (b"", "application/json", 400, None, "JSON"),
     (b'{"text": "\xff"}', "application/json", 400, None, "JSON"),
-    (b'{"text": "\\ud800"}', "application/json", 400, None, "JSON"),
+    (b'{"text": "\\ud800"}', "application/json", 400, None, "half of a surrogate pair, or of an escape, at line 1 column 17"),
+    (b'{"text":\n"a" "b"}', "application/json", 400, None, "not valid JSON, at line 2 column 5"),
     (b"[" * 100_000, "application/json", 400, None, "JSON"),
     (b'{"text": "a"}', "text/plain", 415, None, "application/json"),
     (b"text=a", "application/x-www-form-urlencoded", 415, None, "application/json"),
@@ -120,7 +121,13 @@ BAD = [
     (b'{"text": "a", "top_k": 0}', "application/json", 422, ["body", "top_k"], "1"),
     (b'{"text": "a", "top_k": "2"}', "application/json", 422, ["body", "top_k"], "integer"),
     (b'{"text": "a", "truncate": "no"}', "application/json", 422, ["body", "truncate"], "boolean"),
-    (b'{"text": "a", "secret words": 1}', "application/json", 422, ["body"], "unknown field"),
+    (
+        b'{"text": "a", "secret words": 1}',
+        "application/json",
+        422,
+        ["body"],
+        "there are long_text, text, top_k, truncate",
+    ),
 ]
 
 
