@@ -18,10 +18,10 @@ from app.startup import Startup
     [("cpu", {}, 16), ("cuda", {}, 128), ("cuda", {"max_batch_size": 20}, 20), ("cuda", {"max_batch_tokens": 12}, 12)],
 )
 async def test_batches_are_as_large_as_suits_the_device(device: str, settings: dict[str, int], largest: int) -> None:
-    model = load_model("", backend="mock")
+    model = load_model("", backend="mock", slots=1)
     model.backend.device = device
     lifecycle, metrics = Lifecycle(), Metrics(CollectorRegistry())
-    given = Settings(backend="mock", slots=1, **settings)  # type: ignore[arg-type]
+    given = Settings(backend="mock", **settings)  # type: ignore[arg-type]
     with (
         patch("app.startup.load_model", return_value=model),
         patch.object(metrics, "batch_finished", wraps=metrics.batch_finished) as finished,
