@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from app import __version__
 from app.api import errors, openapi, schemas
-from app.api.auth import authentication, keep_fresh, tell
+from app.api.auth import authentication, keep_fresh, log_loaded
 from app.api.context import QUOTA_HEADERS
 from app.api.endpoint import Many, One
 from app.api.express import Express
@@ -66,7 +66,7 @@ def create_app(
         if settings.workers > 1:  # a connection given to one that cannot answer yet would be one that others could have
             await running[0]
         if keys:
-            tell(keys)
+            log_loaded(keys)
             running.append(asyncio.create_task(keep_fresh(keys)))
         yield
         for task in running:

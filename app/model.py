@@ -78,7 +78,7 @@ def load_model(
         from app.backends.mock import MockBackend, mock_artifact, mock_tokenizer
 
         artifact = mock_artifact()
-        slots = slots or max(1, _MOCK_SLOTS // workers)
+        slots = slots or _share(_MOCK_SLOTS, workers)
         mock = MockBackend(delay_ms=mock_delay_ms, failure_rate=mock_failure_rate, slots=slots)
         return _warm(artifact, Tokenizer(mock_tokenizer(), artifact.max_tokens), mock, max_batch_size)
 
@@ -89,7 +89,7 @@ def load_model(
     found: list[tuple[Choice, Model]] = []
     for number, choice in enumerate(candidates, 1):
         try:
-            loaded = _load(choice, artifact, precision, slots or max(1, _slots(choice) // workers))
+            loaded = _load(choice, artifact, precision, slots or _share(_slots(choice), workers))
             found.append((choice, _warm(artifact, tokenizer, loaded, max_batch_size)))
         except CorruptArtifact:
             raise
@@ -109,6 +109,10 @@ def load_model(
         best = replace(best, compared=dict(zip(names, speeds, strict=True)))
     log(logging.INFO, "backend chosen", backend=choice.backend, device=choice.device, why=why)
     return best
+
+
+def _share(slots: int, workers: int) -> int:
+    return max(1, slots // workers)
 
 
 def _slots(choice: Choice) -> int:

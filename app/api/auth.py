@@ -73,7 +73,7 @@ def _host(scope: Scope) -> str | None:
     return scope["client"][0] if scope.get("client") else None
 
 
-def tell(keys: Keys) -> None:
+def log_loaded(keys: Keys) -> None:
     """Log whom there are keys for."""
     log(logging.INFO if keys.names else logging.WARNING, "keys loaded", names=keys.names)
 
@@ -84,7 +84,7 @@ async def keep_fresh(keys: Keys) -> None:
         await asyncio.sleep(_LOOK_EVERY_S)
         try:
             if await asyncio.to_thread(keys.refresh):
-                tell(keys)
+                log_loaded(keys)
         except KeysError as error:
             log(logging.ERROR, "keys not loaded, the old ones stay", reason=str(error))
         except Exception as error:

@@ -25,7 +25,7 @@ _SECURITY_HEADERS = (
 # Paths that are polled; their lines are noise at the usual level.
 PROBES = ("/livez", "/readyz", "/healthz")
 _QUIET = frozenset({*PROBES, "/metrics"})
-_LONGEST_ADDRESS = 45  # characters
+_LONGEST_ADDRESS = 45  # characters; what is longer is not worth a place in the cache of `_is_address`
 STATUS = "status"  # in the state, once the answer has begun
 TIMINGS = "timings"  # of a prediction: milliseconds to tokenise, in the queue, in the model
 _TIMINGS = b"tokenize;dur=%.2f, queue;dur=%.2f, infer;dur=%.2f, total;dur=%.2f"
