@@ -8,6 +8,7 @@ import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from app.rows import PACKS
+from onnx_export.attention import standard, take_opset
 from onnx_export.narrow import constants_of, has_graphs_inside, takes_first
 
 _MASK = "attention_mask"
@@ -53,6 +54,7 @@ def pack(source: Path, target: Path) -> bool:
     )
     graph.initializer.append(numpy_helper.from_array(np.array(last), "rows_last_position"))
     nodes = [*_layout(), *_apart(graph, firsts)]
+    take_opset(model)
     del graph.node[:]
     graph.node.extend(nodes)
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in _CONSTANTS.items())
@@ -143,13 +145,11 @@ def _apart(graph: GraphProto, firsts: Sequence[NodeProto]) -> list[NodeProto]:
                     whole, own = node.input[place], f"{node.input[place]}_of_texts"
                     nodes.append(helper.make_node("Gather", [whole, "rows_of_texts"], [own], own, axis=0))
                     node.input[place] = own
-            pairs = "rows_pairs_of_firsts" if asks_first else "rows_pairs"
-            inputs = [*node.input[:_KEY_MASK], "", pairs]
-            del node.input[:]
-            node.input.extend(inputs)
+            nodes += standard(node, "rows_pairs_of_firsts" if asks_first else "rows_pairs", graph)
+        else:
+            nodes.append(node)
         if any(name in narrow for name in node.input):
             narrow.update(node.output)
-        nodes.append(node)
     return nodes
 
 

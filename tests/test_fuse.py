@@ -18,6 +18,6 @@ def test_each_layer_has_one_node_for_its_attention_and_says_the_same(family: str
     fuse(whole, fused)
 
     kinds = [node.op_type for node in onnx.load(fused).graph.node]
-    assert kinds.count("MultiHeadAttention") == kinds.count("Gelu") == LAYERS
+    assert kinds.count("MultiHeadAttention") == kinds.count("FastGelu") == LAYERS
     assert len(kinds) < 0.5 * len(onnx.load(whole).graph.node)
-    np.testing.assert_allclose(logits(fused), logits(whole), atol=1e-4)
+    np.testing.assert_allclose(logits(fused), logits(whole), atol=2e-3)  # GELU by tanh: a wrong fusion is further off

@@ -1,11 +1,11 @@
-"""What becomes of a table of embeddings."""
+"""What becomes of a table of embeddings, and of a product in parts."""
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from onnx_export.quantize import _quantize_tables
+from onnx_export.quantize import _quantize_tables, _split
 
 
 class TestTables:
@@ -25,6 +25,7 @@ class TestTables:
         assert {weight.name: weight.data_type for weight in graph.initializer} == {
             "table_int8": onnx.TensorProto.INT8,
             "table_scale": onnx.TensorProto.FLOAT,
+            "table_columns": onnx.TensorProto.FLOAT,
         }
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
         ids = np.array([0, 2499, 1200, 0])
@@ -36,3 +37,35 @@ class TestTables:
         graph = self.graph(helper.make_node("Transpose", ["table"], ["turned"]))
         _quantize_tables(graph)
         assert [weight.name for weight in graph.initializer] == ["table"]
+
+    def test_a_large_column_costs_the_others_nothing(self) -> None:
+        self.ROWS = np.random.default_rng(0).normal(size=(2500, 64)).astype(np.float32)
+        self.ROWS[:, 5] *= 1000
+        self.ROWS[:, 6] = 0
+        graph = self.graph()
+        _quantize_tables(graph)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        ids = np.arange(6).reshape(2, 3)
+        (found,) = ReferenceEvaluator(model).run(None, {"ids": ids})
+        off = np.abs(found - self.ROWS[ids])
+        assert off.shape == (2, 3, 64)
+        assert off[..., [each for each in range(64) if each != 5]].max() < 0.03
+        assert off[..., 5].max() < 30
+
+
+def test_a_product_in_parts_is_the_same_product() -> None:
+    rng = np.random.default_rng(0)
+    weights, x = rng.normal(size=(10, 3)).astype(np.float32), rng.normal(size=(2, 5, 10)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "weights"], ["y"], "product")],
+        "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2, 5, 10])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    _split(graph, "product")
+    assert [node.op_type for node in graph.node].count("MatMul") == 4
+    assert "weights" not in {weight.name for weight in graph.initializer}
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    (found,) = ReferenceEvaluator(model).run(None, {"x": x})
+    np.testing.assert_allclose(found, x @ weights, atol=1e-5)
