@@ -169,8 +169,10 @@ class Service:
                 waiting.join(fresh.values())
                 for key, job in fresh.items():
                     self._cache.depart(key, job)
-            hits = sum(all(part in known for part in windows.get(key, (key,))) for key in keys)
-            misses = sum(any(part in fresh for part in windows.get(key, (key,))) for key in missing)
+            whole = known.keys() | {key for key, parts in windows.items() if known.keys() >= set(parts)}
+            hits = sum(map(whole.__contains__, keys))
+            misses = len(fresh.keys() & missing.keys())
+            misses += sum(not fresh.keys().isdisjoint(parts) for parts in windows.values())
             self._observer.looked_up("hit", hits)
             self._observer.looked_up("miss", misses)
             self._observer.looked_up("joined", len(keys) - hits - misses)

@@ -43,8 +43,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> Encoding:
         """Tokenise one text."""
-        encoding = self._tokenizer.encode(text)
-        return Encoding(encoding.ids, truncated=bool(encoding.overflowing))
+        return _encoding(self._tokenizer.encode(text))
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoding]:
         """Tokenise several texts, without holding the interpreter's lock.
@@ -56,7 +55,7 @@ class Tokenizer:
         kept: list[Encoding] = []
         for start in range(0, len(texts), _AT_ONCE):
             encodings = self._tokenizer.encode_batch_fast(list(texts[start : start + _AT_ONCE]))
-            kept += [Encoding(encoding.ids, truncated=bool(encoding.overflowing)) for encoding in encodings]
+            kept += map(_encoding, encodings)
         return kept
 
     def encode_windows(self, texts: Sequence[str]) -> list[list[Encoding]]:
@@ -69,10 +68,16 @@ class Tokenizer:
         return found
 
 
+def _encoding(encoding: FastEncoding) -> Encoding:
+    # In an array, because a list of long texts has a hundred thousand tokens, or millions: four bytes each, not forty,
+    # and nothing that the event loop would have to free one by one.
+    return Encoding(array("i", encoding.ids), truncated=bool(encoding.overflowing))
+
+
 def _windows(encoding: FastEncoding, max_tokens: int) -> list[Encoding]:
     rest = encoding.overflowing  # each look copies all of it
     if not rest:
-        return [Encoding(encoding.ids, truncated=False)]
+        return [_encoding(encoding)]
     # The tokenizer cut where the limit is, and put the model's special tokens around each piece.
     special = encoding.special_tokens_mask
     head, tail = special.index(0), special[::-1].index(0)
@@ -83,7 +88,6 @@ def _windows(encoding: FastEncoding, max_tokens: int) -> list[Encoding]:
         ids += piece.ids[head:end]
         words += piece.word_ids[head:end]
     first, last = encoding.ids[:head], encoding.ids[len(encoding) - tail :]
-    # In arrays, because a list of long texts has millions of tokens: four bytes each, not forty.
     return [
         Encoding(array("i", [*first, *ids[window.start : window.stop], *last]), truncated=False)
         for window in cut(words, max_tokens - head - tail)

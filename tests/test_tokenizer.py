@@ -28,6 +28,7 @@ def test_many_at_once_are_the_same_as_one_by_one(embedded: Model) -> None:
     many = embedded.tokenizer.encode_many(texts)
     assert many == [embedded.tokenizer.encode(text) for text in texts]
     assert [encoding.truncated for encoding in many] == [False, True, False]
+    assert all(memoryview(encoding.ids).itemsize == 4 for encoding in many)  # not a Python object for every token
 
 
 def test_every_word_that_could_be_spelled_still_can(embedded: Model) -> None:

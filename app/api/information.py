@@ -1,5 +1,6 @@
 """The routes that tell about the service: probes, information, metrics."""
 
+import asyncio
 import platform
 from typing import Any
 
@@ -65,7 +66,8 @@ def information_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.L
     async def prometheus() -> Response:
         """Metrics in Prometheus' text format."""
         report(lifecycle, metrics)
-        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+        # In a thread: it takes milliseconds and, of several workers, reads their files.
+        return Response(await asyncio.to_thread(metrics.exposition), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
