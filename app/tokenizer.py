@@ -14,8 +14,8 @@ from app.errors import ArtifactError
 from app.types import Encoding
 from app.windows import cut
 
-# Hugging Face exports a tokenizer into the model's folder or, for some hub models, beside the ONNX file alone.
 _AT_ONCE = 8
+# Hugging Face exports a tokenizer into the model's folder or, for some hub models, beside the ONNX file alone.
 _FILES = ("tokenizer.json", "onnx/tokenizer.json")
 
 

@@ -120,7 +120,7 @@ def _replace(out: Path, fresh: Path) -> None:
 def quantize_faithfully(directory: Path, samples: list[Sample], limits: Limits) -> dict[str, Parity]:
     """Write `model_int8.onnx` beside `model.onnx`, as fast as it can be and as precise as it must be.
 
-    One down-projection after the other is quantised in blocks, from the first on, where errors have the longest way
+    One down-projection after the other is quantised in parts, from the first on, where errors have the longest way
     ahead of them, until every sample passes. Raises `Unfaithful` when not even all of them are enough.
     """
     names = open_artifact(str(directory)).labels
@@ -128,8 +128,8 @@ def quantize_faithfully(directory: Path, samples: list[Sample], limits: Limits) 
     references = [logits_of(directory, "fp32", sample.texts) for sample in samples]
     graph, packs = _lean(source, samples)
     delicate = down_projections(graph)
-    for blockwise in range(len(delicate) + 1):
-        quantize(graph, target, delicate[:blockwise])
+    for in_parts in range(len(delicate) + 1):
+        quantize(graph, target, delicate[:in_parts])
         if packs and not pack(target, target):
             print("rows cannot hold several texts: quantising changed the graph too much", file=sys.stderr)
         parities = {
@@ -140,8 +140,8 @@ def quantize_faithfully(directory: Path, samples: list[Sample], limits: Limits) 
             for name, parity in parities.items():
                 parity.check(name, limits)
         except Unfaithful as error:
-            print(f"{blockwise} of {len(delicate)} down-projections in blocks: {error}", file=sys.stderr)
-            if blockwise == len(delicate):
+            print(f"{in_parts} of {len(delicate)} down-projections in parts: {error}", file=sys.stderr)
+            if in_parts == len(delicate):
                 raise
         else:
             break

@@ -8,11 +8,10 @@ import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from app.rows import PACKS
-from onnx_export.attention import standard, take_opset
+from onnx_export.attention import biased, is_known, standard, take_opset
 from onnx_export.narrow import constants_of, has_graphs_inside, takes_first
 
 _MASK = "attention_mask"
-_KEY_MASK, _PAIRS = 4, 5  # inputs of MultiHeadAttention: a mask of keys, and what is added to the scores of pairs
 _NEVER = -1e9  # added to a score before the softmax
 _CONSTANTS: Mapping[str, np.ndarray] = {
     "rows_0": np.array(0),
@@ -44,8 +43,8 @@ def pack(source: Path, target: Path) -> bool:
     attentions = [node for node in graph.node if node.op_type == "MultiHeadAttention"]
     constants = constants_of(graph)
     firsts = [node for node in graph.node if takes_first(node, constants, rank=1)]
-    masked = all(len(node.input) > _KEY_MASK and not any(node.input[_PAIRS:]) for node in attentions)
-    if has_graphs_inside(graph) or not (positions and attentions and firsts and masked):
+    known = all(is_known(node, graph) for node in attentions)
+    if has_graphs_inside(graph) or not (positions and attentions and firsts and known):
         return False
     for node in positions:
         node.input[1] = "rows_positions"
@@ -139,13 +138,15 @@ def _apart(graph: GraphProto, firsts: Sequence[NodeProto]) -> list[NodeProto]:
             narrow.add(result)
             continue
         if node.op_type == "MultiHeadAttention":
+            added, inputs = biased(node, graph)
+            nodes += added
             asks_first = node.input[0] in narrow
             if asks_first:  # each text asks the row that it is in
                 for place in (1, 2):
-                    whole, own = node.input[place], f"{node.input[place]}_of_texts"
-                    nodes.append(helper.make_node("Gather", [whole, "rows_of_texts"], [own], own, axis=0))
-                    node.input[place] = own
-            nodes += standard(node, "rows_pairs_of_firsts" if asks_first else "rows_pairs", graph)
+                    own = f"{inputs[place]}_of_texts"
+                    nodes.append(helper.make_node("Gather", [inputs[place], "rows_of_texts"], [own], own, axis=0))
+                    inputs[place] = own
+            nodes.append(standard(node, inputs, "rows_pairs_of_firsts" if asks_first else "rows_pairs"))
         else:
             nodes.append(node)
         if any(name in narrow for name in node.input):

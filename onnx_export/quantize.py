@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-_BLOCKS = 4  # of a product's inputs, each with a scale of its own
+_PARTS = 4  # of a product's inputs, each with a scale of its own
 _LARGE = 500  # rows from which on a table is worth quantising: the word pieces and the positions
 
 
@@ -26,10 +25,10 @@ def down_projections(source: Path) -> list[str]:
     return [node.name for node in products if shapes[node.input[1]][0] > shapes[node.input[1]][1]]
 
 
-def quantize(source: Path, target: Path, blockwise: list[str]) -> None:
+def quantize(source: Path, target: Path, in_parts: list[str]) -> None:
     """Write an int8 copy of the graph at `source`: weights per channel, activations with one scale as they come.
 
-    The products named in `blockwise` become sums of four, each of a quarter of the inputs, with scales of its own: an
+    The products named in `in_parts` become sums of four, each of a quarter of the inputs, with scales of its own: an
     outlier costs the others of its quarter their precision, but not all. Embeddings have a scale a row and a scale a
     column.
     """
@@ -37,7 +36,7 @@ def quantize(source: Path, target: Path, blockwise: list[str]) -> None:
     quant_pre_process(source, prepared, skip_symbolic_shape=True)
     model = onnx.load(prepared)
     _quantize_tables(model.graph)
-    for name in blockwise:
+    for name in {node.name for node in model.graph.node} & set(in_parts):  # what is fused by now stays whole
         _split(model.graph, name)
     onnx.save(model, prepared)
     quantize_dynamic(
@@ -54,23 +53,25 @@ def quantize(source: Path, target: Path, blockwise: list[str]) -> None:
 def _split(graph: onnx.GraphProto, name: str) -> None:
     """Make a product the sum of products of its inputs' parts."""
     place, product = next((place, node) for place, node in enumerate(graph.node) if node.name == name)
-    weights = next(weight for weight in graph.initializer if weight.name == product.input[1])
-    rows = np.array_split(numpy_helper.to_array(weights), _BLOCKS)
-    parts = [f"{name}_{number}" for number in range(_BLOCKS)]
-    lengths = np.array([len(part) for part in rows])
-    graph.initializer.append(numpy_helper.from_array(lengths, f"{name}_lengths"))
-    graph.initializer.extend(numpy_helper.from_array(row, f"{part}_w") for part, row in zip(parts, rows, strict=True))
-    inputs = [f"{part}_x" for part in parts]
+    activations, whole = product.input
+    weights = {weight.name: weight for weight in graph.initializer}
+    numbers = range(_PARTS)
+    if f"{whole}_0" not in weights:  # else another product has them, too
+        parts = np.array_split(numpy_helper.to_array(weights[whole]), _PARTS)
+        lengths = np.array([len(part) for part in parts])
+        graph.initializer.append(numpy_helper.from_array(lengths, f"{whole}_lengths"))
+        graph.initializer.extend(numpy_helper.from_array(parts[number], f"{whole}_{number}") for number in numbers)
+    inputs, products = [f"{name}_{number}_input" for number in numbers], [f"{name}_{number}" for number in numbers]
     nodes = [
-        helper.make_node("Split", [product.input[0], f"{name}_lengths"], inputs, f"{name}_split", axis=-1),
-        *(helper.make_node("MatMul", [f"{part}_x", f"{part}_w"], [part], part) for part in parts),
-        helper.make_node("Sum", parts, product.output, name),
+        helper.make_node("Split", [activations, f"{whole}_lengths"], inputs, f"{name}_split", axis=-1),
+        *(helper.make_node("MatMul", [inputs[n], f"{whole}_{n}"], [products[n]], products[n]) for n in numbers),
+        helper.make_node("Sum", products, product.output, name),
     ]
     graph.node.remove(product)
     for offset, node in enumerate(nodes):
         graph.node.insert(place + offset, node)
-    if not any(weights.name in node.input for node in graph.node):
-        graph.initializer.remove(weights)
+    if not any(whole in node.input for node in graph.node):
+        graph.initializer.remove(weights[whole])
 
 
 def _quantize_tables(graph: onnx.GraphProto) -> None:
@@ -94,8 +95,10 @@ def _quantize_tables(graph: onnx.GraphProto) -> None:
             continue
         name, rows, found = node.input[0], node.input[1], node.output[0]
         table = numpy_helper.to_array(tables[name])
-        columns = _scales(table, axis=0)
-        scale = _scales(table / columns, axis=1) / 127
+        columns = np.sqrt((table**2).mean(axis=0, keepdims=True))  # by which no single value decides
+        columns[columns == 0] = 1
+        scale = np.abs(table / columns).max(axis=1, keepdims=True) / 127
+        scale[scale == 0] = 1
         graph.initializer.extend(
             [
                 numpy_helper.from_array(np.rint(table / columns / scale).astype(np.int8), f"{name}_int8"),
@@ -116,9 +119,3 @@ def _quantize_tables(graph: onnx.GraphProto) -> None:
         ]
         for offset, lookup in enumerate(lookups):
             graph.node.insert(place + offset, lookup)
-
-
-def _scales(table: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """The largest absolute value of each column (axis 0) or row (1), or 1 where there is nothing but zeros."""
-    largest = np.abs(table).max(axis=axis, keepdims=True)
-    return np.where(largest == 0, np.float32(1), largest)

@@ -36,6 +36,16 @@ WARNINGS = [
 
 
 def classifier(family: str) -> PreTrainedModel:
+    """One whose biases are not zero, as a new one's are, so that a lost one shows."""
+    model = _new(family)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    return model
+
+
+def _new(family: str) -> PreTrainedModel:
     torch.manual_seed(0)
     size = {"vocab_size": VOCABULARY, "num_labels": 3, "initializer_range": 0.2}
     if family == "distilbert":

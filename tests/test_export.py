@@ -131,13 +131,16 @@ def test_texts_without_labels_are_compared_alone() -> None:
     assert samples["b"].labels == ["good"]
 
 
-def test_a_table_of_embeddings_is_quantised_by_row(artifact: Path) -> None:
+def test_a_table_of_embeddings_is_quantised_by_row_and_column(artifact: Path) -> None:
     graph = onnx.load(artifact / "model_int8.onnx").graph
     tables = {weight.name: weight for weight in graph.initializer if weight.dims and weight.dims[0] > 2000}
     kinds = {name.rpartition("_")[2]: weight for name, weight in tables.items()}
     assert kinds.keys() == {"int8", "scale"}
     assert kinds["int8"].data_type == onnx.TensorProto.INT8
-    assert list(kinds["scale"].dims) == [kinds["int8"].dims[0], 1]
+    rows, width = kinds["int8"].dims
+    assert list(kinds["scale"].dims) == [rows, 1]
+    columns = [weight for weight in graph.initializer if weight.name.endswith("_columns")]
+    assert [list(weight.dims) for weight in columns] == [[1, width]] * len(columns) != []
 
 
 def test_an_unfaithful_model_is_not_written(

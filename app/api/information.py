@@ -26,6 +26,7 @@ def report(lifecycle: Lifecycle, metrics: Metrics) -> None:
 def information_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits) -> APIRouter:
     """Return the routes that are read with GET and HEAD."""
     router = APIRouter()
+    looking = asyncio.Lock()
 
     @router.get("/livez", tags=["probes"])
     async def livez() -> schemas.Live:
@@ -66,8 +67,10 @@ def information_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.L
     async def prometheus() -> Response:
         """Metrics in Prometheus' text format."""
         report(lifecycle, metrics)
-        # In a thread: it takes milliseconds and, of several workers, reads their files.
-        return Response(await asyncio.to_thread(metrics.exposition), media_type=CONTENT_TYPE_LATEST)
+        # In a thread: it takes milliseconds and, of several workers, reads their files. One at a time: each that runs
+        # would make the event loop wait for its turn of the interpreter.
+        async with looking:
+            return Response(await asyncio.to_thread(metrics.exposition), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
