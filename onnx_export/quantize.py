@@ -10,6 +10,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 _PARTS = 4  # of a product's inputs, each with a scale of its own
+_FAR = 8  # times the root mean square of a column
 _LARGE = 500  # rows from which on a table is worth quantising: the word pieces and the positions
 
 
@@ -95,7 +96,10 @@ def _quantize_tables(graph: onnx.GraphProto) -> None:
             continue
         name, rows, found = node.input[0], node.input[1], node.output[0]
         table = numpy_helper.to_array(tables[name])
-        columns = np.sqrt((table**2).mean(axis=0, keepdims=True))  # by which no single value decides
+        # The largest, because the rows of common tokens are among those that make a column large; but where it is far
+        # from all others, it is a single row's, and would cost them their precision.
+        typical = np.sqrt((table**2).mean(axis=0, keepdims=True))
+        columns = np.minimum(np.abs(table).max(axis=0, keepdims=True), _FAR * typical)
         columns[columns == 0] = 1
         scale = np.abs(table / columns).max(axis=1, keepdims=True) / 127
         scale[scale == 0] = 1

@@ -42,7 +42,7 @@ class TestTables:
     @pytest.mark.parametrize("large", [(slice(None), 5), (7, 5)], ids=["column", "value"])
     def test_a_large_one_costs_the_others_little(self, large: tuple[slice | int, int]) -> None:
         self.ROWS = np.random.default_rng(0).normal(size=(2500, 64)).astype(np.float32)
-        self.ROWS[large] *= 1000
+        self.ROWS[large] *= 100
         self.ROWS[:, 6] = 0
         graph = self.graph()
         _quantize_tables(graph)
@@ -52,7 +52,7 @@ class TestTables:
         off = np.abs(found - self.ROWS[ids])
         assert off.shape == (2, 3, 64)
         assert off[..., [each for each in range(64) if each != 5]].max() < 0.03
-        assert (off[..., 5] <= 0.02 * np.abs(self.ROWS[:, 5]).max()).all()
+        assert off[..., 5].max() < 0.1 * np.abs(self.ROWS[ids, 5]).max()
 
 
 @pytest.mark.parametrize("readers", [1, 2])
