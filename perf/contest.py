@@ -10,16 +10,27 @@ from typing import Any
 
 import numpy as np
 
+from app.cpu import usable_cores
 from perf.load import PROCESSES, load, running
 from perf.openloop import Phase, offer
 from perf.peers import PEERS, Peer
 from perf.peers.environment import python
 from perf.texts import of_length, sentences
 
-OURS = "rt-sentiment"
+OURS, WORKERS = "rt-sentiment", "rt-sentiment, workers"
+OWN = (OURS, WORKERS)
 DEADLINE_MS = 1000  # an answer that takes longer is no good
-_OURS = ("-m", "app", "serve", "--cache-entries", "0", "--workers", str(PROCESSES), "--port")
-SERVERS = {OURS: Peer(OURS, (), _OURS)} | PEERS
+
+
+def _ours(workers: int) -> tuple[str, ...]:
+    return ("-m", "app", "serve", "--cache-entries", "0", "--workers", str(workers), "--port")
+
+
+SERVERS = {
+    # As it comes, but with as many processes as one event loop each can keep busy; and with one a core.
+    OURS: Peer(OURS, (), _ours(PROCESSES)),
+    WORKERS: Peer(WORKERS, (), _ours(usable_cores())),
+} | PEERS
 TEXTS: dict[str, Callable[[int], list[str]]] = {
     "16 tokens": lambda number: of_length(number, 16),
     "64 tokens": lambda number: of_length(number, 64),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from perf.ceiling import SIZES
-from perf.contest import OURS
+from perf.contest import OURS, OWN
 from perf.targets import TARGETS
 
 Found = dict[str, Any]
@@ -54,10 +54,10 @@ def _closed(rows: Sequence[dict[str, Any]], kind: str) -> str:
     cells = {(row["server"], row["connections"]): row for row in rows}
     lines = [
         f"Unique texts, {kind}, callers that ask again when they are answered: requests/s (beside ours), p50, p95 ms",
-        f"{'connections':14}" + "".join(f"{number:>34}" for number in numbers),
+        f"{'connections':22}" + "".join(f"{number:>34}" for number in numbers),
     ]
     for name in _in_order(rows, "server"):
-        line = f"{name:14}"
+        line = f"{name:22}"
         for number in numbers:
             row, ours = cells[name, number], cells.get((OURS, number))
             beside = f"({row['rate'] / ours['rate']:.2f})" if ours and ours["rate"] else ""
@@ -73,7 +73,7 @@ def _open(rows: Sequence[dict[str, Any]]) -> str:
     lines = [f"{title}, sent late (p99 ms)"]
     for row in rows:
         cells = "".join(f"{row[name]:{width}f}" for name, width in columns.items())
-        lines.append(f"{row['server']:14}{cells}{row['generator_p99_ms']:9.1f}")
+        lines.append(f"{row['server']:22}{cells}{row['generator_p99_ms']:9.1f}")
     return "\n".join(lines)
 
 
@@ -89,7 +89,7 @@ def draw(found: Found, folder: Path) -> None:
         figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
         for name in _in_order(rows, "server"):
             own = [row for row in rows if row["server"] == name]
-            style = {"linewidth": 2.5} if name == OURS else {"alpha": 0.8}
+            style = {"linewidth": 2.5} if name in OWN else {"alpha": 0.8}
             axes.plot([row["rate"] for row in own], [row["p95_ms"] for row in own], marker="o", label=name, **style)
         axes.set(xlabel="requests/s, 1 to 64 connections", ylabel="p95, ms", yscale="log")
         axes.legend(frameon=False)
@@ -100,7 +100,7 @@ def draw(found: Found, folder: Path) -> None:
         for name in _in_order(rows, "server"):
             own = [row for row in rows if row["server"] == name]
             offered = [row["offered_per_s"] for row in own]
-            style = {"linewidth": 2.5} if name == OURS else {"alpha": 0.8}
+            style = {"linewidth": 2.5} if name in OWN else {"alpha": 0.8}
             left.plot(offered, [row["goodput_per_s"] for row in own], marker="o", label=name, **style)
             right.plot(offered, [row["p99_ms"] for row in own], marker="o", label=name, **style)
         left.set(xlabel="requests/s offered", ylabel="answered within a second, requests/s")
