@@ -25,6 +25,7 @@ from app.errors import SetupError
 from app.lifecycle import Lifecycle
 from app.logs import log, log_loop_error
 from app.main import create_app
+from app.stop import Stop
 
 if TYPE_CHECKING:
     from app.workers import Pipe
@@ -132,6 +133,7 @@ class _Server(uvicorn.Server):
         self._beating: asyncio.Task[None] | None = None  # the loop itself holds tasks weakly
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = Stop()
         self._broken = False
         app = create_app(settings, on_ready=self._on_ready, on_broken=self._on_broken)
         self._lifecycle: Lifecycle = app.state.lifecycle
@@ -179,13 +181,19 @@ class _Server(uvicorn.Server):
         if not self._pipe:
             log(logging.INFO, "listening", address=self._address, status=self._lifecycle.status)
 
-    def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
         """First signal: drain. Second: end at once. Neither is raised again, so that the exit status is ours."""
-        if self._loop is None or self._lifecycle.status == "draining":
+        self._stop.take(sig)
+        if self._loop is None or self._stop.insisted:
+            if self._loop and not self.force_exit:
+                self._loop.call_soon_threadsafe(self._say_what_is_lost)
             self.force_exit = self.should_exit = True
-            return
-        self._lifecycle.drain()
-        self._loop.call_soon_threadsafe(self._begin_drain)
+        elif self._lifecycle.status != "draining":
+            self._lifecycle.drain()
+            self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def _say_what_is_lost(self) -> None:
+        log(logging.WARNING, "ending at once", in_flight=self._lifecycle.in_flight)
 
     def _serves(self) -> bool:
         return self.started and not self.should_exit

@@ -19,11 +19,13 @@ from collections.abc import Callable
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import FrameType
 
 from prometheus_client import values
 from prometheus_client.multiprocess import mark_process_dead
 
 from app.logs import log
+from app.stop import Stop
 
 Pipe = Connection
 Work = Callable[[Pipe], None]
@@ -47,7 +49,7 @@ class Supervisor:
         self._address = address
         self._counts = counts
         self._listening = self._proven = False  # one has served; all have: what ends one now is worth another try
-        self._signals = 0
+        self._stop = Stop()
         self._failed = False
         self._started_s = time.monotonic()
 
@@ -73,8 +75,8 @@ class Supervisor:
         log(logging.INFO, "stopped", seconds=self._seconds(1))
         return int(self._failed)
 
-    def _on_signal(self, *_: object) -> None:
-        self._signals += 1
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._stop.take(number)
 
     def _look_after(self) -> None:
         """After a first signal all drain; after a second one all end at once."""
@@ -83,21 +85,21 @@ class Supervisor:
             if worker:
                 worker.listen()
             if worker and worker.status is None:
-                if self._signals > 1 or worker.frozen:
+                if self._stop.insisted or worker.frozen:
                     worker.kill()
-                elif self._signals:
+                elif self._stop.asked:
                     worker.tell()
-            elif self._proven and not self._signals:
+            elif self._proven and not self._stop.asked:
                 place.fill()
             else:
                 self._places.remove(place)
                 self._failed |= worker is None or worker.status != 0
-                self._signals = max(1, self._signals)  # one that cannot start is the end of all
+                self._stop.asked = True  # one that cannot start is the end of all
         workers = [place.worker for place in self._places if place.worker]
         if not self._listening and any(worker.serves for worker in workers):
             self._listening = True
             log(logging.INFO, "listening", address=self._address, status="ok")
-        if not self._proven and workers and not self._signals and all(worker.serves for worker in workers):
+        if not self._proven and workers and not self._stop.asked and all(worker.serves for worker in workers):
             self._proven = True
             pids = [worker.pid for worker in workers]
             log(logging.INFO, "ready", address=self._address, seconds=self._seconds(2), workers=pids)

@@ -140,10 +140,23 @@ class TestDrain:
         with serve(backend="mock", drain_delay_ms="20000") as server:
             server.terminate()
             server.wait_for("draining")
+            time.sleep(0.6)  # what comes sooner is the same wish
             server.terminate()
+            server.wait_for("ending at once")
             begun = time.monotonic()
             server.wait(10)
             assert time.monotonic() - begun < 5
+
+    @pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGHUP])
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_a_signal_that_comes_twice_at_once_is_one(self, again: signal.Signals, workers: str) -> None:
+        with serve(backend="mock", mock_delay_ms="700", workers=workers) as server:
+            asked = Later(server, "good")
+            time.sleep(0.3)
+            server.terminate()
+            server.process.send_signal(again)
+            assert asked.result().status_code == 200
+            assert server.wait() == 0
 
     def test_ctrl_c_is_a_drain_too(self) -> None:
         with serve(backend="mock") as server:

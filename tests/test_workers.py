@@ -119,6 +119,7 @@ def test_a_second_signal_ends_all_at_once_even_one_that_is_frozen() -> None:
         os.kill(pids(server)[0], signal.SIGSTOP)
         server.terminate()
         server.wait_for("worker draining")
+        time.sleep(0.6)  # what comes sooner is the same wish
         server.terminate()
         assert server.wait(10) == 1
         asking.join()
