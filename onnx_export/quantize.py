@@ -37,7 +37,8 @@ def quantize(source: Path, target: Path, in_parts: list[str]) -> None:
     quant_pre_process(source, prepared, skip_symbolic_shape=True)
     model = onnx.load(prepared)
     _quantize_tables(model.graph)
-    for name in {node.name for node in model.graph.node} & set(in_parts):  # what is fused by now stays whole
+    present = {node.name for node in model.graph.node}
+    for name in filter(present.__contains__, in_parts):  # what is fused by now stays whole
         _split(model.graph, name)
     onnx.save(model, prepared)
     quantize_dynamic(
@@ -57,7 +58,7 @@ def _split(graph: onnx.GraphProto, name: str) -> None:
     activations, whole = product.input
     weights = {weight.name: weight for weight in graph.initializer}
     numbers = range(_PARTS)
-    if f"{whole}_0" not in weights:  # else another product has them, too
+    if f"{whole}_lengths" not in weights:  # else another product has them, too
         parts = np.array_split(numpy_helper.to_array(weights[whole]), _PARTS)
         lengths = np.array([len(part) for part in parts])
         graph.initializer.append(numpy_helper.from_array(lengths, f"{whole}_lengths"))

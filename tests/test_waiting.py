@@ -45,10 +45,10 @@ async def test_results_come_in_the_order_in_which_jobs_were_joined(count: int) -
     assert scheduler.left == []
 
 
-async def test_what_is_done_when_a_request_gives_up_is_not_left_and_its_error_is_not_logged() -> None:
+async def test_a_job_that_fails_in_the_moment_in_which_its_request_gives_up_is_not_left_and_nothing_is_logged() -> None:
     logged: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: logged.append(context))
-    joined, scheduler = jobs(3), _Joined()
+    joined, scheduler = jobs(1), _Joined()
 
     async def request() -> None:
         with waiting_on(scheduler) as waiting:
@@ -56,15 +56,24 @@ async def test_what_is_done_when_a_request_gives_up_is_not_left_and_its_error_is
             await waiting.results()
 
     task = asyncio.create_task(request())
-    await asyncio.sleep(0)  # it has joined them, and has not begun to wait
-    joined[0].settle("fine")
-    joined[1].settle(ValueError("an error"))
+    await asyncio.sleep(0)
+    joined[0].settle(ValueError("an error"))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert scheduler.left == joined[2:]
+    assert scheduler.left == []
     del task
     joined.clear()
     gc.collect()
     await asyncio.sleep(0)
     assert logged == []
+
+
+async def test_what_is_not_done_when_a_request_gives_up_is_left() -> None:
+    joined, scheduler = jobs(3), _Joined()
+    with waiting_on(scheduler) as waiting:
+        waiting.join(joined)
+        joined[0].settle("fine")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(waiting.results(), 0.01)
+    assert scheduler.left == joined[1:]
