@@ -46,7 +46,7 @@ COPY models models
 RUN chmod -R u=rwX,go=rX app models && \
     /opt/venv/bin/python -m compileall -q app && \
     for model in models/*; do \
-      /opt/venv/bin/python -c 'import sys; from app.artifact import open_artifact; model = open_artifact(sys.argv[1]); \
+      /opt/venv/bin/python -c 'import sys; from app.inference.artifact import open_artifact; model = open_artifact(sys.argv[1]); \
         assert model.manifest, "a model without a manifest"; \
         model.verify_companions(); model.verify(*model.files.values())' "$model" || exit 1; \
     done

@@ -8,7 +8,7 @@ BIN := .venv/bin
 TESTERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 4 ? n + 1 : 4)))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# ONNX Runtime reports to its makers otherwise: see app/backends/onnx.py.
+# ONNX Runtime reports to its makers otherwise: see app/inference/backends/onnx.py.
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
@@ -59,10 +59,10 @@ overload: .venv/perf.stamp  ## goodput and refusals when up to three times of wh
 	@$(BIN)/python -m perf.overload $(ARGS)
 
 chaos: .venv/dev.stamp  ## faults from outside against real servers: what is lost (nothing), what recovers how fast (ARGS="--rounds 100")
-	@$(BIN)/python -m tests.chaos $(ARGS)
+	@$(BIN)/python -m tests.robustness.chaos $(ARGS)
 
 fuzz: .venv/dev.stamp  ## broken HTTP over raw sockets: no server error, no hang, no leak (ARGS="--connections 1000000")
-	@$(BIN)/python -m tests.fuzz $(ARGS)
+	@$(BIN)/python -m tests.robustness.fuzz $(ARGS)
 
 image:  ## build the cpu image with buildah and try it (as root; status 77 where that cannot be done)
 	@deploy/image.sh

@@ -1,6 +1,6 @@
 """`python -m app` is `rt-sentiment`."""
 
-from app.cli import main
+from .cli.run import main
 
 if __name__ == "__main__":
     main()

@@ -35,7 +35,7 @@ def configure(style: Literal["auto", "json", "console"], level: str) -> None:
     logging.raiseExceptions = False  # a line that cannot be made is lost and nothing else
     logging.root.setLevel(logging.WARNING)
     logger.setLevel(level.upper())
-    # It warns of what clients send, line by line; `app.api.connection` logs that as it does every request.
+    # It warns of what clients send, line by line; `app.server.protocol` logs that as it does every request.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()

@@ -14,23 +14,23 @@ from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from app import __version__
-from app.api import errors, openapi, schemas
-from app.api.auth import authentication, keep_fresh, log_loaded
-from app.api.context import QUOTA_HEADERS
-from app.api.endpoint import Many, One
-from app.api.express import Express
-from app.api.gates import Gate, Gates, allowed_hosts, header_limit
-from app.api.information import information_router, report
-from app.api.middleware import Recovery, RequestContext
-from app.api.predict import prediction_router
-from app.config import PREFIX, Settings, load_settings
-from app.errors import KeysError
-from app.keys import Keys
-from app.lifecycle import Lifecycle
-from app.metrics import Metrics
-from app.rate import RateLimit
-from app.startup import Startup
+from . import __version__
+from .access.keys import Keys
+from .access.rate_limit import RateLimit
+from .api import errors, openapi, schemas
+from .api.auth import authentication, keep_fresh, log_loaded
+from .api.context import QUOTA_HEADERS
+from .api.endpoint import Many, One
+from .api.express import Express
+from .api.gates import Gate, Gates, allowed_hosts, header_limit
+from .api.middleware import Recovery, RequestContext
+from .api.predict import prediction_router
+from .api.status import information_router, report
+from .config import PREFIX, Settings, load_settings
+from .errors import KeysError
+from .metrics import Metrics
+from .serving.lifecycle import Lifecycle
+from .serving.loader import Startup
 
 _DESCRIPTION = """\
 The sentiment of a text, fast. `POST /predict` takes one text, `POST /predict/batch` a list.

@@ -26,7 +26,8 @@ class Encoding:
 class Batch:
     """What a backend runs: token ids and attention mask, both int64 of shape (rows, longest row).
 
-    The mask is 0 for padding and 1 for tokens, a text a row; or k for those of the k-th text of a row: see `app.rows`.
+    The mask is 0 for padding and 1 for tokens, with one text per row. In a row of several texts it is k for the tokens
+    of the k-th text (`app.inference.packing`).
     """
 
     input_ids: IntArray

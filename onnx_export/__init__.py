@@ -2,4 +2,4 @@
 
 import os
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # see app/backends/onnx.py
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # see app/inference/backends/onnx.py

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from app.artifact import MANIFEST, open_artifact
 from app.errors import SentimentError
+from app.inference.artifact import MANIFEST, open_artifact
 from onnx_export.export import COMPANIONS, export, save_half
 from onnx_export.fuse import fuse
 from onnx_export.manifest import write_manifest

@@ -13,7 +13,7 @@ def fuse(source: Path, target: Path) -> None:
     as much as a good part of its arithmetic. What is not recognised stays as it is.
     """
     options = FusionOptions("bert")
-    # The quantised tables and products have no part in these; on the first see also app/backends/onnx.py.
+    # The quantised tables and products have no part in these; on the first see also app/inference/backends/onnx.py.
     options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = False
     options.enable_embed_layer_norm = options.enable_bias_gelu = False
     # Its question stays apart from what it is put to, so that only the first token's need be computed: see narrow.py.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.artifact import MANIFEST, sha256
+from app.inference.artifact import MANIFEST, sha256
 
 _TOOLS = ("torch", "transformers", "optimum", "onnx", "onnxruntime", "tokenizers")
 

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from app.rows import PACKS
+from app.inference.packing import PACKS
 from onnx_export.attention import biased, is_known, standard, take_opset
 from onnx_export.narrow import constants_of, has_graphs_inside, takes_first
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
-from app.artifact import open_artifact
-from app.backends.onnx import OnnxBackend, feed, open_session
-from app.rows import pack, pad
-from app.text import normalise
-from app.tokenizer import Tokenizer
+from app.inference.artifact import open_artifact
+from app.inference.backends.onnx import OnnxBackend, feed, open_session
+from app.inference.packing import pack, pad
+from app.inference.text import normalise
+from app.inference.tokenizer import Tokenizer
 from app.types import Batch
 from training.errors import InputError
 

@@ -87,7 +87,7 @@ def start(times: int = 5) -> dict[str, float]:
 def imports() -> set[str]:
     """Which of the heavy packages a service that answers has imported."""
     code = (
-        "import sys, app.server; from app.model import load_model; load_model('sentiment-en'); "
+        "import sys, app.server.process; from app.inference.model import load_model; load_model('sentiment-en'); "
         "print(*{'torch', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

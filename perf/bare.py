@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tokenizers import Tokenizer
 
-from app.backends.onnx import open_session
 from app.cpu import usable_cores
+from app.inference.backends.onnx import open_session
 from perf.load import ROOT
 
 FOLDER = ROOT / "models" / "sentiment-en"

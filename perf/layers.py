@@ -22,12 +22,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app import logs
-from app.admission import Wait
-from app.api.connection import Connection
 from app.api.schemas import PredictRequest, PredictResponse
 from app.api.transport import Cork
 from app.config import Settings
 from app.main import create_app
+from app.scheduling.admission import Wait
+from app.server.protocol import Connection
 
 _ANSWER: dict[str, Any] = {
     "label": "positive",

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from app.api.schemas import PredictRequest
-from app.batching import BatchQueue, Entry
-from app.cache import Cache, key_of
-from app.cost import CostModel
-from app.text import normalise
-from app.tokenizer import Tokenizer
+from app.inference.text import normalise
+from app.inference.tokenizer import Tokenizer
+from app.scheduling.cost import CostModel
+from app.scheduling.queue import BatchQueue, Entry
+from app.serving.cache import Cache, key_of
 from perf.bare import FOLDER, Bare
 from perf.texts import sentences
 

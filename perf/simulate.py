@@ -1,9 +1,9 @@
 """`python -m perf.simulate`: what the forming of batches gains, from 1 core to 64, in simulated time.
 
-The policy of the service (`app.batching`, as it is) and those of others are fed with the same texts, and a batch takes
-what the measured cost model says: fixed milliseconds, and some for each token, padded or not. Nothing else costs, so
-this compares policies and predicts no server: beyond a few cores one event loop is slower than the model, and more
-processes are the remedy.
+The policy of the service (`app.scheduling.queue`, as it is) and those of others are fed with the same texts, and a
+batch takes what the measured cost model says: fixed milliseconds, and some for each token, padded or not. Nothing else
+costs, so this compares policies and predicts no server: beyond a few cores one event loop is slower than the model, and
+more processes are the remedy.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from typing import Protocol
 
 import numpy as np
 
-from app.batching import BatchQueue, Entry, padded_tokens
-from app.cost import CostModel
+from app.scheduling.cost import CostModel
+from app.scheduling.queue import BatchQueue, Entry, padded_tokens
 from perf.bare import Bare
 from perf.feedback import Feedback
 

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.model import Model, load_model
-from tests.process import Server, serve
+from app.inference.model import Model, load_model
+from tests.support.process import Server, serve
 
 # Files whose tests take long and share nothing: each goes to whichever process is free. Other files go as a whole.
 _SPREAD = {"test_chaos.py", "test_gate.py", "test_workers.py"}

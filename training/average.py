@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from app.artifact import MANIFEST
+from app.inference.artifact import MANIFEST
 from training.calibrate import KEY
 from training.errors import InputError
 from training.files import making, read_json

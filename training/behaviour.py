@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.text import normalise
+from app.inference.text import normalise
 from training.cases import KINDS, Case, read_cases
 from training.errors import InputError
 from training.examples import LABELS

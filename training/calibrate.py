@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.artifact import MANIFEST
-from app.model import load_model
-from app.runner import softmax
+from app.inference.artifact import MANIFEST
+from app.inference.model import load_model
+from app.inference.runner import softmax
 from training.errors import InputError
 from training.examples import Example, check_labels, read_all
 from training.files import read_json, replace

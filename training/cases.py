@@ -30,7 +30,7 @@ from typing import Any
 
 import yaml
 
-from app.text import normalise
+from app.inference.text import normalise
 from training.errors import InputError
 from training.examples import LABELS, Example
 

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-# Unicode blocks of pictographs, the five skin tones left out (`app.text` drops them). Which characters of them have a
-# name follows the interpreter's Unicode, 14 for Python 3.11; afterwards the tokenizer's vocabulary holds the list.
+# Unicode blocks of pictographs, without the five skin tones (`app.inference.text` drops them). Which characters of
+# them have a name follows the interpreter's Unicode, 14 for Python 3.11. Later the tokenizer's vocabulary holds the
+# list.
 _BLOCKS = (
     (0x2600, 0x27BF),
     (0x2B50, 0x2B55),

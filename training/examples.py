@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import parse_qsl
 
-from app.text import normalise
+from app.inference.text import normalise
 from training.errors import InputError
 
 LABELS = ("negative", "neutral", "positive")

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from app.artifact import open_artifact, sha256
-from app.rows import pad
-from app.runner import softmax
-from app.tokenizer import Tokenizer
+from app.inference.artifact import open_artifact, sha256
+from app.inference.packing import pad
+from app.inference.runner import softmax
+from app.inference.tokenizer import Tokenizer
 from app.types import Encoding
 from training.device import Device
 from training.errors import InputError

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from app.rows import pad
-from app.tokenizer import Tokenizer
+from app.inference.packing import pad
+from app.inference.tokenizer import Tokenizer
 from app.types import Encoding
 from training.device import Device
 from training.errors import InputError

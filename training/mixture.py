@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.tokenizer import Tokenizer
+from app.inference.tokenizer import Tokenizer
 from training.errors import InputError
 from training.examples import LABELS, Example
 from training.recipe import Recipe
 
-_PLACEHOLDER = re.compile(r"@user\b|\bhttps?\b\S*")  # as `app.text` writes them, or as they come
+_PLACEHOLDER = re.compile(r"@user\b|\bhttps?\b\S*")  # as `app.inference.text` writes them, or as they come
 _SENTENCE = 20  # letters, "i would buy it again"; less may well stand in a text that has nothing else of it
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import count, repeat
 
-from app.tokenizer import Tokenizer
+from app.inference.tokenizer import Tokenizer
 
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])[\"')\]]*\s+")
 _SIZES = (24, 48, 94)  # tokens that a passage may have

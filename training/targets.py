@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from app.artifact import Artifact, open_artifact
-from app.backends import has_torch
 from app.errors import SentimentError
-from app.model import Model, load_model
-from app.rows import pad
+from app.inference.artifact import Artifact, open_artifact
+from app.inference.backends import has_torch
+from app.inference.model import Model, load_model
+from app.inference.packing import pad
 from app.types import Encoding
 from training.errors import InputError
 from training.measure import Probabilities

@@ -11,8 +11,8 @@ import torch
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
-from app.artifact import open_artifact, sha256
-from app.tokenizer import Tokenizer
+from app.inference.artifact import open_artifact, sha256
+from app.inference.tokenizer import Tokenizer
 from training import calibrate
 from training.cases import exam
 from training.device import Device, keep_memory

@@ -9,12 +9,12 @@ from ipaddress import ip_address, ip_network
 from starlette.responses import Response
 from starlette.types import Scope
 
-from app.api.context import PROBES, headers_of
-from app.api.errors import problem
-from app.api.gates import Gate
-from app.errors import KeysError
-from app.keys import Keys
-from app.logs import log, log_exception
+from ..access.keys import Keys
+from ..errors import KeysError
+from ..logs import log, log_exception
+from .context import PROBES, headers_of
+from .errors import problem
+from .gates import Gate
 
 _INFORMATION = ("/", "/info", "/metrics", "/openapi.json", "/docs", "/static-offline-docs")
 _LOOK_EVERY_S = 2.0

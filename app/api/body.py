@@ -8,8 +8,8 @@ from fastapi import HTTPException, Request
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
-from app.api.errors import BodyInvalid
-from app.errors import InvalidInput, TextTooLong
+from ..errors import InvalidInput, TextTooLong
+from .errors import BodyInvalid
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from starlette.types import Scope
 
-from app.logs import log_fields
-from app.metrics import METHODS
+from ..logs import log_fields
+from ..metrics import METHODS
 
 QUOTA_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 # Nobody's page may frame ours or guess at the type of an answer, and no link of the docs tells where it was followed.

@@ -16,7 +16,7 @@ LEFT = "left"  # in the state of a request's scope: a future that is done when t
 async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of `work`; cancel it and raise `ClientDisconnect` when the client leaves meanwhile.
 
-    `app.api.connection` tells of that. To wait for ASGI's own message would take a task for each request.
+    `app.server.protocol` tells of that. To wait for ASGI's own message would take a task for each request.
     """
     left: asyncio.Future[None] | None = request.scope["state"].get(LEFT)
     if left is None:  # another server's connection

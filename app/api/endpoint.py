@@ -8,14 +8,14 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Scope
 
-from app.api import body, schemas
-from app.api.auth import caller, holder
-from app.api.context import TIMINGS, headers_of
-from app.errors import InvalidInput, TextTooLong
-from app.lifecycle import Lifecycle
-from app.rate import RateLimit
-from app.service import Service
-from app.types import Answer, Prediction
+from ..access.rate_limit import RateLimit
+from ..errors import InvalidInput, TextTooLong
+from ..serving.lifecycle import Lifecycle
+from ..serving.service import Service
+from ..types import Answer, Prediction
+from . import body, schemas
+from .auth import caller, holder
+from .context import TIMINGS, headers_of
 
 O = TypeVar("O", bound=schemas.Options)  # noqa: E741 - options
 

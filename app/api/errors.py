@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from app.errors import (
+from ..errors import (
     BackendError,
     DeadlineExceeded,
     InvalidInput,
@@ -24,7 +24,7 @@ from app.errors import (
     SentimentError,
     TextTooLong,
 )
-from app.logs import log, log_exception
+from ..logs import log, log_exception
 
 # type → (status, title); the first that fits counts.
 STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (

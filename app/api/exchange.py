@@ -10,12 +10,12 @@ from starlette.responses import Response
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from app.api import context, errors
-from app.api.context import STATUS, Header
-from app.api.endpoint import Asked, Endpoint
-from app.api.express import Express
-from app.api.gates import ask
-from app.logs import log, log_exception
+from ..logs import log, log_exception
+from . import context, errors
+from .context import STATUS, Header
+from .endpoint import Asked, Endpoint
+from .express import Express
+from .gates import ask
 
 _CLOSE = (b"connection", b"close")
 

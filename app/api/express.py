@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.api import body, context
-from app.api.context import headers_of
-from app.api.endpoint import Endpoint
-from app.api.gates import Gate
+from . import body, context
+from .context import headers_of
+from .endpoint import Endpoint
+from .gates import Gate
 
 MOST_BYTES = 64 * 1024  # of a body
 

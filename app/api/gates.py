@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.context import PROBES, headers_of
-from app.api.errors import problem
+from .context import PROBES, headers_of
+from .errors import problem
 
 Gate = Callable[[Scope], Response | None]
 

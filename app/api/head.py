@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from httptools import HttpRequestParser
 
-from app.api.context import Header
+from .context import Header
 
 
 class NoHost(Exception):

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import context
-from app.api.context import STATUS
-from app.api.errors import ending, unexpected
+from . import context
+from .context import STATUS
+from .errors import ending, unexpected
 
 
 class RequestContext:

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
-from app.api import schemas
+from . import schemas
 
 _REFERENCE = "#/components/schemas/{model}"
 _WHAT = {

@@ -4,11 +4,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from app.api import body, schemas
-from app.api.context import headers_of
-from app.api.disconnect import unless_disconnected
-from app.api.endpoint import Endpoint, Many, One
-from app.api.openapi import documented
+from . import body, schemas
+from .context import headers_of
+from .disconnect import unless_disconnected
+from .endpoint import Endpoint, Many, One
+from .openapi import documented
 
 
 def prediction_router(one: One, many: Many, *, body_timeout_s: float) -> APIRouter:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from app.logs import log_exception
+from ..logs import log_exception
 
 
 class Cork:

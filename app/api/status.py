@@ -1,0 +1,83 @@
+"""The routes that tell about the service: probes, information, metrics."""
+
+import asyncio
+import platform
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from .. import __version__
+from ..errors import NotReady
+from ..metrics import Metrics
+from ..serving.lifecycle import Lifecycle
+from . import schemas
+from .openapi import problems
+
+
+def report(lifecycle: Lifecycle, metrics: Metrics) -> None:
+    """Put what holds at this moment into the metrics."""
+    wait_s = lifecycle.predicted_wait_ms / 1000
+    metrics.state(ready=lifecycle.status == "ok", depth=lifecycle.queue_depth, wait_s=wait_s)
+
+
+def information_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits) -> APIRouter:
+    """Return the routes that are read with GET and HEAD."""
+    router = APIRouter()
+    looking = asyncio.Lock()
+
+    @router.get("/livez", tags=["probes"])
+    async def livez() -> schemas.Live:
+        """Whether the process runs its event loop. Never touches the model."""
+        return schemas.Live(status="ok")
+
+    @router.get("/readyz", tags=["probes"], response_model=schemas.Ready, responses=problems(503))
+    async def readyz() -> schemas.Ready:
+        """Whether predictions are answered: 200 when they are, 503 with the reason when not."""
+        if lifecycle.status != "ok":
+            raise NotReady(lifecycle.reason)
+        return schemas.Ready(status="ok", reason="")
+
+    @router.get("/healthz", tags=["probes"], responses={503: {"model": schemas.Health, "description": "Not ready."}})
+    async def healthz(response: Response) -> schemas.Health:
+        """Readiness with detail, for Docker, nginx and people."""
+        response.status_code = 200 if lifecycle.status == "ok" else 503
+        return schemas.Health(
+            status=lifecycle.status,
+            reason=lifecycle.reason,
+            backend=lifecycle.model.get("backend"),
+            device=lifecycle.model.get("device"),
+            model=lifecycle.model.get("model"),
+            version=__version__,
+            uptime_s=round(lifecycle.uptime_s, 1),
+            queue_depth=lifecycle.queue_depth,
+        )
+
+    @router.get("/info", tags=["information"], response_model=schemas.Info, responses=problems(503))
+    async def info() -> dict[str, Any]:
+        """The model that answers, the limits and the build."""
+        if not lifecycle.model:
+            raise NotReady(lifecycle.reason)
+        build = {"version": __version__, "python": platform.python_version(), "platform": platform.platform()}
+        return lifecycle.model | {"limits": limits, "build": build}
+
+    @router.get("/metrics", tags=["information"], response_class=Response)
+    async def prometheus() -> Response:
+        """Metrics in Prometheus' text format."""
+        report(lifecycle, metrics)
+        # In a thread: it takes milliseconds and, of several workers, reads their files. One at a time: each that runs
+        # would make the event loop wait for its turn of the interpreter.
+        async with looking:
+            return Response(await asyncio.to_thread(metrics.exposition), media_type=CONTENT_TYPE_LATEST)
+
+    @router.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        """People who open the address in a browser want the documentation."""
+        return RedirectResponse("/docs")
+
+    for route in [route for route in router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]:
+        # Load balancers and monitors ask this way too.
+        router.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
+    return router

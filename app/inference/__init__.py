@@ -1,0 +1,1 @@
+"""A model and what runs it. Knows no HTTP."""

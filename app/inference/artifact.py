@@ -1,0 +1,175 @@
+"""A model directory: what is in it, and whether it is whole.
+
+Any Hugging Face sequence classifier will do. One that `onnx_export` wrote has a `manifest.json` beside the model, with
+the sha256 of every file; of those that are used each is checked before the model is loaded.
+"""
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import ArtifactError, CorruptArtifact
+
+MANIFEST = "manifest.json"
+MAX_TOKENS = 512  # what is read when the model itself knows no limit
+
+# Where each format may lie, ours first, then where hub models have them. The first file that is there is taken.
+FORMATS: dict[str, tuple[str, ...]] = {
+    "int8": ("model_int8.onnx", "onnx/model_int8.onnx", "model_quantized.onnx", "onnx/model_quantized.onnx"),
+    "onnx": ("model.onnx", "onnx/model.onnx"),
+    "safetensors": ("model.safetensors", "pytorch_model.bin"),
+}
+# What to fetch from a hub: small files, and the formats above.
+_WANTED = ("*.json", "vocab.txt", "merges.txt", *(name for names in FORMATS.values() for name in names))
+
+# Position ids of these begin behind the padding id, so that they read that many tokens less than they have positions.
+_OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"})
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model directory that has been read and found usable.
+
+    `files` maps each format that is there to its file; logits are divided by `temperature` before the softmax.
+    """
+
+    name: str
+    directory: Path
+    labels: tuple[str, ...]
+    max_tokens: int
+    pad_id: int
+    files: dict[str, Path]
+    manifest: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+
+    @property
+    def version(self) -> str:
+        """The version that the manifest states, or `unversioned`."""
+        return str(self.manifest.get("version", "unversioned"))
+
+    def checksum(self, file: Path) -> str:
+        """The sha256 of `file`: the manifest's if it has one, computed otherwise."""
+        stated = self.manifest.get("files", {}).get(file.relative_to(self.directory).as_posix(), {}).get("sha256")
+        return stated or sha256(file)
+
+    def verify_companions(self) -> None:
+        """Verify all that belongs to the model beside its weights: a swapped tokenizer is a swapped model."""
+        weights = {name for names in FORMATS.values() for name in names}
+        for name in self.manifest.get("files", {}):
+            if name not in weights:
+                if not (self.directory / name).is_file():
+                    raise ArtifactError(f"{self.directory / name}: listed in {MANIFEST} but not there")
+                self.verify(self.directory / name)
+
+    def verify(self, *files: Path) -> None:
+        """Raise `CorruptArtifact` naming the first of `files` that differs from its manifest entry."""
+        stated = self.manifest.get("files", {})
+        for file in files:
+            entry = stated.get(file.relative_to(self.directory).as_posix())
+            if entry is not None and sha256(file) != entry["sha256"]:
+                raise CorruptArtifact(f"{file}: checksum differs from {MANIFEST}; the file is corrupt or was replaced")
+
+
+def open_artifact(model: str) -> Artifact:
+    """Find and read a model: the name of an embedded one, a directory, or a hub name.
+
+    Raises `ArtifactError` with a message that says what is missing and what to do.
+    """
+    directory = locate(model)
+    config = _read_json(directory / "config.json")
+    return Artifact(
+        name=directory.name if Path(model).exists() else model,
+        directory=directory,
+        labels=_labels(config, directory),
+        max_tokens=_max_tokens(config, directory),
+        pad_id=int(config.get("pad_token_id") or 0),
+        files=_files(directory),
+        manifest=_read_json(directory / MANIFEST) if (directory / MANIFEST).is_file() else {},
+        temperature=_temperature(config, directory),
+    )
+
+
+def locate(model: str) -> Path:
+    """Return the directory of `model`, downloading it when it is the name of a model on the hub.
+
+    Of a hub name, `owner/name@revision`, the revision is a commit, tag or branch; without one it is the newest.
+    """
+    package = Path(__file__).resolve().parents[1]
+    # In a checkout the embedded models lie beside the package, in a wheel inside it.
+    for candidate in (Path(model).expanduser(), package.parent / "models" / model, package / "models" / model):
+        if candidate.is_dir():
+            return candidate.resolve()
+    name, _, revision = model.partition("@")
+    if name.count("/") != 1 or model.startswith((".", "/", "~")):
+        raise ArtifactError(
+            f"no such model: {model} is neither a directory, an embedded model nor a hub name (SENTIMENT_MODEL)"
+        )
+    # Not at the top: the hub client takes a tenth of a second to import, and the embedded model doesn't need it.
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(_WANTED)))
+    except Exception as error:  # the client raises a dozen kinds, network errors of its HTTP library among them
+        raise ArtifactError(f"{model} is no directory here and could not be fetched from the hub: {error}") from error
+
+
+def sha256(file: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{file.parent}: no {file.name}; is it the directory of a model?") from None
+    except ValueError as error:
+        raise ArtifactError(f"{file}: not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ArtifactError(f"{file}: not a JSON object")
+    return content
+
+
+def _labels(config: dict[str, Any], directory: Path) -> tuple[str, ...]:
+    id2label = config.get("id2label")
+    if not id2label or len(id2label) < 2 or config.get("problem_type") not in (None, "single_label_classification"):
+        raise ArtifactError(f"{directory}: not a classifier with one label per text (see id2label in config.json)")
+    labels = tuple(str(id2label[key]).lower() for key in sorted(id2label, key=int))
+    if len(set(labels)) != len(labels):
+        raise ArtifactError(f"{directory}: two labels in config.json differ in case alone: {', '.join(labels)}")
+    return labels
+
+
+def _max_tokens(config: dict[str, Any], directory: Path) -> int:
+    positions = int(config.get("max_position_embeddings") or MAX_TOKENS)
+    if config.get("model_type") in _OFFSET_POSITIONS:
+        positions -= int(config.get("pad_token_id") or 0) + 1
+    tokenizer = directory / "tokenizer_config.json"
+    stated = int(_read_json(tokenizer).get("model_max_length") or positions) if tokenizer.is_file() else positions
+    return min(positions, stated)  # transformers writes 10**30 for "no limit"
+
+
+def _temperature(config: dict[str, Any], directory: Path) -> float:
+    stated = config.get("calibration_temperature", 1.0)
+    is_number = isinstance(stated, int | float) and not isinstance(stated, bool)
+    if not is_number or not 0 < stated <= sys.float_info.max:  # JSON as Python reads it has NaN and Infinity
+        raise ArtifactError(
+            f"{directory / 'config.json'}: calibration_temperature must be a finite number above 0, not {stated!r}"
+        )
+    return float(stated)
+
+
+def _files(directory: Path) -> dict[str, Path]:
+    found = {}
+    for kind, names in FORMATS.items():
+        file = next((directory / name for name in names if (directory / name).is_file()), None)
+        if file is not None:
+            found[kind] = file
+    if not found:
+        every = ", ".join(name for names in FORMATS.values() for name in names)
+        raise ArtifactError(f"{directory}: no weights; looked for {every}")
+    return found

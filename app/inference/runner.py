@@ -1,0 +1,110 @@
+"""Encodings in, predictions out: lays out a batch, runs the backend, reads the logits, isolates what fails."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BackendError
+from ..types import Encoding, FloatArray, Prediction
+from .backends.base import Backend
+from .packing import pack, pad
+
+# (texts, tokens each): from a lone short text to a full batch, so that the first request meets no cold path and the
+# cost model starts from measurements. A slow model makes do with the first of them.
+_WARMUP_SHAPES = ((1, 8), (1, 64), (8, 16), (1, 32), (16, 32), (1, 128), (8, 64), (1, 512))
+_WARMUP_BUDGET_S = 0.5
+_LARGEST_SHAPE = (128, 128)  # of a batch on a GPU
+
+
+class Runner:
+    """Runs batches of encodings on one backend. Thread-safe as far as the backend is.
+
+    Scores are the softmax of the logits divided by `temperature`: the one place where a model's calibration counts.
+    """
+
+    def __init__(self, backend: Backend, labels: Sequence[str], pad_id: int, temperature: float = 1.0) -> None:
+        self._backend = backend
+        self._labels = tuple(labels)
+        self._pad_id = pad_id
+        self._temperature = temperature
+
+    def run(self, encodings: Sequence[Encoding]) -> list[Prediction | BackendError]:
+        """Predict every encoding; never raises.
+
+        A batch that fails is run again as two halves, and so on: a bad text fails alone after a few runs, and a batch
+        that is too large for the memory becomes one that isn't.
+        """
+        try:
+            return self._predict(encodings)
+        except Exception as error:
+            if len(encodings) == 1:
+                # The type alone: the message may be the library's, and with it the text's.
+                failure = BackendError(f"the model failed on this text ({type(error).__name__})")
+                failure.__cause__ = error
+                return [failure]
+            middle = len(encodings) // 2
+            return [*self.run(encodings[:middle]), *self.run(encodings[middle:])]
+
+    def warm_up(self, *, max_tokens: int, max_batch_size: int, slots: int = 1) -> list[tuple[int, float]]:
+        """Run batches of several shapes within these limits; return the tokens and milliseconds of each.
+
+        A `max_batch_size` of 0 is none. Each runs in all slots at once, as under load, when they compete for the
+        memory. Raises `BackendError` when the model does not work: a backend that never ran is not ready.
+        """
+        measured = []
+        shapes = _WARMUP_SHAPES if self._backend.device == "cpu" else (*_WARMUP_SHAPES, _LARGEST_SHAPE)
+        with ThreadPoolExecutor(slots) as pool:
+            first = [Encoding([self._pad_id], truncated=False)]
+            list(pool.map(self._time, [first] * slots))  # libraries load and kernels are chosen, which may take long
+            begun_s = time.perf_counter()
+            for most_texts, most_tokens in shapes:
+                texts, tokens = min(most_texts, max_batch_size or most_texts), min(most_tokens, max_tokens)
+                encodings = [Encoding([self._pad_id] * tokens, truncated=False)] * texts
+                for _ in range(2):  # the first run of a shape also allocates
+                    elapsed_ms = max(pool.map(self._time, [encodings] * slots))
+                    late = time.perf_counter() - begun_s > _WARMUP_BUDGET_S
+                    if late:
+                        break
+                measured.append((texts * tokens, elapsed_ms))
+                if late:
+                    break
+        return measured
+
+    def _time(self, encodings: Sequence[Encoding]) -> float:
+        started_s = time.perf_counter()
+        try:
+            self._predict(encodings)
+        except Exception as error:
+            raise BackendError(f"the model failed its first run: {error}") from error
+        return (time.perf_counter() - started_s) * 1000
+
+    def _logits(self, encodings: Sequence[Encoding]) -> FloatArray:
+        if len(encodings) == 1 or not self._backend.packs:
+            return self._backend.run(pad(encodings, self._pad_id))
+        batch, places = pack(encodings, self._pad_id)
+        return self._backend.run(batch)[places]
+
+    def _predict(self, encodings: Sequence[Encoding]) -> list[Prediction | BackendError]:
+        logits = self._logits(encodings)
+        if logits.shape != (len(encodings), len(self._labels)):
+            raise BackendError(f"expected logits for {len(encodings)} texts and {len(self._labels)} labels")
+        if not np.isfinite(logits).all():
+            raise BackendError("the model's scores are not numbers")
+        results: list[Prediction | BackendError] = []
+        # The best is that of the logits: at a high temperature scores become equal.
+        best_ones = logits.argmax(axis=1).tolist()
+        every = softmax(logits, self._temperature).tolist()
+        for encoding, best, scores in zip(encodings, best_ones, every, strict=True):
+            named = dict(zip(self._labels, scores, strict=True))
+            results.append(Prediction(self._labels[best], scores[best], named, encoding.truncated))
+        return results
+
+
+def softmax(logits: FloatArray, temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities of shape (texts, labels), in double precision so that each row sums to 1 within 1e-6."""
+    shifted = np.exp((logits.astype(np.float64) - logits.max(axis=1, keepdims=True)) / temperature)
+    probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+    return probabilities

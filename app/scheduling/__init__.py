@@ -1,0 +1,1 @@
+"""Which texts run when. Knows no model."""

@@ -1,0 +1,235 @@
+"""The policy: which texts go into the next batch, and how long a newcomer would wait. Pure and synchronous.
+
+No clock, no threads, no futures: time is an argument, so that every rule here is tested by calling it.
+"""
+
+import heapq
+import itertools
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from .cost import CostModel
+
+_SWEEP = 64
+_WORTH = 0.5  # of a run that is saved: what padding may cost
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """What one caller has in the queue: how many texts that are due, and those that are to be due next, in order.
+
+    `waiting` belongs to `app.scheduling.fairness`.
+    """
+
+    waiting: deque[Any] = field(default_factory=deque)
+    due: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One text in the queue: what it costs and when its turn is. `queued` and `overdue` belong to the queue."""
+
+    tokens: int
+    due_s: float
+    client: Client | None = field(default=None, init=False)
+    queued: bool = field(default=False, init=False)
+    overdue: bool = field(default=False, init=False)
+
+
+E = TypeVar("E", bound=Entry)
+
+
+def padded_tokens(batch: Sequence[Entry]) -> int:
+    """Tokens that a batch has when all its texts are as long as the longest."""
+    return max(entry.tokens for entry in batch) * len(batch)
+
+
+class BatchQueue(Generic[E]):
+    """Entries that wait for a slot, each in the order in which it is due; by length, unless the model `packs`.
+
+    An entry is due when it arrives; of a list only its first turn is, and the others one by one as those of their list
+    start. So lists take turns with each other and with single texts (round robin, as in Shreedhar and Varghese's
+    deficit round robin, 1995), however wrong the cost model is. What isn't due runs when nothing else does or,
+    where the model doesn't pack, fills the batch of an entry of like length.
+    """
+
+    def __init__(self, cost: CostModel, *, max_batch_size: int, max_batch_tokens: int, packs: bool = False) -> None:
+        self._cost = cost
+        self._packs = packs
+        self._max_size = max_batch_size
+        self._max_tokens = max_batch_tokens
+        self._by_length: dict[int, list[tuple[float, int, E]]] = {}
+        self._not_due: list[tuple[float, int, E]] = []
+        self._order = itertools.count()
+        self._depth = self._tokens = 0
+        self._stale = 0  # entries that were taken out since the last sweep
+        self._overdue_entries = 0
+        self._overdue_tokens = 0
+
+    def __len__(self) -> int:
+        return self._depth
+
+    def batch_ms(self) -> float:
+        """Milliseconds that a batch takes which is as full as the limits and what waits allow."""
+        full = self._tokens * min(1.0, self._max_size / self._depth) if self._depth else 0.0
+        return self._cost.predict(round(min(self._max_tokens, full)))
+
+    def tokens_of(self, batch: Sequence[Entry]) -> int:
+        """Tokens that the model runs for a batch: with padding, unless rows hold several texts and hardly need any."""
+        return sum(entry.tokens for entry in batch) if self._packs else padded_tokens(batch)
+
+    def first_turn(self, tokens: Sequence[int]) -> int:
+        """How many texts of a list make the first batch, at least 1."""
+        longest = total = 0
+        for count, length in enumerate(tokens[: self._max_size]):
+            longest = max(longest, length)
+            total += length
+            if count and (total if self._packs else longest * (count + 1)) > self._max_tokens:
+                return count
+        return min(len(tokens), self._max_size)
+
+    def in_turns_ms(self, tokens: Sequence[int], turns: float, now_s: float) -> float:
+        """Milliseconds of one slot until a list is done that came now, of texts of so many tokens, in so many turns.
+
+        In each turn what is due goes before it; but all that there is, once at most.
+        """
+        others_ms = min(self._milliseconds(self._depth, self._tokens), math.ceil(turns) * self.backlog_ms(now_s))
+        return others_ms + self._milliseconds(len(tokens), sum(tokens))
+
+    def waiting_ms(self, client: Client) -> float:
+        """Milliseconds of one slot that those entries of a client need which are to be due before any newer one."""
+        return self._milliseconds(len(client.waiting), sum(entry.tokens for entry in client.waiting))
+
+    def push(self, entry: E) -> None:
+        """Add an entry."""
+        item = (entry.due_s, next(self._order), entry)
+        heapq.heappush(self._by_length.setdefault(0 if self._packs else entry.tokens, []), item)
+        heapq.heappush(self._not_due, item)
+        entry.queued = True
+        if entry.client and entry.due_s < math.inf:
+            entry.client.due += 1
+        self._depth += 1
+        self._tokens += entry.tokens
+
+    def discard(self, entry: E) -> None:
+        """Take an entry out, wherever it is; one that isn't queued is left alone."""
+        if not entry.queued:
+            return
+        entry.queued = False
+        if entry.client and entry.due_s < math.inf:
+            entry.client.due -= 1
+        self._depth -= 1
+        self._tokens -= entry.tokens
+        self._stale += 1
+        if entry.overdue:
+            entry.overdue = False
+            self._overdue_entries -= 1
+            self._overdue_tokens -= entry.tokens
+        # The heaps forget an entry when they come to it, which may be never: sweep before most of them is stale.
+        if self._stale > self._depth + _SWEEP:
+            self._sweep()
+
+    def hasten(self, entry: E, now_s: float) -> None:
+        """Make a queued entry due now, if it isn't yet: its turn in its list has come, or somebody else wants it."""
+        if entry.queued and entry.due_s > now_s:
+            self.discard(entry)
+            entry.due_s = now_s
+            self.push(entry)
+
+    def take(self, idle_slots: int = 1) -> list[E]:
+        """Form the next batch, for one of `idle_slots`, and take it out of the queue; empty when nothing waits.
+
+        The entry that has been due longest anchors the batch. Those due next join it where the model packs, those of
+        like length where it doesn't.
+        """
+        anchor = self._longest_due()
+        if anchor is None:
+            return []
+        room = min(self._max_size, math.ceil(self._depth / idle_slots))
+        return self._next_due(room) if self._packs else self._alike(anchor, room)
+
+    def _next_due(self, room: int) -> list[E]:
+        heap = self._by_length[0]
+        batch: list[E] = []
+        tokens = 0
+        while heap and len(batch) < room:
+            entry = heap[0][2]
+            not_due = entry.due_s == math.inf and batch and batch[0].due_s < math.inf
+            if entry.queued and batch and (not_due or tokens + entry.tokens > self._max_tokens):
+                break
+            heapq.heappop(heap)
+            if entry.queued:
+                tokens += entry.tokens
+                self.discard(entry)
+                batch.append(entry)
+        return batch
+
+    def _alike(self, anchor: E, room: int) -> list[E]:
+        """The nearest lengths join first.
+
+        And one only when the padding that comes with it costs less than half of the run that it saves: left alone it
+        might well be joined by a nearer one later, for less (`python -m perf.simulate`).
+        """
+        batch: list[E] = []
+        longest = 0
+        for length in sorted(self._by_length, key=lambda length: (abs(length - anchor.tokens), length)):
+            widest = max(longest, length)
+            count = min(len(self._by_length[length]), room - len(batch), self._max_tokens // widest - len(batch))
+            if not batch:
+                count = max(1, count)
+            padding = (widest - longest) * len(batch) + (widest - length) * count
+            if count <= 0 or padding * self._cost.token_ms > _WORTH * self._cost.base_ms:
+                continue
+            if taken := self._pop(length, count):
+                batch += taken
+                longest = widest
+            if len(batch) >= room:
+                break
+        return batch
+
+    def backlog_ms(self, now_s: float) -> float:
+        """Milliseconds of one slot that the entries need which are due: those that a newcomer waits for."""
+        while self._not_due and self._not_due[0][0] <= now_s:
+            entry = heapq.heappop(self._not_due)[2]
+            if entry.queued and not entry.overdue:
+                entry.overdue = True
+                self._overdue_entries += 1
+                self._overdue_tokens += entry.tokens
+        return self._milliseconds(self._overdue_entries, self._overdue_tokens)
+
+    def _milliseconds(self, texts: int, tokens: int) -> float:
+        return self._cost.token_ms * tokens + self._cost.base_ms * math.ceil(texts / self._max_size)
+
+    def _pop(self, length: int, count: int) -> list[E]:
+        heap = self._by_length[length]
+        taken: list[E] = []
+        while heap and len(taken) < count:
+            entry = heapq.heappop(heap)[2]
+            if entry.queued:
+                self.discard(entry)
+                taken.append(entry)
+        if not heap:
+            self._by_length.pop(length, None)
+        return taken
+
+    def _sweep(self) -> None:
+        self._stale = 0
+        self._not_due = [item for item in self._not_due if item[2].queued and not item[2].overdue]
+        heapq.heapify(self._not_due)
+        for heap in self._by_length.values():
+            heap[:] = [item for item in heap if item[2].queued]
+            heapq.heapify(heap)
+
+    def _longest_due(self) -> E | None:
+        first: tuple[float, int, E] | None = None
+        for length, heap in list(self._by_length.items()):
+            while heap and not heap[0][2].queued:
+                heapq.heappop(heap)
+            if not heap:
+                del self._by_length[length]
+            elif first is None or heap[0] < first:
+                first = heap[0]
+        return first[2] if first else None

@@ -1,0 +1,1 @@
+"""The process: socket, uvicorn, signals, drain, and several of them."""

@@ -1,0 +1,219 @@
+"""What would break for people who build the images or start the compose file: the parts have to fit each other.
+
+`deploy/image.sh` builds the image and runs it, where a machine can do that.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import yaml
+
+from app.config import Settings
+from app.server import process as server
+from tests.support.process import ROOT, Server, serve
+
+BIN = Path(sys.executable).parent
+DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+COMPOSE_FILES = (ROOT / "docker-compose.yml", ROOT / "deploy" / "tls.yml")
+
+
+def run(*command: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command, check=False, capture_output=True, text=True, **options)
+
+
+def compose(*arguments: str) -> dict[str, Any]:
+    """What compose makes of the file, without a running engine."""
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    done = run(BIN / "docker-compose", *arguments, "config", "--format", "json", cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    config: dict[str, Any] = json.loads(done.stdout)
+    return config
+
+
+@pytest.fixture(scope="module")
+def everything() -> dict[str, Any]:
+    files = [word for file in COMPOSE_FILES for word in ("-f", str(file))]
+    return compose(*files, "--profile", "*")
+
+
+def seconds(duration: str) -> float:
+    """`1m30s` in seconds."""
+    return sum(float(number) * {"m": 60, "s": 1}[unit] for number, unit in re.findall(r"([\d.]+)([ms])", duration))
+
+
+def healthcheck() -> list[str]:
+    match = re.search(r"^HEALTHCHECK .*? CMD\s+(\[.*\])$", DOCKERFILE, flags=re.MULTILINE)
+    assert match
+    return [sys.executable, *json.loads(match[1])[1:]]
+
+
+def health(**environment: str) -> int:
+    return run(*healthcheck(), env=environment).returncode
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    done = run(BIN / "hadolint", ROOT / "Dockerfile")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_shellcheck_finds_nothing_in_the_scripts() -> None:
+    scripts = [*ROOT.glob("deploy/**/*.sh"), ROOT / ".ci" / "run"]
+    done = run(BIN / "shellcheck", *scripts)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_build_sees_what_the_dockerfile_copies_and_nothing_else() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
+    sources = {source.partition("/")[0] for line in copied for source in line.split()}
+    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert rules[0] == "*"
+    assert {rule[1:] for rule in rules if rule[0] == "!"} == sources
+    assert all((ROOT / source).exists() for source in sources)
+
+
+def test_the_images_and_compose_set_only_settings_that_exist(everything: dict[str, Any]) -> None:
+    """Any other would be refused at the start."""
+    named = set(re.findall(r"SENTIMENT_(\w+)=", "\n".join(re.findall(r"^ENV .*", DOCKERFILE, flags=re.MULTILINE))))
+    for service in everything["services"].values():
+        named |= {key.removeprefix("SENTIMENT_") for key in service.get("environment", ()) if "SENTIMENT_" in key}
+    assert "PROFILE" in named
+    assert {name.lower() for name in named} <= Settings.model_fields.keys()
+
+
+def test_the_images_health_check_follows_the_service(mock_server: Server) -> None:
+    port = mock_server.address.rpartition(":")[2]
+    assert health(SENTIMENT_PORT=port) == 0
+    assert health(SENTIMENT_PORT=port, http_proxy="http://127.0.0.1:9") == 0
+    with serve(backend="mock", drain_delay_ms="3000") as draining:
+        port = draining.address.rpartition(":")[2]
+        assert health(SENTIMENT_PORT=port) == 0
+        draining.terminate()
+        draining.wait_for("draining")
+        assert health(SENTIMENT_PORT=port) != 0
+        draining.wait()
+    assert health(SENTIMENT_PORT=port) != 0
+
+
+def test_the_images_health_check_speaks_tls_where_the_service_does(tmp_path: Path) -> None:
+    pem = tmp_path / "both.pem"
+    trustme.CA().issue_cert("sentiment.example").private_key_and_cert_chain_pem.write_to_path(pem)
+    with serve(backend="mock", tls_cert_file=str(pem), tls_key_file=str(pem)) as server:
+        port = server.address.rpartition(":")[2]
+        assert health(SENTIMENT_PORT=port, SENTIMENT_TLS_CERT_FILE=str(pem)) == 0
+        assert health(SENTIMENT_PORT=port) != 0
+
+
+def test_without_buildah_the_trial_says_so_with_a_status_of_its_own(tmp_path: Path) -> None:
+    for tool in ("bash", "dirname", "id", "mktemp", "rm"):
+        found = shutil.which(tool)
+        assert found
+        (tmp_path / tool).symlink_to(found)
+    environment = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    done = run(tmp_path / "bash", ROOT / "deploy" / "image.sh", env=environment)
+    assert done.returncode == 77
+    assert "skipped: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("profile", "services"),
+    [
+        ((), {"nginx", "sentiment"}),
+        (("--profile", "monitoring"), {"nginx", "sentiment", "prometheus", "grafana"}),
+        (("--profile", "dev"), {"dev"}),
+    ],
+)
+def test_compose_accepts_the_file_and_starts_what_a_profile_promises(
+    profile: tuple[str, ...], services: set[str]
+) -> None:
+    assert compose(*profile)["services"].keys() == services
+
+
+def test_everything_that_compose_mounts_is_there(everything: dict[str, Any]) -> None:
+    """Docker would make an empty folder of what is missing."""
+    sources = [
+        Path(volume["source"])
+        for service in everything["services"].values()
+        for volume in service.get("volumes", ())
+        if volume["type"] == "bind"
+    ]
+    assert sources
+    assert [source for source in sources if not source.exists()] == []
+
+
+def test_nginx_gets_all_of_its_configuration(everything: dict[str, Any]) -> None:
+    nginx = everything["services"]["nginx"]
+    mounted = {Path(volume["source"]): volume["target"] for volume in nginx["volumes"]}
+    assert mounted == {file: f"/etc/nginx/{file.name}" for file in (ROOT / "nginx").glob("*.conf")}
+    certificates = {f"/etc/nginx/{file}" for file in re.findall(r"tls/\S+(?=;)", (ROOT / "nginx/tls.conf").read_text())}
+    assert {secret["target"] for secret in nginx["secrets"]} == certificates
+
+
+def test_grafana_finds_the_dashboards_where_its_provisioning_says(everything: dict[str, Any]) -> None:
+    mounts = {volume["target"] for volume in everything["services"]["grafana"]["volumes"]}
+    providers = [*(ROOT / "deploy/grafana/provisioning/dashboards").glob("*.y*ml")]
+    assert providers
+    for file in providers:
+        for provider in yaml.safe_load(file.read_text())["providers"]:
+            assert provider["options"]["path"] in mounts
+
+
+def test_a_replica_has_the_time_that_its_drain_takes(everything: dict[str, Any]) -> None:
+    prod = Settings(profile="prod")
+    drain_s = (prod.drain_delay_ms + prod.drain_timeout_ms) / 1000 + server._LAST_BYTES_S
+    assert seconds(everything["services"]["sentiment"]["stop_grace_period"]) > drain_s
+    assert seconds(everything["services"]["nginx"]["stop_grace_period"]) > prod.request_timeout_ms / 1000
+
+
+def test_a_replica_can_be_one_of_several(everything: dict[str, Any]) -> None:
+    """A name or a port of the host can be had once."""
+    assert not {"container_name", "ports"} & everything["services"]["sentiment"].keys()
+
+
+def test_no_service_may_write_gain_privileges_or_eat_the_machine(everything: dict[str, Any]) -> None:
+    for name, service in everything["services"].items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        if service["profiles"] != ["dev"]:
+            assert service["deploy"]["resources"]["limits"].keys() >= {"cpus", "memory"}, name
+
+
+def test_secrets_are_files_that_neither_git_nor_a_build_sees(everything: dict[str, Any]) -> None:
+    for secret in everything["secrets"].values():
+        file = Path(secret["file"])
+        assert file.parent == ROOT / "deploy" / "secrets"
+        if (ROOT / ".git").exists():
+            assert run("git", "check-ignore", "--quiet", file, cwd=ROOT).returncode == 0, file
+
+
+def test_the_service_under_development_restarts_when_its_code_changes(
+    everything: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "app", tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    service = everything["services"]["dev"]
+    environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(tmp_path), "SENTIMENT_PORT": "0"}
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        watcher = subprocess.Popen(
+            service["entrypoint"], cwd=tmp_path, env=service["environment"] | environment, stdout=stream, stderr=stream
+        )
+    try:
+        for starts in (1, 2):
+            deadline = time.monotonic() + 30
+            while log.read_text().count("ready address") < starts:
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+            with (tmp_path / "app" / "text.py").open("a") as file:
+                file.write("\n")
+    finally:
+        watcher.terminate()
+        watcher.wait(30)

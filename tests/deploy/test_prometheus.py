@@ -1,0 +1,162 @@
+"""The rules, the alerts, the runbook and the dashboard agree with each other and with docs/metrics.md."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.config import Settings
+from tests.support.monitoring import (
+    DOCUMENT,
+    GRAFANA,
+    PROMETHEUS,
+    Query,
+    dashboard,
+    document_queries,
+    documented,
+    panel_queries,
+    rule_queries,
+    rules,
+)
+from tests.support.process import ROOT
+
+ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
+QUERIES = [*rule_queries(), *panel_queries(), *document_queries()]
+OF_PROMETHEUS = {"up", "ALERTS"}
+LABELS_OF_PROMETHEUS = {"job", "instance", "le", "alertname", "alertstate"}
+
+needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+
+
+def known_metrics() -> set[str]:
+    """Every name that a query may use."""
+    names = {rule["record"] for rule in rules() if "record" in rule} | OF_PROMETHEUS
+    for name, metric in documented().items():
+        names |= {f"{name}_{suffix}" for suffix in ("bucket", "sum", "count")} if metric.type == "histogram" else {name}
+    return names
+
+
+class TestQueries:
+    @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.where)
+    def test_metrics_and_labels_exist(self, query: Query) -> None:
+        assert query.metrics()
+        assert query.metrics() <= known_metrics()
+        labels = LABELS_OF_PROMETHEUS.union(*(metric.labels for metric in documented().values()))
+        selected = re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"', query.expression)
+        grouped = re.findall(r"\b(?:by|on|ignoring|without|group_left|group_right)\s*\(([^)]*)\)", query.expression)
+        assert {*selected, *re.findall(r"\w+", " ".join(grouped))} <= labels
+
+    def test_a_name_is_found_wherever_it_stands(self) -> None:
+        text = (
+            'sum by (le) (rate(a_b{c="d_e"}[5m])) / on (x) group_left () (job:f:g5m offset 1d > 0) or vector(0) and h'
+        )
+        assert Query("", text).metrics() == {"a_b", "job:f:g5m", "h"}
+
+
+class TestAlerts:
+    @pytest.mark.parametrize("name", ALERTS)
+    def test_each_says_how_bad_what_and_where_to_read_on(self, name: str) -> None:
+        assert ALERTS[name]["labels"]["severity"] in {"critical", "warning"}
+        notes = ALERTS[name]["annotations"]
+        assert notes.keys() == {"summary", "description", "runbook_url"}
+        assert notes["runbook_url"] == f"docs/runbook.md#{name.lower()}"
+
+    def test_the_runbook_has_a_section_for_each_in_their_order_and_no_other(self) -> None:
+        assert re.findall(r"^## (.+)$", RUNBOOK, flags=re.MULTILINE) == list(ALERTS)
+
+    @pytest.mark.parametrize("section", RUNBOOK.split("\n## ")[1:], ids=ALERTS)
+    def test_a_section_says_what_it_means_where_to_look_and_what_to_do(self, section: str) -> None:
+        assert re.findall(r"^\*\*(\w+)\.\*\*", section, flags=re.MULTILINE) == ["Means", "Look", "Do"]
+
+    @pytest.mark.parametrize("name", ALERTS)
+    def test_there_is_a_case_in_which_it_fires_and_one_in_which_it_does_not(self, name: str) -> None:
+        cases = yaml.safe_load((PROMETHEUS / "tests.yml").read_text())["tests"]
+        outcomes = {bool(case["exp_alerts"]) for test in cases for case in test.get("alert_rule_test", [])
+                    if case["alertname"] == name}  # fmt: skip
+        assert outcomes == {True, False}
+
+    def test_what_the_runbook_names_exists(self) -> None:
+        assert set(re.findall(r"\bSentiment[A-Z]\w+", RUNBOOK)) <= ALERTS.keys()
+
+
+@needs_promtool
+class TestPromtool:
+    @pytest.mark.parametrize(
+        "command",
+        ["check config prometheus.yml", "check rules --lint=all rules.yml alerts.yml", "test rules tests.yml"],
+    )
+    def test_it_accepts(self, command: str) -> None:
+        words = ["promtool", *command.split()]
+        done = subprocess.run(words, check=False, cwd=PROMETHEUS, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+class TestScrape:
+    def test_it_is_the_services_port_under_the_name_that_the_rules_rely_on(self) -> None:
+        config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+        (job,) = config["scrape_configs"]
+        (found,) = job["dns_sd_configs"]
+        assert (job["job_name"], job["metrics_path"]) == ("sentiment", "/metrics")
+        assert (found["names"], found["port"]) == (["sentiment"], Settings().port)
+
+    def test_the_rules_look_at_no_other_job(self) -> None:
+        """Names like `up` and `http_requests_total` are everybody's."""
+        for query in [*rule_queries(), *panel_queries()]:
+            shared = r"(?<![\w:])(up|http_\w+|process_\w+)(?![\w:])(\{[^}]*\})?"
+            for name, selector in re.findall(shared, query.expression):
+                assert 'job="sentiment"' in selector, f"{query.where}: {name}"
+
+
+class TestDashboard:
+    panels: list[dict[str, Any]] = dashboard()["panels"]
+
+    def test_ids_are_unique_and_panels_do_not_overlap(self) -> None:
+        assert len({panel["id"] for panel in self.panels}) == len(self.panels)
+        taken = [
+            (panel["gridPos"]["x"] + column, panel["gridPos"]["y"] + line)
+            for panel in self.panels
+            for column in range(panel["gridPos"]["w"])
+            for line in range(panel["gridPos"]["h"])
+        ]
+        assert len(set(taken)) == len(taken)
+        assert max(column for column, _ in taken) < 24
+
+    def test_every_panel_says_what_it_shows_in_which_unit_of_which_replicas(self) -> None:
+        for panel in self.panels:
+            if panel["type"] == "row":
+                continue
+            assert panel["description"], panel["title"]
+            assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+            assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, panel["title"]
+            for target in panel["targets"]:
+                assert 'instance=~"$instance"' in target["expr"] or "ALERTS" in target["expr"], panel["title"]
+
+    def test_windows_follow_the_zoom(self) -> None:
+        for query in panel_queries():
+            assert set(re.findall(r"\[(.*?)\]", query.expression)) <= {"$__rate_interval"}, query.where
+
+    def test_every_metric_of_ours_is_on_it(self) -> None:
+        shown = {name for query in panel_queries() for name in query.metrics()}
+        ours = {name for name in documented() if name.startswith("sentiment_")}
+        assert {name for name in ours if not any(used.startswith(name) for used in shown)} == set()
+
+    def test_its_variables_are_the_data_source_and_the_replica(self) -> None:
+        assert [variable["name"] for variable in dashboard()["templating"]["list"]] == ["datasource", "instance"]
+
+    def test_grafana_is_told_where_it_and_prometheus_are(self) -> None:
+        (source,) = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text())["datasources"]
+        (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/rt-sentiment.yml").read_text())["providers"]
+        assert source["type"] == "prometheus"
+        scrape = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["global"]["scrape_interval"]
+        assert source["jsonData"]["timeInterval"] == scrape
+        assert Path(provider["options"]["path"]).is_absolute()
+
+
+def test_the_documents_link_to_each_other() -> None:
+    assert "](runbook.md)" in DOCUMENT
+    assert "](metrics.md)" in RUNBOOK

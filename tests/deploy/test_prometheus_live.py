@@ -1,0 +1,212 @@
+"""A real Prometheus with the shipped rules scrapes a real server; all queries of rules, panels and documents answer.
+
+`python -m pytest tests/deploy/test_prometheus_live.py -s` prints the answers.
+"""
+
+import contextlib
+import itertools
+import math
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.support.monitoring import PROMETHEUS, Query, document_queries, panel_queries, rule_queries, rules
+from tests.support.process import ROOT, Server, serve
+
+needs_prometheus = pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
+GREP = re.findall(r"^grep -E '([^']+)' log", (ROOT / "docs" / "runbook.md").read_text(), flags=re.MULTILINE)
+
+
+class Load:
+    """Requests of every kind from eight callers, until it is stopped."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(8)
+        self._callers = [self._pool.submit(self._call, caller) for caller in range(8)]
+
+    def _call(self, caller: int) -> None:
+        with self._server.client() as http:
+            for number in itertools.count():
+                if self._stop.wait(0.05):
+                    return
+                mine = f"{caller} {number}"
+                http.post("/predict", json={"text": f"a good text {number // 4}"})  # known, mostly
+                long = f"{mine} good " + "bad " * (number % 3 * 300)
+                http.post("/predict", json={"text": long})
+                http.post("/predict", json={"text": long, "long_text": "window"})
+                http.post("/predict/batch", json={"texts": [f"a bad one {mine} {place % 20}" for place in range(21)]})
+                http.post("/predict", json={"text": f"late {mine}"}, headers={"X-Request-Timeout-Ms": "10"})
+                http.post("/predict", json={"text": f"[fail] {mine}"})
+                http.post("/predict", content=b"{")
+
+    def stop(self) -> None:
+        self._stop.set()
+        for caller in self._callers:
+            caller.result(30)
+        self._pool.shutdown()
+
+
+class Prometheus:
+    """Asks a server's HTTP API."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+
+    def ask(self, path: str, **parameters: str) -> Any:
+        answer = self._http.get(f"/api/v1{path}", params=parameters).json()
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    def values(self, query: Query) -> list[tuple[str, float]]:
+        """Each series' labels and value, with the dashboard's variables filled in."""
+        expression = query.expression.replace("$__rate_interval", "5s").replace("$instance", ".+")
+        result = self.ask("/query", query=expression)["result"]
+        shown = ("handler", "status", "stage", "reason", "outcome", "label", "alertname")
+        return [
+            (" ".join(series["metric"][name] for name in shown if name in series["metric"]), float(series["value"][1]))
+            for series in result
+        ]
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
+    """Run Prometheus on the shipped configuration, but for where the replicas are and how often it looks."""
+    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(PROMETHEUS / name) for name in config["rule_files"]]
+    del config["scrape_configs"][0]["dns_sd_configs"]
+    config["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={folder}/prometheus.yml",
+                f"--storage.tsdb.path={folder}/data",
+                f"--web.listen-address={address}",
+            ],
+            stderr=log,
+        )
+    try:
+        with httpx.Client(base_url=f"http://{address}", timeout=10) as http:
+            deadline = time.monotonic() + 20
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    if http.get("/-/ready").status_code == 200:
+                        break
+                assert process.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, (folder / "log").read_text()
+                time.sleep(0.1)
+            yield Prometheus(http)
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+def _good(values: list[tuple[str, float]], *, positive: bool) -> bool:
+    """Whether there is an answer, all of it numbers, and more than zeros where the load must show."""
+    numbers = [value for _, value in values]
+    return bool(numbers) and all(map(math.isfinite, numbers)) and (not positive or max(numbers) > 0)
+
+
+@needs_prometheus
+def test_every_query_has_an_answer(tmp_path: Path) -> None:
+    alerts = {rule["alert"] for rule in rules() if "alert" in rule}
+    panels = list(panel_queries())
+    with (
+        serve(backend="mock", slots="1", mock_delay_ms="20") as server,
+        prometheus(tmp_path, server.address.removeprefix("http://")) as running,
+    ):
+        load = Load(server)
+        try:
+            for query in [*rule_queries(), *panels, *document_queries()]:
+                # The load is of every kind. A queue may happen to be empty, and a rule's window is minutes.
+                positive = query in panels and query.where.split(" · ")[0] not in {"Texts that wait", "Predicted wait"}
+                values = running.values(query)
+                deadline = time.monotonic() + 30  # the first answers take some scrapes
+                while query.where not in alerts and not _good(values, positive=positive):
+                    assert time.monotonic() < deadline, (query, values)
+                    time.sleep(0.5)
+                    values = running.values(query)
+                print(f"| {query.where} | {'; '.join(f'{name} {value:.4g}'.strip() for name, value in values)} |")
+            deadline = time.monotonic() + 30
+            while not all(
+                rule["evaluationTime"] for group in running.ask("/rules")["groups"] for rule in group["rules"]
+            ):
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+        finally:
+            load.stop()
+        evaluated = [rule for group in running.ask("/rules")["groups"] for rule in group["rules"]]
+        assert len(evaluated) == len(rules())
+        assert {rule["health"] for rule in evaluated} == {"ok"}
+        assert [target["health"] for target in running.ask("/targets")["activeTargets"]] == ["up"]
+        # The one that waits for nothing; the others need minutes or days.
+        firing = {
+            alert["labels"]["alertname"] for alert in running.ask("/alerts")["alerts"] if alert["state"] == "firing"
+        }
+        assert firing == {"SentimentBackendErrors"}
+
+
+BUG = """
+from app.serving.service import Service
+predict = Service.predict
+def failing(self, texts, **options):
+    if texts == ["bug"]:
+        raise KeyError
+    return predict(self, texts, **options)
+Service.predict = failing
+"""
+
+
+@pytest.fixture(scope="module")
+def log(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What replicas write: one that is well, one that refuses, fails and drains too long, one whose model hangs."""
+    text = server.log.read_text()
+    settings = {"slots": "1", "max_queue_texts": "256", "drain_timeout_ms": "100"}
+    with serve(backend="mock", prelude=BUG, **settings) as bad, bad.client() as http, ThreadPoolExecutor(2) as callers:
+        slow = callers.submit(http.post, "/predict", json={"text": "[slow]"})
+        time.sleep(0.2)
+        waiting = callers.submit(http.post, "/predict/batch", json={"texts": [f"{place}" for place in range(256)]})
+        time.sleep(0.2)
+        assert http.post("/predict", json={"text": "one more"}).status_code == 429
+        assert (slow.result().status_code, waiting.result().status_code) == (200, 200)
+        assert [http.post("/predict", json={"text": word}).status_code for word in ("[fail]", "bug")] == [500, 500]
+        assert http.request("BREW", "/predict").status_code == 400
+        late = callers.submit(http.post, "/predict", json={"text": "[slow] again"})
+        time.sleep(0.2)
+        bad.terminate()
+        assert late.result().status_code == 503
+        bad.wait()
+        text += bad.log.read_text()
+    with serve(backend="mock", backend_timeout_ms="300") as hanging, hanging.client() as http:
+        assert http.post("/predict", json={"text": "[hang]"}).status_code == 500
+        hanging.wait()
+        text += hanging.log.read_text()
+    file = tmp_path_factory.mktemp("runbook") / "log"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("pattern", GREP)
+def test_what_the_runbook_greps_for_is_in_a_log(pattern: str, log: Path) -> None:
+    """Every alternative of the pattern, so that no event's name is wrong."""
+    alternatives = re.search(r"\(([\w |]+)\)", pattern)
+    for word in alternatives[1].split("|") if alternatives else [""]:
+        one = pattern.replace(alternatives[0], word) if alternatives else pattern
+        assert subprocess.run(["grep", "-E", one, log], check=False, capture_output=True).stdout, one

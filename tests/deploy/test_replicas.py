@@ -1,0 +1,157 @@
+"""Replicas come and go behind nginx, and no request is lost by it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.process import ROOT
+from tests.support.replicas import Replicas, load, running
+
+
+@pytest.fixture(scope="module")
+def replicas() -> Iterator[Replicas]:
+    with running() as found:
+        yield found
+
+
+async def test_a_replica_killed_under_load_loses_no_request(replicas: Replicas) -> None:
+    before = replicas.processes()
+
+    def kill_both_in_turn() -> None:
+        for pid in before:
+            time.sleep(1)
+            os.kill(pid, signal.SIGKILL)
+            replicas.wait_until(lambda pid=pid: pid not in replicas.processes() and replicas.all_ready())
+        time.sleep(1.5)
+
+    outcomes = await load(replicas.address, kill_both_in_turn)
+    print(outcomes)
+    assert outcomes.keys() == {"right"}
+    assert outcomes["right"] > 200
+    assert len(replicas.said("ended with -9")) == 2  # this test is the first
+    assert any(", " in line["upstream"] for line in replicas.lines(status=200, path="/predict") if "upstream" in line)
+
+
+async def test_a_replica_that_freezes_under_load_loses_no_request(replicas: Replicas) -> None:
+    frozen = replicas.processes()[0]
+
+    def freeze() -> None:
+        time.sleep(1)
+        os.kill(frozen, signal.SIGSTOP)
+        replicas.wait_until(lambda: frozen not in replicas.processes() and replicas.all_ready())
+        time.sleep(1)
+
+    outcomes = await load(replicas.address, freeze)
+    print(outcomes)
+    assert outcomes.keys() == {"right"}
+    assert outcomes["right"] > 200
+    assert len(replicas.said("answers nothing")) == 1
+
+
+async def test_a_rolling_restart_under_load_loses_no_request(replicas: Replicas) -> None:
+    before = set(replicas.processes())
+
+    def restart() -> None:
+        time.sleep(0.5)
+        replicas.process.send_signal(signal.SIGHUP)
+        replicas.wait_until(lambda: len(set(replicas.processes()) - before) == 2 and replicas.all_ready())
+        time.sleep(1.5)
+
+    outcomes = await load(replicas.address, restart)
+    print(outcomes)
+    assert outcomes.keys() == {"right"}
+    assert outcomes["right"] > 200
+    assert len(replicas.said("ended with 0")) == 2
+
+
+def test_a_replica_that_cannot_come_back_leaves_the_others_serving(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(ROOT / "models" / "sentiment-en", model)
+    with running(model=str(model)) as replicas:
+        before = replicas.processes()
+        (model / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+        replicas.process.send_signal(signal.SIGHUP)
+        replicas.wait_until(lambda: replicas.said("the others are left as they are"))
+        replicas.process.send_signal(signal.SIGHUP)  # while the first is between two lives
+        replicas.wait_until(lambda: len(replicas.said("the others are left as they are")) == 2)
+        assert before[1] in replicas.processes()
+        for _ in range(10):
+            assert httpx.post(f"{replicas.address}/predict", json={"text": "good"}).status_code == 200
+        (tmp_path / "tokenizer.json").rename(model / "tokenizer.json")
+        replicas.wait_until(replicas.all_ready)
+        replicas.process.send_signal(signal.SIGHUP)
+        replicas.wait_until(lambda: replicas.said("all replicas have been restarted"))
+
+
+def test_a_wrong_setting_ends_it_with_the_reason() -> None:
+    command = [sys.executable, "-m", "nginx.replicas", "--port", "0"]
+    environment = os.environ | {"SENTIMENT_SLOTS": "many"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "SENTIMENT_SLOTS: " in done.stderr
+    assert "did not get ready" in done.stderr
+
+
+@pytest.mark.parametrize("victim", ["nginx", "supervisor"])
+def test_nothing_stays_behind_when_a_part_is_killed(victim: str) -> None:
+    with running(ends_with=None, backend="mock") as replicas:
+        family = [replicas.process.pid, *replicas.children()]
+        (nginx,) = set(family[1:]) - set(replicas.processes()) - {pid for pid in family if _name(pid) == "cat"}
+        workers = [int(pid) for pid in Path(f"/proc/{nginx}/task/{nginx}/children").read_text().split()]
+        assert workers
+        os.kill(nginx if victim == "nginx" else replicas.process.pid, signal.SIGKILL)
+        assert replicas.process.wait(30) == (1 if victim == "nginx" else -signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while any(_name(pid) for pid in [*family[1:], *workers]):
+            assert time.monotonic() < deadline, replicas.log.read_text()
+            time.sleep(0.05)
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    with running(ends_with=None, backend="mock") as replicas:
+        slow = b'{"text": "[slow] one"}'
+        head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: {len(slow)}\r\n\r\n"
+        host, port = replicas.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(head.encode() + slow[:-1])  # never ends: nginx waits for it
+            time.sleep(0.2)
+            replicas.process.terminate()
+            time.sleep(0.5)
+            assert replicas.process.poll() is None
+            replicas.process.terminate()
+            assert replicas.process.wait(3) == 1
+
+
+def test_it_runs_where_a_proxy_is_set_and_the_output_is_a_socket() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        environment = os.environ | {"http_proxy": "http://127.0.0.1:9", "SENTIMENT_BACKEND": "mock"}
+        command = [sys.executable, "-m", "nginx.replicas", "--port", "0"]
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=theirs, stderr=subprocess.PIPE) as process:
+            assert process.stderr is not None
+            address = next(
+                line.split()[-1].decode() for line in process.stderr if line.startswith(b"replicas: ready: ")
+            )
+            assert httpx.get(f"{address}/livez", trust_env=False).status_code == 200
+            assert b'"path":"/livez"' in ours.recv(10_000)
+            process.terminate()
+            process.stderr.read()
+        assert process.returncode == 0
+
+
+def _name(pid: int) -> str:
+    """The command of a process; nothing when it is gone, or only waits to be asked for its status."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return ""
+    return "" if "\nState:\tZ" in status else status.split()[1]

@@ -1,0 +1,45 @@
+"""What is told about the service, while it serves."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+from fastapi.routing import APIRoute
+
+from app.api import schemas
+from app.api.status import information_router
+from app.metrics import Metrics
+from app.serving.lifecycle import Lifecycle
+
+
+class _Watched:
+    """Metrics that take a moment to render, and know how many render them at once."""
+
+    def __init__(self) -> None:
+        self.rendering = self.most = 0
+
+    def state(self, **_: Any) -> None: ...
+
+    def exposition(self) -> bytes:
+        self.rendering += 1
+        self.most = max(self.most, self.rendering)
+        time.sleep(0.02)
+        self.rendering -= 1
+        return b"a 1\n"
+
+
+async def test_metrics_are_rendered_one_look_at_a_time_and_beside_the_event_loop() -> None:
+    metrics, lifecycle = _Watched(), SimpleNamespace(predicted_wait_ms=0.0, status="ok", queue_depth=0)
+    router = information_router(
+        cast("Lifecycle", lifecycle), cast("Metrics", metrics), cast("schemas.Limits", SimpleNamespace())
+    )
+    look = next(each.endpoint for each in router.routes if isinstance(each, APIRoute) and each.path == "/metrics")
+    looks = asyncio.gather(*(look() for _ in range(5)))
+    turns = 0
+    while not looks.done():
+        await asyncio.sleep(0)
+        turns += metrics.rendering
+    assert {response.body for response in await looks} == {b"a 1\n"}
+    assert metrics.most == 1
+    assert turns > 0

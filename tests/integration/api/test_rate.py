@@ -1,0 +1,70 @@
+"""Rate limits over a real socket."""
+
+from pathlib import Path
+
+import pytest
+
+from app.access.keys import add_key
+from app.config import SettingsError, load_settings
+from tests.support.process import serve
+
+
+def test_the_headers_say_what_is_left_and_the_answer_is_429_beyond() -> None:
+    with (
+        serve(backend="mock", rate_limit="5/hour", cors_origins="https://a.example") as server,
+        server.client() as http,
+    ):
+        first = http.post("/predict", json={"text": "good"})
+        assert (first.headers["ratelimit-limit"], first.headers["ratelimit-remaining"]) == ("5", "4")
+        assert 1 <= int(first.headers["ratelimit-reset"]) <= 3600
+        listed = http.post("/predict/batch", json={"texts": ["a", "b", "c"]})
+        assert listed.headers["ratelimit-remaining"] == "1"
+        over = http.post("/predict/batch", json={"texts": ["a", "b"]}, headers={"origin": "https://a.example"})
+        assert over.status_code == 429
+        assert over.json()["title"] == "Too Many Requests"
+        assert over.headers["ratelimit-remaining"] == "1"
+        assert int(over.headers["retry-after"]) == int(over.headers["ratelimit-reset"])
+        assert "RateLimit-Reset" in over.headers["access-control-expose-headers"]
+        assert http.post("/predict/batch", json={"texts": ["a"] * 6}).status_code == 413
+        assert http.post("/predict", json={"text": "good"}).status_code == 200
+        assert http.post("/predict", json={"text": "good"}).status_code == 429
+        assert "ratelimit-limit" not in http.get("/livez").headers
+
+
+def test_an_address_is_counted_as_the_proxy_gives_it_and_a_network_of_ipv6_as_one() -> None:
+    with serve(backend="mock", rate_limit="1/hour") as server, server.client() as http:
+
+        def status(address: str) -> int:
+            return http.post("/predict", json={"text": "good"}, headers={"x-forwarded-for": address}).status_code
+
+        assert [status("203.0.113.5"), status("203.0.113.6"), status("203.0.113.5")] == [200, 200, 429]
+        assert [status("2001:db8:1:2::3"), status("2001:db8:1:2:ffff::4"), status("2001:db8:1:3::3")] == [200, 429, 200]
+        assert [status("::ffff:192.0.2.1"), status("::ffff:192.0.2.2"), status("192.0.2.1")] == [200, 200, 429]
+        assert [status("nonsense"), status("nonsense")] == [200, 429]
+
+
+def test_a_key_is_counted_wherever_it_comes_from(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    keys = [add_key(file, name) for name in ("one", "two")]
+    with serve(backend="mock", rate_limit="1/hour", api_keys_file=str(file)) as server, server.client() as http:
+
+        def status(key: str, address: str) -> int:
+            headers = {"x-forwarded-for": address, "x-api-key": key}
+            return http.post("/predict", json={"text": "good"}, headers=headers).status_code
+
+        assert [status(keys[0], "203.0.113.5"), status(keys[0], "203.0.113.6")] == [200, 429]
+        assert status(keys[1], "203.0.113.5") == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rate_limit", "often"),
+        ("rate_limit", "10/second;1000/hour"),
+        ("rate_limit", "0/minute"),
+        ("rate_limit_storage", "mysql://a"),
+    ],
+)
+def test_a_rate_that_makes_no_sense_is_refused_at_the_start(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"SENTIMENT_{name.upper()}"):
+        load_settings({name: value})

@@ -1,0 +1,323 @@
+"""Texts with more tokens than the model reads, read in windows: the service on a bench, then on the real model."""
+
+import asyncio
+import gc
+import random
+
+import pytest
+from prometheus_client import CollectorRegistry
+from tokenizers import Tokenizer as FastTokenizer
+
+from app.errors import BackendError, DeadlineExceeded, Overloaded, TextTooLong
+from app.inference.model import Model
+from app.metrics import Metrics
+from app.scheduling.cost import CostModel
+from app.scheduling.scheduler import Scheduler, SchedulerLimits
+from app.serving.cache import Cache
+from app.serving.service import Service
+from app.types import Answer, Encoding, Prediction
+from tests.support.bench import MAX_TOKENS, Bench, scores, serving
+
+
+def words(count: int, word: str = "w") -> str:
+    return " ".join(f"{word}{place}" for place in range(count))
+
+
+def lengths(count: int) -> list[int]:
+    """The sizes of the windows of a text of so many words."""
+    windows = -(-count // MAX_TOKENS)
+    return [count // windows + (place < count % windows) for place in range(windows)]
+
+
+def averaged(count: int) -> dict[str, float]:
+    """The scores that a text of so many words has on the bench, worked out by hand."""
+    parts = lengths(count)
+    return {label: sum(scores(part)[label] * part / count for part in parts) for label in scores(1)}
+
+
+async def read(bench: Bench, *texts: str, window: bool = True, timeout_ms: float = 5000, **options: bool) -> Answer:
+    return await bench.service.predict(texts, timeout_ms=timeout_ms, window=window, **options)
+
+
+def count(bench: Bench, name: str) -> float | None:
+    return bench.metrics.registry.get_sample_value(name)
+
+
+async def test_each_window_is_scored_and_the_scores_are_averaged_by_length() -> None:
+    async with serving() as bench:
+        (found,) = (await read(bench, words(21))).predictions
+        assert sorted(length for run in bench.runs for length in run) == [7, 7, 7]
+        assert found == Prediction("7", 1.0, scores(7))
+        (found,) = (await read(bench, words(9))).predictions
+        assert found.scores == pytest.approx({**scores(1), "1": 0, "5": 5 / 9, "4": 4 / 9})
+        assert (found.label, found.confidence, found.truncated) == ("5", found.scores["5"], False)
+
+
+@pytest.mark.parametrize("window", [False, True])
+async def test_a_text_that_fits_has_one_entry_in_the_cache_either_way(window: bool) -> None:
+    async with serving() as bench:
+        first = await read(bench, words(MAX_TOKENS), window=window)
+        second = await read(bench, words(MAX_TOKENS), window=not window)
+        assert (first.cache, second.cache) == ("miss", "hit")
+        assert first.predictions == second.predictions
+        assert bench.runs == [[MAX_TOKENS]]
+
+
+@pytest.mark.parametrize("window", [False, True])
+async def test_neither_answer_is_taken_for_the_other_from_the_cache(window: bool) -> None:
+    async with serving() as bench:
+        for each in (window, not window, window):
+            (found,) = (await read(bench, words(9), window=each)).predictions
+            assert found.truncated is not each
+            assert found.label == ("5" if each else "8")
+        assert sorted(length for run in bench.runs for length in run) == [4, 5, 8]
+
+
+async def test_nor_in_flight() -> None:
+    async with serving(is_open=False) as bench:
+        asked = [asyncio.create_task(read(bench, words(9), window=bool(number % 2))) for number in range(6)]
+        await asyncio.sleep(0.05)
+        bench.open.set()
+        answers = await asyncio.gather(*asked)
+        assert [answer.predictions[0].label for answer in answers] == ["8", "5"] * 3
+        assert [answer.cache for answer in answers] == ["miss"] * 2 + ["joined"] * 4
+        assert sorted(length for run in bench.runs for length in run) == [4, 5, 8]
+        assert (bench.count("miss"), bench.count("joined"), bench.count("hit")) == (2, 4, 0)
+
+
+async def test_a_repeated_text_is_a_hit_and_counts_as_one_text() -> None:
+    async with serving() as bench:
+        answers = [await read(bench, words(30)) for _ in range(3)]
+        assert [answer.cache for answer in answers] == ["miss", "hit", "hit"]
+        assert answers[0].predictions == answers[1].predictions == answers[2].predictions
+        assert (bench.count("miss"), bench.count("joined"), bench.count("hit")) == (1, 0, 2)
+        assert count(bench, "sentiment_windowed_total") == 3
+        assert count(bench, "sentiment_confidence_count") == 3
+        assert count(bench, "sentiment_truncated_total") == 0
+
+
+async def test_what_the_cache_has_dropped_of_a_text_is_computed_again() -> None:
+    async with serving(entries=2) as bench:
+        for _ in range(2):
+            (found,) = (await read(bench, words(23))).predictions
+            assert found.scores == pytest.approx(averaged(23))
+
+
+async def test_without_a_cache_every_window_is_computed() -> None:
+    async with serving(entries=0) as bench:
+        for _ in range(2):
+            assert (await read(bench, words(9))).cache == "miss"
+        assert sorted(length for run in bench.runs for length in run) == [4, 4, 5, 5]
+
+
+async def test_nothing_is_too_long_to_be_read_in_windows() -> None:
+    async with serving() as bench:
+        with pytest.raises(TextTooLong):
+            await read(bench, words(9), window=False, truncate=False)
+        (found,) = (await read(bench, words(9), truncate=False)).predictions
+        assert found.scores == pytest.approx(averaged(9))
+        await read(bench, words(9), window=False)  # the truncated answer is known from here on
+        assert (await read(bench, words(9), truncate=False)).predictions == [found]
+
+
+async def test_in_a_list_each_text_has_its_own_answer_in_order() -> None:
+    async with serving() as bench:
+        texts = [3, 20, 1, 9, 20, 8]
+        answer = await read(bench, *map(words, texts))
+        for length, found in zip(texts, answer.predictions, strict=True):
+            assert found.scores == pytest.approx(averaged(length))
+        assert (bench.count("miss"), bench.count("joined"), bench.count("hit")) == (5, 1, 0)
+        assert count(bench, "sentiment_windowed_total") == 3
+
+
+async def test_one_failing_window_fails_its_request_and_no_other_and_can_be_asked_again() -> None:
+    async with serving(is_open=False) as bench:
+        bench.failing = {4}
+        asked = [asyncio.create_task(read(bench, *texts)) for texts in ((words(9), "a"), ("b",), (words(9),))]
+        await asyncio.sleep(0.05)
+        bench.open.set()
+        failed, other, joined = await asyncio.gather(*asked, return_exceptions=True)
+        assert isinstance(failed, BackendError)
+        assert isinstance(joined, BackendError)
+        assert isinstance(other, Answer)
+        assert bench.cache._flights == {}
+        assert count(bench, "sentiment_backend_errors_total") == 1
+        bench.failing = set()
+        (found,) = (await read(bench, words(9))).predictions
+        assert found.scores == pytest.approx(averaged(9))
+        gc.collect()  # an exception that nobody fetched would warn here
+
+
+async def test_windows_count_towards_admission_whole_or_not_at_all() -> None:
+    async with serving(is_open=False, max_queue_texts=4) as bench:
+        blockers = [asyncio.create_task(read(bench, text)) for text in ("x", "y")]
+        await asyncio.sleep(0.02)
+        with pytest.raises(Overloaded):
+            await read(bench, words(4 * MAX_TOKENS))
+        assert bench.service.queue_depth == 1
+        accepted = asyncio.create_task(read(bench, words(3 * MAX_TOKENS)))
+        await asyncio.sleep(0.02)
+        assert bench.service.queue_depth == 4
+        bench.open.set()
+        await asyncio.gather(*blockers, accepted)
+        assert (await read(bench, words(4 * MAX_TOKENS))).predictions == [Prediction("8", 1.0, scores(8))]
+
+
+async def test_more_windows_than_any_queue_holds_are_too_long_not_for_later() -> None:
+    async with serving(max_queue_texts=4) as bench:
+        with pytest.raises(TextTooLong, match="over 4 texts and windows"):
+            await read(bench, words(3 * MAX_TOKENS), words(2 * MAX_TOKENS, "v"))
+        assert bench.cache._flights == {}
+        assert count(bench, "sentiment_refused_total") is None
+
+
+async def test_a_lone_text_takes_turns_with_windows() -> None:
+    async with serving(is_open=False, max_batch_tokens=MAX_TOKENS) as bench:
+        long = asyncio.create_task(read(bench, words(6 * MAX_TOKENS)))
+        await asyncio.sleep(0.02)
+        lone = asyncio.create_task(read(bench, "x"))
+        await asyncio.sleep(0.02)
+        bench.open.set()
+        await asyncio.gather(long, lone)
+        assert bench.runs.index([1]) <= 2
+
+
+async def test_a_caller_that_leaves_takes_its_windows_along_unless_another_waits() -> None:
+    async with serving(is_open=False) as bench:
+        blocker = asyncio.create_task(read(bench, "x"))
+        await asyncio.sleep(0.02)
+        first, second = (asyncio.create_task(read(bench, words(30))) for _ in range(2))
+        await asyncio.sleep(0.02)
+        assert bench.service.queue_depth == 4
+        first.cancel()
+        await asyncio.sleep(0.02)
+        assert bench.service.queue_depth == 4
+        second.cancel()
+        await asyncio.sleep(0.02)
+        assert bench.service.queue_depth == 0
+        bench.open.set()
+        await blocker
+        assert bench.runs == [[1]]
+        assert bench.cache._flights == {}
+
+
+async def test_a_long_text_in_flight_is_waited_for_although_others_are_refused() -> None:
+    async with serving(is_open=False, max_wait_ms=50) as bench:
+        blocker = asyncio.create_task(read(bench, "x"))
+        first = asyncio.create_task(read(bench, words(30)))
+        await asyncio.sleep(0.2)  # much longer than it should take: who came now would wait
+        joined = asyncio.create_task(read(bench, words(30)))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await read(bench, words(31))
+        bench.open.set()
+        assert (await first).predictions == (await joined).predictions
+        await blocker
+
+
+async def test_the_deadline_frees_the_caller_and_the_queue() -> None:
+    async with serving(is_open=False) as bench:
+        blocker = asyncio.create_task(read(bench, "x"))
+        await asyncio.sleep(0.02)
+        with pytest.raises(DeadlineExceeded):
+            await read(bench, words(30), timeout_ms=300)
+        assert bench.service.queue_depth == 0
+        bench.open.set()
+        await blocker
+        assert bench.runs == [[1]]
+
+
+async def test_any_mix_of_options_cancellations_and_failures_answers_each_with_its_own() -> None:
+    rng = random.Random(7)
+    async with serving(entries=5, max_wait_ms=60_000) as bench:  # whatever the machine does meanwhile
+        bench.failing = {6}
+
+        async def one(number: int) -> str:
+            await asyncio.sleep(rng.random() * 0.05)
+            length, window = rng.randint(1, 40), bool(number % 2)
+            task = asyncio.create_task(read(bench, words(length, f"w{number % 5}"), window=window, timeout_ms=60_000))
+            if number % 7 == 0:
+                await asyncio.sleep(rng.random() * 0.01)
+                task.cancel()
+            parts = lengths(length) if window else [min(length, MAX_TOKENS)]
+            try:
+                (found,) = (await task).predictions
+            except BackendError:
+                assert 6 in parts
+                return "failed"
+            except asyncio.CancelledError:
+                return "cancelled"
+            assert found.truncated is (not window and length > MAX_TOKENS)
+            assert found.scores == pytest.approx(averaged(length) if window else scores(parts[0]))
+            return "answered"
+
+        outcomes = await asyncio.gather(*(one(number) for number in range(300)))
+        assert set(outcomes) == {"answered", "failed", "cancelled"}
+        assert bench.cache._flights == {}
+        assert bench.service.queue_depth == 0
+
+
+PRAISE = "I loved it, it was wonderful, and I would go again. "
+BLAME = "It was terrible, a waste of money, and I hated every minute. "
+
+
+class TestWithTheEmbeddedModel:
+    @pytest.fixture
+    async def service(self, embedded: Model) -> Service:
+        metrics = Metrics(CollectorRegistry())
+        scheduler: Scheduler[Encoding, Prediction] = Scheduler(
+            embedded.runner.run,
+            slots=2,
+            limits=SchedulerLimits(),
+            cost=CostModel(),
+            observer=metrics,
+            on_stall=lambda: None,
+        )
+        return Service(embedded.tokenizer, scheduler, Cache(100), metrics, max_text_chars=20_000)
+
+    def whole(self, embedded: Model, text: str) -> list[int]:
+        """Every token of a text, without the special ones."""
+        tokenizer = FastTokenizer.from_file(str(embedded.artifact.directory / "tokenizer.json"))
+        tokenizer.no_truncation()
+        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    @pytest.mark.parametrize("text", [PRAISE * 40 + BLAME * 120, "\u4e0d" * 3000, "unbelievably " * 700, "!" * 4000])
+    def test_windows_are_the_whole_text_each_with_the_special_tokens(self, embedded: Model, text: str) -> None:
+        first, last = embedded.tokenizer.encode("").ids
+        (found, short) = embedded.tokenizer.encode_windows([text, "short"])
+        assert short == [embedded.tokenizer.encode("short")]
+        tokens = self.whole(embedded, text)
+        assert [token for window in found for token in window.ids[1:-1]] == tokens
+        assert {(window.ids[0], window.ids[-1]) for window in found} == {(first, last)}
+        assert len(found) == -(-len(tokens) // 510)
+        assert max(map(len, found)) <= 512
+        assert not any(window.truncated for window in found)
+
+    def test_no_window_begins_within_a_word(self, embedded: Model) -> None:
+        pieces = FastTokenizer.from_file(str(embedded.artifact.directory / "tokenizer.json"))
+        (found,) = embedded.tokenizer.encode_windows(["an antidisestablishmentarianism " * 500])
+        assert len(found) > 5
+        assert {pieces.id_to_token(window.ids[1]) for window in found} <= {"an", "anti"}
+
+    async def test_a_verdict_beyond_what_the_model_reads_at_once_decides(self, service: Service) -> None:
+        text = PRAISE * 45 + BLAME * 130
+        (cut,) = (await service.predict([text], timeout_ms=20_000)).predictions
+        (whole,) = (await service.predict([text], timeout_ms=20_000, window=True)).predictions
+        assert (cut.label, cut.truncated) == ("positive", True)
+        assert (whole.label, whole.truncated) == ("negative", False)
+
+    async def test_the_answer_is_the_average_of_what_the_windows_say_alone(
+        self, service: Service, embedded: Model
+    ) -> None:
+        text = PRAISE * 45 + BLAME * 60
+        (found,) = (await service.predict([text], timeout_ms=20_000, window=True)).predictions
+        (windows,) = embedded.tokenizer.encode_windows([text])
+        assert len(windows) > 2
+        by_hand = dict.fromkeys(embedded.artifact.labels, 0.0)
+        for window in windows:
+            (alone,) = embedded.runner.run([window])
+            assert isinstance(alone, Prediction)
+            for label, score in alone.scores.items():
+                by_hand[label] += score * len(window) / sum(map(len, windows))
+        assert found.scores == pytest.approx(by_hand, abs=1e-6)
+        assert sum(found.scores.values()) == pytest.approx(1, abs=1e-6)

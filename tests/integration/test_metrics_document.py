@@ -1,0 +1,120 @@
+"""docs/metrics.md is what a real server exposes, and callers cannot add series."""
+
+import random
+import re
+import string
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.monitoring import DOCUMENT, Metric, documented, label_values
+from tests.support.process import Server, serve
+
+BUCKET = "le"  # every histogram has it
+
+
+def busy(server: Server) -> None:
+    """Hits, misses, errors of every cheap kind, unknown paths and methods."""
+    with server.client() as http:
+        for text in ("good", "good", "bad", "word " * 600, "[fail]", "   "):
+            http.post("/predict", json={"text": text})
+        http.post("/predict/batch", json={"texts": ["good", "a tree"]})
+        http.post("/predict/batch", json={"texts": ["x"] * 300})
+        http.post("/predict", json={"text": "a tree [slow]"}, headers={"X-Request-Timeout-Ms": "50"})
+        http.post("/predict", content=b"{", headers={"content-type": "application/json"})
+        http.post("/predict", content=b"text")
+        for path in ("/", "/docs", "/docs/", "/openapi.json", "/livez", "/readyz", "/healthz", "/info", "/metrics"):
+            http.get(path)
+        for path in ("/nothing", "/predict", "/predict/", "/static-offline-docs/none", "/static-offline-docs"):
+            http.get(path)
+        for method in ("HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "BREW"):
+            http.request(method, "/predict")
+
+
+def series(server: Server) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+    """Every series: its name as it is exposed, and its labels."""
+    text = httpx.get(f"{server.address}/metrics").text
+    found = re.findall(r"^(\w+)(?:\{(.*)\})? \S+$", text, flags=re.MULTILINE)
+    assert len(found) == sum(not line.startswith("#") for line in text.splitlines())
+    return {(name, frozenset(re.findall(r'(\w+)="([^"]*)"', labels))) for name, labels in found}
+
+
+def exposed(server: Server) -> dict[str, Metric]:
+    """Every metric with its type and the labels that its series have, buckets aside."""
+    text = httpx.get(f"{server.address}/metrics").text
+    types = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, flags=re.MULTILINE))
+    labels: dict[str, set[str]] = {name: set() for name in types}
+    for name, pairs in series(server):
+        metric = name if name in types else re.sub(r"_(bucket|sum|count)$", "", name)
+        labels[metric] |= {label for label, _ in pairs} - {BUCKET}
+    return {name: Metric(kind, frozenset(labels[name])) for name, kind in types.items()}
+
+
+@pytest.fixture(scope="module")
+def used() -> Iterator[Server]:
+    with serve(backend="mock") as running:
+        busy(running)
+        yield running
+
+
+def test_every_metric_is_documented_with_its_type_and_labels_and_none_else_is(used: Server) -> None:
+    assert exposed(used) == documented()
+
+
+def test_every_value_of_a_label_is_documented(used: Server) -> None:
+    allowed = label_values()
+    info = {"sentiment_model_info", "python_info"}
+    found: dict[str, set[str]] = {}
+    for name, pairs in series(used):
+        for label, value in pairs:
+            if name not in info and label != BUCKET:
+                found.setdefault(label, set()).add(value)
+    assert {label: values - allowed[label] for label, values in found.items()} == {label: set() for label in found}
+    assert found.keys() == allowed.keys()
+    for label in ("reason", "stage", "outcome", "label", "method"):  # these are there whether they happened or not
+        assert found[label] == allowed[label], label
+
+
+def test_every_route_is_a_documented_handler(used: Server) -> None:
+    with used.client() as http:
+        assert http.get("/openapi.json").json()["paths"].keys() <= label_values()["handler"]
+
+
+def test_the_buckets_are_those_of_the_document(used: Server) -> None:
+    written = re.sub(r"\s+", " ", DOCUMENT)
+    for metric in ("http_request_duration_seconds", "sentiment_stage_seconds", "sentiment_confidence"):
+        bounds = {
+            float(value)
+            for name, pairs in series(used)
+            for label, value in pairs
+            if name == f"{metric}_bucket" and label == BUCKET and value != "+Inf"
+        }
+        assert " ".join(f"{bound:g}" for bound in sorted(bounds)) in written, metric
+
+
+def test_callers_cannot_add_series(used: Server) -> None:
+    """Random paths, methods, ids, queries and hosts: after a first round of each kind, not one series more."""
+    rng = random.Random(7)
+
+    def word() -> str:
+        return "".join(rng.choices(string.ascii_letters, k=12))
+
+    def hammer(http: httpx.Client, rounds: int) -> None:
+        for _ in range(rounds):
+            headers = {"X-Request-ID": word(), "Host": word(), "User-Agent": word()}
+            for prefix in ("", "/predict", "/predict/batch", "/docs", "/static-offline-docs", "/metrics", "/livez"):
+                http.get(f"{prefix}/{word()}", headers=headers)
+                http.get(f"{prefix}/{word()}/", headers=headers)
+                http.get(f"{prefix or '/livez'}?{word()}={word()}", headers=headers)
+            for method in (word().upper(), "TRACE", "PROPFIND", "MKCOL", "LOCK", "PURGE"):
+                http.request(method, "/predict", headers=headers)
+            http.post("/predict", json={"text": f"good {word()}", word(): 1}, headers=headers)
+            http.post("/predict", json={"text": f"good {word()}"}, headers=headers)
+
+    with used.client() as http:
+        hammer(http, 2)
+        before = series(used)
+        hammer(http, 30)
+    assert series(used) - before == set()
+    assert {value for _, pairs in before for label, value in pairs if label == "method"} <= label_values()["method"]

@@ -1,0 +1,55 @@
+"""HTTPS without a proxy in front."""
+
+import ssl
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+
+from app.cli.run import main
+from app.config import SettingsError, load_settings
+from tests.support.process import serve
+
+AUTHORITY = trustme.CA()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    issued = AUTHORITY.issue_cert("127.0.0.1", "localhost")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    return certificate, key
+
+
+def test_a_certificate_makes_it_https_and_https_alone(files: tuple[Path, Path]) -> None:
+    trusting = ssl.create_default_context()
+    AUTHORITY.configure_trust(trusting)
+    certificate, key = files
+    with serve(backend="mock", tls_cert_file=str(certificate), tls_key_file=str(key)) as server:
+        assert server.address.startswith("https://127.0.0.1:")
+        with httpx.Client(base_url=server.address, verify=trusting) as http:
+            assert http.post("/predict", json={"text": "good"}).json()["label"] == "positive"
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(server.address.replace("https", "http") + "/livez")
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2
+        AUTHORITY.configure_trust(old)
+        assert httpx.get(f"{server.address}/livez", verify=old).status_code == 200
+
+
+def test_files_that_cannot_be_used_end_the_start(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificate, _ = files
+    for key in (tmp_path / "none.pem", certificate):
+        with pytest.raises(SystemExit) as ended:
+            main(["serve", "--port", "0", "--tls-cert-file", str(certificate), "--tls-key-file", str(key)])
+        assert ended.value.code == 1
+        assert "SENTIMENT_TLS_CERT_FILE/SENTIMENT_TLS_KEY_FILE: " in capsys.readouterr().err
+
+
+def test_a_certificate_takes_a_key() -> None:
+    with pytest.raises(SettingsError, match="TLS_CERT_FILE and TLS_KEY_FILE go together"):
+        load_settings({"tls_cert_file": "cert.pem"})

@@ -1,0 +1,222 @@
+"""The exporter, on a small classifier with labels of its own, as somebody's model would be."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
+
+from app.inference.artifact import open_artifact, sha256
+from app.inference.model import load_model
+from onnx_export import __main__ as command
+from onnx_export.quantize import down_projections
+from onnx_export.verify import Limits, Parity, Sample, Unfaithful, compare
+from tests.support.process import serve
+from training.examples import Example, read
+
+SENTENCES = [text for sample in command.samples_of([]) for text in sample.texts]
+
+# What the libraries of the export warn of, each time and about themselves.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*:torch.jit.TracerWarning"),
+    pytest.mark.filterwarnings("ignore:.*:UserWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DistilBERT as a user would have it: two layers, labels BAD and GOOD, clear decisions, calibrated."""
+    directory = tmp_path_factory.mktemp("checkpoint")
+    torch.manual_seed(0)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(open_artifact("sentiment-en").directory)
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer), dim=48, n_heads=4, n_layers=2, hidden_dim=96, id2label={0: "BAD", 1: "GOOD"},
+        label2id={"BAD": 0, "GOOD": 1},
+    )  # fmt: skip
+    model = DistilBertForSequenceClassification(config)
+    with torch.no_grad():
+        model.classifier.weight.mul_(50)
+    model.save_pretrained(directory)
+    calibrated = json.loads((directory / "config.json").read_text()) | {"calibration_temperature": 1.25}
+    (directory / "config.json").write_text(json.dumps(calibrated))
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("artifact") / "mine"
+    level = logging.root.level
+    command.main([str(checkpoint), "--out", str(out), "--version", "7", "--fp32"])
+    logging.root.setLevel(level)
+    return out
+
+
+def test_the_artifact_has_every_file_with_its_checksum(artifact: Path) -> None:
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    assert {"config.json", "tokenizer.json", "model_int8.onnx", "model.onnx", "model.safetensors"} <= set(
+        manifest["files"]
+    )
+    for name, entry in manifest["files"].items():
+        assert entry == {"sha256": sha256(artifact / name), "bytes": (artifact / name).stat().st_size}
+    assert manifest["version"] == "7"
+    assert manifest["metrics"]["exam"]["texts"] == len(SENTENCES) > 400
+    assert manifest["metrics"]["exam"]["disagreement"] <= 2
+    assert manifest["tools"]["onnxruntime"]
+
+
+def test_the_artifact_keeps_the_temperature_of_the_checkpoint(artifact: Path) -> None:
+    assert json.loads((artifact / "config.json").read_text())["calibration_temperature"] == 1.25
+    for backend in ("onnx", "torch"):
+        assert load_model(str(artifact), backend=backend, device="cpu").describe()["temperature"] == 1.25
+
+
+def test_the_artifact_is_smaller_than_what_it_came_from(artifact: Path, checkpoint: Path) -> None:
+    whole = (checkpoint / "model.safetensors").stat().st_size
+    assert (artifact / "model.safetensors").stat().st_size < 0.55 * whole
+    assert (artifact / "model_int8.onnx").stat().st_size < 0.35 * whole
+
+
+def test_all_formats_agree(artifact: Path) -> None:
+    labels = []
+    for backend, precision in (("onnx", "int8"), ("onnx", "fp32"), ("torch", "fp32")):
+        model = load_model(str(artifact), backend=backend, device="cpu", precision=precision)
+        results = model.runner.run(model.tokenizer.encode_many(SENTENCES))
+        labels.append([getattr(result, "label", None) for result in results])
+    assert {"bad", "good"} >= set(labels[0])
+    for other in labels[1:]:
+        assert np.mean([mine == theirs for mine, theirs in zip(labels[0], other, strict=True)]) >= 0.98
+
+
+def test_it_is_served_with_its_own_labels(artifact: Path) -> None:
+    with serve(model=str(artifact)) as server, server.client() as http:
+        assert http.get("/info").json()["labels"] == ["bad", "good"]
+        assert list(http.post("/predict", json={"text": "So good"}).json()["scores"]) == ["bad", "good"]
+
+
+def test_labelled_texts_are_measured_too(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "dev.tsv").write_text("label\ttext\n" + "".join(f"good\t{text}\n" for text in SENTENCES[:50]))
+    samples = command.samples_of(read(tmp_path / "dev.tsv"))
+    found = command.build(str(checkpoint), tmp_path / "out", samples, version="1", keep_fp32=False)
+    assert found["dev"].fp32_accuracy is not None
+    assert abs(found["dev"].fp32_accuracy - (found["dev"].int8_accuracy or 0)) <= 0.5
+    assert not (tmp_path / "out" / "model.onnx").exists()
+
+
+def test_a_graph_that_cannot_be_narrowed_is_quantised_whole(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "narrow", lambda _source, target: target.write_bytes(b"no graph"))
+    found = command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version="1", keep_fp32=False)
+    assert all(parity.disagreement <= 2 for parity in found.values())
+    assert not load_model(str(tmp_path / "out"), backend="onnx", device="cpu").backend.packs
+
+
+def test_what_can_be_packed_is_packed(artifact: Path) -> None:
+    assert load_model(str(artifact), backend="onnx", device="cpu", precision="int8").backend.packs
+    assert not load_model(str(artifact), backend="onnx", device="cpu", precision="fp32").backend.packs
+
+
+def test_texts_without_labels_are_compared_alone() -> None:
+    rows = [Example("Good.", "good", "a"), Example("Bad.", None, "a"), Example("Fine.", "good", "b")]
+    samples = {sample.name: sample for sample in command.samples_of(rows)}
+    assert samples["a"].labels is None
+    assert samples["a"].texts == ["Good.", "Bad."]
+    assert samples["b"].labels == ["good"]
+
+
+def test_a_table_of_embeddings_is_quantised_by_row_and_column(artifact: Path) -> None:
+    graph = onnx.load(artifact / "model_int8.onnx").graph
+    tables = {weight.name: weight for weight in graph.initializer if weight.dims and weight.dims[0] > 2000}
+    kinds = {name.rpartition("_")[2]: weight for name, weight in tables.items()}
+    assert kinds.keys() == {"int8", "scale"}
+    assert kinds["int8"].data_type == onnx.TensorProto.INT8
+    rows, width = kinds["int8"].dims
+    assert list(kinds["scale"].dims) == [rows, 1]
+    columns = [weight for weight in graph.initializer if weight.name.endswith("_columns")]
+    assert [list(weight.dims) for weight in columns] == [[1, width]] * len(columns) != []
+
+
+def test_an_unfaithful_model_is_not_written(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "model_int8.onnx").write_text("what was there")
+    (out / "manifest.json").write_text("{}")
+    with pytest.raises(SystemExit, match="nothing was written: exam: int8 gives another label"):
+        command.main([str(checkpoint), "--out", str(out), "--max-other-labels", "-1"])
+    assert (out / "model_int8.onnx").read_text() == "what was there"
+    assert "2 of 2 down-projections" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["", "there"])
+def test_only_an_artifact_is_ever_replaced(
+    checkpoint: Path, tmp_path: Path, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "thesis.txt").write_text("years of work")
+    with pytest.raises(SystemExit, match="is no artifact"):
+        command.main([str(checkpoint), "--out", out])
+    assert (tmp_path / "there" / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_artifact_does_not_replace_its_own_source(artifact: Path) -> None:
+    with pytest.raises(SystemExit, match="cannot take the place"):
+        command.main([str(artifact), "--out", str(artifact)])
+
+
+def test_an_artifact_is_renewed_and_keeps_its_card(checkpoint: Path, tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version=version, keep_fp32=False)
+        (tmp_path / "out" / "MODEL_CARD.md").write_text("by hand")
+    assert open_artifact(str(tmp_path / "out")).version == "2"
+    command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version="3", keep_fp32=False)
+    assert (tmp_path / "out" / "MODEL_CARD.md").read_text() == "by hand"
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
+
+
+class TestParity:
+    def sample(self, *labels: str) -> Sample:
+        return Sample("dev", [""] * len(labels), labels)
+
+    def logits(self, *best: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+        return np.eye(3, dtype=np.float32)[list(best)]
+
+    def test_accuracy_is_over_the_classes_that_the_sample_has(self) -> None:
+        fp32 = np.array([[1, 5, 0], [0, 5, 1]], dtype=np.float32)  # the middle class does not occur
+        parity = compare(self.sample("a", "c"), ("a", "b", "c"), fp32, fp32)
+        assert parity == Parity(2, 0.0, 100.0, 100.0)
+
+    def test_a_loss_over_half_a_point_is_refused(self) -> None:
+        Parity(200, 0.0, 90.5, 90.0).check("dev", Limits())
+        with pytest.raises(Unfaithful, match=r"dev: int8 loses 1\.00 points of accuracy; 0\.5 are"):
+            Parity(200, 0.0, 91.0, 90.0).check("dev", Limits())
+        Parity(200, 0.0, 91.0, 90.0).check("dev", Limits(lost_points=1))
+        Parity(2000, 0.0, 73.25, 73.05).check("dev", Limits(lost_points=0.2))  # whose difference is 0.2 and a little
+
+    def test_other_labels_for_more_than_two_in_a_hundred_are_refused(self) -> None:
+        texts = self.sample(*"aaa")
+        parity = compare(texts, ("a", "b", "c"), self.logits(0, 0, 0), self.logits(0, 0, 1))
+        assert parity.disagreement == 33.33
+        with pytest.raises(Unfaithful, match=r"another label to 33\.33 %"):
+            Parity(3, 33.33).check("dev", Limits())
+        Parity(3, 33.33).check("dev", Limits(other_labels=40))
+
+    def test_a_label_that_the_model_lacks_is_named(self) -> None:
+        with pytest.raises(ValueError, match="no label mixed"):
+            compare(self.sample("mixed"), ("a", "b", "c"), self.logits(0), self.logits(0))
+
+
+def test_down_projections_are_found_in_the_order_of_the_layers(artifact: Path) -> None:
+    names = down_projections(artifact / "model.onnx")
+    assert ["lin2" in name for name in names] == [True, True]
+    assert "layer.0" in names[0]
+    assert "layer.1" in names[1]

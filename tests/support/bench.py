@@ -1,0 +1,77 @@
+"""A service without a model, for tests of what is around it."""
+
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+
+from app.errors import BackendError
+from app.inference.backends.mock import mock_tokenizer
+from app.inference.tokenizer import Tokenizer
+from app.metrics import Metrics
+from app.scheduling.cost import CostModel
+from app.scheduling.item import Job
+from app.scheduling.scheduler import Scheduler, SchedulerLimits
+from app.serving.cache import Cache
+from app.serving.service import Service
+from app.types import Encoding, Prediction
+
+MAX_TOKENS = 8
+
+
+@dataclass
+class Bench:
+    """A service on a model that labels a text by its number of tokens, 8 at most, and can be held or told to fail."""
+
+    service: Service
+    cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = field(default_factory=lambda: Cache(0))
+    runs: list[list[int]] = field(default_factory=list)
+    open: threading.Event = field(default_factory=threading.Event)
+    failing: set[int] = field(default_factory=set)
+    metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
+
+    def run(self, encodings: Sequence[Encoding]) -> list[Prediction | Exception]:
+        self.runs.append([len(encoding) for encoding in encodings])
+        assert self.open.wait(10)
+        return [
+            BackendError("no")
+            if len(encoding) in self.failing
+            else Prediction(str(len(encoding)), 1.0, scores(len(encoding)), encoding.truncated)
+            for encoding in encodings
+        ]
+
+    def count(self, outcome: str) -> float:
+        return self.metrics.registry.get_sample_value("sentiment_cache_total", {"outcome": outcome}) or 0
+
+
+def scores(length: int) -> dict[str, float]:
+    return {str(other): float(other == length) for other in range(1, MAX_TOKENS + 1)}
+
+
+@asynccontextmanager
+async def serving(
+    *, entries: int = 100, is_open: bool = True, packs: bool = False, **limits: float
+) -> AsyncIterator[Bench]:
+    bench = Bench(None)  # type: ignore[arg-type]
+    scheduler: Scheduler[Encoding, Prediction] = Scheduler(
+        bench.run,
+        slots=1,
+        limits=SchedulerLimits(**limits),  # type: ignore[arg-type]
+        cost=CostModel(),
+        observer=bench.metrics,
+        on_stall=lambda: None,
+        packs=packs,
+    )
+    cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = Cache(entries)
+    tokenizer = Tokenizer(mock_tokenizer(), MAX_TOKENS)
+    bench.service = Service(tokenizer, scheduler, cache, bench.metrics, max_text_chars=5000)
+    bench.cache = cache
+    if is_open:
+        bench.open.set()
+    try:
+        yield bench
+    finally:
+        bench.open.set()
+        scheduler.close()

@@ -1,0 +1,123 @@
+"""What `make replicas` runs, as a process of its own, and a load on it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.process import ROOT
+
+# Far from the edge, whatever the number of the order is.
+LABELS = {"Order {}: I love it, a wonderful present.": "positive", "Order {}: this is awful, I hate it.": "negative"}
+
+
+class Replicas:
+    """The process of `make replicas`, and its log: its own lines, those of the replicas and those of nginx."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process = process
+        self.log = log
+        self.address = ""
+
+    def lines(self, **fields: Any) -> list[dict[str, Any]]:
+        text = self.log.read_text()
+        lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines() if line.startswith("{")]
+        return [line for line in lines if fields.items() <= line.items()]
+
+    def said(self, pattern: str) -> list[str]:
+        return re.findall(rf"^replicas: .*{pattern}", self.log.read_text(), flags=re.MULTILINE)
+
+    def replicas(self) -> list[str]:
+        """The addresses of the replicas, without nginx."""
+        return self.said(r"(http://127\.0\.0\.1:\d+) \(process \d+\)$")[:2]
+
+    def wait_until(self, condition: Callable[[], Any], timeout_s: float = 60) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    def processes(self) -> list[int]:
+        """The replicas' process ids, as they are now."""
+        return [pid for pid in self.children() if b"-m\0app\0serve" in _command(pid)]
+
+    def children(self) -> list[int]:
+        file = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in file.read_text().split()]
+
+    def all_ready(self) -> bool:
+        return all(_status(f"{address}/readyz") == 200 for address in self.replicas())
+
+
+@contextlib.contextmanager
+def running(*flags: str, ends_with: int | None = 0, **settings: str) -> Iterator[Replicas]:
+    """Start replicas and nginx, and end them as a person would; `ends_with` is the status to expect, None for any."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")}
+    environment |= {f"SENTIMENT_{name.upper()}": value for name, value in settings.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with log.open("wb") as stream:
+            command = [sys.executable, "-m", "nginx.replicas", "--port", "0", *flags]
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=stream)
+        found = Replicas(process, log)
+        try:
+            found.wait_until(lambda: found.said("ready: "))
+            found.address = found.said(r"ready: (\S+)")[0]
+            yield found
+        finally:
+            process.terminate()
+            assert process.wait(60) == ends_with or ends_with is None, log.read_text()
+
+
+async def load(address: str, during: Callable[[], Any], connections: int = 16) -> Counter[str]:
+    """Ask over and over until `during` has returned, in a thread; count the outcomes."""
+    outcomes: Counter[str] = Counter()
+    over = asyncio.Event()
+
+    async def ask(http: httpx.AsyncClient, number: int) -> None:
+        text, label = list(LABELS.items())[number % 2]
+        count = 0
+        while not over.is_set():
+            count += 1
+            try:
+                response = await http.post("/predict", json={"text": text.format(f"{number}.{count}")})
+            except httpx.HTTPError as error:
+                outcomes[type(error).__name__] += 1
+            else:
+                right = response.status_code == 200 and response.json()["label"] == label
+                outcomes["right" if right else f"wrong: {response.status_code}"] += 1
+
+    async with httpx.AsyncClient(base_url=address, timeout=30) as http, asyncio.TaskGroup() as tasks:
+        for number in range(connections):
+            tasks.create_task(ask(http, number))
+        try:
+            await asyncio.to_thread(during)
+        finally:
+            over.set()
+    return outcomes
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has just ended
+        return b""
+
+
+def _status(url: str) -> int:
+    try:
+        return httpx.get(url, trust_env=False).status_code
+    except httpx.HTTPError:
+        return 0

@@ -1,0 +1,147 @@
+"""The file of API keys: what it holds, what it lets pass, and what happens when it changes."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from app.access.keys import Keys, add_key
+from app.errors import KeysError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "keys.yaml"
+
+
+def test_the_file_has_names_and_hashes_and_no_keys(file: Path) -> None:
+    web, batch = add_key(file, "web"), add_key(file, "batch-7")
+    assert web != batch
+    assert web.startswith("rts_")
+    assert len(web) == 47
+    hashes = [hashlib.sha256(key.encode()).hexdigest() for key in (web, batch)]
+    assert file.read_text() == f'"web": sha256:{hashes[0]}\n"batch-7": sha256:{hashes[1]}\n'
+    assert Keys(file).names == ["web", "batch-7"]
+
+
+def test_a_key_has_a_holder_and_anything_else_has_none(file: Path) -> None:
+    web, batch = add_key(file, "web"), add_key(file, "batch")
+    keys = Keys(file)
+    assert [keys.holder(key) for key in (web, batch)] == ["web", "batch"]
+    assert [keys.holder(key) for key in (web[:-1], web + "x", "web", "", "\udcff", "ключ")] == [None] * 6
+
+
+def test_a_name_is_given_once(file: Path) -> None:
+    add_key(file, "web")
+    with pytest.raises(KeysError, match="has a key for web"):
+        add_key(file, "web")
+
+
+@pytest.mark.parametrize("name", ["12", "007", "no", "null", "1.5", "2026-11-28", "2026-99-99", "0x1f", "y"])
+def test_a_name_may_be_anything_else_to_yaml(file: Path, name: str) -> None:
+    key = add_key(file, name)
+    add_key(file, "another")
+    assert Keys(file).holder(key) == name
+
+
+@pytest.mark.parametrize("content", ["web: 2024-02-30", "2026-99-99: x", "[" * 5000, "\x00", "a: &a [*a]"])
+def test_what_yaml_trips_over_is_an_error_of_the_file(file: Path, content: str) -> None:
+    file.write_text(content)
+    with pytest.raises(KeysError):
+        Keys(file)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a: b", "-x", "a\n", "é", "x" * 65])
+def test_a_name_is_short_and_plain(file: Path, name: str) -> None:
+    with pytest.raises(KeysError, match="is no name"):
+        add_key(file, name)
+    assert not file.exists()
+
+
+def test_a_line_without_an_end_is_completed_first(file: Path) -> None:
+    file.write_text(f"old: sha256:{'0' * 64}")
+    add_key(file, "new")
+    assert Keys(file).names == ["old", "new"]
+
+
+def test_a_change_of_the_file_is_noticed(file: Path) -> None:
+    first = add_key(file, "first")
+    keys = Keys(file)
+    assert not keys.refresh()
+    second = add_key(file, "second")
+    assert keys.holder(second) is None
+    assert keys.refresh()
+    assert keys.holder(second) == "second"
+    file.write_text(file.read_text().splitlines()[1])
+    assert keys.refresh()
+    assert keys.holder(first) is None
+
+
+@pytest.mark.parametrize("content", ["", "# nobody\n"])
+def test_when_the_last_key_is_removed_nobody_may_call_until_there_is_another(file: Path, content: str) -> None:
+    old = add_key(file, "old")
+    keys = Keys(file)
+    file.write_text(content)
+    assert keys.refresh()
+    assert (keys.names, keys.holder(old)) == ([], None)
+    new = add_key(file, "new")
+    assert keys.refresh()
+    assert (keys.names, keys.holder(new)) == (["new"], "new")
+
+
+def test_a_link_that_leads_elsewhere_is_noticed(tmp_path: Path) -> None:
+    """Kubernetes exchanges mounted files so."""
+    for name in ("one", "two"):
+        add_key(tmp_path / name, name)
+        os.utime(tmp_path / name, (0, 0))
+    link = tmp_path / "keys"
+    link.symlink_to("one")
+    keys = Keys(link)
+    link.unlink()
+    link.symlink_to("two")
+    assert keys.refresh()
+    assert keys.names == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("web", "expected a line"),
+        ("[a, b]", "expected a line"),
+        ("web: secret", "web has no hash"),
+        ("web: sha256:123", "web has no hash"),
+        ("web: 7", "web has no hash"),
+        ("a b: sha256:" + "0" * 64, "a name is"),
+        ("7: sha256:" + "0" * 64, "a name is"),
+        ("web: [secret", "not YAML"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_without_quoting_it(file: Path, content: str, complaint: str) -> None:
+    file.write_text(content)
+    with pytest.raises(KeysError, match=complaint) as caught:
+        Keys(file)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+    with pytest.raises(KeysError, match=r"keys\.yaml: No such file"):
+        Keys(file)
+    with pytest.raises(KeysError, match="No such file"):
+        add_key(file / "below", "web")
+
+
+def test_a_change_that_cannot_be_used_leaves_the_old_keys(file: Path) -> None:
+    key = add_key(file, "web")
+    content = file.read_text()
+    keys = Keys(file)
+    file.write_text("web: secret")
+    with pytest.raises(KeysError):
+        keys.refresh()
+    assert not keys.refresh()  # it complains once
+    assert keys.holder(key) == "web"
+    file.unlink()
+    with pytest.raises(KeysError, match="No such file"):
+        keys.refresh()
+    file.write_text(content)
+    assert keys.refresh()

@@ -1,0 +1,131 @@
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.cli.run import main
+from app.config import Settings
+from tests.support.process import ROOT
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(args)
+    return int(caught.value.code or 0)
+
+
+def test_predict_prints_one_json_object_a_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("predict", "I love it", "I hate it") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["label"] for line in lines] == ["positive", "negative"]
+    assert all(sum(line["scores"].values()) == pytest.approx(1, abs=1e-3) for line in lines)
+
+
+def test_predict_reads_lines_when_there_are_no_arguments(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("so good\nso bad\n"))
+    assert run("predict", "--backend", "mock") == 0
+    assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == ["positive", "negative"]
+
+
+def test_predict_goes_on_after_a_text_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("predict", "--backend", "mock", "good", " ", "[fail]", "bad") == 1
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 2
+    assert "text 2: it has no visible character" in captured.err
+    assert "text 3: the model failed" in captured.err
+
+
+def test_predict_reads_the_beginning_of_a_long_text_or_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "good " * 600 + "bad " * 1200
+    for option, label in (("truncate", "positive"), ("window", "negative")):
+        assert run("predict", "--backend", "mock", "--long-text", option, text, "good") == 0
+        assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == [label, "positive"]
+    assert run("predict", "--backend", "mock", "--long-text", "window", f"{text} [fail]") == 1
+    assert "the model failed" in capsys.readouterr().err
+
+
+def test_predict_says_what_was_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("predict", "--backend", "mock", "good " * 600, "good") == 0
+    assert [json.loads(line)["truncated"] for line in capsys.readouterr().out.splitlines()] == [True, False]
+
+
+@pytest.mark.parametrize(("ending", "status"), [("head -1", 1), ("kill", 130)])
+def test_predict_ends_without_many_words(ending: str, status: int) -> None:
+    """When nobody reads on, and on Ctrl-C."""
+    command = [sys.executable, "-m", "app", "predict", "--backend", "mock"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:  # type: ignore[call-overload]
+        process.stdin.write("good\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["label"] == "positive"
+        if ending == "kill":
+            process.send_signal(signal.SIGINT)
+        else:
+            process.stdout.close()
+            process.stdin.write("bad\n")
+            process.stdin.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == status
+
+
+def test_a_model_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("predict", "--model", "nowhere", "good") == 1
+    assert "no such model: nowhere" in capsys.readouterr().err
+
+
+def test_a_wrong_flag_is_refused_with_the_settings_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("serve", "--port", "none") == 2
+    assert "SENTIMENT_PORT" in capsys.readouterr().err
+
+
+def test_a_flag_that_turns_something_on_needs_no_value(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("serve", "--compare-backends", "--backend", "onnx") == 2
+    assert "COMPARE_BACKENDS goes with BACKEND=auto" in capsys.readouterr().err
+    assert run("serve", "--compare-backends", "perhaps") == 2
+    assert "SENTIMENT_COMPARE_BACKENDS: " in capsys.readouterr().err
+
+
+def test_help_lists_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("serve", "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name in Settings.model_fields:
+        assert f"--{name.replace('_', '-')} " in shown
+        assert f"[SENTIMENT_{name.upper()}=" in shown
+    assert "--backend auto|onnx|torch|mock" in shown
+    assert "--profile dev|prod" in shown
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("rt-sentiment ")
+
+
+def test_python_m_app_is_the_same_command() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "app", "predict", "--backend", "mock", "good"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["label"] == "positive"
+
+
+def test_an_address_in_use_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run("serve", "--backend", "mock", "--port", str(port)) == 1
+    assert f"SENTIMENT_PORT: cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_a_run_leaves_nothing_behind_such_as_onnx_runtimes_id_of_the_machine(tmp_path: Path) -> None:
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}  # CI=true would silence it by itself
+    command = [sys.executable, "-m", "app", "predict", "good"]
+    subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert list(tmp_path.rglob("*")) == []

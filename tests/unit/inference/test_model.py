@@ -1,0 +1,190 @@
+import json
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from app.errors import ArtifactError, BackendError
+from app.inference import model as model_module
+from app.inference.artifact import open_artifact
+from app.inference.backends.mock import MockBackend
+from app.inference.backends.onnx import OnnxBackend
+from app.inference.model import Model, load_model
+from app.types import Batch, FloatArray
+
+
+def test_auto_takes_onnx_on_a_cpu_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="sentiment"):
+        model = load_model("sentiment-en", device="cpu")
+    (record,) = caplog.records
+    assert record.message == "backend chosen"
+    assert record.fields == {  # type: ignore[attr-defined]
+        "backend": "onnx",
+        "device": "cpu",
+        "why": "there is an ONNX file, the fastest format on a CPU",
+    }
+    assert model.warmup
+
+
+def test_it_describes_itself(embedded: Model) -> None:
+    described = embedded.describe()
+    assert described["model"] == "sentiment-en"
+    assert described["labels"] == ["negative", "neutral", "positive"]
+    assert (described["backend"], described["device"], described["precision"]) == ("onnx", "cpu", "int8")
+    manifest = embedded.artifact.manifest
+    assert described["checksum"] == "sha256:" + manifest["files"]["model_int8.onnx"]["sha256"]
+    assert described["model_version"] == manifest["version"]
+
+
+def test_torch_is_described_by_its_own_weights() -> None:
+    model = load_model("sentiment-en", backend="torch", device="cpu")
+    stated = model.artifact.manifest["files"]["model.safetensors"]["sha256"]
+    assert model.describe()["checksum"] == f"sha256:{stated}"
+    assert model.describe()["precision"] == "fp32"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(open_artifact("sentiment-en").directory, tmp_path / "mine"))
+
+
+def test_auto_falls_back_from_a_broken_onnx_file_to_torch(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (copy / "model_int8.onnx").write_bytes(b"broken")
+    (copy / "manifest.json").unlink()  # nobody says what it should be
+    with caplog.at_level("INFO", logger="sentiment"):
+        model = load_model(str(copy), device="cpu")
+    assert model.backend.name == "torch"
+    assert [record.message for record in caplog.records] == ["backend failed, trying the next", "backend chosen"]
+    assert "cannot load it" in caplog.records[0].fields["why"]  # type: ignore[attr-defined]
+
+
+def test_compared_backends_are_all_measured_and_the_fastest_stays(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = OnnxBackend.run
+
+    def slowly(self: OnnxBackend, batch: Batch) -> FloatArray:
+        time.sleep(0.2)
+        return run(self, batch)
+
+    monkeypatch.setattr(OnnxBackend, "run", slowly)
+    with caplog.at_level("INFO", logger="sentiment"):
+        model = load_model("sentiment-en", device="cpu", compare=True)
+    assert model.backend.name == "torch"
+    speeds = model.describe()["compared_tokens_per_s"]
+    assert list(speeds) == ["onnx cpu", "torch cpu"]
+    assert 0 < speeds["onnx cpu"] < speeds["torch cpu"]
+    assert caplog.records[-1].fields["why"] == "the fastest of those that were measured"  # type: ignore[attr-defined]
+
+
+def test_one_that_does_not_load_is_left_out_of_the_comparison(copy: Path) -> None:
+    (copy / "manifest.json").unlink()
+    (copy / "model.safetensors").write_bytes(b"broken")
+    model = load_model(str(copy), device="cpu", compare=True)
+    assert list(model.describe()["compared_tokens_per_s"]) == ["onnx cpu"]
+
+
+def test_nothing_takes_the_place_of_a_file_that_was_replaced(copy: Path) -> None:
+    (copy / "model_int8.onnx").write_bytes(b"broken")
+    with pytest.raises(ArtifactError, match=r"model_int8\.onnx: checksum differs"):
+        load_model(str(copy), device="cpu")
+
+
+def test_when_nothing_is_left_to_fall_back_on_the_last_reason_is_given(copy: Path) -> None:
+    (copy / "manifest.json").unlink()
+    (copy / "model_int8.onnx").write_bytes(b"broken")
+    (copy / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(BackendError, match="PyTorch cannot load it"):
+        load_model(str(copy), device="cpu")
+
+
+def test_a_backend_that_is_asked_for_by_name_does_not_fall_back(copy: Path) -> None:
+    (copy / "model_int8.onnx").unlink()
+    with pytest.raises(BackendError, match="no ONNX file"):
+        load_model(str(copy), backend="onnx")
+
+
+def test_a_backend_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(model_module.BACKENDS, "torch", "not_installed:TorchBackend")
+    with pytest.raises(ArtifactError, match=r"pip install 'rt-sentiment\[torch\]'"):
+        load_model("sentiment-en", backend="torch")
+
+
+def test_a_swapped_tokenizer_is_a_swapped_model(copy: Path) -> None:
+    text = (copy / "tokenizer.json").read_text()
+    (copy / "tokenizer.json").write_text(text.replace('"good"', '"!!"').replace('"bad"', '"good"'))
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json: checksum differs"):
+        load_model(str(copy))
+    (copy / "tokenizer.json").unlink()
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json: listed in manifest\.json but not there"):
+        load_model(str(copy))
+
+
+def test_a_model_with_its_own_labels_answers_with_them(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    config["id2label"] = {"0": "BAD", "1": "MEH", "2": "GOOD"}
+    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "manifest.json").unlink()  # it would notice
+    model = load_model(str(copy), backend="onnx")
+    result = model.runner.run([model.tokenizer.encode("What a wonderful day")])[0]
+    assert getattr(result, "label", None) == "good"
+    assert model.describe()["model"] == "mine"
+
+
+def test_the_mock_needs_no_model() -> None:
+    model = load_model("no-such-model", backend="mock")
+    assert model.describe()["checksum"] is None
+    assert model.backend.name == "mock"
+
+
+def test_a_mock_that_always_fails_starts_all_the_same() -> None:
+    model = load_model("sentiment-en", backend="mock", mock_failure_rate=1)
+    assert model.warmup
+    (failed,) = model.runner.run([model.tokenizer.encode("good")])
+    assert isinstance(failed, BackendError)
+
+
+def test_the_warm_up_runs_as_many_slots_as_there_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    together, most = 0, 0
+    lock = threading.Lock()
+    run = MockBackend.run
+
+    def counting(self: MockBackend, batch: Batch) -> FloatArray:
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        try:
+            return run(self, batch)
+        finally:
+            with lock:
+                together -= 1
+
+    monkeypatch.setattr(MockBackend, "run", counting)
+    for slots, workers, expected in ((0, 1, 2), (0, 2, 1), (0, 8, 1), (1, 1, 1), (5, 1, 5), (5, 2, 5)):
+        most = 0
+        model = load_model("sentiment-en", backend="mock", slots=slots, workers=workers, mock_delay_ms=20)
+        assert most == expected == model.backend.slots
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (
+            ModuleNotFoundError("No module named 'torch'"),
+            r"No module named 'torch'.*pip install 'rt-sentiment\[torch\]'",
+        ),
+        (FileNotFoundError("No usable temporary directory"), "No usable temporary directory.*broken"),
+    ],
+)
+def test_a_backend_that_cannot_be_imported_says_why(
+    error: Exception, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str, package: str) -> None:
+        raise error
+
+    monkeypatch.setattr(model_module.importlib, "import_module", fail)
+    with pytest.raises(ArtifactError, match=hint):
+        load_model("sentiment-en", backend="torch")

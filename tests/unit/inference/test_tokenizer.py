@@ -1,0 +1,54 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from app.errors import ArtifactError
+from app.inference.model import Model
+from app.inference.tokenizer import Tokenizer
+
+
+def test_the_number_of_tokens_counts_the_special_ones(embedded: Model) -> None:
+    encoding = embedded.tokenizer.encode("a good film")
+    assert len(encoding) == 5
+    assert not encoding.truncated
+
+
+def test_a_text_over_the_limit_is_cut_and_says_so(embedded: Model) -> None:
+    tokenizer = Tokenizer.load(embedded.artifact.directory, max_tokens=6)
+    exact, over = tokenizer.encode("one two three four"), tokenizer.encode("one two three four five")
+    assert (len(exact), exact.truncated) == (6, False)
+    assert (len(over), over.truncated) == (6, True)
+    assert over.ids[0] == exact.ids[0]
+    assert over.ids[-1] == exact.ids[-1]
+
+
+def test_many_at_once_are_the_same_as_one_by_one(embedded: Model) -> None:
+    texts = ["Great!", "word " * 600, "a, b; c"]
+    many = embedded.tokenizer.encode_many(texts)
+    assert many == [embedded.tokenizer.encode(text) for text in texts]
+    assert [encoding.truncated for encoding in many] == [False, True, False]
+    assert all(memoryview(encoding.ids).itemsize == 4 for encoding in many)  # not a Python object for every token
+
+
+def test_every_word_that_could_be_spelled_still_can(embedded: Model) -> None:
+    """The embedded vocabulary was trimmed, but single characters were kept."""
+    unknown = embedded.tokenizer.encode("\u4e0d\U0001f600").ids[1]
+    for word in ("antidisestablishmentarianism", "Gryffindor", "zxqj", "1234567890", "naïve", "don't!?"):
+        assert unknown not in embedded.tokenizer.encode(word).ids
+
+
+def test_a_list_of_word_pieces_will_do(tmp_path: Path) -> None:
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "film", "##s", "Good"]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces))
+    assert list(Tokenizer.load(tmp_path, 16).encode("Good films").ids) == [2, 5, 6, 7, 3]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
+    assert list(Tokenizer.load(tmp_path, 16).encode("Good films").ids) == [2, 8, 6, 7, 3]
+
+
+def test_a_tokenizer_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"no tokenizer\.json"):
+        Tokenizer.load(tmp_path, 16)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        Tokenizer.load(tmp_path, 16)

@@ -1,0 +1,126 @@
+"""Whatever happens in whatever order, each request gets exactly one answer, and the right one.
+
+Hypothesis makes up arrivals, cancellations, ends of batches, failures and the end of the service. No thread runs: a
+batch is held until its end is the next thing that happens.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError
+from tests.support.bench import Bench, serving
+
+BAD = 4  # texts of so many words fail
+
+texts = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 8)), min_size=1, max_size=12)
+callers = st.sampled_from([None, "one", "two"])
+arrivals = st.tuples(st.just("ask"), texts, callers, st.booleans(), st.sampled_from([60_000.0, 60_000.0, 0.05]))
+steps = st.one_of(
+    arrivals,
+    arrivals,
+    st.tuples(st.just("finish"), st.integers(0, 3)),
+    st.tuples(st.just("cancel"), st.integers(0, 20)),
+    st.tuples(st.just("breathe"), st.integers(1, 3)),
+    st.tuples(st.just("close")),
+)
+
+
+class Held:
+    """Stands in for the threads: keeps each batch until it is told to finish it."""
+
+    def __init__(self) -> None:
+        self.batches: list[Callable[[], None]] = []
+
+    def submit(self, work: Callable[..., None], *args: Any) -> None:
+        self.batches.append(lambda: work(*args))
+
+    def finish(self, number: int) -> None:
+        if self.batches:
+            self.batches.pop(number % len(self.batches))()
+
+    def shutdown(self, *, wait: bool) -> None:
+        """Nothing runs."""
+
+
+class Request:
+    """One request, what became of it, and whether that may be."""
+
+    def __init__(self, bench: Bench, words: list[tuple[int, int]], caller: str | None, window: bool, ms: float) -> None:
+        self._lengths = [length for _, length in words]
+        self._in_a_hurry = ms < 1
+        self.is_cancelled = False
+        spelled = [" ".join([f"w{word}"] * length) for word, length in words]
+        work = bench.service.predict(spelled, timeout_ms=ms, window=window, caller=caller)
+        self.task = asyncio.ensure_future(work)
+
+    def cancel(self) -> None:
+        self.is_cancelled |= not self.task.done()
+        self.task.cancel()
+
+    def check(self, *, closed: bool) -> None:
+        assert self.task.done()
+        if self.task.cancelled():
+            assert self.is_cancelled
+            return
+        error = self.task.exception()
+        if error is None:
+            assert [each.label for each in self.task.result().predictions] == [str(length) for length in self._lengths]
+            assert BAD not in self._lengths
+        else:
+            allowed: list[type[SentimentError]] = [Overloaded]
+            allowed += [BackendError] if BAD in self._lengths else []
+            allowed += [DeadlineExceeded] if self._in_a_hurry else []
+            allowed += [NotReady] if closed else []
+            assert isinstance(error, tuple(allowed)), error
+
+
+async def play(script: list[Any], entries: int, packs: bool) -> None:
+    async with serving(entries=entries, packs=packs, max_batch_size=3, max_queue_texts=30) as bench:
+        bench.failing = {BAD}
+        scheduler = bench.service._scheduler
+        scheduler._threads._executor.shutdown()
+        held = Held()
+        scheduler._threads._executor = held  # type: ignore[assignment]
+        requests: list[Request] = []
+        closed = False
+        for step, *details in script:
+            if step == "ask":
+                requests.append(Request(bench, *details))
+                await asyncio.sleep(0)
+            elif step == "cancel" and requests:
+                requests[details[0] % len(requests)].cancel()
+            elif step == "finish":
+                held.finish(details[0])
+            elif step == "breathe":
+                for _ in range(details[0]):
+                    await asyncio.sleep(0)
+            elif step == "close":
+                bench.service.close()
+                closed = True
+        for _ in range(1000):
+            if all(request.task.done() for request in requests) and not held.batches:
+                break
+            held.finish(0)
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the end of the last batch, of which nobody waits for any text
+        for request in requests:
+            request.check(closed=closed)
+            with contextlib.suppress(asyncio.CancelledError):
+                request.task.exception()
+        assert bench.cache._flights == {}
+        assert bench.service.queue_depth == 0
+        assert bench.service.predicted_wait_ms == 0
+        for client in scheduler._callers._clients.values():
+            assert client.due == 0
+            assert scheduler._callers.turn(client) is None
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(script=st.lists(steps, max_size=40), entries=st.sampled_from([0, 3, 100]), packs=st.booleans())
+def test_each_request_gets_exactly_one_answer_and_the_right_one(script: list[Any], entries: int, packs: bool) -> None:
+    asyncio.run(play(script, entries, packs))
