@@ -21,6 +21,7 @@ WORKDIR /opt/rt-sentiment
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
 COPY LICENSE pyproject.toml constraints.txt requirements.txt ./
 COPY app/__init__.py app/
+COPY deploy/editable.py deploy/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
     touch README.md && mkdir -p models/sentiment-en && \

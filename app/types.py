@@ -54,6 +54,8 @@ class Prediction:
 
 
 CacheOutcome = Literal["hit", "miss", "joined"]
+# What counts of a text with more tokens than the model reads: its beginning, or all of it, in windows.
+LongText = Literal["truncate", "window"]
 
 
 class Answer(NamedTuple):

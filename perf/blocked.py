@@ -20,7 +20,7 @@ from typing import Any
 
 import uvicorn
 
-from app.cli.run import main as command
+from app.cli import main as command
 from perf.alone import LIST
 from perf.load import direct, load, running, wrk_or_exit
 from perf.texts import of_length, sentences

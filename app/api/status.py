@@ -2,6 +2,7 @@
 
 import asyncio
 import platform
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -43,13 +44,14 @@ def information_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.L
     @router.get("/healthz", tags=["probes"], responses={503: {"model": schemas.Health, "description": "Not ready."}})
     async def healthz(response: Response) -> schemas.Health:
         """Readiness with detail, for Docker, nginx and people."""
+        model = lifecycle.model
         response.status_code = 200 if lifecycle.status == "ok" else 503
         return schemas.Health(
             status=lifecycle.status,
             reason=lifecycle.reason,
-            backend=lifecycle.model.get("backend"),
-            device=lifecycle.model.get("device"),
-            model=lifecycle.model.get("model"),
+            backend=model.backend if model else None,
+            device=model.device if model else None,
+            model=model.model if model else None,
             version=__version__,
             uptime_s=round(lifecycle.uptime_s, 1),
             queue_depth=lifecycle.queue_depth,
@@ -61,7 +63,7 @@ def information_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.L
         if not lifecycle.model:
             raise NotReady(lifecycle.reason)
         build = {"version": __version__, "python": platform.python_version(), "platform": platform.platform()}
-        return lifecycle.model | {"limits": limits, "build": build}
+        return asdict(lifecycle.model) | {"limits": limits, "build": build}
 
     @router.get("/metrics", tags=["information"], response_class=Response)
     async def prometheus() -> Response:

@@ -12,8 +12,7 @@ from .. import __version__
 from ..config import PREFIX, Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
-    from ..inference.model import Model
-    from ..types import Prediction
+    from ..types import LongText
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -91,7 +90,7 @@ def _serve(settings: Settings) -> int:
     return serve(settings)
 
 
-def _predict(settings: Settings, texts: Sequence[str], long_text: str) -> int:
+def _predict(settings: Settings, texts: Sequence[str], long_text: "LongText") -> int:
     from .. import logs
     from ..errors import SentimentError
     from ..inference.model import load_model
@@ -107,7 +106,7 @@ def _predict(settings: Settings, texts: Sequence[str], long_text: str) -> int:
     failed = False
     for number, text in enumerate(texts or (line.rstrip("\n") for line in sys.stdin), 1):
         try:
-            found = _read(model, text, window=long_text == "window")
+            (found,) = model.predict([text], long_text=long_text)
         except SentimentError as error:
             print(f"rt-sentiment: text {number}: {error}", file=sys.stderr)
             failed = True
@@ -116,23 +115,3 @@ def _predict(settings: Settings, texts: Sequence[str], long_text: str) -> int:
         shown = {"label": found.label, "confidence": round(found.confidence, 4), "scores": scores}
         print(json.dumps(shown | {"truncated": found.truncated}), flush=True)
     return int(failed)
-
-
-def _read(model: "Model", text: str, *, window: bool) -> "Prediction":
-    from ..errors import BackendError, InvalidInput
-    from ..inference.text import normalise
-    from ..inference.windows import average
-
-    if not (normalised := normalise(text)):
-        raise InvalidInput("it has no visible character")
-    tokenizer = model.tokenizer
-    encodings = tokenizer.encode_windows([normalised])[0] if window else [tokenizer.encode(normalised)]
-    predictions = []
-    for encoding in encodings:
-        (result,) = model.runner.run([encoding])
-        if isinstance(result, BackendError):
-            raise result
-        predictions.append(result)
-    if len(predictions) == 1:
-        return predictions[0]
-    return average(predictions, [len(encoding) for encoding in encodings])

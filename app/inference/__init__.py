@@ -1,1 +1,9 @@
-"""A model and what runs it. Knows no HTTP."""
+"""A model and what runs it: artifact, tokenizer, runner, backends. Knows nothing of HTTP."""
+
+from .artifact import Artifact, open_artifact
+from .model import Model, ModelInfo, load_model
+from .runner import Runner
+from .text import normalise
+from .tokenizer import Tokenizer
+
+__all__ = ["Artifact", "Model", "ModelInfo", "Runner", "Tokenizer", "load_model", "normalise", "open_artifact"]

@@ -1,61 +1,136 @@
-"""A loaded model: what answers, and what is known about it. Used by the server and by `rt-sentiment predict`."""
+"""A loaded model: what answers, and what is known about it."""
 
 import importlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeVar
+
+import numpy as np
 
 from ..cpu import usable_cores
-from ..errors import ArtifactError, CorruptArtifact, SentimentError
+from ..errors import ArtifactError, BackendError, CorruptArtifact, InvalidInput, SentimentError
 from ..logs import log
+from ..types import Encoding, FloatArray, LongText, Prediction
 from .artifact import Artifact, open_artifact
 from .backends import BACKENDS, Choice, choices, has_gpu, has_torch
 from .backends.base import Backend
+from .batches import like_lengths
 from .runner import Runner
+from .text import normalise
 from .tokenizer import Tokenizer
+from .windows import average
+
+T = TypeVar("T")
 
 _GPU_SLOTS = 2  # one batch is prepared while the other runs
 _MOCK_SLOTS = 2
 
 
 @dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known about a loaded model; `/info` shows it."""
+
+    model: str
+    model_version: str
+    labels: tuple[str, ...]
+    max_tokens: int
+    temperature: float
+    backend: str
+    device: str
+    precision: str
+    checksum: str | None
+    # Tokens per second of each backend that was tried, where `load_model` compared them.
+    compared_tokens_per_s: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
-    """Tokenizer and runner of one model, warmed up, with what `/info` says of it."""
+    """A loaded model: its tokenizer and its runner, warmed up."""
 
     artifact: Artifact
     tokenizer: Tokenizer
     backend: Backend
     runner: Runner
+    info: ModelInfo
     warmup: list[tuple[int, float]]  # tokens and milliseconds of each warm-up batch
-    compared: Mapping[str, int] | None = (
-        None  # tokens a second of each backend that was tried, where they were compared
+
+    def predict(
+        self,
+        texts: Sequence[str],
+        *,
+        long_text: LongText = "truncate",
+        batch_size: int = 16,
+        on_done: Callable[[int], object] = lambda _: None,
+    ) -> list[Prediction]:
+        """Predict `texts`, in their order. Blocks until all are done.
+
+        Texts of similar length run together, at most `batch_size` at a time, in as many threads as the backend has
+        slots. A text with more tokens than the model reads is cut or, with `long_text="window"`, read in windows.
+        `on_done` is told of each batch how many texts it had. Raises `InvalidInput`, with the index of the text in
+        `loc`, for a text without a visible character, and `BackendError` when the model fails.
+        """
+        normalised = self._normalise(texts)
+        if long_text == "window":
+            parts = self.tokenizer.encode_windows(normalised)
+        else:
+            parts = [[encoding] for encoding in self.tokenizer.encode_many(normalised)]
+        encodings = [encoding for windows in parts for encoding in windows]
+        results: dict[int, Prediction] = {}
+        for places, batch in self._run(self.runner.run, encodings, batch_size):
+            for place, result in zip(places, batch, strict=True):
+                if isinstance(result, BackendError):
+                    raise result
+                results[place] = result
+            on_done(len(places))
+        in_order = iter([results[place] for place in range(len(encodings))])
+        return [average([next(in_order) for _ in windows], [*map(len, windows)]) for windows in parts]
+
+    def logits(
+        self, texts: Sequence[str], *, batch_size: int = 16, on_done: Callable[[int], object] = lambda _: None
+    ) -> FloatArray:
+        """Return what the backend says before any temperature: float32 of shape (texts, labels). See `predict`."""
+        encodings = self.tokenizer.encode_many(self._normalise(texts))
+        logits = np.empty((len(texts), len(self.artifact.labels)), dtype=np.float32)
+        for places, values in self._run(self.runner.logits, encodings, batch_size):
+            logits[places] = values
+            on_done(len(places))
+        return logits
+
+    def _normalise(self, texts: Sequence[str]) -> list[str]:
+        normalised = [normalise(text) for text in texts]
+        if "" in normalised:
+            raise InvalidInput("the text has no visible character", (normalised.index(""),))
+        return normalised
+
+    def _run(
+        self, run: Callable[[list[Encoding]], T], encodings: Sequence[Encoding], batch_size: int
+    ) -> Iterator[tuple[list[int], T]]:
+        batches = like_lengths([*map(len, encodings)], batch_size)
+        with ThreadPoolExecutor(self.backend.slots) as pool:
+            results = pool.map(lambda places: run([encodings[place] for place in places]), batches)
+            yield from zip(batches, results, strict=True)
+
+
+def _describe(artifact: Artifact, backend: Backend) -> ModelInfo:
+    kinds = {"torch": ("safetensors",)}.get(backend.name, ("int8",) if backend.precision == "int8" else ("onnx",))
+    file = next((artifact.files[kind] for kind in kinds if kind in artifact.files), None)
+    return ModelInfo(
+        model=artifact.name,
+        model_version=artifact.version,
+        labels=artifact.labels,
+        max_tokens=artifact.max_tokens,
+        temperature=artifact.temperature,
+        backend=backend.name,
+        device=backend.device,
+        precision=backend.precision,
+        checksum=f"sha256:{artifact.checksum(file)}" if file else None,
     )
-
-    def describe(self) -> dict[str, Any]:
-        """Name, version, labels, checksum and so on, as `/info` shows them."""
-        file = next((self.artifact.files[kind] for kind in self._kinds() if kind in self.artifact.files), None)
-        return {
-            "model": self.artifact.name,
-            "model_version": self.artifact.version,
-            "labels": list(self.artifact.labels),
-            "max_tokens": self.artifact.max_tokens,
-            "temperature": self.artifact.temperature,
-            "backend": self.backend.name,
-            "device": self.backend.device,
-            "precision": self.backend.precision,
-            "checksum": f"sha256:{self.artifact.checksum(file)}" if file else None,
-            "compared_tokens_per_s": self.compared,
-        }
-
-    def _kinds(self) -> tuple[str, ...]:
-        if self.backend.name == "torch":
-            return ("safetensors",)
-        return ("int8",) if self.backend.precision == "int8" else ("onnx",)
 
 
 def load_model(
-    model: str,
+    model: str = "sentiment-en",
     *,
     backend: str = "auto",
     device: str = "auto",
@@ -106,7 +181,7 @@ def load_model(
         speeds = [_tokens_per_s(each) for _, each in found]
         (choice, best), why = found[speeds.index(max(speeds))], "the fastest of those that were measured"
         names = [f"{each.backend} {each.device}" for each, _ in found]
-        best = replace(best, compared=dict(zip(names, speeds, strict=True)))
+        best = replace(best, info=replace(best.info, compared_tokens_per_s=dict(zip(names, speeds, strict=True))))
     log(logging.INFO, "backend chosen", backend=choice.backend, device=choice.device, why=why)
     return best
 
@@ -134,7 +209,7 @@ def _load(choice: Choice, artifact: Artifact, precision: str, slots: int) -> Bac
 def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_size: int) -> Model:
     runner = Runner(backend, artifact.labels, artifact.pad_id, artifact.temperature)
     warmup = runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size, slots=backend.slots)
-    return Model(artifact, tokenizer, backend, runner, warmup)
+    return Model(artifact, tokenizer, backend, runner, _describe(artifact, backend), warmup)
 
 
 def _tokens_per_s(model: Model) -> int:

@@ -81,14 +81,15 @@ class Runner:
             raise BackendError(f"the model failed its first run: {error}") from error
         return (time.perf_counter() - started_s) * 1000
 
-    def _logits(self, encodings: Sequence[Encoding]) -> FloatArray:
+    def logits(self, encodings: Sequence[Encoding]) -> FloatArray:
+        """Return the backend's logits, before any temperature: float32 of shape (texts, labels)."""
         if len(encodings) == 1 or not self._backend.packs:
             return self._backend.run(pad(encodings, self._pad_id))
         batch, places = pack(encodings, self._pad_id)
         return self._backend.run(batch)[places]
 
     def _predict(self, encodings: Sequence[Encoding]) -> list[Prediction | BackendError]:
-        logits = self._logits(encodings)
+        logits = self.logits(encodings)
         if logits.shape != (len(encodings), len(self._labels)):
             raise BackendError(f"expected logits for {len(encodings)} texts and {len(self._labels)} labels")
         if not np.isfinite(logits).all():

@@ -29,6 +29,8 @@ def cut(words: Sequence[int | None], most: int) -> list[range]:
 
 def average(predictions: Sequence[Prediction], lengths: Sequence[int]) -> Prediction:
     """Return what the windows of a text say together: the mean of their scores, each weighted by its length."""
+    if len(predictions) == 1:
+        return predictions[0]
     total = sum(lengths)
     scores = {
         label: sum(found.scores[label] * length for found, length in zip(predictions, lengths, strict=True)) / total

@@ -2,9 +2,10 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from ..errors import NotReady
+from ..inference import ModelInfo
 from .service import Service
 
 Status = Literal["loading", "ok", "degraded", "draining"]
@@ -17,7 +18,7 @@ class Lifecycle:
     status: Status = "loading"
     reason: str = "the model is loading"
     service: Service | None = None
-    model: dict[str, Any] = field(default_factory=dict)
+    model: ModelInfo | None = None
     started_s: float = field(default_factory=time.monotonic)
     in_flight: int = 0  # predictions being answered
 
@@ -36,7 +37,7 @@ class Lifecycle:
         """How long a text that came now would wait."""
         return self.service.predicted_wait_ms if self.service else 0.0
 
-    def ready(self, service: Service, model: dict[str, Any]) -> None:
+    def ready(self, service: Service, model: ModelInfo) -> None:
         """The model is loaded and has run. One that was told to drain meanwhile stays so."""
         self.service, self.model = service, model
         if self.status == "loading":

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import asdict
 
 from ..config import Settings
 from ..errors import SentimentError
@@ -52,22 +52,22 @@ class Startup:
         """Load the model, off the event loop, and put it to work. Never raises."""
         started_s = time.perf_counter()
         try:
-            model, described = await asyncio.to_thread(self._load)
+            model = await asyncio.to_thread(self._load)
             service = self._serve(model)
-            self._metrics.model_loaded(described, model.backend.slots)
-            self._lifecycle.ready(service, described)
+            self._metrics.model_loaded(asdict(model.info), model.backend.slots)
+            self._lifecycle.ready(service, model.info)
         except SentimentError as error:
             self._broken("the model could not be loaded", str(error))
         except Exception as error:  # whatever it is, the process would hang half alive
             log_exception("the model could not be loaded", error)
             self._broken("the model could not be loaded", type(error).__qualname__)
         else:
-            log(logging.INFO, "model loaded", seconds=round(time.perf_counter() - started_s, 2), **described)
+            log(logging.INFO, "model loaded", seconds=round(time.perf_counter() - started_s, 2), **asdict(model.info))
             self._on_ready()
 
-    def _load(self) -> tuple[Model, dict[str, Any]]:
+    def _load(self) -> Model:
         settings = self._settings
-        model = load_model(
+        return load_model(
             settings.model,
             backend=settings.backend,
             device=settings.device,
@@ -79,7 +79,6 @@ class Startup:
             mock_delay_ms=settings.mock_delay_ms,
             mock_failure_rate=settings.mock_failure_rate,
         )
-        return model, model.describe()
 
     def _serve(self, model: Model) -> Service:
         settings = self._settings

@@ -212,7 +212,7 @@ def test_the_service_under_development_restarts_when_its_code_changes(
             while log.read_text().count("ready address") < starts:
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.1)
-            with (tmp_path / "app" / "text.py").open("a") as file:
+            with (tmp_path / "app" / "config.py").open("a") as file:
                 file.write("\n")
     finally:
         watcher.terminate()

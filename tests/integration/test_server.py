@@ -288,7 +288,7 @@ def test_make_dev_serves_the_mock_and_starts_again_when_a_file_changes(tmp_path:
         deadline = time.monotonic() + 30
         while "stopped" not in log.read_text():  # it begins to watch at some moment after it has started the command
             assert time.monotonic() < deadline, log.read_text()
-            (ROOT / "app" / "text.py").touch()
+            (ROOT / "app" / "config.py").touch()
             time.sleep(1)
         wait_for("ready", 2)
     finally:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 import trustme
 
-from app.cli.run import main
+from app.cli import main
 from app.config import SettingsError, load_settings
 from tests.support.process import serve
 

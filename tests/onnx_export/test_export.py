@@ -74,7 +74,7 @@ def test_the_artifact_has_every_file_with_its_checksum(artifact: Path) -> None:
 def test_the_artifact_keeps_the_temperature_of_the_checkpoint(artifact: Path) -> None:
     assert json.loads((artifact / "config.json").read_text())["calibration_temperature"] == 1.25
     for backend in ("onnx", "torch"):
-        assert load_model(str(artifact), backend=backend, device="cpu").describe()["temperature"] == 1.25
+        assert load_model(str(artifact), backend=backend, device="cpu").info.temperature == 1.25
 
 
 def test_the_artifact_is_smaller_than_what_it_came_from(artifact: Path, checkpoint: Path) -> None:

@@ -69,7 +69,7 @@ def serve(*flags: str, wait: str = "ready", prelude: str = "", **settings: str) 
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")}
     environment |= {f"SENTIMENT_{name.upper()}": value for name, value in settings.items()}
-    command = f"{prelude}\nfrom app.cli.run import main\nmain()"
+    command = f"{prelude}\nfrom app.cli import main\nmain()"
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as stream:

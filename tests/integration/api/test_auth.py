@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from app.access.keys import add_key
-from app.cli.run import main
+from app.cli import main
 from tests.support.process import Server, serve
 
 TEXT = {"text": "good"}

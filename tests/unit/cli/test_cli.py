@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.run import main
+from app.cli import main
 from app.config import Settings
 from tests.support.process import ROOT
 
@@ -39,7 +39,7 @@ def test_predict_goes_on_after_a_text_that_fails(capsys: pytest.CaptureFixture[s
     assert run("predict", "--backend", "mock", "good", " ", "[fail]", "bad") == 1
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 2
-    assert "text 2: it has no visible character" in captured.err
+    assert "text 2: the text has no visible character" in captured.err
     assert "text 3: the model failed" in captured.err
 
 

@@ -100,7 +100,7 @@ class TestContract:
     ) -> None:
         backend, artifact, tokenizer = loaded
         tempered = tempered_by_2(backend.name, tmp_path, monkeypatch)
-        assert tempered.describe()["temperature"] == 2
+        assert tempered.info.temperature == 2
         for text in SENTENCES:
             encoding = tokenizer.encode(text)
             logits = backend.run(pad([encoding], artifact.pad_id))

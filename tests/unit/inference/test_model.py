@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import ArtifactError, BackendError
+from app.errors import ArtifactError, BackendError, InvalidInput
 from app.inference import model as model_module
 from app.inference.artifact import open_artifact
 from app.inference.backends.mock import MockBackend
 from app.inference.backends.onnx import OnnxBackend
 from app.inference.model import Model, load_model
+from app.inference.runner import softmax
 from app.types import Batch, FloatArray
 
 
@@ -29,20 +30,20 @@ def test_auto_takes_onnx_on_a_cpu_and_says_why(caplog: pytest.LogCaptureFixture)
 
 
 def test_it_describes_itself(embedded: Model) -> None:
-    described = embedded.describe()
-    assert described["model"] == "sentiment-en"
-    assert described["labels"] == ["negative", "neutral", "positive"]
-    assert (described["backend"], described["device"], described["precision"]) == ("onnx", "cpu", "int8")
+    info = embedded.info
+    assert info.model == "sentiment-en"
+    assert info.labels == ("negative", "neutral", "positive")
+    assert (info.backend, info.device, info.precision) == ("onnx", "cpu", "int8")
     manifest = embedded.artifact.manifest
-    assert described["checksum"] == "sha256:" + manifest["files"]["model_int8.onnx"]["sha256"]
-    assert described["model_version"] == manifest["version"]
+    assert info.checksum == "sha256:" + manifest["files"]["model_int8.onnx"]["sha256"]
+    assert info.model_version == manifest["version"]
 
 
 def test_torch_is_described_by_its_own_weights() -> None:
     model = load_model("sentiment-en", backend="torch", device="cpu")
     stated = model.artifact.manifest["files"]["model.safetensors"]["sha256"]
-    assert model.describe()["checksum"] == f"sha256:{stated}"
-    assert model.describe()["precision"] == "fp32"
+    assert model.info.checksum == f"sha256:{stated}"
+    assert model.info.precision == "fp32"
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_compared_backends_are_all_measured_and_the_fastest_stays(
     with caplog.at_level("INFO", logger="sentiment"):
         model = load_model("sentiment-en", device="cpu", compare=True)
     assert model.backend.name == "torch"
-    speeds = model.describe()["compared_tokens_per_s"]
+    speeds = model.info.compared_tokens_per_s
     assert list(speeds) == ["onnx cpu", "torch cpu"]
     assert 0 < speeds["onnx cpu"] < speeds["torch cpu"]
     assert caplog.records[-1].fields["why"] == "the fastest of those that were measured"  # type: ignore[attr-defined]
@@ -83,7 +84,7 @@ def test_one_that_does_not_load_is_left_out_of_the_comparison(copy: Path) -> Non
     (copy / "manifest.json").unlink()
     (copy / "model.safetensors").write_bytes(b"broken")
     model = load_model(str(copy), device="cpu", compare=True)
-    assert list(model.describe()["compared_tokens_per_s"]) == ["onnx cpu"]
+    assert list(model.info.compared_tokens_per_s) == ["onnx cpu"]
 
 
 def test_nothing_takes_the_place_of_a_file_that_was_replaced(copy: Path) -> None:
@@ -130,12 +131,12 @@ def test_a_model_with_its_own_labels_answers_with_them(copy: Path) -> None:
     model = load_model(str(copy), backend="onnx")
     result = model.runner.run([model.tokenizer.encode("What a wonderful day")])[0]
     assert getattr(result, "label", None) == "good"
-    assert model.describe()["model"] == "mine"
+    assert model.info.model == "mine"
 
 
 def test_the_mock_needs_no_model() -> None:
     model = load_model("no-such-model", backend="mock")
-    assert model.describe()["checksum"] is None
+    assert model.info.checksum is None
     assert model.backend.name == "mock"
 
 
@@ -188,3 +189,37 @@ def test_a_backend_that_cannot_be_imported_says_why(
     monkeypatch.setattr(model_module.importlib, "import_module", fail)
     with pytest.raises(ArtifactError, match=hint):
         load_model("sentiment-en", backend="torch")
+
+
+def test_predict_gives_each_text_its_own_answer_in_order(embedded: Model) -> None:
+    texts = ["A masterpiece.", "I want my money back after all of this.", "The parcel arrived.", "Good"] * 9
+    together = embedded.predict(texts, batch_size=4)
+    alone = [embedded.predict([text])[0] for text in texts[:4]] * 9
+    assert [each.label for each in together] == [each.label for each in alone]
+
+
+def test_predict_tells_how_many_texts_are_done(embedded: Model) -> None:
+    done: list[int] = []
+    embedded.predict(["good", "bad", "fine"], batch_size=2, on_done=done.append)
+    assert done == [2, 1]
+
+
+def test_predict_names_the_text_without_a_visible_character(embedded: Model) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        embedded.predict(["good", " \u200b"])
+    assert caught.value.loc == (1,)
+
+
+def test_predict_reads_all_of_a_long_text_in_windows(embedded: Model) -> None:
+    text = "It was awful. " * 300 + "It was great."
+    (cut,), (whole,) = embedded.predict([text]), embedded.predict([text], long_text="window")
+    assert cut.truncated
+    assert not whole.truncated
+
+
+def test_logits_become_scores_by_the_temperature(embedded: Model) -> None:
+    (logits,) = embedded.logits(["A masterpiece."])
+    (prediction,) = embedded.predict(["A masterpiece."])
+    assert list(prediction.scores.values()) == pytest.approx(
+        softmax(logits[None], embedded.artifact.temperature)[0].tolist()
+    )

@@ -1,0 +1,24 @@
+"""Lets an editable install import the folder `app` as `rt_sentiment`, the name that the package has in the wheel."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from editables import EditableProject
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class EditableName(BuildHookInterface):  # type: ignore[type-arg]
+    """A build hook of hatchling, which cannot rename a package in editable installs by itself."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Add a module `rt_sentiment` that replaces itself with the folder `app`."""
+        if version != "editable":
+            return
+        project = EditableProject(self.metadata.core.name, self.root)
+        project.map_method = "self_replace"
+        project.map("rt_sentiment", "app")
+        folder = Path(tempfile.mkdtemp())
+        for name, content in project.files():
+            (folder / name).write_text(content, encoding="utf-8")
+            build_data["force_include_editable"][str(folder / name)] = name
