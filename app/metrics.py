@@ -4,8 +4,8 @@ import functools
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from prometheus_client import (
     PLATFORM_COLLECTOR,
@@ -18,6 +18,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from .types import ModelInfo
 
 # Seconds: from a cache hit or a lone short text to what no caller waits for.
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -118,10 +120,10 @@ class Metrics:
         """What came was no request, and was refused with `status`."""
         self._http.labels("other", "none", str(status)).inc()
 
-    def model_loaded(self, description: Mapping[str, Any], slots: int) -> None:
-        """Say which model answers, as `/info` does, and how many batches it runs at a time."""
-        self._model.labels(*(str(description[name]) for name in _MODEL_LABELS)).set(1)
-        for label in description["labels"]:
+    def model_loaded(self, info: ModelInfo, slots: int) -> None:
+        """Say which model answers and how many batches it runs at a time."""
+        self._model.labels(*(str(getattr(info, name)) for name in _MODEL_LABELS)).set(1)
+        for label in info.labels:
             self._label(label)
         self._slots.set(slots)
 

@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _key(file: Path, name: str) -> int:
-    from ..access.keys import add_key
+    from ..access import add_key
     from ..errors import KeysError
 
     try:
@@ -85,7 +85,7 @@ def _key(file: Path, name: str) -> int:
 
 def _serve(settings: Settings) -> int:
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # the supervisor of several workers has its own
-    from ..server.process import serve  # not at the top: `--help` needs neither web framework nor model
+    from ..server import serve  # not at the top: `--help` needs neither web framework nor model
 
     return serve(settings)
 
@@ -93,7 +93,7 @@ def _serve(settings: Settings) -> int:
 def _predict(settings: Settings, texts: Sequence[str], long_text: "LongText") -> int:
     from .. import logs
     from ..errors import SentimentError
-    from ..inference.model import load_model
+    from ..inference import load_model
 
     logs.configure("console", "warning")
     try:
