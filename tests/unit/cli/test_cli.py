@@ -88,7 +88,7 @@ def test_a_wrong_flag_is_refused_with_the_settings_name(capsys: pytest.CaptureFi
 
 def test_a_flag_that_turns_something_on_needs_no_value(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("serve", "--compare-backends", "--backend", "onnx") == 2
-    assert "COMPARE_BACKENDS goes with BACKEND=auto" in capsys.readouterr().err
+    assert "COMPARE_BACKENDS needs BACKEND=auto" in capsys.readouterr().err
     assert run("serve", "--compare-backends", "perhaps") == 2
     assert "SENTIMENT_COMPARE_BACKENDS: " in capsys.readouterr().err
 
