@@ -52,7 +52,7 @@ def _origin(value: str) -> str:
 
 
 def _rate(value: str) -> str:
-    from limits import parse_many  # not at the top: it imports asyncio, which takes as long as everything else here
+    from limits import parse_many  # not at the top: this import takes nearly as long as the rest of the module
 
     if value and not (len(rates := parse_many(value)) == 1 and rates[0].amount >= 1):
         raise ValueError("expected one rate of at least 1, such as 1000/minute")
