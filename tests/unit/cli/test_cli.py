@@ -144,10 +144,8 @@ def test_an_address_in_use_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_run_writes_nothing_to_the_home_directory(tmp_path: Path) -> None:
-    environment = {
-        "HOME": str(tmp_path),
-        "PATH": os.environ["PATH"],
-    }  # ONNX Runtime would store a machine id; CI=true also prevents it
+    # Without CI=true, which would also keep ONNX Runtime from storing an id of the machine.
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     command = [sys.executable, "-m", "app", "predict", "good"]
     subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
     assert list(tmp_path.rglob("*")) == []
