@@ -17,7 +17,6 @@ MODULES = {
 LEAVES = {
     "app.types",
     "app.errors",
-    "app.metrics",
     "app.logs",
     "app.inference.text",
     "app.cpu",
