@@ -114,7 +114,9 @@ def locate(model: str) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(_DOWNLOADS)))
     except Exception as error:  # the client raises many types, including network errors of its HTTP library
-        raise ArtifactError(f"{model} is not a local directory and could not be downloaded from the hub: {error}") from error
+        raise ArtifactError(
+            f"{model} is not a local directory and could not be downloaded from the hub: {error}"
+        ) from error
 
 
 def sha256(file: Path) -> str:

@@ -42,9 +42,7 @@ def test_there_are_two_profiles() -> None:
         ("PORT", "tcp://10.0.0.1:80", "enableServiceLinks"),
     ],
 )
-def test_a_wrong_setting_is_named(
-    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_setting_is_named(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"SENTIMENT_{name}", value)
     with pytest.raises(SettingsError, match=message):
         load_settings()

@@ -1,7 +1,7 @@
 """A backend without a model, for developing against the API and for tests.
 
-Deterministic: it counts the positive and negative words of a small list. A text with more of one kind has that label, and
-a text with neither is neutral. It can be slow or fail on purpose, for any text (`delay_ms`, `failure_rate`) or for texts
+Deterministic: it counts the positive and negative words of a small list. A text with more of one kind has that label; a
+text with neither is neutral. It can be slow or fail on purpose, for any text (`delay_ms`, `failure_rate`) or for texts
 with one of these words:
 
     [slow]  takes a second longer
