@@ -138,6 +138,18 @@ def test_the_api_page_agrees_with_the_openapi_document(server: Server) -> None:
         assert f"| `{name}` |" in API
 
 
+def test_the_audit_log_names_events_that_are_logged() -> None:
+    security = (ROOT / "SECURITY.md").read_text()
+    table = security[security.index("## Audit log") : security.index("## Known limits")]
+    source = "".join(file.read_text() for file in (ROOT / "app").rglob("*.py"))
+    events = [
+        event for cell in re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE) for event in re.findall(r"`(.+?)`", cell)
+    ]
+    assert len(events) >= 7
+    for event in events:
+        assert f'"{event}"' in source, event
+
+
 def test_every_dependency_has_its_reason() -> None:
     reasons = (ROOT / "docs" / "dependencies.md").read_text()
     text = (ROOT / "pyproject.toml").read_text()
