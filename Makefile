@@ -47,7 +47,7 @@ bench: .venv/perf.stamp  ## requests/s and p95 beside a plain FastAPI endpoint w
 	$(BIN)/python -m perf.compare
 
 bench-nginx: .venv/perf.stamp  ## what nginx adds to a request, in one run
-	$(BIN)/python -m perf.proxy
+	$(BIN)/python -m perf.profile.proxy
 
 perf: .venv/perf.stamp  ## ceiling, HTTP alone, our service and six others in one run (an hour; ARGS="--servers rt-sentiment tutorial")
 	@$(BIN)/python -m perf $(ARGS)

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from app.cpu import usable_cores
 from nginx.proxy import NginxError, find
-from perf import alone, ceiling, contest, overload, report, turns
-from perf.contest import OURS, SERVERS, TEXTS
-from perf.load import PROCESSES, wrk_or_exit
-from perf.peers import PEERS
+from perf import overload
+from perf.load.server import PROCESSES, wrk_or_exit
+from perf.peers.catalogue import PEERS
 from perf.peers.environment import InstallError, install
+from perf.suite import alone, ceiling, comparison, report, turns
+from perf.suite.comparison import OURS, SERVERS, TEXTS
 
 PARTS = ("bare", "http", "closed", "open", "turns", "overload", "alone")
 _CONNECTIONS = (1, 8, 32, 64)
@@ -92,7 +93,7 @@ def _closed(args: argparse.Namespace) -> list[dict[str, Any]]:
         for name in [*args.servers] * args.rounds:
             bar.set_description(name)
             try:
-                for row in contest.closed(name, _CONNECTIONS, args.texts, args.seconds):
+                for row in comparison.closed(name, _CONNECTIONS, args.texts, args.seconds):
                     runs.setdefault((name, row["texts"], row["connections"]), []).append(row)
                     bar.update()
             except SystemExit as failure:  # one that does not start is no reason to lose the others
@@ -114,7 +115,7 @@ def _opened(args: argparse.Namespace, found: dict[str, Any]) -> list[dict[str, A
     rows = []
     for name in tqdm(args.servers, unit="server", disable=None):
         try:
-            rows += contest.opened(name, [share * most_per_s for share in _SHARES], args.seconds)
+            rows += comparison.opened(name, [share * most_per_s for share in _SHARES], args.seconds)
         except SystemExit as failure:
             tqdm.write(f"{name}: {failure}")
     return rows

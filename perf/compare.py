@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from perf.load import load, median, running, wrk_or_exit
-from perf.peers import PEERS
-from perf.texts import sentences
+from perf.load.server import load, median, running, wrk_or_exit
+from perf.load.texts import sentences
+from perf.peers.catalogue import PEERS
 
 
 def main() -> None:

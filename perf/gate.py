@@ -8,9 +8,9 @@ import argparse
 import subprocess
 import sys
 
-from perf.bare import Bare
-from perf.feedback import Feedback
-from perf.load import ROOT, running
+from perf.load.bare import Bare
+from perf.load.feedback import Feedback
+from perf.load.server import ROOT, running
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from locust import FastHttpUser, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
-from perf.feedback import Feedback, Request
+from perf.load.feedback import Feedback, Request
 
 ROUTES = ("/predict", "/predict/batch")
 _PATIENCE_S = 5

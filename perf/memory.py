@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from perf.load import direct, load, running, wrk_or_exit
-from perf.texts import sentences
+from perf.load.server import direct, load, running, wrk_or_exit
+from perf.load.texts import sentences
 
 _BODIES = 40_000  # between one list of texts and the next
 # Lengths are about log-normal, as those of what people write: half have over 15 words, one in six over 40, four in a

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from perf.bare import Bare
-from perf.load import running
-from perf.openloop import Phase, Sample, offer
-from perf.texts import sentences
+from perf.load.bare import Bare
+from perf.load.openloop import Phase, Sample, offer
+from perf.load.server import running
+from perf.load.texts import sentences
 
 SHARES = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5)  # of what the bare model does
 OVER = 3  # times the best goodput

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from perf.peers import PEERS, Peer
+from perf.peers.catalogue import PEERS, Peer
 
 _FOLDER = Path(__file__).parents[2] / ".peers"
 

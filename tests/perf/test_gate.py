@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 
 from nginx.process import free_port
-from perf.feedback import DISTINCT, Feedback
+from perf.load.feedback import DISTINCT, Feedback
 from tests.support.process import ROOT, serve
 
 

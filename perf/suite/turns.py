@@ -14,11 +14,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from perf import ceiling
-from perf.lists import lists_per_s
-from perf.load import PROCESSES, load, running
-from perf.openloop import Phase, offer
-from perf.texts import sentences
+from perf.load.lists import lists_per_s
+from perf.load.openloop import Phase, offer
+from perf.load.server import PROCESSES, load, running
+from perf.load.texts import sentences
+from perf.suite import ceiling
 
 LIST = 256
 _SERVE = (sys.executable, "-m", "app", "serve")

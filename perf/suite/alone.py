@@ -11,11 +11,11 @@ import urllib.request
 from pathlib import Path
 
 from app.cpu import usable_cores
-from perf.ceiling import write
-from perf.load import ROOT, direct, load, running
-from perf.openloop import Phase, offer
-from perf.texts import of_length, sentences
-from perf.turns import LIST
+from perf.load.openloop import Phase, offer
+from perf.load.server import ROOT, direct, load, running
+from perf.load.texts import of_length, sentences
+from perf.suite.ceiling import write
+from perf.suite.turns import LIST
 
 _SERVE = [sys.executable, "-m", "app", "serve"]
 

@@ -20,7 +20,7 @@ from typing import Any
 from app.cpu import usable_cores
 from nginx.process import free_port
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 # Of a server, or a load, that one event loop carries: more than four cores it cannot keep busy.
 PROCESSES = max(1, usable_cores() // 4)
 
@@ -129,8 +129,8 @@ def load(address: str, bodies: Path, connections: int, seconds: int, path: str =
     """
     threads = "1" if connections == 1 else "2"
     done = subprocess.run(
-        ["wrk", "-t", threads, "-c", str(connections), "-d", f"{seconds}s", "-s", str(ROOT / "perf" / "wrk.lua"),
-         f"{address}{path}"],
+        ["wrk", "-t", threads, "-c", str(connections), "-d", f"{seconds}s", "-s",
+         str(Path(__file__).with_name("wrk.lua")), f"{address}{path}"],
         env=os.environ | {"BODIES": str(bodies)}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from perf.ceiling import together_per_s
-from perf.contest import OWN
-from perf.turns import typical
+from perf.suite.ceiling import together_per_s
+from perf.suite.comparison import OWN
+from perf.suite.turns import typical
 
 Found = dict[str, Any]
 

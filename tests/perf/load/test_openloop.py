@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nginx.process import free_port
-from perf.openloop import NOT_ANSWERED, Phase, Sample, arrivals, offer, request
+from perf.load.openloop import NOT_ANSWERED, Phase, Sample, arrivals, offer, request
 
 BODIES = [f'{{"text": "{number}"}}'.encode() for number in range(50)]
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from nginx.process import free_port
 from nginx.proxy import Nginx, configure
-from perf.load import load, median, running, wrk_or_exit
-from perf.texts import sentences
+from perf.load.server import load, median, running, wrk_or_exit
+from perf.load.texts import sentences
 
 
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m perf.proxy", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m perf.profile.proxy", description=__doc__)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--seconds", type=int, default=4, help="of load per way, connections and round")
     parser.add_argument("--rounds", type=int, default=5)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from perf.load import running
+from perf.load.server import running
 from tests.support.process import ROOT
 
 # Answers every POST, has a worker in a process group of its own that SIGTERM does not end, and names both processes.
@@ -54,7 +54,7 @@ def test_whoever_ends_a_benchmark_ends_its_server(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     code = """
 import sys, time
-from perf.load import running
+from perf.load.server import running
 with running([sys.executable, "-c", *sys.argv[1:]], path="/ask"):
     print("up", flush=True)
     time.sleep(60)

@@ -1,4 +1,4 @@
-"""`python -m perf.parts`: microseconds of processor time that each part of the way takes for one text.
+"""`python -m perf.profile.parts`: microseconds of processor time that each part of the way takes for one text.
 
 Beside each stands the share of what the model alone takes for such a text, on one core: what is worth making faster.
 """
@@ -16,15 +16,15 @@ from app.inference.tokenizer import Tokenizer
 from app.scheduling.cost import CostModel
 from app.scheduling.queue import BatchQueue, Entry
 from app.serving.cache import Cache, key_of
-from perf.bare import FOLDER, Bare
-from perf.texts import sentences
+from perf.load.bare import FOLDER, Bare
+from perf.load.texts import sentences
 
 _TEXTS = sentences(2000)
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m perf.parts", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m perf.profile.parts", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="the least of them is shown: a machine only adds to it")
     args = parser.parse_args()
     bare = Bare()

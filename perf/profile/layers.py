@@ -1,4 +1,4 @@
-"""`python -m perf.layers`: what the layers around the model cost, in microseconds of processor time a request.
+"""`python -m perf.profile.layers`: what the layers around the model cost, in microseconds of processor time a request.
 
 Each is driven through a connection of uvicorn's as its event loop drives it, without a socket: a plain ASGI function
 that reads and writes the same JSON, a typed FastAPI route, and the service: an answer from its cache by the short
@@ -148,7 +148,7 @@ async def _compare(rounds: int, requests: int) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m perf.layers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m perf.profile.layers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--requests", type=int, default=2000, help="a round")
     args = parser.parse_args()

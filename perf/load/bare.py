@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from app.cpu import usable_cores
 from app.inference.backends.onnx import open_session
-from perf.load import ROOT
+from perf.load.server import ROOT
 
 FOLDER = ROOT / "models" / "sentiment-en"
 LONGEST = 512

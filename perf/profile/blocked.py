@@ -1,4 +1,4 @@
-"""`python -m perf.blocked`: how long our Python keeps the event loop from everyone else.
+"""`python -m perf.profile.blocked`: how long our Python keeps the event loop from everyone else.
 
 The service runs on asyncio's own loop, whose callbacks are timed one by one, in milliseconds of processor time of the
 loop's thread, so that waiting for a core or for the interpreter is not counted as work. Under each kind of load: how
@@ -21,9 +21,9 @@ from typing import Any
 import uvicorn
 
 from app.cli import main as command
-from perf.alone import LIST
-from perf.load import direct, load, running, wrk_or_exit
-from perf.texts import of_length, sentences
+from perf.load.server import direct, load, running, wrk_or_exit
+from perf.load.texts import of_length, sentences
+from perf.suite.alone import LIST
 
 LIMIT_MS = 5.0  # longer than this, and others notice
 _SHOWN = 3
@@ -32,7 +32,7 @@ _POLL_S = 0.1
 
 def main() -> None:
     """Put each load on the service in turn and print what it found; exit with 1 when a callback was over the limit."""
-    parser = argparse.ArgumentParser(prog="python -m perf.blocked", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m perf.profile.blocked", description=__doc__)
     parser.add_argument("--seconds", type=int, default=5, help="of each load (%(default)s)")
     parser.add_argument("--serve", type=int, metavar="PORT", help="be the service that is watched")
     args = parser.parse_args()
@@ -72,7 +72,7 @@ def _under(path: str, bodies: Sequence[str], connections: int, seconds: int) -> 
         report, file = Path(folder) / "report.json", Path(folder) / "bodies"
         file.write_text("".join(f"{body}\n" for body in bodies))
         environment = {"SENTIMENT_CACHE_ENTRIES": "0", "BLOCKED_REPORT": str(report)}
-        with running([sys.executable, "-m", "perf.blocked", "--serve"], environment=environment) as address:
+        with running([sys.executable, "-m", "perf.profile.blocked", "--serve"], environment=environment) as address:
             report.touch()
             time.sleep(3 * _POLL_S)
             load(address, file, connections, seconds, path=path)

@@ -11,9 +11,9 @@ from tests.support.process import ROOT
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("perf.layers --rounds 1 --requests 20", ["an answer from the cache", "a refusal (429)"]),
-        ("perf.simulate --cores 1 2 --texts 200 --cost 0.5 0.03", ["one at a time", "ours", "at 90% of"]),
-        ("perf.parts --rounds 1", ["the model, a text alone", "tokenise, one by one"]),
+        ("perf.profile.layers --rounds 1 --requests 20", ["an answer from the cache", "a refusal (429)"]),
+        ("perf.profile.simulate --cores 1 2 --texts 200 --cost 0.5 0.03", ["one at a time", "ours", "at 90% of"]),
+        ("perf.profile.parts --rounds 1", ["the model, a text alone", "tokenise, one by one"]),
     ],
 )
 def test_a_benchmark_measures(command: str, says: list[str]) -> None:

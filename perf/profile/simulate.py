@@ -1,4 +1,4 @@
-"""`python -m perf.simulate`: what the forming of batches gains, from 1 core to 64, in simulated time.
+"""`python -m perf.profile.simulate`: what the forming of batches gains, from 1 core to 64, in simulated time.
 
 The policy of the service (`app.scheduling.queue`, as it is) and those of others are fed with the same texts, and a
 batch takes what the measured cost model says: fixed milliseconds, and some for each token, padded or not. Nothing else
@@ -20,8 +20,8 @@ import numpy as np
 
 from app.scheduling.cost import CostModel
 from app.scheduling.queue import BatchQueue, Entry, padded_tokens
-from perf.bare import Bare
-from perf.feedback import Feedback
+from perf.load.bare import Bare
+from perf.load.feedback import Feedback
 
 SIZE, TOKENS = 16, 512  # of a batch at most, the service's own limits on a processor
 TIMER_S = 0.005
@@ -160,7 +160,7 @@ def measured(bare: Bare) -> CostModel:
 
 def main() -> None:
     """Simulate and print two tables."""
-    parser = argparse.ArgumentParser(prog="python -m perf.simulate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m perf.profile.simulate", description=__doc__)
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--texts", type=int, default=3000, help="for each core")
     parser.add_argument("--callers", type=int, default=32, help="for each core, in the closed loop")

@@ -6,7 +6,7 @@ from functools import cache
 from itertools import accumulate
 from typing import Any
 
-from perf.texts import sentences
+from perf.load.texts import sentences
 
 DISTINCT = 20_000
 _ZIPF = 0.9  # the k-th most frequent text comes k^-0.9 times as often as the first; web requests have 0.6 to 1.0

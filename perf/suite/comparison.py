@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from app.cpu import usable_cores
-from perf.load import PROCESSES, load, running
-from perf.openloop import Phase, offer
-from perf.peers import PEERS, Peer
+from perf.load.openloop import Phase, offer
+from perf.load.server import PROCESSES, load, running
+from perf.load.texts import of_length, sentences
+from perf.peers.catalogue import PEERS, Peer
 from perf.peers.environment import python
-from perf.texts import of_length, sentences
 
 OURS, WORKERS = "rt-sentiment", "rt-sentiment, workers"
 OWN = (OURS, WORKERS)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from perf.ceiling import SIZES
-from perf.contest import OURS, OWN
-from perf.targets import TARGETS
+from perf.suite.ceiling import SIZES
+from perf.suite.comparison import OURS, OWN
+from perf.suite.targets import TARGETS
 
 Found = dict[str, Any]
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.cpu import usable_cores
-from perf.bare import Bare, Ids
-from perf.load import load, running
-from perf.texts import sentences
+from perf.load.bare import Bare, Ids
+from perf.load.server import load, running
+from perf.load.texts import sentences
 
 SIZES = (1, 4, 8, 16, 32)
-HTTP = {"plain ASGI": ("perf.layers:plain",), "typed FastAPI": ("--factory", "perf.layers:typed")}
+HTTP = {"plain ASGI": ("perf.profile.layers:plain",), "typed FastAPI": ("--factory", "perf.profile.layers:typed")}
 
 
 def bare(seconds: float) -> dict[str, float]:

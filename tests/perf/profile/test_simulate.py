@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.scheduling.cost import CostModel
-from perf.simulate import POLICIES, SIZE, TIMER_S, TOKENS, simulate
+from perf.profile.simulate import POLICIES, SIZE, TIMER_S, TOKENS, simulate
 
 COST = CostModel(base_ms=1.0, token_ms=0.1)
 

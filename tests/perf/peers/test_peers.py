@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from perf.load import running
-from perf.peers import PEERS, Peer
+from perf.load.server import running
+from perf.peers.catalogue import PEERS, Peer
 from perf.peers.environment import InstallError, create, install, installed, python, up_to_date
 from perf.peers.model import Model
 from tests.support.process import ROOT, serve
