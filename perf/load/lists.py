@@ -1,4 +1,4 @@
-"""Callers who send lists, one after the other."""
+"""Closed-loop load of lists: a few clients post one list after another to /predict/batch."""
 
 import http.client
 import itertools
@@ -8,31 +8,32 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+LIST_SIZE = 256
 _JSON = {"Content-Type": "application/json"}
 
 
-def lists_per_s(address: str, bodies: Sequence[bytes], seconds: float, callers: int = 2) -> float:
-    """Lists a second from the first request to the last answer; what is begun within `seconds` is waited for.
+def lists_per_s(address: str, bodies: Sequence[bytes], seconds: float, clients: int = 2) -> float:
+    """Lists per second, from the first request to the last response.
 
-    A load that ends at a given time, as wrk's does, does not count the lists that are under way then: of lists that
-    take half a second, a tenth of what was done in four.
+    No request starts after `seconds`, but responses to earlier ones are awaited. wrk stops at a fixed time and drops
+    the requests in flight; with lists that take half a second, that is a tenth of the work of a 4-second run.
     """
-    following = itertools.cycle(bodies)
-    begun_s = time.perf_counter()
+    next_body = itertools.cycle(bodies)
+    started_s = time.perf_counter()
 
-    def call(_: int) -> int:
+    def post_lists(_: int) -> int:
         connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
-        done = 0
-        while time.perf_counter() - begun_s <= seconds:
-            connection.request("POST", "/predict/batch", next(following), _JSON)
+        lists = 0
+        while time.perf_counter() - started_s <= seconds:
+            connection.request("POST", "/predict/batch", next(next_body), _JSON)
             response = connection.getresponse()
             response.read()
             if response.status != 200:
-                sys.exit(f"a list was answered {response.status}")
-            done += 1
+                sys.exit(f"a list got status {response.status}")
+            lists += 1
         connection.close()
-        return done
+        return lists
 
-    with ThreadPoolExecutor(callers) as pool:
-        done = sum(pool.map(call, range(callers)))
-        return done / (time.perf_counter() - begun_s)
+    with ThreadPoolExecutor(clients) as pool:
+        lists = sum(pool.map(post_lists, range(clients)))
+        return lists / (time.perf_counter() - started_s)

@@ -1,9 +1,9 @@
-"""Open-loop load: a request leaves when it is due, whatever has become of those before it.
+"""Open-loop load: each request is sent when it is due, even if earlier ones have no response yet.
 
-Latency counts from when a request was due, so a server that stalls is charged for everyone who came meanwhile; a closed
-loop, which waits for an answer before it asks again, leaves those out (coordinated omission: Gil Tene, "How NOT to
-Measure Latency", 2013). Arrivals are those of a Poisson process, as those of many independent callers are. Connections
-are kept, and the one that was used last is used again, so few of them carry most of a light load.
+Latency counts from the time a request was due. If a server stalls, all requests that were due during the stall count as
+slow. A closed loop waits for a response before it sends the next request, so it never sends them (coordinated omission:
+Gil Tene, "How NOT to Measure Latency", 2013). Arrivals follow a Poisson process, as those of many independent clients
+do. Connections are kept alive, and the one used last is used first, so a light load needs few of them.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from urllib.parse import urlsplit
 import httptools
 import numpy as np
 
-MOST_CONNECTIONS = 8000  # of one process; who would need more is counted as not answered
-PATIENCE_S = 15.0  # for the last answers
-NOT_ANSWERED = 0  # instead of a status
+MAX_CONNECTIONS = 8000  # per process; a request that would need one more counts as not answered
+DRAIN_TIMEOUT_S = 15.0  # for the last responses
+NOT_ANSWERED = 0  # in place of a status
 
 
 @dataclass(frozen=True)
 class Phase:
-    """So many requests a second, for so long."""
+    """A constant request rate for a number of seconds."""
 
     rate_per_s: float
     seconds: float
@@ -37,34 +37,33 @@ class Phase:
 
 @dataclass(frozen=True)
 class Sample:
-    """What became of each request, as arrays of one length, by the time they were due."""
+    """The outcome of each request, as arrays of equal length, ordered by `due_s`."""
 
-    due_s: np.ndarray  # since the load began
-    late_ms: np.ndarray  # how long after that it was sent: the generator's own fault
-    latency_ms: np.ndarray  # from due to answered; infinite where that never came
+    due_s: np.ndarray  # since the start of the load
+    late_ms: np.ndarray  # from due to sent: the delay of the load generator itself
+    latency_ms: np.ndarray  # from due to answered; infinite without a response
     status: np.ndarray
 
     def during(self, from_s: float, to_s: float) -> Self:
-        """What was due in a span of time."""
+        """Requests that were due in a span of time."""
         return self._where((self.due_s >= from_s) & (self.due_s < to_s))
 
-    def answered(self, *statuses: int) -> Self:
-        """What was answered with one of these."""
-        return self._where(np.isin(self.status, statuses))
+    def with_status(self, status: int) -> Self:
+        return self._where(self.status == status)
 
     def within(self, deadline_ms: float) -> Self:
-        """What was answered in time."""
+        """Requests that were answered in time."""
         return self._where(self.latency_ms <= deadline_ms)
 
     def percentile(self, percent: float) -> float:
-        """Of the latencies, in milliseconds; NaN where there are none."""
+        """A percentile of the latency in milliseconds; NaN for an empty sample."""
         return float(np.percentile(self.latency_ms, percent)) if len(self) else float("nan")
 
     def __len__(self) -> int:
         return len(self.due_s)
 
-    def _where(self, chosen: np.ndarray) -> Self:
-        return type(self)(self.due_s[chosen], self.late_ms[chosen], self.latency_ms[chosen], self.status[chosen])
+    def _where(self, mask: np.ndarray) -> Self:
+        return type(self)(self.due_s[mask], self.late_ms[mask], self.latency_ms[mask], self.status[mask])
 
 
 def offer(
@@ -77,19 +76,19 @@ def offer(
     processes: int = 1,
     seed: int = 0,
 ) -> Sample:
-    """Post the bodies, again from the first when they are used up, in `processes` processes that share the rate."""
+    """Post the bodies, in order and repeatedly, at the rates of the phases. The processes share the rate equally."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes)
     share = [Phase(phase.rate_per_s / processes, phase.seconds) for phase in phases]
-    requests = [request(address, path, body, headers or {}) for body in bodies]
+    requests = [encode_request(address, path, body, headers or {}) for body in bodies]
     work = [(address, requests[n::processes], share, seed * processes + n) for n in range(processes)]
-    with context.Pool(processes, _join, (barrier,)) as pool:
+    with context.Pool(processes, _set_barrier, (barrier,)) as pool:
         columns = np.concatenate(pool.map(_work, work, chunksize=1))
     return Sample(*columns[columns[:, 0].argsort()].T)
 
 
-def request(address: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-    """A request of HTTP/1.1, as bytes."""
+def encode_request(address: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """A POST request as the bytes of HTTP/1.1."""
     lines = {"Host": urlsplit(address).netloc, "Content-Type": "application/json", "Content-Length": f"{len(body)}"}
     head = "".join(f"{name}: {value}\r\n" for name, value in (lines | dict(headers)).items())
     return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
@@ -97,19 +96,19 @@ def request(address: str, path: str, body: bytes, headers: Mapping[str, str]) ->
 
 def arrivals(phases: Sequence[Phase], rng: np.random.Generator) -> np.ndarray:
     """Seconds at which requests are due: a Poisson process whose rate changes from phase to phase."""
-    start_s, found = 0.0, []
+    start_s, parts = 0.0, []
     for phase in phases:
         number = rng.poisson(phase.rate_per_s * phase.seconds)
-        found.append(start_s + np.sort(rng.uniform(0, phase.seconds, number)))
+        parts.append(start_s + np.sort(rng.uniform(0, phase.seconds, number)))
         start_s += phase.seconds
-    return np.concatenate(found)
+    return np.concatenate(parts)
 
 
 _barrier: Barrier
 
 
-def _join(barrier: Barrier) -> None:
-    global _barrier  # noqa: PLW0603 - a barrier can reach a process of a pool in no other way
+def _set_barrier(barrier: Barrier) -> None:
+    global _barrier  # noqa: PLW0603 - a barrier can be passed to a pool only through its initializer
     _barrier = barrier
 
 
@@ -117,11 +116,11 @@ def _work(work: tuple[str, list[bytes], list[Phase], int]) -> np.ndarray:
     address, requests, phases, seed = work
     due_s = arrivals(phases, np.random.default_rng(seed))
     _barrier.wait()
-    return asyncio.run(_Offer(address, cycle(requests), due_s).run())
+    return asyncio.run(_Generator(address, cycle(requests), due_s).run())
 
 
-class _Offer:
-    """The requests of one process. Columns of what it finds: those of `Sample`."""
+class _Generator:
+    """Sends the requests of one process. Returns one row per request, with the columns of `Sample`."""
 
     def __init__(self, address: str, requests: Iterator[bytes], due_s: np.ndarray) -> None:
         parts = urlsplit(address)
@@ -129,34 +128,34 @@ class _Offer:
         self._requests, self._due_s = requests, due_s
         self._idle: deque[_Connection] = deque()
         self._connections = 0
-        self._found = np.zeros((len(due_s), 4))
-        self._found[:, 0] = due_s
-        self._found[:, 2] = math.inf
-        self._open = len(due_s)
-        self._over = asyncio.Event()
-        self._begun_s = 0.0
+        self._rows = np.zeros((len(due_s), 4))
+        self._rows[:, 0] = due_s
+        self._rows[:, 2] = math.inf
+        self._pending = len(due_s)
+        self._all_done = asyncio.Event()
+        self._started_s = 0.0
 
     async def run(self) -> np.ndarray:
-        self._begun_s = time.monotonic() + 0.05
-        opening: set[asyncio.Task[None]] = set()
+        self._started_s = time.monotonic() + 0.05
+        connecting: set[asyncio.Task[None]] = set()
         for number, due_s in enumerate(self._due_s):
-            if (ahead_s := self._begun_s + due_s - time.monotonic()) > 0:
+            if (ahead_s := self._started_s + due_s - time.monotonic()) > 0:
                 await asyncio.sleep(ahead_s)
             if self._idle:
-                self._idle.pop().ask(number, next(self._requests))  # the one used last: the others may be left to idle
-            elif self._connections < MOST_CONNECTIONS:
+                self._idle.pop().send(number, next(self._requests))
+            elif self._connections < MAX_CONNECTIONS:
                 self._connections += 1
                 task = asyncio.create_task(self._connect(number))
-                opening.add(task)
-                task.add_done_callback(opening.discard)
+                connecting.add(task)
+                task.add_done_callback(connecting.discard)
             else:
-                self.answered(number, NOT_ANSWERED)
+                self.on_response(number, NOT_ANSWERED)
             if number % 16 == 0:
-                await asyncio.sleep(0)  # answers are taken while requests are behind
-        if self._open:
+                await asyncio.sleep(0)  # reads responses even when the generator is behind
+        if self._pending:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), PATIENCE_S)
-        return self._found
+                await asyncio.wait_for(self._all_done.wait(), DRAIN_TIMEOUT_S)
+        return self._rows
 
     async def _connect(self, number: int) -> None:
         try:
@@ -164,60 +163,62 @@ class _Offer:
             _, connection = await loop.create_connection(lambda: _Connection(self), self._host, self._port)
         except OSError:
             self._connections -= 1
-            self.answered(number, NOT_ANSWERED)
+            self.on_response(number, NOT_ANSWERED)
         else:
-            connection.ask(number, next(self._requests))
+            connection.send(number, next(self._requests))
 
-    def sent(self, number: int) -> None:
-        self._found[number, 1] = (time.monotonic() - self._begun_s - self._due_s[number]) * 1000
+    def on_sent(self, number: int) -> None:
+        self._rows[number, 1] = self._since_due_ms(number)
 
-    def answered(self, number: int, status: int) -> None:
-        elapsed_ms = (time.monotonic() - self._begun_s - self._due_s[number]) * 1000
-        self._found[number, 2] = elapsed_ms if status != NOT_ANSWERED else math.inf
-        self._found[number, 3] = status
-        self._open -= 1
-        if not self._open:
-            self._over.set()
+    def on_response(self, number: int, status: int) -> None:
+        self._rows[number, 2] = self._since_due_ms(number) if status != NOT_ANSWERED else math.inf
+        self._rows[number, 3] = status
+        self._pending -= 1
+        if not self._pending:
+            self._all_done.set()
 
-    def free(self, connection: "_Connection") -> None:
+    def on_idle(self, connection: "_Connection") -> None:
         self._idle.append(connection)
 
-    def lost(self, connection: "_Connection") -> None:
+    def on_closed(self, connection: "_Connection") -> None:
         self._connections -= 1
         if connection in self._idle:
             self._idle.remove(connection)
 
+    def _since_due_ms(self, number: int) -> float:
+        return float(time.monotonic() - self._started_s - self._due_s[number]) * 1000
+
 
 class _Connection(asyncio.Protocol):
-    """One request after another."""
+    """A connection that carries one request at a time."""
 
-    def __init__(self, offer: _Offer) -> None:
-        self._offer = offer
-        self._asked: int | None = None
+    def __init__(self, generator: _Generator) -> None:
+        self._generator = generator
+        self._number: int | None = None  # of the request in flight
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def ask(self, number: int, request: bytes) -> None:
-        self._asked = number
+    def send(self, number: int, request: bytes) -> None:
+        self._number = number
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(request)
-        self._offer.sent(number)
+        self._generator.on_sent(number)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
-        assert self._asked is not None
-        self._offer.answered(self._asked, self._parser.get_status_code())
-        self._asked = None
+        assert self._number is not None
+        self._generator.on_response(self._number, self._parser.get_status_code())
+        self._number = None
         if self._parser.should_keep_alive():
-            self._offer.free(self)
+            self._generator.on_idle(self)
         else:
             self._transport.close()
 
     def connection_lost(self, _: Exception | None) -> None:
-        self._offer.lost(self)
-        if self._asked is not None:
-            self._offer.answered(self._asked, NOT_ANSWERED)
+        self._generator.on_closed(self)
+        if self._number is not None:
+            self._generator.on_response(self._number, NOT_ANSWERED)

@@ -1,12 +1,10 @@
-"""Servers to measure, and the load on them: shared by the benchmarks."""
+"""Start a server for a benchmark, wait until it answers, and stop it together with all of its processes."""
 
 import contextlib
 import http.client
 import json
 import os
-import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,16 +19,11 @@ from app.cpu import usable_cores
 from nginx.process import free_port
 
 ROOT = Path(__file__).parents[2]
-# Of a server, or a load, that one event loop carries: more than four cores it cannot keep busy.
+# One event loop cannot keep more than four cores busy: servers and load generators get one process per four cores.
 PROCESSES = max(1, usable_cores() // 4)
 
-direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # past any proxy of the environment
-
-
-def wrk_or_exit() -> None:
-    """End with a message where the load generator is missing."""
-    if shutil.which("wrk") is None:
-        sys.exit("wrk is needed: apt-get install wrk")
+# Ignores the proxy settings of the environment.
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @contextlib.contextmanager
@@ -42,17 +35,18 @@ def running(
     environment: Mapping[str, str] | None = None,
     patience_s: float = 180,
 ) -> Iterator[str]:
-    """Start a server, with a free port as its last argument; yield its address once it answers; stop it.
+    """Run a server and yield its address.
 
-    A command may be made from the port instead. The server has answered when `body`, posted to `path`, is. Ends the
-    process with what the server wrote when the server ends before it answers, or has not answered in time.
+    A free port is appended to the command; a callable gets the port and returns the command. The server counts as
+    started when it answers a POST of `body` to `path` with 200. If it exits before that, or takes longer than
+    `patience_s`, the benchmark exits with the output of the server.
     """
     port = free_port()
     command = command(port) if callable(command) else [*command, str(port)]
     body = {"text": "good"} if body is None else body
     environment = os.environ | {"ORT_DISABLE_TELEMETRY": "1"} | (environment or {})
     with (
-        _exit_when_terminated(),
+        _exit_on_sigterm(),
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True) as process,
     ):
@@ -60,57 +54,56 @@ def running(
             address = f"http://127.0.0.1:{port}"
             deadline = time.monotonic() + patience_s
             while not _answers(address + path, body):
-                ended = process.poll()
-                if ended is not None or time.monotonic() > deadline:
+                exit_code = process.poll()
+                if exit_code is not None or time.monotonic() > deadline:
                     log.seek(0)
-                    state = "does not answer" if ended is None else f"ended with {ended}"
+                    state = "does not answer" if exit_code is None else f"exited with {exit_code}"
                     sys.exit(f"{' '.join(command)} {state}:\n{log.read()}")
                 time.sleep(0.05)
             yield address
         finally:
-            _end(process)
+            _stop(process)
 
 
 @contextlib.contextmanager
-def _exit_when_terminated() -> Iterator[None]:
-    """SIGTERM ends us as Ctrl-C does, by way of what stops the server: it does not end with us, or not all of it."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the benchmark as Ctrl-C does, so that the server is stopped: it has a session of its own."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # where signals cannot be handled
+        yield  # Python handles signals in the main thread only
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
-def _end(process: "subprocess.Popen[bytes]", patience_s: float = 20) -> None:
-    """Tell a server to end, and kill what it leaves behind: workers that nobody has told, or that do not listen.
+def _stop(process: "subprocess.Popen[bytes]", patience_s: float = 20) -> None:
+    """Terminate a server, then kill what is left of it, such as workers that ignore SIGTERM.
 
-    All of them are of the session that was started with it, whatever groups they have made since.
+    A worker may have changed its process group, but it still belongs to the session of the server.
     """
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(patience_s)
     for number in (signal.SIGTERM, signal.SIGKILL):
-        ends = time.monotonic() + 5
-        for member in _session(process.pid):
+        deadline = time.monotonic() + 5
+        for pid in _pids_in_session(process.pid):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(member, number)
-        while _session(process.pid) and time.monotonic() < ends:
-            process.poll()  # which buries it
+                os.kill(pid, number)
+        while _pids_in_session(process.pid) and time.monotonic() < deadline:
+            process.poll()  # collects the exit status, otherwise the process stays as a zombie
             time.sleep(0.05)
 
 
-def _session(leader: int) -> list[int]:
-    """The processes of a session that still run."""
-    found = []
+def _pids_in_session(leader: int) -> list[int]:
+    pids = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # the process has just exited
             state, _, _, session = entry.read_text().rpartition(")")[2].split()[:4]
             if int(session) == leader and state != "Z":
-                found.append(int(entry.parent.name))
-    return found
+                pids.append(int(entry.parent.name))
+    return pids
 
 
 def _answers(address: str, body: Any) -> bool:
@@ -120,23 +113,3 @@ def _answers(address: str, body: Any) -> bool:
             return bool(response.status == 200)
     except (OSError, http.client.HTTPException):
         return False
-
-
-def load(address: str, bodies: Path, connections: int, seconds: int, path: str = "/predict") -> dict[str, float]:
-    """Post the bodies of a file, one a line, with wrk.
-
-    Returns requests, failed, seconds, rate (of what did not fail, 1/s), p50, p95, p99 (ms).
-    """
-    threads = "1" if connections == 1 else "2"
-    done = subprocess.run(
-        ["wrk", "-t", threads, "-c", str(connections), "-d", f"{seconds}s", "-s",
-         str(Path(__file__).with_name("wrk.lua")), f"{address}{path}"],
-        env=os.environ | {"BODIES": str(bodies)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found | {"rate": (found["requests"] - found["failed"]) / found["seconds"]}
-
-
-def median(rounds: list[dict[str, float]], figure: str) -> float:
-    """The median of a figure over rounds."""
-    return statistics.median(found[figure] for found in rounds)

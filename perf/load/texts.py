@@ -1,4 +1,4 @@
-"""Sentences nobody has written: every one different, as long as those of reviews are."""
+"""Synthetic sentences: all different, with the lengths of real reviews."""
 
 import random
 
@@ -11,13 +11,13 @@ _WORDS = (
 
 
 def sentences(number: int, seed: int = 11) -> list[str]:
-    """Return `number` different sentences of 5 to 45 words, 20 on average like those of SST-2's development set."""
+    """Return `number` different sentences of 5 to 45 words, 20 on average, as in the dev set of SST-2."""
     rng = random.Random(seed)
     lengths = (min(45, max(5, round(rng.gammavariate(4.2, 4.6)))) for _ in range(number))
     return [f"{' '.join(rng.choices(_WORDS, k=length))} {index}." for index, length in enumerate(lengths)]
 
 
 def of_length(number: int, tokens: int, seed: int = 11) -> list[str]:
-    """Return `number` different texts of about so many tokens: a word is one, and so is most of what else there is."""
+    """Return `number` different texts of about `tokens` tokens each. Each word is one token."""
     rng = random.Random(seed)
     return [f"{' '.join(rng.choices(_WORDS, k=max(1, tokens - 5)))} {index}." for index in range(number)]

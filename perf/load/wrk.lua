@@ -1,4 +1,4 @@
--- Every request takes the next body of the file named by BODIES, so that no text is sent twice before all were.
+-- Each request takes the next body from the file in BODIES, so that a text repeats only after all others were sent.
 -- Prints one line of JSON at the end.
 local bodies, counter, threads = {}, 0, 0
 

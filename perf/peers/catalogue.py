@@ -1,51 +1,48 @@
-"""The servers of other projects that are measured beside ours: same model file, same texts, one text a request.
+"""Servers of other projects that `make perf` compares with ours: same model file, same texts, one text per request.
 
-Each is set up as its own documentation recommends, for all the cores that may be used; `perf/peers/<name>_server.py`
-says how, and why.
+Each is configured as its own documentation recommends and may use all cores. `perf/peers/<name>_server.py` lists its
+settings and the reasons.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from perf.load.server import PROCESSES
+from perf.load.server import PROCESSES, ROOT
 
 _LABELS = {"negative", "neutral", "positive"}
-_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One of them: what it takes, how it is started, asked and understood."""
+    """How to install and start a server, what to send to it, and where its response has the label."""
 
     name: str
-    requirements: tuple[str, ...]  # exact versions; none where the project's own environment has it all
-    arguments: tuple[str, ...]  # of the interpreter; the port comes last
+    requirements: tuple[str, ...]  # exact versions; empty if the project's own environment has everything
+    arguments: tuple[str, ...]  # for the interpreter; the port is appended
     path: str = "/predict"
     body: Callable[[str], dict[str, Any]] = lambda text: {"text": text}
-    label: Callable[[Any], Any] = lambda answer: answer["label"]
+    label: Callable[[Any], Any] = lambda response: response["label"]
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, python: str, port: int) -> list[str]:
-        """The command that serves, from the root of the repository."""
+        """The command that starts the server from the root of the repository."""
         return [python, *self.arguments, str(port)]
 
-    def answered(self, answer: Any) -> bool:
-        """Whether an answer holds a label."""
+    def has_label(self, response: Any) -> bool:
         try:
-            return self.label(answer) in _LABELS
+            return self.label(response) in _LABELS
         except (LookupError, TypeError, ValueError):
             return False
 
 
-def _ours(*names: str) -> tuple[str, ...]:
-    """Requirements in the versions of this project: servers are compared, not what they run the model with."""
-    versions = dict(line.split("==") for line in (_ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+def _pinned(*names: str) -> tuple[str, ...]:
+    """Requirements at the versions of this project, so that all servers run the model with the same libraries."""
+    versions = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     return tuple(f"{name}=={versions[name]}" for name in names)
 
 
-_RUNTIME = _ours("numpy", "onnxruntime", "tokenizers")
+_RUNTIME = _pinned("numpy", "onnxruntime", "tokenizers")
 
 PEERS = {
     peer.name: peer
@@ -65,7 +62,7 @@ PEERS = {
         ),
         Peer(
             name="litserve",
-            requirements=("litserve==0.2.19", *_ours("httptools", "uvloop"), *_RUNTIME),
+            requirements=("litserve==0.2.19", *_pinned("httptools", "uvloop"), *_RUNTIME),
             arguments=("-m", "perf.peers.litserve_server"),
         ),
         Peer(
@@ -77,35 +74,35 @@ PEERS = {
         ),
         Peer(
             name="bentoml",
-            requirements=("bentoml==1.4.39", *_ours("httptools", "uvloop"), *_RUNTIME),
+            requirements=("bentoml==1.4.39", *_pinned("httptools", "uvloop"), *_RUNTIME),
             arguments=(
                 *("-m", "bentoml", "serve", "perf.peers.bentoml_server:Sentiment", "--host", "127.0.0.1", "--port"),
             ),
             body=lambda text: {"texts": [text]},
-            label=lambda answer: answer[0]["label"],
-            environment={"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(_ROOT / ".peers" / "bentoml" / "home")},
+            label=lambda response: response[0]["label"],
+            environment={"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(ROOT / ".peers" / "bentoml" / "home")},
         ),
         Peer(
             name="ray",
-            requirements=("ray[serve]==2.60.0", *_ours("httptools", "uvloop"), *_RUNTIME),
+            requirements=("ray[serve]==2.60.0", *_pinned("httptools", "uvloop"), *_RUNTIME),
             arguments=("-m", "perf.peers.ray_server"),
             environment={"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"},
         ),
         Peer(
             name="infinity",
             requirements=(
-                *("infinity-emb[optimum,server,torch]==0.0.78", "numpy==1.26.4"),  # it takes no later one
-                *_ours("onnxruntime", "optimum", "optimum-onnx", "tokenizers", "torch", "transformers"),
+                *("infinity-emb[optimum,server,torch]==0.0.78", "numpy==1.26.4"),  # the newest NumPy that it supports
+                *_pinned("onnxruntime", "optimum", "optimum-onnx", "tokenizers", "torch", "transformers"),
             ),
             arguments=("-m", "perf.peers.infinity_server"),
             path="/classify",
             body=lambda text: {"model": "sentiment", "input": [text]},
-            label=lambda answer: max(answer["data"][0], key=lambda class_: class_["score"])["label"],
+            label=lambda response: max(response["data"][0], key=lambda class_: class_["score"])["label"],
             environment={
                 "DO_NOT_TRACK": "1",
                 "INFINITY_ANONYMOUS_USAGE_STATS": "0",
                 "HF_HUB_OFFLINE": "1",
-                "INFINITY_HOME": str(_ROOT / ".peers" / "infinity"),  # or it writes beside the model
+                "INFINITY_HOME": str(ROOT / ".peers" / "infinity"),  # otherwise it writes into the folder of the model
             },
         ),
     )

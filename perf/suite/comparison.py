@@ -1,4 +1,4 @@
-"""Ours and the others: the same model file, the same texts, one server at a time on all cores, the load beside it."""
+"""Our service and the peers under the same load: same model file, same texts, one server at a time on all cores."""
 
 import json
 import sys
@@ -12,24 +12,25 @@ import numpy as np
 
 from app.cpu import usable_cores
 from perf.load.openloop import Phase, offer
-from perf.load.server import PROCESSES, load, running
+from perf.load.server import PROCESSES, running
 from perf.load.texts import of_length, sentences
+from perf.load.wrk import run_wrk, write_bodies
 from perf.peers.catalogue import PEERS, Peer
 from perf.peers.environment import python
 
 OURS, WORKERS = "rt-sentiment", "rt-sentiment, workers"
 OWN = (OURS, WORKERS)
-DEADLINE_MS = 1000  # an answer that takes longer is no good
+DEADLINE_MS = 1000  # later responses do not count as goodput
 
 
-def _ours(workers: int) -> tuple[str, ...]:
+def _serve(workers: int) -> tuple[str, ...]:
     return ("-m", "app", "serve", "--cache-entries", "0", "--workers", str(workers), "--port")
 
 
 SERVERS = {
-    # As it comes, but with as many processes as one event loop each can keep busy; and with one a core.
-    OURS: Peer(OURS, (), _ours(PROCESSES)),
-    WORKERS: Peer(WORKERS, (), _ours(usable_cores())),
+    # The default settings with as many processes as the load needs, and one worker per core.
+    OURS: Peer(OURS, (), _serve(PROCESSES)),
+    WORKERS: Peer(WORKERS, (), _serve(usable_cores())),
 } | PEERS
 TEXTS: dict[str, Callable[[int], list[str]]] = {
     "16 tokens": lambda number: of_length(number, 16),
@@ -37,14 +38,14 @@ TEXTS: dict[str, Callable[[int], list[str]]] = {
     "128 tokens": lambda number: of_length(number, 128),
     "sentences": sentences,
 }
-_WARM_S = 2
+_WARMUP_S = 2
 
 Row = dict[str, Any]
 
 
 @contextmanager
 def serving(name: str) -> Iterator[str]:
-    """Start a server, warm it up with the texts of all lengths, yield its address."""
+    """Start a server, warm it up with texts of all lengths and yield its address."""
     peer = SERVERS[name]
     interpreter = python(peer) if peer.requirements else sys.executable
     with running(
@@ -54,41 +55,40 @@ def serving(name: str) -> Iterator[str]:
         environment=peer.environment,
     ) as address:
         for kind in TEXTS:
-            _closed(address, name, kind, connections=8, seconds=_WARM_S)
+            _measure_closed(address, name, kind, connections=8, seconds=_WARMUP_S)
         yield address
 
 
-def closed(name: str, connections: Sequence[int], kinds: Sequence[str], seconds: int) -> Iterator[Row]:
-    """Callers that ask again when they are answered: requests/s and latency, for each number of them."""
+def closed_loop(name: str, connections: Sequence[int], kinds: Sequence[str], seconds: int) -> Iterator[Row]:
+    """Measure requests/s and latency for each number of connections, each with one request at a time."""
     with serving(name) as address:
         for kind in kinds:
             for number in connections:
-                yield _closed(address, name, kind, number, seconds)
+                yield _measure_closed(address, name, kind, number, seconds)
 
 
-def opened(name: str, rates_per_s: Sequence[float], seconds: float) -> Iterator[Row]:
-    """Callers that know nothing of each other: latency, and answers in time, for each rate at which they come."""
+def open_loop(name: str, rates_per_s: Sequence[float], seconds: float) -> Iterator[Row]:
+    """Measure latency and goodput for each rate of independent requests."""
     peer = SERVERS[name]
     bodies = [json.dumps(peer.body(text)).encode() for text in sentences(30_000)]
     with serving(name) as address:
         for rate_per_s in rates_per_s:
-            found = offer(address, bodies, [Phase(rate_per_s, seconds)], path=peer.path, processes=PROCESSES)
-            answered = found.answered(200)
+            sample = offer(address, bodies, [Phase(rate_per_s, seconds)], path=peer.path, processes=PROCESSES)
+            answered = sample.with_status(200)
             yield {
                 "server": name,
-                "offered_per_s": len(found) / seconds,
+                "offered_per_s": len(sample) / seconds,
                 "goodput_per_s": len(answered.within(DEADLINE_MS)) / seconds,
                 "p50_ms": answered.percentile(50),
                 "p99_ms": answered.percentile(99),
-                "not_answered": len(found) - len(answered),
-                "generator_p99_ms": float(np.percentile(found.late_ms, 99)),
+                "not_answered": len(sample) - len(answered),
+                "generator_p99_ms": float(np.percentile(sample.late_ms, 99)),
             }
 
 
-def _closed(address: str, name: str, kind: str, connections: int, seconds: int) -> Row:
+def _measure_closed(address: str, name: str, kind: str, connections: int, seconds: int) -> Row:
     peer = SERVERS[name]
     with tempfile.TemporaryDirectory() as folder:
-        bodies = Path(folder) / "bodies"
-        bodies.write_text("".join(json.dumps(peer.body(text)) + "\n" for text in TEXTS[kind](30_000)))
-        found = load(address, bodies, connections, seconds, path=peer.path)
-    return {"server": name, "texts": kind, "connections": connections} | found
+        bodies = write_bodies(Path(folder) / "bodies", map(peer.body, TEXTS[kind](30_000)))
+        figures = run_wrk(address, bodies, connections, seconds, path=peer.path)
+    return {"server": name, "texts": kind, "connections": connections} | figures

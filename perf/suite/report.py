@@ -1,4 +1,4 @@
-"""What a run of `make perf` found: tables as text, and plots."""
+"""The results of `python -m perf` as text tables and plots."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,102 +8,106 @@ from perf.suite.ceiling import SIZES
 from perf.suite.comparison import OURS, OWN
 from perf.suite.targets import TARGETS
 
-Found = dict[str, Any]
+Results = dict[str, Any]
 
 
-def text(found: Found) -> str:
-    """All tables."""
-    parts = [f"{found['date']}, {found['cores']} cores of: {found['machine']}"]
-    if "bare" in found:
-        bare = found["bare"]
+def text(results: Results) -> str:
+    """All tables, and the verdict on each target."""
+    sections = [f"{results['date']}, {results['cores']} cores of {results['machine']}"]
+    if "bare" in results:
+        bare = results["bare"]
         cells = [f"{size:>9}" for size in SIZES] + [f"{'32 mixed':>10}"]
         rates = [f"{bare[f'batch_{size}']:9.0f}" for size in SIZES] + [f"{bare['mixed_32']:10.0f}"]
-        parts.append(
-            f"The bare model, texts/s by size of batch, like lengths together\n{''.join(cells)}\n{''.join(rates)}\n"
-            f"a text alone, tokenised and run: {bare['alone_ms']:.2f} ms (p50); tokenised: {bare['tokenize_ms']:.3f} ms"
+        sections.append(
+            f"Bare model, texts/s by batch size, similar lengths in a batch\n{''.join(cells)}\n{''.join(rates)}\n"
+            f"one text alone, tokenised and run: {bare['alone_ms']:.2f} ms (p50); "
+            f"tokenised only: {bare['tokenize_ms']:.3f} ms"
         )
-    if "http" in found:
-        lines = [f"{name:16}{run['rate']:9.0f}{run['cpu_ms']:14.3f}" for name, run in found["http"].items()]
-        parts.append("\n".join(["HTTP alone, 32 connections: requests/s, ms of processor a request", *lines]))
-    if "together_per_s" in found:
-        parts.append(f"model, tokenizer and HTTP together allow {found['together_per_s']:.0f} requests/s")
-    parts += [_closed(found["closed"], kind) for kind in _in_order(found.get("closed", ()), "texts")]
-    if "open" in found:
-        parts.append(_open(found["open"]))
-    if "beside_lists" in found:
-        beside = found["beside_lists"]
-        parts.append(
-            "Single texts, 20 a second, p50 and p99 ms: "
+    if "http" in results:
+        lines = [f"{name:16}{run['rate']:9.0f}{run['cpu_ms']:14.3f}" for name, run in results["http"].items()]
+        sections.append("\n".join(["HTTP only, 32 connections: requests/s, processor ms per request", *lines]))
+    if "together_per_s" in results:
+        sections.append(f"Model, tokenizer and HTTP together allow {results['together_per_s']:.0f} requests/s")
+    sections += [_closed_loop(results["closed"], kind) for kind in _distinct(results.get("closed", ()), "texts")]
+    if "open" in results:
+        sections.append(_open_loop(results["open"]))
+    if "beside_lists" in results:
+        beside = results["beside_lists"]
+        sections.append(
+            "Single texts, 20 requests/s, p50 and p99 in ms: "
             f"{beside['before_p50_ms']:.1f} {beside['before_p99_ms']:.1f}; "
-            "beside one caller's lists of 256 texts of 512 tokens: "
+            "while one client posts lists of 256 texts of 512 tokens: "
             f"{beside['beside_p50_ms']:.1f} {beside['beside_p99_ms']:.1f}"
         )
-        ways = found["side_by_side"].items()
-        parts.append("Requests/s, 64 connections: " + "; ".join(f"{name} {per_s:.0f}" for name, per_s in ways))
-    parts.append("\n".join(target.verdict(found) for target in TARGETS))
-    return "\n\n".join(parts) + "\n"
+        processes = results["processes"].items()
+        sections.append("Requests/s, 64 connections: " + "; ".join(f"{name} {per_s:.0f}" for name, per_s in processes))
+    sections.append("\n".join(["Targets", *(target.verdict(results) for target in TARGETS)]))
+    return "\n\n".join(sections) + "\n"
 
 
-def _in_order(rows: Sequence[dict[str, Any]], column: str) -> list[Any]:
+def _distinct(rows: Sequence[dict[str, Any]], column: str) -> list[Any]:
     return list(dict.fromkeys(row[column] for row in rows))
 
 
-def _closed(rows: Sequence[dict[str, Any]], kind: str) -> str:
+def _closed_loop(rows: Sequence[dict[str, Any]], kind: str) -> str:
     rows = [row for row in rows if row["texts"] == kind]
-    numbers = _in_order(rows, "connections")
+    numbers = _distinct(rows, "connections")
     cells = {(row["server"], row["connections"]): row for row in rows}
     lines = [
-        f"Unique texts, {kind}, callers that ask again when they are answered: requests/s (beside ours), p50, p95 ms",
+        f"Closed loop, unique texts, {kind}: requests/s (ratio to {OURS}), p50 and p95 in ms, ! if requests failed",
         f"{'connections':22}" + "".join(f"{number:>34}" for number in numbers),
     ]
-    for name in _in_order(rows, "server"):
+    for name in _distinct(rows, "server"):
         line = f"{name:22}"
         for number in numbers:
             row, ours = cells[name, number], cells.get((OURS, number))
-            beside = f"({row['rate'] / ours['rate']:.2f})" if ours and ours["rate"] else ""
+            ratio = f"({row['rate'] / ours['rate']:.2f})" if ours and ours["rate"] else ""
             failed = "!" if row["failed"] else " "
-            line += f"{row['rate']:11.0f} {beside:>6}{row['p50_ms']:7.1f}{row['p95_ms']:7.1f} {failed}"
+            line += f"{row['rate']:11.0f} {ratio:>6}{row['p50_ms']:7.1f}{row['p95_ms']:7.1f} {failed}"
         lines.append(line)
     return "\n".join(lines)
 
 
-def _open(rows: Sequence[dict[str, Any]]) -> str:
-    title = "Unique sentences that come at random: offered/s, answered within a second/s, p50, p99 ms, not answered"
+def _open_loop(rows: Sequence[dict[str, Any]]) -> str:
+    title = (
+        "Open loop, unique sentences: offered/s, answered within 1 s per second, p50 and p99 in ms, "
+        "requests without a prediction, delay of the generator (p99, ms)"
+    )
     columns = {"offered_per_s": 9.0, "goodput_per_s": 9.0, "p50_ms": 10.1, "p99_ms": 10.1, "not_answered": 9.0}
-    lines = [f"{title}, sent late (p99 ms)"]
+    lines = [title]
     for row in rows:
         cells = "".join(f"{row[name]:{width}f}" for name, width in columns.items())
         lines.append(f"{row['server']:22}{cells}{row['generator_p99_ms']:9.1f}")
     return "\n".join(lines)
 
 
-def draw(found: Found, folder: Path) -> None:
-    """Plot latency against throughput, and what is answered in time against what is offered."""
+def draw(results: Results, folder: Path) -> None:
+    """Plot latency against throughput, and goodput and latency against the offered rate."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    if "closed" in found:
-        rows = [row for row in found["closed"] if row["texts"] == "sentences"] or found["closed"]
+    if "closed" in results:
+        rows = [row for row in results["closed"] if row["texts"] == "sentences"] or results["closed"]
         figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-        for name in _in_order(rows, "server"):
+        for name in _distinct(rows, "server"):
             own = [row for row in rows if row["server"] == name]
             style = {"linewidth": 2.5} if name in OWN else {"alpha": 0.8}
             axes.plot([row["rate"] for row in own], [row["p95_ms"] for row in own], marker="o", label=name, **style)
-        axes.set(xlabel="requests/s, 1 to 64 connections", ylabel="p95, ms", yscale="log")
+        axes.set(xlabel="requests/s, 1 to 64 connections", ylabel="p95 latency, ms", yscale="log")
         axes.legend(frameon=False)
         figure.savefig(folder / "throughput.png", dpi=120)
-    if "open" in found:
-        rows = found["open"]
+    if "open" in results:
+        rows = results["open"]
         figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-        for name in _in_order(rows, "server"):
+        for name in _distinct(rows, "server"):
             own = [row for row in rows if row["server"] == name]
             offered = [row["offered_per_s"] for row in own]
             style = {"linewidth": 2.5} if name in OWN else {"alpha": 0.8}
             left.plot(offered, [row["goodput_per_s"] for row in own], marker="o", label=name, **style)
             right.plot(offered, [row["p99_ms"] for row in own], marker="o", label=name, **style)
-        left.set(xlabel="requests/s offered", ylabel="answered within a second, requests/s")
-        right.set(xlabel="requests/s offered", ylabel="p99 of answers, ms", yscale="log")
+        left.set(xlabel="offered requests/s", ylabel="answered within 1 s, requests/s")
+        right.set(xlabel="offered requests/s", ylabel="p99 latency, ms", yscale="log")
         left.legend(frameon=False)
-        figure.savefig(folder / "open.png", dpi=120)
+        figure.savefig(folder / "open-loop.png", dpi=120)

@@ -1,4 +1,4 @@
-"""What starts servers for the benchmarks leaves none of their processes behind."""
+"""Benchmarks stop their servers completely, and report servers that do not start."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 from perf.load.server import running
 from tests.support.process import ROOT
 
-# Answers every POST, has a worker in a process group of its own that SIGTERM does not end, and names both processes.
+# Answers POST requests. Starts a worker in its own process group that ignores SIGTERM. Writes both pids to a file.
 SERVER = """
 import http.server, os, pathlib, signal, sys, time
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -31,26 +31,26 @@ http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
 
 
-def still_run(pids: Path) -> list[str]:
-    """Which of the processes that a file names run: one that has ended may wait for a parent to ask for its status."""
-    found = []
+def running_pids_in(pids: Path) -> list[str]:
+    """Return the running processes among those listed in a file. Zombies do not count."""
+    running_pids = []
     for pid in pids.read_text().split():
         stat = Path("/proc") / pid / "stat"
         if stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
-            found.append(pid)
-    return found
+            running_pids.append(pid)
+    return running_pids
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
-def test_a_worker_that_does_not_listen_is_ended_with_its_server(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_that_ignores_sigterm_is_stopped_with_its_server(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     with running([sys.executable, "-c", SERVER, str(pids)], path="/ask"):
-        assert len(still_run(pids)) == 2
-    assert still_run(pids) == []
+        assert len(running_pids_in(pids)) == 2
+    assert running_pids_in(pids) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
-def test_whoever_ends_a_benchmark_ends_its_server(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_sigterm_to_a_benchmark_also_stops_its_server(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     code = """
 import sys, time
@@ -63,35 +63,35 @@ with running([sys.executable, "-c", *sys.argv[1:]], path="/ask"):
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as benchmark:
         assert benchmark.stdout is not None
         assert benchmark.stdout.readline() == b"up\n"
-        assert len(still_run(pids)) == 2
+        assert len(running_pids_in(pids)) == 2
         benchmark.terminate()
         assert benchmark.wait(40) == 128 + signal.SIGTERM
-    assert still_run(pids) == []
+    assert running_pids_in(pids) == []
 
 
-def test_a_command_can_be_made_from_the_port_and_has_the_variables_that_it_was_given() -> None:
-    code = SERVER.replace('== "/ask"', '== os.environ["ASKED"]').replace("sys.argv[1]", "os.devnull")
+def test_a_command_can_be_a_callable_and_gets_its_environment() -> None:
+    code = SERVER.replace('== "/ask"', '== os.environ["EXPECTED_PATH"]').replace("sys.argv[1]", "os.devnull")
     code = code.replace("os.fork()", "os.getpid()")  # no worker
     with running(
-        lambda port: [sys.executable, "-c", code, "-", str(port)], path="/else", environment={"ASKED": "/else"}
+        lambda port: [sys.executable, "-c", code, "-", str(port)], path="/else", environment={"EXPECTED_PATH": "/else"}
     ) as address:
         assert address.startswith("http://127.0.0.1:")
-    assert "ASKED" not in os.environ
+    assert "EXPECTED_PATH" not in os.environ
 
 
-def test_a_server_that_ends_before_it_answers_says_why() -> None:
+def test_output_of_a_server_that_exits_early_is_shown() -> None:
     with (
-        pytest.raises(SystemExit, match=r"(?s)ended with 3.*no model"),
+        pytest.raises(SystemExit, match=r"(?s)exited with 3.*no model"),
         running([sys.executable, "-c", "import sys; print('no model', flush=True); sys.exit(3)"]),
     ):
-        pytest.fail("it never answered")
+        pytest.fail("the server should not have started")
 
 
-def test_a_server_that_never_answers_is_given_up() -> None:
+def test_a_server_that_never_answers_times_out() -> None:
     started = time.monotonic()
     with (
         pytest.raises(SystemExit, match="does not answer"),
         running([sys.executable, "-c", "import time; time.sleep(60)"], patience_s=0.3),
     ):
-        pytest.fail("it never answered")
+        pytest.fail("the server should not have started")
     assert time.monotonic() - started < 20

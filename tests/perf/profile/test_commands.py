@@ -1,4 +1,4 @@
-"""The benchmarks that need nothing but the project run to their end, and print what they promise."""
+"""The commands in perf/profile that need no load generator run and print their results."""
 
 import subprocess
 import sys
@@ -9,17 +9,17 @@ from tests.support.process import ROOT
 
 
 @pytest.mark.parametrize(
-    ("command", "says"),
+    ("command", "expected"),
     [
-        ("perf.profile.layers --rounds 1 --requests 20", ["an answer from the cache", "a refusal (429)"]),
-        ("perf.profile.simulate --cores 1 2 --texts 200 --cost 0.5 0.03", ["one at a time", "ours", "at 90% of"]),
-        ("perf.profile.parts --rounds 1", ["the model, a text alone", "tokenise, one by one"]),
+        ("perf.profile.layers --rounds 1 --requests 20", ["cached response, short path", "refusal (429)"]),
+        ("perf.profile.simulate --cores 1 2 --texts 200 --cost 0.5 0.03", ["one at a time", "ours", "at 90%"]),
+        ("perf.profile.parts --rounds 1", ["run the model, one text", "tokenise, one by one"]),
     ],
 )
-def test_a_benchmark_measures(command: str, says: list[str]) -> None:
+def test_a_command_runs_and_prints_its_results(command: str, expected: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *command.split()], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    for word in says:
-        assert word in done.stdout
+    for words in expected:
+        assert words in done.stdout

@@ -1,4 +1,4 @@
-"""The model's file alone, with nothing of the service's around it: what can be had at most, and what a batch costs."""
+"""The embedded model without the service: the upper bound for throughput, and the cost of single batches."""
 
 import time
 from collections.abc import Sequence
@@ -12,26 +12,26 @@ from app.inference.backends.onnx import open_session
 from perf.load.server import ROOT
 
 FOLDER = ROOT / "models" / "sentiment-en"
-LONGEST = 512
+MAX_TOKENS = 512
 
 Ids = list[int]
 
 
-class Bare:
-    """One session for several threads, one ONNX Runtime thread each, as in the service."""
+class BareModel:
+    """One session that several threads share, with one ONNX Runtime thread per call, as in the service."""
 
     def __init__(self) -> None:
         self._session = open_session(FOLDER / "model_int8.onnx")
         self._tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(LONGEST)
+        self._tokenizer.enable_truncation(MAX_TOKENS)
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
-        """Token ids of each text, tokenised one by one."""
+        """Return the token ids of each text. Texts are tokenised one by one."""
         return [self._tokenizer.encode(text).ids for text in texts]
 
     def run(self, batch: Sequence[Ids]) -> np.ndarray:
-        """Logits, of shape (texts, labels), of texts that are padded to the longest."""
+        """Pad a batch to its longest text and return the logits, shape (texts, labels)."""
         ids = np.zeros((len(batch), max(map(len, batch))), dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, tokens in enumerate(batch):
@@ -41,27 +41,27 @@ class Bare:
         return logits
 
     def texts_per_s(self, batches: Sequence[Sequence[Ids]], seconds: float) -> float:
-        """Texts per second when a thread a core runs one batch after another, beginning at different ones."""
+        """Measure texts per second on all cores: one thread per core, each starting at a different batch."""
         threads = usable_cores()
         started_s = time.perf_counter()
-        ends_s = started_s + seconds
+        deadline_s = started_s + seconds
 
-        def work(place: int) -> int:
-            done = 0
-            while time.perf_counter() < ends_s:
-                done += len(self.run(batches[place % len(batches)]))
-                place += 1
-            return done
+        def work(index: int) -> int:
+            texts = 0
+            while time.perf_counter() < deadline_s:
+                texts += len(self.run(batches[index % len(batches)]))
+                index += 1
+            return texts
 
         with ThreadPoolExecutor(threads) as pool:
-            places = [number * len(batches) // threads for number in range(threads)]
-            return sum(pool.map(work, places)) / (time.perf_counter() - started_s)
+            starts = [number * len(batches) // threads for number in range(threads)]
+            return sum(pool.map(work, starts)) / (time.perf_counter() - started_s)
 
-    def milliseconds(self, batch: Sequence[Ids], repeats: int = 5) -> float:
-        """What a batch takes, the least of several runs: a machine only ever adds to it."""
-        taken = []
+    def batch_ms(self, batch: Sequence[Ids], repeats: int = 5) -> float:
+        """Measure one batch, in milliseconds. The minimum counts, because other load can only add time."""
+        runs_ms = []
         for _ in range(repeats):
             started_s = time.perf_counter()
             self.run(batch)
-            taken.append((time.perf_counter() - started_s) * 1000)
-        return min(taken)
+            runs_ms.append((time.perf_counter() - started_s) * 1000)
+        return min(runs_ms)
