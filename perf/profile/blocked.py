@@ -106,13 +106,15 @@ def _serve(port: int) -> None:
     def report() -> None:
         nonlocal callbacks
         file = Path(os.environ["BLOCKED_REPORT"])
+        partial = file.with_suffix(".partial")
         while not file.exists():
             time.sleep(_POLL_S)
         longest.clear()
         callbacks = 0
         while True:
             time.sleep(_POLL_S)
-            file.write_text(json.dumps({"callbacks": callbacks, "longest": sorted(longest, reverse=True)}))
+            partial.write_text(json.dumps({"callbacks": callbacks, "longest": sorted(longest, reverse=True)}))
+            partial.replace(file)  # in one step: the process may be stopped at any time
 
     asyncio.Handle._run = timed  # type: ignore[attr-defined]  # noqa: SLF001
     # uvloop runs its callbacks in C, where they cannot be timed.

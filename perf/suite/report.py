@@ -68,16 +68,24 @@ def _closed_loop(rows: Sequence[dict[str, Any]], kind: str) -> str:
     return "\n".join(lines)
 
 
+_OPEN_COLUMNS = {  # title and format
+    "offered_per_s": ("offered/s", ".0f"),
+    "goodput_per_s": ("within 1 s/s", ".0f"),
+    "p50_ms": ("p50 ms", ".1f"),
+    "p99_ms": ("p99 ms", ".1f"),
+    "not_answered": ("no prediction", ".0f"),
+    "generator_p99_ms": ("generator delay p99 ms", ".1f"),
+}
+
+
 def _open_loop(rows: Sequence[dict[str, Any]]) -> str:
-    title = (
-        "Open loop, unique sentences: offered/s, answered within 1 s per second, p50 and p99 in ms, "
-        "requests without a prediction, delay of the generator (p99, ms)"
-    )
-    columns = {"offered_per_s": 9.0, "goodput_per_s": 9.0, "p50_ms": 10.1, "p99_ms": 10.1, "not_answered": 9.0}
-    lines = [title]
+    lines = [
+        "Open loop, unique sentences",
+        f"{'':22}" + "".join(f"{title:>{len(title) + 3}}" for title, _ in _OPEN_COLUMNS.values()),
+    ]
     for row in rows:
-        cells = "".join(f"{row[name]:{width}f}" for name, width in columns.items())
-        lines.append(f"{row['server']:22}{cells}{row['generator_p99_ms']:9.1f}")
+        cells = (f"{row[name]:{len(title) + 3}{form}}" for name, (title, form) in _OPEN_COLUMNS.items())
+        lines.append(f"{row['server']:22}" + "".join(cells))
     return "\n".join(lines)
 
 
