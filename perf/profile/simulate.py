@@ -42,7 +42,7 @@ class Policy(Protocol):
         """Tokens that the model runs for a batch, including padding."""
 
 
-class Ours:
+class ServicePolicy:
     """The service: forms a batch when a slot is free.
 
     With packing, the texts that have waited longest share rows. Otherwise texts of similar length are padded.
@@ -98,8 +98,8 @@ POLICIES: dict[str, Callable[[CostModel, int, int], Policy]] = {  # arguments: m
     "one at a time": lambda _cost, _size, _tokens: Fifo(1),
     "timer, padded": lambda _cost, size, _tokens: Timer(size),
     "FIFO, padded": lambda _cost, size, _tokens: Fifo(size),
-    "ours, padded": partial(Ours, packs=False),
-    "ours": Ours,
+    "service, padded": partial(ServicePolicy, packs=False),
+    "service, packed": ServicePolicy,
 }
 
 
