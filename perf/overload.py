@@ -161,6 +161,7 @@ def _draw(rows: list[dict[str, float]], file: Path) -> None:
     right.plot(offered, [row["p50_ms"] for row in rows], marker="o", label="predictions, p50")
     right.plot(offered, [row["refused_p99_ms"] for row in rows], marker="o", label="refusals (429), p99")
     right.set(xlabel="offered requests/s", ylabel="latency, ms", yscale="log")
+    right.yaxis.set_major_formatter("{x:g}")
     for axes in (left, right):
         axes.legend(frameon=False)
     figure.savefig(file, dpi=120)

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perf.suite.ceiling import SIZES
 from perf.suite.comparison import OURS, OWN
 from perf.suite.targets import TARGETS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Results = dict[str, Any]
 
@@ -89,6 +92,9 @@ def _open_loop(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+_TITLES = {"tutorial": "FastAPI tutorial", "litserve": "LitServe", "bentoml": "BentoML", "ray": "Ray Serve"}
+
+
 def draw(results: Results, folder: Path) -> None:
     """Plot latency against throughput, and goodput and latency against the offered rate."""
     import matplotlib as mpl
@@ -98,24 +104,27 @@ def draw(results: Results, folder: Path) -> None:
 
     if "closed" in results:
         rows = [row for row in results["closed"] if row["texts"] == "sentences"] or results["closed"]
-        figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-        for name in _distinct(rows, "server"):
-            own = [row for row in rows if row["server"] == name]
-            style = {"linewidth": 2.5} if name in OWN else {"alpha": 0.8}
-            axes.plot([row["rate"] for row in own], [row["p95_ms"] for row in own], marker="o", label=name, **style)
-        axes.set(xlabel="requests/s, 1 to 64 connections", ylabel="p95 latency, ms", yscale="log")
-        axes.legend(frameon=False)
+        figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+        _plot(axes, rows, "rate", "p95_ms")
+        axes.set(xlabel="requests/s with 1 to 64 connections", ylabel="p95 latency, ms", yscale="log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        figure.legend(loc="outside right center", frameon=False)
         figure.savefig(folder / "throughput.png", dpi=120)
     if "open" in results:
-        rows = results["open"]
-        figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-        for name in _distinct(rows, "server"):
-            own = [row for row in rows if row["server"] == name]
-            offered = [row["offered_per_s"] for row in own]
-            style = {"linewidth": 2.5} if name in OWN else {"alpha": 0.8}
-            left.plot(offered, [row["goodput_per_s"] for row in own], marker="o", label=name, **style)
-            right.plot(offered, [row["p99_ms"] for row in own], marker="o", label=name, **style)
-        left.set(xlabel="offered requests/s", ylabel="answered within 1 s, requests/s")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+        _plot(left, results["open"], "offered_per_s", "goodput_per_s")
+        _plot(right, results["open"], "offered_per_s", "p99_ms")
+        left.set(xlabel="offered requests/s", ylabel="predictions within one second, per second")
         right.set(xlabel="offered requests/s", ylabel="p99 latency, ms", yscale="log")
-        left.legend(frameon=False)
+        right.yaxis.set_major_formatter("{x:g}")
+        figure.legend(*left.get_legend_handles_labels(), loc="outside right center", frameon=False)
         figure.savefig(folder / "open-loop.png", dpi=120)
+
+
+def _plot(axes: "Axes", rows: Sequence[dict[str, Any]], x: str, y: str) -> None:
+    """Draw one line per server, with our own emphasised."""
+    for name in _distinct(rows, "server"):
+        own = [row for row in rows if row["server"] == name]
+        style = {"linewidth": 2.5} if name in OWN else {"alpha": 0.8}
+        label = _TITLES.get(name, name)
+        axes.plot([row[x] for row in own], [row[y] for row in own], marker="o", label=label, **style)
