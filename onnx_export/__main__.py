@@ -21,9 +21,9 @@ from onnx_export.narrow import narrow
 from onnx_export.pack import pack
 from onnx_export.quantize import down_projections, quantize
 from onnx_export.verify import Limits, Parity, Sample, Unfaithful, compare, keeps_apart, loads, logits_of
-from training.cases import exam
+from training.data.examples import Example, read_all
 from training.errors import InputError
-from training.examples import Example, read_all
+from training.evaluation.cases import exam
 from training.files import read_json
 
 _EVERY = 5  # of how many sentences of the suite one is compared

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
 from app.inference.artifact import open_artifact
-from training.convert import convert
-from training.emoji import EMOJI
-from training.examples import Example
+from training.checkpoints.convert import convert
+from training.checkpoints.emoji import EMOJI
+from training.data.examples import Example
 
 torch.set_num_threads(1)  # matrices this small only wait for each other
 

@@ -9,8 +9,8 @@ import pytest
 
 from onnx_export import __main__ as exporter
 from tests.support.tiny import tiny_classifier, tiny_encoder
-from training import splices
 from training.__main__ import main
+from training.data import splices
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_weights_that_are_cut_off_are_one_line(tmp_path: Path) -> None:
 
 def test_a_step_whose_packages_are_not_installed_says_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    for module in ("training.train", "training.device", "training.learner"):
+    for module in ("training.fit.train", "training.checkpoints.device", "training.fit.learner"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(SystemExit, match=r"^train: needs the package torch: make \.venv/dev\.stamp"):
         main(["train", "--help"])
@@ -106,6 +106,6 @@ def test_labelled_text_that_is_no_utf_8_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_server_of_something_else_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.targets.urlopen", lambda *_, **__: io.BytesIO(b"<html>"))
+    monkeypatch.setattr("training.evaluation.targets.urlopen", lambda *_, **__: io.BytesIO(b"<html>"))
     with pytest.raises(SystemExit, match=r"^evaluate: http://127\.0\.0\.1:1/info answered no JSON"):
         main(["evaluate", "http://127.0.0.1:1", "--data", "any.tsv"])

@@ -1,0 +1,84 @@
+"""The pictures: that they are there, and that they show the numbers they were given."""
+
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from training.data.examples import LABELS
+from training.evaluation.measure import Report, measure, score
+from training.evaluation.plots import confusion_matrices, learning_curve, reliability_diagram
+
+
+@pytest.fixture(scope="module")
+def reports() -> dict[str, Report]:
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet((0.5, 0.5, 0.5), 300)
+    three, two = rng.integers(0, 3, 300), 2 * rng.integers(0, 2, 300)
+    return {name: measure(score(probabilities, truth), LABELS) for name, truth in {"all": three, "polar": two}.items()}
+
+
+def size_is_that_of(figure: Figure, path: Path) -> bool:
+    height, width, _ = matplotlib.image.imread(path).shape
+    return (width, height) == tuple(round(inches * 120) for inches in figure.get_size_inches())
+
+
+class TestLearningCurve:
+    HISTORY = tuple({"step": step, "loss": 1 / step, "learning_rate": step * 1e-6} for step in range(1, 201))
+    EVALUATIONS = ({"step": 100, "accuracy": {"a": 0.5, "b": 0.6}}, {"step": 200, "accuracy": {"a": 0.75, "b": 0.7}})
+
+    def test_it_shows_loss_rate_and_accuracy_by_step(self, tmp_path: Path) -> None:
+        figure = learning_curve(self.HISTORY, self.EVALUATIONS, tmp_path / "curve.png")
+        assert size_is_that_of(figure, tmp_path / "curve.png")
+        loss, rate, accuracy = figure.axes
+        assert loss.lines[0].get_ydata() == pytest.approx([point["loss"] for point in self.HISTORY])
+        assert rate.lines[0].get_ydata()[-1] == pytest.approx(200e-6)
+        found = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in accuracy.lines}
+        assert found == {"a: 75.0": ([100, 200], [50, 75]), "b: 70.0": ([100, 200], [60, 70])}
+        labels = ["training loss, mean of 100 steps", "learning rate", "accuracy, %"]
+        assert [axes.get_ylabel() for axes in figure.axes] == labels
+        assert accuracy.get_xlabel() == "step"
+
+    def test_a_training_that_has_just_begun_can_be_drawn(self, tmp_path: Path) -> None:
+        figure = learning_curve(self.HISTORY[:1], [], tmp_path / "curve.png")
+        assert size_is_that_of(figure, tmp_path / "curve.png")
+        assert list(figure.axes[0].lines[0].get_ydata()) == [1]
+
+
+class TestReliabilityDiagram:
+    def test_each_bin_shows_accuracy_confidence_and_texts(self, reports: dict[str, Report], tmp_path: Path) -> None:
+        figure = reliability_diagram(reports, tmp_path / "reliability.png")
+        assert size_is_that_of(figure, tmp_path / "reliability.png")
+        for report, upper, lower in zip(reports.values(), figure.axes[:2], figure.axes[2:], strict=True):
+            bins = [found for found in report.bins if found.rows]
+            right, too_sure, too_shy = ([bar.get_height() for bar in bars] for bars in upper.containers)
+            assert right == pytest.approx([100 * found.accuracy for found in bins])
+            gaps = [over - under for over, under in zip(too_sure, too_shy, strict=True)]
+            assert gaps == pytest.approx([100 * (found.confidence - found.accuracy) for found in bins])
+            tops = [bar.get_y() + bar.get_height() for bar in upper.containers[1] if bar.get_height()]
+            assert tops == pytest.approx(
+                [100 * found.confidence for found in bins if found.confidence > found.accuracy]
+            )
+            assert [bar.get_height() for bar in lower.containers[0]] == [found.rows for found in bins]
+            for bar, found in zip(upper.containers[0], bins, strict=True):
+                assert abs(bar.get_x() + bar.get_width() / 2 - found.confidence) <= 1 / 30 + 1e-9
+            assert f"ECE {100 * report.ece:.1f} %" in upper.get_title()
+            assert lower.get_title() == "300 texts"
+            assert lower.get_xlabel() == "confidence"
+
+
+class TestConfusionMatrices:
+    def test_each_cell_has_its_count_and_its_share(self, reports: dict[str, Report], tmp_path: Path) -> None:
+        figure = confusion_matrices(reports, tmp_path / "confusion.png")
+        assert size_is_that_of(figure, tmp_path / "confusion.png")
+        for report, axes in zip(reports.values(), figure.axes, strict=True):
+            counts = np.array(report.confusion)
+            shares = counts / counts.sum(axis=1, keepdims=True)
+            assert np.asarray(axes.images[0].get_array()) == pytest.approx(shares)
+            shown = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
+            assert shown == {place: f"{count}\n{100 * shares[place]:.0f} %" for place, count in np.ndenumerate(counts)}
+            assert [tick.get_text() for tick in axes.get_yticklabels()] == list(report.classes)
+            assert [tick.get_text() for tick in axes.get_xticklabels()] == list(report.classes)
+        assert [list(report.classes) for report in reports.values()] == [list(LABELS), ["negative", "positive"]]
