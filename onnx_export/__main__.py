@@ -21,9 +21,9 @@ from onnx_export.narrow import narrow
 from onnx_export.pack import pack
 from onnx_export.quantize import down_projections, quantize
 from onnx_export.verify import Limits, Parity, Sample, Unfaithful, compare, keeps_apart, loads, logits_of
-from training.data.examples import Example, read_all
+from training.data import Example, read_all
 from training.errors import InputError
-from training.evaluation.cases import exam
+from training.evaluation import suite_examples
 from training.files import read_json
 
 _EVERY = 5  # of how many sentences of the suite one is compared
@@ -165,7 +165,7 @@ def _texts(samples: Sequence[Sample]) -> list[str]:
 def samples_of(examples: list[Example]) -> list[Sample]:
     """The sets among `examples`; where there are none, sentences of the behavioural suite, which is of all kinds."""
     sets: dict[str, list[Example]] = {}
-    for example in examples or exam()[::_EVERY]:
+    for example in examples or suite_examples()[::_EVERY]:
         sets.setdefault(example.source, []).append(example)
     return [Sample(name, *_columns(rows)) for name, rows in sets.items()]
 

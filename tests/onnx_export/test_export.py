@@ -66,8 +66,8 @@ def test_the_artifact_has_every_file_with_its_checksum(artifact: Path) -> None:
     for name, entry in manifest["files"].items():
         assert entry == {"sha256": sha256(artifact / name), "bytes": (artifact / name).stat().st_size}
     assert manifest["version"] == "7"
-    assert manifest["metrics"]["exam"]["texts"] == len(SENTENCES) > 400
-    assert manifest["metrics"]["exam"]["disagreement"] <= 2
+    assert manifest["metrics"]["behavioural_suite"]["texts"] == len(SENTENCES) > 400
+    assert manifest["metrics"]["behavioural_suite"]["disagreement"] <= 2
     assert manifest["tools"]["onnxruntime"]
 
 
@@ -150,7 +150,7 @@ def test_an_unfaithful_model_is_not_written(
     out.mkdir()
     (out / "model_int8.onnx").write_text("what was there")
     (out / "manifest.json").write_text("{}")
-    with pytest.raises(SystemExit, match="nothing was written: exam: int8 gives another label"):
+    with pytest.raises(SystemExit, match="nothing was written: behavioural_suite: int8 gives another label"):
         command.main([str(checkpoint), "--out", str(out), "--max-other-labels", "-1"])
     assert (out / "model_int8.onnx").read_text() == "what was there"
     assert "2 of 2 down-projections" in capsys.readouterr().err

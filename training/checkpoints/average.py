@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from app.inference.artifact import MANIFEST
-from training.checkpoints.calibrate import KEY
+from training.checkpoints.calibrate import TEMPERATURE_KEY
 from training.errors import InputError
 from training.files import making, read_json
 
@@ -36,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Average as the command line says."""
-    average(args.checkpoints, args.out, args.weights)
+    average_checkpoints(args.checkpoints, args.out, args.weights)
 
 
-def average(checkpoints: Sequence[Path], out: Path, shares: Sequence[float] | None = None) -> None:
+def average_checkpoints(checkpoints: Sequence[Path], out: Path, shares: Sequence[float] | None = None) -> None:
     """Write to `out` the mean of the weights of `checkpoints`, with the config and the tokenizer of the first.
 
     Each counts as much as `shares` says, which need not sum to one. A temperature is left out: it was fitted to other
@@ -82,5 +82,5 @@ def _config(checkpoint: Path) -> dict[str, Any]:
     if (checkpoint / MANIFEST).is_file():
         raise InputError(f"{checkpoint}: an artifact, whose weights are rounded; average what it was exported from")
     config = read_json(checkpoint / _CONFIG)
-    config.pop(KEY, None)
+    config.pop(TEMPERATURE_KEY, None)
     return config

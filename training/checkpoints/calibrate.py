@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 from app.inference.artifact import MANIFEST
 from app.inference.model import load_model
 from app.inference.runner import softmax
-from training.data.examples import Example, check_labels, read_all
+from training.data import Example, check_labels, read_all
 from training.errors import InputError
-from training.evaluation.measure import Indices, Report, classes_of, measure, score
-from training.evaluation.tables import aligned
-from training.evaluation.targets import logits
+from training.evaluation import Indices, Report, aligned, classes_of, logits, measure, score
 from training.files import read_json, replace
 
 # Not `temperature`: that is a setting of text generation, and transformers complains of it in a classifier.
-KEY = "calibration_temperature"
+TEMPERATURE_KEY = "calibration_temperature"
 _LOWEST, _HIGHEST = 0.05, 20.0
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -67,7 +65,9 @@ def _shifted(values: NDArray[np.float64], truth: Indices) -> NDArray[np.float64]
     return values[:, own] - values[np.arange(len(truth)), truth][:, None]
 
 
-def calibrate(checkpoint: Path, examples: Sequence[Example]) -> tuple[float, dict[str, tuple[Report, Report]]]:
+def calibrate_checkpoint(
+    checkpoint: Path, examples: Sequence[Example]
+) -> tuple[float, dict[str, tuple[Report, Report]]]:
     """Fit the temperature of `checkpoint` on `examples` and write it into its config.json.
 
     Returns it, and the figures of every set without and with it. Whatever stood there before has no influence.
@@ -84,7 +84,7 @@ def calibrate(checkpoint: Path, examples: Sequence[Example]) -> tuple[float, dic
         sets[name] = (logits(model, [example.text for example in members]), truth)
     temperature = round(fit_temperature(list(sets.values())), 4)
     config = checkpoint / "config.json"
-    replace(config, json.dumps(read_json(config) | {KEY: temperature}, indent=2) + "\n")
+    replace(config, json.dumps(read_json(config) | {TEMPERATURE_KEY: temperature}, indent=2) + "\n")
     return temperature, {
         name: (
             measure(score(softmax(values), truth), labels),
@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Print the temperature and what it changed."""
-    temperature, reports = calibrate(args.checkpoint, read_all(args.data))
+    temperature, reports = calibrate_checkpoint(args.checkpoint, read_all(args.data))
     rows = [("set", "rows", "NLL", "then", "ECE, %", "then")]
     for name, (before, after) in reports.items():
         calibration = (f"{100 * before.ece:.2f}", f"{100 * after.ece:.2f}")

@@ -21,7 +21,7 @@ from transformers.activations import ACT2FN
 
 from training.checkpoints.device import read_classifier
 from training.checkpoints.emoji import add_emoji, embeddings_of
-from training.data.examples import LABELS, Example, read_all
+from training.data import LABELS, Example, read_all
 from training.errors import InputError
 from training.files import read_json
 
@@ -56,10 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Convert as the command line says."""
-    convert(args.encoder, args.out, read_all(args.data), args.vocabulary, args.seed)
+    convert_encoder(args.encoder, args.out, read_all(args.data), args.vocabulary, args.seed)
 
 
-def convert(encoder: Path, out: Path, examples: Sequence[Example], vocabulary: int = 0, seed: int = 0) -> None:
+def convert_encoder(encoder: Path, out: Path, examples: Sequence[Example], vocabulary: int = 0, seed: int = 0) -> None:
     """Write to `out` a classifier with the weights of `encoder`; a BERT becomes a DistilBERT.
 
     With `vocabulary`, only so many word pieces stay, those that occur most often in `examples`, and all single

@@ -22,8 +22,7 @@ from app.inference.runner import softmax
 from app.inference.tokenizer import Tokenizer
 from app.types import Encoding
 from training.checkpoints.device import Device
-from training.data.examples import Example, read_all
-from training.data.passages import detokenise, passages
+from training.data import Example, detokenise, read_all, split_passages
 from training.errors import InputError
 from training.files import checksum, making, read_json, replace
 
@@ -52,10 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Label as the command line says."""
-    label(args.teacher, args.out, read_all(args.data))
+    label_texts(args.teacher, args.out, read_all(args.data))
 
 
-def label(teacher: Path, out: Path, examples: Sequence[Example], seed: int = 7) -> None:
+def label_texts(teacher: Path, out: Path, examples: Sequence[Example], seed: int = 7) -> None:
     """Write to `out`, as JSON lines, every distinct text of `examples` with the scores of the classifier at `teacher`.
 
     They are those that it would be served with: a temperature that it was calibrated with counts.
@@ -127,7 +126,7 @@ def _write(
 
 def _read(example: Example, tokenizer: Tokenizer, rng: random.Random) -> _Reading:
     plain = detokenise(example.text)
-    return _Reading(example, plain, passages(plain, tokenizer, rng))
+    return _Reading(example, plain, split_passages(plain, tokenizer, rng))
 
 
 def _put(file: TextIO, text: str, label: str | None, source: str, scores: dict[str, float]) -> None:

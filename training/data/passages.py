@@ -30,7 +30,7 @@ def detokenise(text: str) -> str:
     return text.strip()
 
 
-def passages(text: str, tokenizer: Tokenizer, rng: random.Random) -> list[str]:
+def split_passages(text: str, tokenizer: Tokenizer, rng: random.Random) -> list[str]:
     """Cut `text` into passages of whole sentences, of up to 94 tokens; a short one is its only passage.
 
     Half of them are single sentences, the others of various sizes. A sentence with more tokens is cut between words.

@@ -24,7 +24,7 @@ _TRIES = 20
 Words = tuple[str, ...]
 
 
-def splices(texts: Sequence[str], rows: int, seed: int = 7) -> list[str]:
+def make_splices(texts: Sequence[str], rows: int, seed: int = 7) -> list[str]:
     """Return `rows` different texts that are not among `texts`, each a sentence of them with another phrase in it.
 
     A phrase is exchanged for one that begins with the same word, which keeps most of them grammatical. Raises
@@ -85,6 +85,6 @@ def main(args: argparse.Namespace) -> None:
     with making(args.out) as part:
         examples = read_all(args.data)
         source = f"{examples[0].source}_splices"
-        texts = splices([example.text for example in examples], args.rows, args.seed)
+        texts = make_splices([example.text for example in examples], args.rows, args.seed)
         rows = ({"text": text, "label": None, "source": source} for text in texts)
         part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -172,7 +172,7 @@ class Writer:
         return self._decks[name].pop()
 
 
-def generate(rows: int, seed: int, noise: float = 0.25) -> list[Sentence]:
+def write_sentences(rows: int, seed: int, noise: float = 0.25) -> list[Sentence]:
     """Return `rows` different rows, in random order; the share `noise` of them are made untidy."""
     rng = random.Random(seed)
     writer = Writer(rng)
@@ -244,7 +244,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     with making(args.out) as part:
-        rows = generate(args.rows, args.seed, args.noise)
+        rows = write_sentences(args.rows, args.seed, args.noise)
         lines = (json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
         part.write_text("".join(lines), encoding="utf-8")
     for capability in SHARES:

@@ -1,6 +1,6 @@
 """`python -m training behaviour`: what a model makes of negation, contrast, questions, names, emoji and so on.
 
-A behavioural suite in the manner of CheckList (Ribeiro et al. 2020): see `cases.py` for what a case is and `exam` for
+A behavioural suite in the manner of CheckList (Ribeiro et al. 2020): see `cases.py` for what a case is and `suite` for
 the cases. It is an exam: train on none of its sentences and tune nothing to it.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference.text import normalise
-from training.data.examples import LABELS
+from training.data import LABELS
 from training.errors import InputError
 from training.evaluation.cases import KINDS, Case, read_cases
 from training.evaluation.targets import open_targets

@@ -1,4 +1,4 @@
-"""The cases of the behavioural suite, made from the templates of `training/evaluation/exam`.
+"""The cases of the behavioural suite, made from the templates of `training/evaluation/suite`.
 
 Each file is a capability, a list of tests of this form:
 
@@ -31,10 +31,10 @@ from typing import Any
 import yaml
 
 from app.inference.text import normalise
-from training.data.examples import LABELS, Example
+from training.data import LABELS, Example
 from training.errors import InputError
 
-EXAM = Path(__file__).parent / "exam"
+SUITE = Path(__file__).parent / "suite"
 KINDS = ("MFT", "INV", "DIR")
 # "Very good" can hardly score higher than a "good" that has 0.98 already, and int8 arithmetic moves scores by a
 # hundredth or so. CheckList grants its directional tests a tenth for the same reason.
@@ -68,7 +68,7 @@ class Case:
         return f"{self.score} {verb} by {self.least:+.2f} or more from: {self.original}"
 
 
-def read_cases(folder: Path = EXAM) -> list[Case]:
+def read_cases(folder: Path = SUITE) -> list[Case]:
     """Every case of every capability, in the order of the files."""
     return [
         case
@@ -78,10 +78,10 @@ def read_cases(folder: Path = EXAM) -> list[Case]:
     ]
 
 
-def exam() -> list[Example]:
+def suite_examples() -> list[Example]:
     """Every sentence of the suite, without its label: what no training may see."""
     texts = {text: None for case in read_cases() for text in (case.original, case.text) if text}
-    return [Example(normalise(text), None, "exam") for text in texts]
+    return [Example(normalise(text), None, "behavioural_suite") for text in texts]
 
 
 def expand(capability: str, test: dict[str, Any]) -> Iterator[Case]:

@@ -1,51 +1,28 @@
 """Pictures of a training and of what came of it. Each function writes one PNG and returns its figure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import matplotlib as mpl
-
-mpl.use("Agg")  # no display is needed, nor looked for
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.evaluation.measure import BINS, Report
-from training.fit.progress import MEAN_OF
+from training.evaluation.evaluation import Evaluation
+from training.evaluation.metrics import BINS, Report
 
 _DPI = 120
 _BLUE, _LIGHT, _RED, _GREY = "#2f6db5", "#8fb4de", "#efb9b4", "#9a9a9a"
 
 
-def learning_curve(
-    history: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]], path: Path
-) -> Figure:
-    """Loss, learning rate and accuracy over the steps.
-
-    `history` has a dict for every few steps with `step`, `loss`, a mean over steps before it, and `learning_rate`;
-    `evaluations` one an evaluation with `step` and `accuracy`, a share by set.
-    """
-    figure = Figure(figsize=(9, 8), layout="constrained")
-    loss, rate, accuracy = figure.subplots(3, sharex=True, height_ratios=(3, 1, 3))
-    steps = [point["step"] for point in history]
-    loss.plot(steps, [point["loss"] for point in history], color=_BLUE)
-    loss.set(ylabel=f"training loss, mean of {MEAN_OF} steps", ylim=(0, None))
-    rate.plot(steps, [point["learning_rate"] for point in history], color=_BLUE)
-    rate.set(ylabel="learning rate", ylim=(0, None))
-    rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-    for name in sorted({name for point in evaluations for name in point["accuracy"]}):
-        points = [(point["step"], 100 * point["accuracy"][name]) for point in evaluations if name in point["accuracy"]]
-        accuracy.plot(*zip(*points, strict=True), marker="o", markersize=4, label=f"{name}: {points[-1][1]:.1f}")
-    accuracy.set(ylabel="accuracy, %", xlabel="step")
-    if evaluations:
-        accuracy.legend(frameon=False, title="at the end", loc="center left", bbox_to_anchor=(1, 0.5))
-    for axes in (loss, rate, accuracy):
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=_DPI)
-    return figure
+def draw_evaluations(evaluations: Sequence[Evaluation], directory: Path) -> None:
+    """Write a reliability diagram and confusion matrices of each target to `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for evaluation in evaluations:
+        target = re.sub(r"\W+", "-", evaluation.target.removeprefix("http://")).strip("-")
+        prefix = f"{target}-" if len(evaluations) > 1 else ""
+        reliability_diagram(evaluation.reports, directory / f"{prefix}reliability.png")
+        confusion_matrices(evaluation.reports, directory / f"{prefix}confusion.png")
 
 
 def reliability_diagram(reports: Mapping[str, Report], path: Path) -> Figure:

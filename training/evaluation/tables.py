@@ -1,12 +1,9 @@
 """Evaluations as tables for a terminal."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from training.evaluation.measure import Report
-
-if TYPE_CHECKING:
-    from training.evaluation.evaluate import Evaluation
+from training.evaluation.evaluation import Evaluation
+from training.evaluation.metrics import Report
 
 _HEADER = (
     "set", "rows", "target",
@@ -15,7 +12,7 @@ _HEADER = (
 _TEXT = {0, 2}  # columns that begin on the left
 
 
-def overview(evaluations: "Sequence[Evaluation]") -> str:
+def overview(evaluations: Sequence[Evaluation]) -> str:
     """A block a set, a line a target; in percent, over the classes that the set has, then over all of the model's."""
     first = evaluations[0]
     others = [evaluation.other_labels(first) for evaluation in evaluations]
@@ -42,7 +39,7 @@ def _figures(report: Report) -> tuple[str, ...]:
     )
 
 
-def confusions(evaluations: "Sequence[Evaluation]") -> str:
+def confusions(evaluations: Sequence[Evaluation]) -> str:
     """For each set the confusion matrices of all targets, one under the other."""
     parts = []
     for name in evaluations[0].reports:

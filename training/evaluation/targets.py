@@ -22,7 +22,7 @@ from app.inference.model import Model, load_model
 from app.inference.packing import pad
 from app.types import Encoding
 from training.errors import InputError
-from training.evaluation.measure import Probabilities
+from training.evaluation.metrics import Probabilities
 
 # What the server runs at once, by default: in int8 a batch shares the scale of its activations.
 BATCH_SIZE, _MAX_TOKENS = 16, 512

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from app.inference.packing import pad
 from app.inference.tokenizer import Tokenizer
 from app.types import Encoding
-from training.checkpoints.device import Device
+from training.checkpoints import Device
 from training.errors import InputError
 from training.fit.mixture import Row
 from training.fit.ranges import Ranges

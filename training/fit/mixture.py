@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference.tokenizer import Tokenizer
-from training.data.examples import LABELS, Example
+from training.data import LABELS, Example
 from training.errors import InputError
 from training.fit.recipe import Recipe
 

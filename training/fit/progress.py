@@ -8,7 +8,7 @@ from tqdm import tqdm
 from training.fit.run import Run
 
 _NOTE_EVERY = 10  # steps
-MEAN_OF = 100  # steps, the last ones, of which loss and throughput are the mean
+AVERAGED_STEPS = 100  # loss and throughput are means over the last steps, this many
 
 
 class Progress:
@@ -18,7 +18,7 @@ class Progress:
         self._run = run
         self._steps_per_epoch = steps_per_epoch
         self._bar = tqdm(total=steps, initial=done, unit="step", mininterval=10, dynamic_ncols=True)
-        self._recent: deque[tuple[int, float, float]] = deque(maxlen=MEAN_OF)  # rows, seconds, loss
+        self._recent: deque[tuple[int, float, float]] = deque(maxlen=AVERAGED_STEPS)  # rows, seconds, loss
         self._began_s = time.perf_counter()
 
     def __enter__(self) -> "Progress":

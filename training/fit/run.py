@@ -85,19 +85,6 @@ class Run:
             replace(file, json.dumps(self._settings | dict(report), indent=2) + "\n")
         self._state_file.unlink(missing_ok=True)
 
-    def draw(self) -> None:
-        """Draw the learning curve."""
-        from training.evaluation.plots import learning_curve  # a second to import
-
-        entries = self.history()
-        evaluations = [
-            {"step": entry["step"], "accuracy": {name: figures["accuracy"] for name, figures in entry["dev"].items()}}
-            for entry in entries
-            if "dev" in entry
-        ]
-        losses = [entry for entry in entries if "loss" in entry]
-        learning_curve(losses, evaluations, self.directory / "plots" / "learning-curve.png")
-
 
 class Signals:
     """Notes SIGTERM and Ctrl-C, so that the step at hand is finished and the state saved. A second one ends at once."""

@@ -13,16 +13,14 @@ from transformers import AutoTokenizer
 
 from app.inference.artifact import open_artifact, sha256
 from app.inference.tokenizer import Tokenizer
-from training.checkpoints import calibrate
-from training.checkpoints.device import Device, keep_memory
-from training.data.examples import Example, check_labels, read_all
+from training.checkpoints import TEMPERATURE_KEY, Device, keep_memory
+from training.data import Example, check_labels, read_all
 from training.errors import InputError
-from training.evaluation.cases import exam
-from training.evaluation.evaluate import Evaluation, draw, evaluate
-from training.evaluation.tables import aligned
-from training.evaluation.targets import open_targets
+from training.evaluation import Evaluation, aligned, evaluate_target, open_targets, suite_examples
+from training.evaluation.plots import draw_evaluations
 from training.files import checksum
 from training.fit.learner import Learner
+from training.fit.learning_curve import draw_learning_curve
 from training.fit.mixture import Row, labels_of, plan, steps_per_epoch, tokenise, without
 from training.fit.progress import Progress
 from training.fit.recipe import Recipe, read_recipe
@@ -56,17 +54,17 @@ def main(args: argparse.Namespace) -> None:
     """Train as the command line says."""
     keep_memory()
     recipe = read_recipe(args.recipe, **{field.name: getattr(args, field.name) for field in _FLAGS})
-    train(args.checkpoint, args.out, read_all(args.data), read_all(args.dev), recipe)
+    fine_tune(args.checkpoint, args.out, read_all(args.data), read_all(args.dev), recipe)
 
 
-def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Example], recipe: Recipe) -> None:
+def fine_tune(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Example], recipe: Recipe) -> None:
     """Fine-tune the model at `start` on `examples` in the run directory `out`; the result is `out/checkpoint`.
 
     A run that was interrupted goes on where its state was last saved, and ends as it would have. Raises `Interrupted`
     on SIGTERM or Ctrl-C, `InputError` when `out` is another run's, when there is nothing to learn or to measure, or
     when the training diverges. Texts that occur in `dev` or in the behavioural suite are not trained on.
     """
-    if examples and not (examples := without(examples, [*dev, *exam()])):
+    if examples and not (examples := without(examples, [*dev, *suite_examples()])):
         raise InputError("every text to train on is also in --dev, or in the behavioural suite")
     labels = labels_of(examples)
     _check(start, dev, labels, recipe)
@@ -86,7 +84,7 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
     device = Device()
     torch.manual_seed(recipe.seed)  # weights of labels that `start` has not are drawn
     model = device.load(start, labels)
-    vars(model.config).pop(calibrate.KEY, None)  # it was the other weights'
+    vars(model.config).pop(TEMPERATURE_KEY, None)  # it was the other weights'
     learner = Learner(model, tokenizer, recipe, steps, device)
     spent_s = 0.0
     if state := run.begin():
@@ -109,8 +107,8 @@ def train(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Exa
     evaluation = _evaluate(learner.result, start, run, dev, steps)
     rows_by_set = {source: len(rows) for source, rows in sets.items()}
     figures = {"rows": rows_by_set, "steps": steps, "seconds": round(spent_s + run.lasted_s)}
-    draw([evaluation], run.directory / "plots")
-    run.draw()
+    draw_evaluations([evaluation], run.directory / "plots")
+    draw_learning_curve(run.history(), run.directory / "plots" / "learning-curve.png")
     run.finish(figures | {"dev": _figures(evaluation)})
 
 
@@ -156,7 +154,7 @@ def _evaluate(model: Any, start: Path, run: Run, dev: Sequence[Example], step: i
     model.save_pretrained(run.checkpoint)
     AutoTokenizer.from_pretrained(start).save_pretrained(run.checkpoint)
     (target,) = open_targets(str(run.checkpoint), "torch")
-    evaluation = evaluate(target, dev)
+    evaluation = evaluate_target(target, dev)
     figures = _figures(evaluation)
     run.note({"step": step, "dev": figures})
     for name, each in figures.items():

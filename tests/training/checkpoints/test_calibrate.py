@@ -15,9 +15,9 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification, 
 from app.inference.artifact import open_artifact
 from app.inference.runner import softmax
 from tests.support.process import ROOT
-from training.checkpoints.calibrate import calibrate, fit_temperature
+from training.checkpoints.calibrate import calibrate_checkpoint, fit_temperature
 from training.data.examples import LABELS, Example
-from training.evaluation.measure import measure, score
+from training.evaluation.metrics import measure, score
 
 ROWS = [
     Example(f"The {thing} is {word}.", label, source)
@@ -112,7 +112,7 @@ def checkpoint(trained: Path, tmp_path: Path) -> Path:
 class TestCalibrate:
     def test_the_temperature_is_kept_beside_all_else_in_the_config(self, checkpoint: Path) -> None:
         before = json.loads((checkpoint / "config.json").read_text())
-        temperature, reports = calibrate(checkpoint, HELD_OUT)
+        temperature, reports = calibrate_checkpoint(checkpoint, HELD_OUT)
         assert json.loads((checkpoint / "config.json").read_text()) == before | {"calibration_temperature": temperature}
         assert list(reports) == ["films", "food"]
         assert temperature > 1
@@ -121,18 +121,18 @@ class TestCalibrate:
         assert open_artifact(str(checkpoint)).labels == ("bad", "good")
 
     def test_the_second_time_finds_the_same(self, checkpoint: Path) -> None:
-        first = calibrate(checkpoint, HELD_OUT)
+        first = calibrate_checkpoint(checkpoint, HELD_OUT)
         content = (checkpoint / "config.json").read_bytes()
-        assert calibrate(checkpoint, HELD_OUT) == first
+        assert calibrate_checkpoint(checkpoint, HELD_OUT) == first
         assert (checkpoint / "config.json").read_bytes() == content
 
     def test_an_artifact_stays_as_its_checksums_say(self) -> None:
         with pytest.raises(ValueError, match="calibrate before the export"):
-            calibrate(open_artifact("sentiment-en").directory, ROWS)
+            calibrate_checkpoint(open_artifact("sentiment-en").directory, ROWS)
 
     def test_a_label_that_the_model_lacks_is_named(self, checkpoint: Path) -> None:
         with pytest.raises(ValueError, match="films: a row labelled so-so; the model has bad, good"):
-            calibrate(checkpoint, [Example("It is there.", "so-so", "films")])
+            calibrate_checkpoint(checkpoint, [Example("It is there.", "so-so", "films")])
 
     def test_the_command_prints_what_changed(self, checkpoint: Path, tmp_path: Path) -> None:
         data = tmp_path / "films.tsv"

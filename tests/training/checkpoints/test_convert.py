@@ -20,7 +20,7 @@ from transformers import (
 
 from app.inference.tokenizer import Tokenizer
 from tests.support.tiny import ROWS, tiny_encoder
-from training.checkpoints.convert import convert
+from training.checkpoints.convert import convert_encoder
 from training.checkpoints.emoji import EMOJI
 from training.data.examples import LABELS
 from training.errors import InputError
@@ -34,13 +34,13 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def converted(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("converted")
-    convert(encoder, out, ROWS, vocabulary=4000)
+    convert_encoder(encoder, out, ROWS, vocabulary=4000)
     return out
 
 
 def test_word_pieces_are_chosen_by_text(encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="decided by text: --data"):
-        convert(encoder, tmp_path / "out", [], vocabulary=4000)
+        convert_encoder(encoder, tmp_path / "out", [], vocabulary=4000)
     assert not (tmp_path / "out").exists()
 
 
@@ -49,7 +49,7 @@ def test_other_tokens_than_word_pieces_are_refused(encoder: Path, tmp_path: Path
         (tmp_path / name).write_bytes((encoder / name).read_bytes())
     FastTokenizer(BPE()).save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(ValueError, match="expected a tokenizer of word pieces, not BPE"):
-        convert(tmp_path, tmp_path / "out", ROWS)
+        convert_encoder(tmp_path, tmp_path / "out", ROWS)
 
 
 def test_the_hidden_states_are_those_of_the_encoder(encoder: Path, converted: Path) -> None:
@@ -100,7 +100,7 @@ def test_an_encoder_that_is_no_bert_stays_as_it_is_and_learns_the_emoji(encoder:
     size = FastTokenizer.from_file(str(tmp_path / "tokenizer.json")).get_vocab_size()
     original = DistilBertModel(DistilBertConfig(vocab_size=size, dim=64, n_heads=4, n_layers=2, hidden_dim=128)).eval()
     original.save_pretrained(tmp_path)
-    convert(tmp_path, tmp_path / "out", ROWS)
+    convert_encoder(tmp_path, tmp_path / "out", ROWS)
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
     assert model.config.vocab_size >= size
     ids = torch.tensor([Tokenizer.load(tmp_path / "out", 512).encode("The film is lovely.").ids])
@@ -110,7 +110,7 @@ def test_an_encoder_that_is_no_bert_stays_as_it_is_and_learns_the_emoji(encoder:
 
 def test_a_vocabulary_that_could_not_spell_is_refused(encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="too few"):
-        convert(encoder, tmp_path, ROWS, vocabulary=100)
+        convert_encoder(encoder, tmp_path, ROWS, vocabulary=100)
 
 
 def altered(encoder: Path, directory: Path, **settings: object) -> Path:
@@ -139,7 +139,7 @@ def test_what_is_no_bert_is_refused(
     if weights:
         save_file(weights, stranger / "model.safetensors")
     with pytest.raises(InputError, match=complaint):
-        convert(stranger, tmp_path / "out", ROWS, vocabulary=4000)
+        convert_encoder(stranger, tmp_path / "out", ROWS, vocabulary=4000)
     assert not (tmp_path / "out").exists()
 
 
@@ -149,7 +149,7 @@ def test_a_setting_that_is_missing_is_named(encoder: Path, tmp_path: Path) -> No
     stranger = altered(encoder, tmp_path / "stranger")
     (stranger / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="there is no intermediate_size"):
-        convert(stranger, tmp_path / "out", ROWS)
+        convert_encoder(stranger, tmp_path / "out", ROWS)
 
 
 def test_a_bert_with_a_head_and_of_the_oldest_names_is_one_too(encoder: Path, converted: Path, tmp_path: Path) -> None:
@@ -160,21 +160,21 @@ def test_a_bert_with_a_head_and_of_the_oldest_names_is_one_too(encoder: Path, co
     weights["cls.predictions.bias"] = torch.zeros(1)
     other = altered(encoder, tmp_path / "other")
     save_file(weights, other / "model.safetensors")
-    convert(other, tmp_path / "out", ROWS, vocabulary=4000)
+    convert_encoder(other, tmp_path / "out", ROWS, vocabulary=4000)
     found, expected = (load_file(each / "model.safetensors") for each in (tmp_path / "out", converted))
     assert all(found[name].equal(expected[name]) for name in expected)
 
 
 def test_activation_and_dropout_are_the_encoders(encoder: Path, tmp_path: Path) -> None:
     settings = {"hidden_act": "relu", "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3}
-    convert(altered(encoder, tmp_path / "other", **settings), tmp_path / "out", ROWS)
+    convert_encoder(altered(encoder, tmp_path / "other", **settings), tmp_path / "out", ROWS)
     config = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").config
     assert (config.activation, config.dropout, config.attention_dropout) == ("relu", 0.2, 0.3)
 
 
 def test_a_seed_decides_the_head(encoder: Path, converted: Path, tmp_path: Path) -> None:
     for name, seed in (("again", 0), ("other", 1)):
-        convert(encoder, tmp_path / name, ROWS, vocabulary=4000, seed=seed)
+        convert_encoder(encoder, tmp_path / name, ROWS, vocabulary=4000, seed=seed)
     one, again, other = (
         load_file(each / "model.safetensors") for each in (converted, tmp_path / "again", tmp_path / "other")
     )

@@ -14,7 +14,7 @@ from app.inference.runner import Runner
 from app.inference.tokenizer import Tokenizer
 from tests.support.tiny import tiny_classifier
 from training.checkpoints import label as module
-from training.checkpoints.label import label
+from training.checkpoints.label import label_texts
 from training.data.examples import LABELS, Example, read
 
 LONG = " ".join(f"The film is great, part {number} of it." for number in range(40))
@@ -34,7 +34,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rows(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     out = tmp_path_factory.mktemp("soft") / "soft.jsonl"
-    label(teacher, out, EXAMPLES)
+    label_texts(teacher, out, EXAMPLES)
     return [json.loads(line) for line in out.read_text().splitlines()]
 
 
@@ -63,7 +63,7 @@ def test_a_temperature_of_the_teacher_counts(rows: list[dict[str, Any]], teacher
     shutil.copytree(teacher, calibrated)
     config = json.loads((calibrated / "config.json").read_text()) | {"calibration_temperature": 0.1}
     (calibrated / "config.json").write_text(json.dumps(config))
-    label(calibrated, tmp_path / "soft.jsonl", EXAMPLES[:1])
+    label_texts(calibrated, tmp_path / "soft.jsonl", EXAMPLES[:1])
     sharper = list(json.loads((tmp_path / "soft.jsonl").read_text())["scores"].values())
     powers = np.array([*rows[0]["scores"].values()]) ** 10
     assert sharper == pytest.approx((powers / powers.sum()).tolist(), abs=0.002)  # of four digits
@@ -103,10 +103,10 @@ def test_an_interrupted_labelling_goes_on(
     out = tmp_path / "soft.jsonl"
     monkeypatch.setattr(module, "_write", stop_after_the_second)
     with pytest.raises(KeyboardInterrupt):
-        label(teacher, out, EXAMPLES)
+        label_texts(teacher, out, EXAMPLES)
     assert not out.exists()  # or half of it could be taken for all of it
     monkeypatch.setattr(module, "_write", written)
-    label(teacher, out, EXAMPLES)
+    label_texts(teacher, out, EXAMPLES)
     texts = [json.loads(line)["text"] for line in out.read_text().splitlines()]
     whole = [text for text in texts if text in {row["text"] for row in rows if row["label"]}]
     assert whole == ["The food is awful.", "it 's great , really .", "it's great, really.", LONG]
@@ -115,17 +115,17 @@ def test_an_interrupted_labelling_goes_on(
 
 def test_a_finished_file_is_never_overwritten(teacher: Path, tmp_path: Path) -> None:
     out = tmp_path / "soft.jsonl"
-    label(teacher, out, EXAMPLES)
+    label_texts(teacher, out, EXAMPLES)
     before = out.read_bytes()
     with pytest.raises(ValueError, match=r"soft\.jsonl exists"):
-        label(teacher, out, EXAMPLES)
+        label_texts(teacher, out, EXAMPLES)
     assert out.read_bytes() == before
 
 
 def test_a_bookmark_without_its_file_is_no_obstacle(teacher: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
     out = tmp_path / "soft.jsonl"
     (tmp_path / "soft.jsonl.bookmark").write_text('{"of": "others", "texts": 1, "bytes": 100}')
-    label(teacher, out, EXAMPLES)
+    label_texts(teacher, out, EXAMPLES)
     assert [json.loads(line) for line in out.read_text().splitlines()] == rows
 
 
@@ -134,15 +134,15 @@ def test_a_labelling_that_was_begun_with_other_texts_is_not_gone_on_with(teacher
     (tmp_path / "soft.jsonl.part").write_text("")
     (tmp_path / "soft.jsonl.bookmark").write_text('{"of": "others", "texts": 0, "bytes": 0}')
     with pytest.raises(ValueError, match="other texts or another teacher"):
-        label(teacher, out, EXAMPLES)
+        label_texts(teacher, out, EXAMPLES)
 
 
 def test_the_same_labelling_writes_the_same_file(teacher: Path, tmp_path: Path) -> None:
     for name in ("one.jsonl", "two.jsonl"):
-        label(teacher, tmp_path / name, EXAMPLES)
+        label_texts(teacher, tmp_path / name, EXAMPLES)
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
 
 
 def test_nothing_to_label_is_an_empty_file(teacher: Path, tmp_path: Path) -> None:
-    label(teacher, tmp_path / "soft.jsonl", [])
+    label_texts(teacher, tmp_path / "soft.jsonl", [])
     assert (tmp_path / "soft.jsonl").read_bytes() == b""

@@ -4,7 +4,7 @@ import pytest
 
 from app.inference.artifact import open_artifact
 from app.inference.tokenizer import Tokenizer
-from training.data.passages import detokenise, passages
+from training.data.passages import detokenise, split_passages
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,12 @@ def test_penn_tokens_become_ordinary_spelling(penn: str, plain: str) -> None:
 
 
 def test_a_short_text_is_its_only_passage(tokenizer: Tokenizer) -> None:
-    assert passages("One. Two! Three?", tokenizer, random.Random(0)) == ["One. Two! Three?"]
+    assert split_passages("One. Two! Three?", tokenizer, random.Random(0)) == ["One. Two! Three?"]
 
 
 def test_a_long_text_becomes_passages_of_whole_sentences_that_cover_it(tokenizer: Tokenizer) -> None:
     text = " ".join(f"This is sentence number {index} of a long review." for index in range(60))
-    found = passages(text, tokenizer, random.Random(0))
+    found = split_passages(text, tokenizer, random.Random(0))
     assert " ".join(found) == text
     assert len(found) > 5
     assert all(len(tokenizer.encode(passage)) - 2 <= 94 for passage in found)
@@ -46,12 +46,12 @@ def test_a_long_text_becomes_passages_of_whole_sentences_that_cover_it(tokenizer
 
 def test_a_sentence_without_an_end_is_cut_between_words(tokenizer: Tokenizer) -> None:
     text = f"Short one. {'unpunctuated ' * 200}end. Another one."
-    found = passages(text, tokenizer, random.Random(0))
+    found = split_passages(text, tokenizer, random.Random(0))
     assert " ".join(found) == text
     assert all(len(tokenizer.encode(passage)) - 2 <= 94 for passage in found)
 
 
 def test_a_word_without_an_end_stays_whole(tokenizer: Tokenizer) -> None:
     endless = "ha-" * 100
-    found = passages(f"So funny! {endless} {'more ' * 100}", tokenizer, random.Random(0))
+    found = split_passages(f"So funny! {endless} {'more ' * 100}", tokenizer, random.Random(0))
     assert sum(endless in passage for passage in found) == 1

@@ -7,7 +7,7 @@ import pytest
 
 from training.__main__ import main
 from training.data.examples import read_all
-from training.data.splices import splices
+from training.data.splices import make_splices
 
 TEXTS = [
     "the plot is thin but the acting is a quiet wonder from beginning to end",
@@ -22,7 +22,7 @@ TEXTS = [
 
 
 def test_a_phrase_gives_way_to_another_that_begins_alike() -> None:
-    found = splices(TEXTS, 4)
+    found = make_splices(TEXTS, 4)
     assert len(set(found)) == 4
     assert not set(found) & set(TEXTS)
     possible = {
@@ -36,13 +36,13 @@ def test_a_phrase_gives_way_to_another_that_begins_alike() -> None:
 
 
 def test_a_seed_makes_the_same_again() -> None:
-    assert splices(TEXTS, 3, seed=1) == splices(TEXTS, 3, seed=1) != splices(TEXTS, 3, seed=2)
+    assert make_splices(TEXTS, 3, seed=1) == make_splices(TEXTS, 3, seed=1) != make_splices(TEXTS, 3, seed=2)
 
 
 @pytest.mark.parametrize("texts", [[], ["a quiet wonder", "a tired joke"], TEXTS])
 def test_more_than_there_can_be_are_refused(texts: list[str]) -> None:
     with pytest.raises(ValueError, match="make no more than"):
-        splices(texts, 100)
+        make_splices(texts, 100)
 
 
 def test_the_command_writes_texts_for_a_teacher(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from training.__main__ import main
 from training.data import templates
 from training.data.examples import LABELS
 from training.data.noise import expand, noisy, typo
-from training.data.templates import GRAMMAR, SHARES, Sentence, Writer, generate, read, read_all
+from training.data.templates import GRAMMAR, SHARES, Sentence, Writer, read, read_all, write_sentences
 
 ROWS = 6000
 CAPABILITIES = read_all(GRAMMAR / "capabilities")
@@ -23,22 +23,22 @@ WORDS = read(GRAMMAR / "words.txt")
 
 @pytest.fixture(scope="module")
 def rows() -> list[Sentence]:
-    return generate(ROWS, seed=3)
+    return write_sentences(ROWS, seed=3)
 
 
 @pytest.fixture(scope="module")
 def tidy() -> list[Sentence]:
-    return generate(ROWS, seed=4, noise=0)
+    return write_sentences(ROWS, seed=4, noise=0)
 
 
 class TestRows:
     def test_a_seed_decides_everything(self) -> None:
-        assert generate(400, seed=1) == generate(400, seed=1)
-        assert generate(400, seed=1) != generate(400, seed=2)
+        assert write_sentences(400, seed=1) == write_sentences(400, seed=1)
+        assert write_sentences(400, seed=1) != write_sentences(400, seed=2)
 
     def test_there_are_as_many_as_asked_for(self, rows: list[Sentence]) -> None:
         assert len(rows) == ROWS
-        assert len(generate(1, seed=1)) == 1
+        assert len(write_sentences(1, seed=1)) == 1
 
     def test_no_text_occurs_twice_in_any_case(self, rows: list[Sentence]) -> None:
         counts = Counter(row.text.casefold() for row in rows)
@@ -59,7 +59,7 @@ class TestRows:
     def test_more_than_the_grammar_has_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(templates, "SHARES", {"ratings": 1})
         with pytest.raises(ValueError, match=r"ratings/\w+ has no further texts"):
-            generate(60_000, seed=1)
+            write_sentences(60_000, seed=1)
 
     def test_opposite_labels_never_share_a_text(self, rows: list[Sentence], tidy: list[Sentence]) -> None:
         labels: dict[str, set[str]] = {}

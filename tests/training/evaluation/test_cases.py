@@ -8,7 +8,7 @@ import yaml
 
 from app.inference.text import normalise
 from training.data.examples import LABELS, Example
-from training.evaluation.cases import EXAM, KINDS, Case, exam, expand, read_cases
+from training.evaluation.cases import KINDS, SUITE, Case, expand, read_cases, suite_examples
 from training.fit.mixture import without
 
 CASES = read_cases()
@@ -77,7 +77,7 @@ class TestSuite:
         assert {case.score for case in CASES if case.kind == "DIR"} == {"negative", "positive"}
         assert {case.kind for case in CASES} == set(KINDS)
 
-    @pytest.mark.parametrize("file", sorted(EXAM.glob("*.yaml")), ids=lambda file: file.stem)
+    @pytest.mark.parametrize("file", sorted(SUITE.glob("*.yaml")), ids=lambda file: file.stem)
     def test_a_capability_has_enough_templates_and_cases(self, file: Path) -> None:
         tests = yaml.safe_load(file.read_text(encoding="utf-8"))
         templates = [test["texts"].splitlines() if isinstance(test["texts"], str) else test["texts"] for test in tests]
@@ -100,4 +100,4 @@ def side(case: Case) -> str | None:
 def test_no_training_sees_a_text_of_the_suite_however_it_reads_it() -> None:
     texts = [text for case in read_cases() for text in (case.original, case.text) if text]
     rows = [Example(normalise(text), "neutral", "set") for text in texts]
-    assert without(rows, exam()) == []
+    assert without(rows, suite_examples()) == []

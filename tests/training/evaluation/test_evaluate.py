@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.process import ROOT
 from training.data.examples import LABELS, Example
-from training.evaluation.evaluate import ALL, evaluate, plain
-from training.evaluation.targets import Target, open_targets
+from training.evaluation import Target, as_json, evaluate_target, open_targets
+from training.evaluation.evaluation import ALL
 
 ROWS = [
     Example("I love it.", "positive", "a"),
@@ -23,7 +23,7 @@ ROWS = [
 
 class TestEvaluate:
     def test_each_backend_that_works_is_a_target(self) -> None:
-        both = [evaluate(target, ROWS) for target in open_targets("sentiment-en")]
+        both = [evaluate_target(target, ROWS) for target in open_targets("sentiment-en")]
         assert [found.target for found in both] == ["sentiment-en onnx int8", "sentiment-en torch fp32"]
         assert [list(found.reports) for found in both] == [["a", "b", ALL]] * 2
         assert [found.reports[ALL].accuracy for found in both] == [1, 1]
@@ -32,30 +32,30 @@ class TestEvaluate:
     def test_labels_that_the_target_lacks_are_named(self) -> None:
         target = Target("mine", ("bad", "good"), lambda texts: np.full((len(texts), 2), 0.5))
         with pytest.raises(ValueError, match="a row labelled neutral; mine has bad, good"):
-            evaluate(target, [Example("a", "neutral", "set")])
+            evaluate_target(target, [Example("a", "neutral", "set")])
         with pytest.raises(ValueError, match="a row without label"):
-            evaluate(target, [Example("a", None, "set")])
+            evaluate_target(target, [Example("a", None, "set")])
 
     def test_a_set_that_has_the_name_of_all_is_refused(self) -> None:
         target = Target("mine", ("bad", "good"), lambda texts: np.full((len(texts), 2), 0.5))
-        with pytest.raises(ValueError, match="no set may be called all"):
-            evaluate(target, [Example("a", "good", "all")])
+        with pytest.raises(ValueError, match="a set cannot be called all"):
+            evaluate_target(target, [Example("a", "good", "all")])
 
     def test_all_is_every_row_over_the_classes_of_its_own_set(self) -> None:
         rows = [Example("x", "negative", "two"), Example("y", "positive", "two"), Example("z", "neutral", "three")]
         rows += [Example("v", "negative", "three"), Example("w", "positive", "three")]
-        found = evaluate(Target("t", LABELS, lambda texts: np.tile([0.3, 0.5, 0.2], (len(texts), 1))), rows)
+        found = evaluate_target(Target("t", LABELS, lambda texts: np.tile([0.3, 0.5, 0.2], (len(texts), 1))), rows)
         assert found.reports["two"].accuracy == 0.5
         assert found.reports["three"].accuracy == pytest.approx(1 / 3)
         assert (found.reports[ALL].rows, found.reports[ALL].accuracy) == (5, pytest.approx(2 / 5))
 
     def test_a_share_of_other_labels_is_counted_by_set(self) -> None:
         first, second = (
-            evaluate(Target("t", LABELS, lambda texts, best=best: np.eye(3)[best[: len(texts)]]), ROWS)
+            evaluate_target(Target("t", LABELS, lambda texts, best=best: np.eye(3)[best[: len(texts)]]), ROWS)
             for best in ([0, 1, 2], [0, 2, 2])
         )
         assert second.other_labels(first) == {"a": 0.5, "b": 0.5, ALL: 0.5}
-        assert [found["sets"]["a"]["other_labels"] for found in plain([first, second])] == [0, 0.5]
+        assert [found["sets"]["a"]["other_labels"] for found in as_json([first, second])] == [0, 0.5]
 
 
 class TestCommand:

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from training.data.examples import LABELS
-from training.evaluation.measure import Report, measure, score
-from training.evaluation.plots import confusion_matrices, learning_curve, reliability_diagram
+from training.evaluation.metrics import Report, measure, score
+from training.evaluation.plots import confusion_matrices, reliability_diagram
 
 
 @pytest.fixture(scope="module")
@@ -23,28 +23,6 @@ def reports() -> dict[str, Report]:
 def size_is_that_of(figure: Figure, path: Path) -> bool:
     height, width, _ = matplotlib.image.imread(path).shape
     return (width, height) == tuple(round(inches * 120) for inches in figure.get_size_inches())
-
-
-class TestLearningCurve:
-    HISTORY = tuple({"step": step, "loss": 1 / step, "learning_rate": step * 1e-6} for step in range(1, 201))
-    EVALUATIONS = ({"step": 100, "accuracy": {"a": 0.5, "b": 0.6}}, {"step": 200, "accuracy": {"a": 0.75, "b": 0.7}})
-
-    def test_it_shows_loss_rate_and_accuracy_by_step(self, tmp_path: Path) -> None:
-        figure = learning_curve(self.HISTORY, self.EVALUATIONS, tmp_path / "curve.png")
-        assert size_is_that_of(figure, tmp_path / "curve.png")
-        loss, rate, accuracy = figure.axes
-        assert loss.lines[0].get_ydata() == pytest.approx([point["loss"] for point in self.HISTORY])
-        assert rate.lines[0].get_ydata()[-1] == pytest.approx(200e-6)
-        found = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in accuracy.lines}
-        assert found == {"a: 75.0": ([100, 200], [50, 75]), "b: 70.0": ([100, 200], [60, 70])}
-        labels = ["training loss, mean of 100 steps", "learning rate", "accuracy, %"]
-        assert [axes.get_ylabel() for axes in figure.axes] == labels
-        assert accuracy.get_xlabel() == "step"
-
-    def test_a_training_that_has_just_begun_can_be_drawn(self, tmp_path: Path) -> None:
-        figure = learning_curve(self.HISTORY[:1], [], tmp_path / "curve.png")
-        assert size_is_that_of(figure, tmp_path / "curve.png")
-        assert list(figure.axes[0].lines[0].get_ydata()) == [1]
 
 
 class TestReliabilityDiagram:

@@ -20,15 +20,13 @@ from app.inference.tokenizer import Tokenizer
 from tests.support.tiny import ROWS, WORDS, tiny_classifier
 from training.data.examples import LABELS, Example
 from training.errors import InputError
-from training.evaluation.cases import exam
-from training.evaluation.evaluate import evaluate
-from training.evaluation.targets import open_targets
+from training.evaluation import evaluate_target, open_targets, suite_examples
 from training.fit import train as module
 from training.fit.learner import Learner
 from training.fit.mixture import Row
 from training.fit.ranges import Ranges
 from training.fit.recipe import Recipe
-from training.fit.train import Interrupted, train
+from training.fit.train import Interrupted, fine_tune
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -49,7 +47,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "run"
-    train(start, run, ROWS, DEV, RECIPE)
+    fine_tune(start, run, ROWS, DEV, RECIPE)
     return run
 
 
@@ -67,7 +65,7 @@ def test_the_loss_falls_and_the_model_has_learned(finished: Path) -> None:
     report = json.loads((finished / "report.json").read_text())
     assert report["dev"]["dev"]["accuracy"] > 0.9
     (target,) = open_targets(str(finished / "checkpoint"), "torch")
-    assert evaluate(target, DEV).reports["dev"].accuracy == report["dev"]["dev"]["accuracy"]
+    assert evaluate_target(target, DEV).reports["dev"].accuracy == report["dev"]["dev"]["accuracy"]
     assert open_artifact(str(finished / "checkpoint")).labels == LABELS
 
 
@@ -93,7 +91,7 @@ def test_the_learning_rate_rises_and_falls(finished: Path) -> None:
 @pytest.fixture(scope="module")
 def averaged(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "averaged"
-    train(start, run, ROWS, DEV, replace(RECIPE, average=0.5))
+    fine_tune(start, run, ROWS, DEV, replace(RECIPE, average=0.5))
     return run
 
 
@@ -111,14 +109,14 @@ def test_an_interrupted_run_goes_on_and_ends_as_it_would_have(
     stopper = threading.Thread(target=stop)
     stopper.start()
     with pytest.raises(Interrupted, match="of 180; the same command goes on"):
-        train(start, run, ROWS, DEV, recipe)
+        fine_tune(start, run, ROWS, DEV, recipe)
     stopper.join()
     assert (run / "state.pt").is_file()
     # A line that was written after the state was saved, as by a run that crashed later on.
     with (run / "history.jsonl").open("a") as file:
         file.write('{"step": 179, "loss": 99}\n')
 
-    train(start, run, ROWS, DEV, recipe)
+    fine_tune(start, run, ROWS, DEV, recipe)
     uninterrupted = averaged if average else finished
     ours, theirs = (load_file(each / "checkpoint" / "model.safetensors") for each in (run, uninterrupted))
     assert all(ours[name].equal(theirs[name]) for name in theirs)
@@ -143,9 +141,9 @@ def test_a_run_that_ended_before_its_last_evaluation_makes_up_for_it(
     evaluate_ = module._evaluate
     monkeypatch.setattr(module, "_evaluate", fail)
     with pytest.raises(OSError, match="no space"):
-        train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1))
+        fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1))
     monkeypatch.setattr(module, "_evaluate", evaluate_)
-    train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1))
+    fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1))
     entries = history(tmp_path / "run")
     assert [entry["step"] for entry in entries if "loss" in entry] == list(range(10, 91, 10))
     assert [entry["step"] for entry in entries if "dev" in entry] == [90]
@@ -159,10 +157,10 @@ def test_a_run_is_finished_when_its_pictures_are_drawn(
 
     run, recipe = tmp_path / "run", replace(RECIPE, epochs=1, weights={})
     with monkeypatch.context() as patch:
-        patch.setattr(module, "draw", fail)
+        patch.setattr(module, "draw_evaluations", fail)
         with pytest.raises(OSError, match="no space"):
-            train(start, run, ROWS, DEV, recipe)
-    train(start, run, ROWS, DEV, recipe)
+            fine_tune(start, run, ROWS, DEV, recipe)
+    fine_tune(start, run, ROWS, DEV, recipe)
     assert (run / "report.json").is_file()
     assert len([*(run / "plots").iterdir()]) == 3
 
@@ -170,7 +168,7 @@ def test_a_run_is_finished_when_its_pictures_are_drawn(
 def test_a_training_that_diverges_says_so_at_once(start: Path, tmp_path: Path) -> None:
     recipe = replace(RECIPE, learning_rate=1e30)
     with pytest.raises(InputError, match=r"diverged after step \d: .* lower learning_rate"):
-        train(start, tmp_path / "run", ROWS, DEV, recipe)
+        fine_tune(start, tmp_path / "run", ROWS, DEV, recipe)
 
 
 @pytest.mark.parametrize("step", [5, 6])  # in the middle of the second epoch, and at its end
@@ -188,7 +186,7 @@ def test_the_state_before_it_diverged_stays(
 
     monkeypatch.setattr(Learner, "learn", spoil)
     with pytest.raises(InputError, match=f"diverged after step {step}"):
-        train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, weights={}))
+        fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, weights={}))
     state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
     assert state["step"] == 3
     assert all(weight.isfinite().all() for weight in state["learner"]["model"].values())
@@ -197,7 +195,7 @@ def test_the_state_before_it_diverged_stays(
 def test_a_seed_decides_the_weights_of_labels_that_are_new(start: Path, tmp_path: Path) -> None:
     rows, dev = ([replace(row, label=f"my {row.label}") for row in each] for each in (ROWS, DEV))
     for name, seed in (("one", 1), ("two", 1), ("other", 2)):
-        train(start, tmp_path / name, rows, dev, replace(RECIPE, epochs=1, weights={}, seed=seed))
+        fine_tune(start, tmp_path / name, rows, dev, replace(RECIPE, epochs=1, weights={}, seed=seed))
     one, two, other = (
         load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("one", "two", "other")
     )
@@ -207,8 +205,8 @@ def test_a_seed_decides_the_weights_of_labels_that_are_new(start: Path, tmp_path
 
 
 def test_what_it_is_measured_on_is_not_trained_on(start: Path, tmp_path: Path) -> None:
-    rows = [*ROWS, replace(DEV[0], source="set"), Example(exam()[0].text.upper(), "positive", "set")]
-    train(start, tmp_path / "run", rows, DEV, replace(RECIPE, epochs=1, weights={}))
+    rows = [*ROWS, replace(DEV[0], source="set"), Example(suite_examples()[0].text.upper(), "positive", "set")]
+    fine_tune(start, tmp_path / "run", rows, DEV, replace(RECIPE, epochs=1, weights={}))
     assert json.loads((tmp_path / "run" / "report.json").read_text())["rows"] == {"set": len(ROWS)}
 
 
@@ -216,7 +214,7 @@ def test_the_temperature_of_other_weights_is_dropped(start: Path, tmp_path: Path
     shutil.copytree(start, tmp_path / "calibrated")
     config = tmp_path / "calibrated" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"calibration_temperature": 2.5}))
-    train(tmp_path / "calibrated", tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1, weights={}))
+    fine_tune(tmp_path / "calibrated", tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1, weights={}))
     assert open_artifact(str(tmp_path / "run" / "checkpoint")).temperature == 1
 
 
@@ -236,12 +234,12 @@ def test_what_cannot_be_trained_is_said_before_anything_is_written(
     start: Path, tmp_path: Path, changes: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
-        train(start, tmp_path / "run", **{"examples": ROWS, "dev": DEV, "recipe": RECIPE} | changes)
+        fine_tune(start, tmp_path / "run", **{"examples": ROWS, "dev": DEV, "recipe": RECIPE} | changes)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_weight_that_no_set_has_is_shown(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1, weights={"sett": 2, "set": 0.5}))
+    fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1, weights={"sett": 2, "set": 0.5}))
     shown = [line.split() for line in capsys.readouterr().out.splitlines()[:3]]
     assert shown == [["set", "rows", "times", "an", "epoch"], ["set", "36", "0.5"], ["sett", "none", "2"]]
 
@@ -257,13 +255,13 @@ def test_activations_are_kept_within_their_bound(start: Path, finished: Path, tm
                 model(torch.tensor([tokenizer.encode(row.text).ids]))
             return torch.as_tensor(ranges.penalty()).item()
 
-    train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, max_activation=bound))
+    fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, max_activation=bound))
     assert excess(tmp_path / "run" / "checkpoint") < 0.5 * excess(finished / "checkpoint")
     assert json.loads((tmp_path / "run" / "report.json").read_text())["dev"]["dev"]["accuracy"] > 0.9
 
 
 def test_lower_layers_learn_slower(start: Path, tmp_path: Path) -> None:
-    train(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, layer_decay=0.1, weights={}))
+    fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, layer_decay=0.1, weights={}))
     before, after = (load_file(each / "model.safetensors") for each in (start, tmp_path / "run" / "checkpoint"))
 
     def moved(name: str) -> float:
@@ -277,7 +275,7 @@ def test_lower_layers_learn_slower(start: Path, tmp_path: Path) -> None:
 def test_labels_of_ones_own_get_a_head_of_their_own(start: Path, tmp_path: Path) -> None:
     rows = [replace(row, label="yes" if row.label == "positive" else "no") for row in ROWS]
     dev = [replace(row, label="yes" if row.label == "positive" else "no") for row in DEV]
-    train(start, tmp_path / "run", rows, dev, RECIPE)
+    fine_tune(start, tmp_path / "run", rows, dev, RECIPE)
     assert open_artifact(str(tmp_path / "run" / "checkpoint")).labels == ("no", "yes")
     assert json.loads((tmp_path / "run" / "report.json").read_text())["dev"]["dev"]["accuracy"] > 0.9
 
@@ -294,10 +292,10 @@ def test_a_run_is_never_overwritten(
     start: Path, finished: Path, dev: list[Example], recipe: Recipe, complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
-        train(start, finished, ROWS, dev, recipe)
+        fine_tune(start, finished, ROWS, dev, recipe)
 
 
 def test_a_directory_that_is_no_run_is_left_alone(start: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="no run"):
-        train(start, tmp_path, ROWS, DEV, RECIPE)
+        fine_tune(start, tmp_path, ROWS, DEV, RECIPE)
