@@ -26,9 +26,7 @@ class Evaluation:
     def other_labels(self, reference: "Evaluation") -> dict[str, float]:
         """Return the share of texts of each set that `reference` gives another label."""
         return {
-            name: float(
-                np.mean([mine != theirs for mine, theirs in zip(labels, reference.predicted[name], strict=True)])
-            )
+            name: float(np.mean(np.array(labels) != np.array(reference.predicted[name])))
             for name, labels in self.predicted.items()
         }
 

@@ -28,10 +28,10 @@ def draw_learning_curve(history: Sequence[Mapping[str, Any]], path: Path) -> Fig
     rate.set(ylabel="learning rate", ylim=(0, None))
     rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     for name in sorted({name for entry in evaluations for name in entry["dev"]}):
-        points = [
-            (entry["step"], 100 * entry["dev"][name]["accuracy"]) for entry in evaluations if name in entry["dev"]
-        ]
-        accuracy.plot(*zip(*points, strict=True), marker="o", markersize=4, label=f"{name}: {points[-1][1]:.1f}")
+        points = [(entry["step"], entry["dev"][name]) for entry in evaluations if name in entry["dev"]]
+        percent = [100 * figures["accuracy"] for _, figures in points]
+        label = f"{name}: {percent[-1]:.1f}"
+        accuracy.plot([step for step, _ in points], percent, marker="o", markersize=4, label=label)
     accuracy.set(ylabel="accuracy, %", xlabel="step")
     if evaluations:
         accuracy.legend(frameon=False, title="at the end", loc="center left", bbox_to_anchor=(1, 0.5))
