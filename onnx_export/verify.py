@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
 from app.inference.artifact import open_artifact
-from app.inference.backends.onnx import OnnxBackend, feed, open_session
+from app.inference.backends.onnx import feed, open_session
+from app.inference.model import load_model
 from app.inference.packing import pack, pad
 from app.inference.text import normalise
 from app.inference.tokenizer import Tokenizer
@@ -118,8 +119,5 @@ def _run(session: InferenceSession, batch: Batch) -> Logits:
 
 def logits_of(directory: Path, precision: str, texts: Sequence[str]) -> Logits:
     """Logits of shape (texts, labels) from the file of that precision, one text at a time, as a lone one is served."""
-    artifact = open_artifact(str(directory))
-    backend = OnnxBackend(artifact, precision=precision)
-    tokenizer = Tokenizer.load(artifact.directory, artifact.max_tokens)
-    batches = [pad([tokenizer.encode(normalise(text))], artifact.pad_id) for text in texts]
-    return np.concatenate([backend.run(batch) for batch in batches])
+    model = load_model(str(directory), backend="onnx", device="cpu", precision=precision, slots=1)
+    return model.logits(texts, batch_size=1)

@@ -16,7 +16,7 @@ from ..types import Encoding, FloatArray, LongText, Prediction
 from .artifact import Artifact, open_artifact
 from .backends import BACKENDS, Choice, choices, has_gpu, has_torch
 from .backends.base import Backend
-from .batches import like_lengths
+from .batches import BATCH_TOKENS, like_lengths
 from .runner import Runner
 from .text import normalise
 from .tokenizer import Tokenizer
@@ -62,12 +62,14 @@ class Model:
         *,
         long_text: LongText = "truncate",
         batch_size: int = 16,
+        batch_tokens: int = BATCH_TOKENS,
         on_done: Callable[[int], object] = lambda _: None,
     ) -> list[Prediction]:
         """Predict `texts`, in their order. Blocks until all are done.
 
-        Texts of similar length run together, at most `batch_size` at a time, in as many threads as the backend has
-        slots. A text with more tokens than the model reads is cut or, with `long_text="window"`, read in windows.
+        Texts of similar length run together, at most `batch_size` texts and `batch_tokens` tokens at a time, in as many
+        threads as the backend has slots. A text with more tokens than the model reads is cut or, with
+        `long_text="window"`, read in windows.
         `on_done` is told of each batch how many texts it had. Raises `InvalidInput`, with the index of the text in
         `loc`, for a text without a visible character, and `BackendError` when the model fails.
         """
@@ -78,7 +80,7 @@ class Model:
             parts = [[encoding] for encoding in self.tokenizer.encode_many(normalised)]
         encodings = [encoding for windows in parts for encoding in windows]
         results: dict[int, Prediction] = {}
-        for places, batch in self._run(self.runner.run, encodings, batch_size):
+        for places, batch in self._run(self.runner.run, encodings, batch_size, batch_tokens):
             for place, result in zip(places, batch, strict=True):
                 if isinstance(result, BackendError):
                     raise result
@@ -88,12 +90,17 @@ class Model:
         return [average([next(in_order) for _ in windows], [*map(len, windows)]) for windows in parts]
 
     def logits(
-        self, texts: Sequence[str], *, batch_size: int = 16, on_done: Callable[[int], object] = lambda _: None
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = 16,
+        batch_tokens: int = BATCH_TOKENS,
+        on_done: Callable[[int], object] = lambda _: None,
     ) -> FloatArray:
         """Return what the backend says before any temperature: float32 of shape (texts, labels). See `predict`."""
         encodings = self.tokenizer.encode_many(self._normalise(texts))
         logits = np.empty((len(texts), len(self.artifact.labels)), dtype=np.float32)
-        for places, values in self._run(self.runner.logits, encodings, batch_size):
+        for places, values in self._run(self.runner.logits, encodings, batch_size, batch_tokens):
             logits[places] = values
             on_done(len(places))
         return logits
@@ -105,9 +112,9 @@ class Model:
         return normalised
 
     def _run(
-        self, run: Callable[[list[Encoding]], T], encodings: Sequence[Encoding], batch_size: int
+        self, run: Callable[[list[Encoding]], T], encodings: Sequence[Encoding], batch_size: int, batch_tokens: int
     ) -> Iterator[tuple[list[int], T]]:
-        batches = like_lengths([*map(len, encodings)], batch_size)
+        batches = like_lengths([*map(len, encodings)], batch_size, batch_tokens)
         with ThreadPoolExecutor(self.backend.slots) as pool:
             results = pool.map(lambda places: run([encodings[place] for place in places]), batches)
             yield from zip(batches, results, strict=True)

@@ -6,7 +6,7 @@ The method is knowledge distillation (Hinton et al. 2015).
 import argparse
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from app.inference.artifact import open_artifact, sha256
+from app.inference.batches import like_lengths
 from app.inference.packing import pad
 from app.inference.runner import softmax
 from app.inference.tokenizer import Tokenizer
@@ -27,7 +28,7 @@ from training.errors import InputError
 from training.files import checksum, making, read_json, replace
 
 _EXAMPLES_AT_ONCE = 2048  # sorted by length and saved together
-_TOKENS_A_BATCH = 1536
+_BATCH_TOKENS = 1536
 _MAX_TOKENS = 128  # of a passage; only a word without an end has more
 
 
@@ -153,7 +154,7 @@ class _Teacher:
         encodings = self._tokenizer.encode_many(texts)
         tokens = np.array([len(encoding) for encoding in encodings])
         scores = np.empty((len(texts), len(self._labels)))
-        for chosen in _groups(encodings):
+        for chosen in like_lengths(tokens.tolist(), len(texts), _BATCH_TOKENS):
             scores[chosen] = softmax(self._logits([encodings[index] for index in chosen]), self._temperature)
         return scores, tokens
 
@@ -163,14 +164,3 @@ class _Teacher:
         with torch.inference_mode(), self._device.autocast():
             logits: NDArray[np.float32] = self._model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
         return logits
-
-
-def _groups(encodings: Sequence[Encoding]) -> Iterator[list[int]]:
-    """Indices of texts of like length, as many at a time as make a batch."""
-    group: list[int] = []
-    for index in sorted(range(len(encodings)), key=lambda index: len(encodings[index])):
-        if (len(group) + 1) * len(encodings[index]) > _TOKENS_A_BATCH and group:
-            yield group
-            group = []
-        group.append(index)
-    yield group

@@ -4,28 +4,25 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from app.errors import SentimentError
 from app.inference.artifact import Artifact, open_artifact
 from app.inference.backends import has_torch
 from app.inference.model import Model, load_model
-from app.inference.packing import pad
-from app.types import Encoding
+from app.types import FloatArray
 from training.errors import InputError
 from training.evaluation.metrics import Probabilities
 
 # What the server runs at once, by default: in int8 a batch shares the scale of its activations.
-BATCH_SIZE, _MAX_TOKENS = 16, 512
+BATCH_SIZE, _BATCH_TOKENS = 16, 512
 _TEXTS_A_REQUEST = 64
 _PATIENCE_S = 120  # that a server may go on refusing
 # The server rounds to four digits: a score of 0 is less than half of the last one, and not impossible.
@@ -77,47 +74,18 @@ def local(model: Model, name: str, batch_size: int = BATCH_SIZE) -> Target:
     """Score as the service does: with its tokenizer and its runner, in batches of the size it makes."""
 
     def score(texts: Sequence[str]) -> Probabilities:
-        probabilities = np.empty((len(texts), len(model.artifact.labels)))
-        for rows, results in _batches(model, texts, model.runner.run, batch_size):
-            for row, result in zip(rows, results, strict=True):
-                if isinstance(result, SentimentError):
-                    raise result
-                probabilities[row] = list(result.scores.values())
-        return probabilities
+        with _progress(len(texts), model.artifact.name) as bar:
+            predictions = model.predict(texts, batch_size=batch_size, batch_tokens=_BATCH_TOKENS, on_done=bar.update)
+        return np.array([[*prediction.scores.values()] for prediction in predictions])
 
     backend = model.backend
     return Target(f"{name.rstrip('/')} {backend.name} {backend.precision}", model.artifact.labels, score)
 
 
-def logits(model: Model, texts: Sequence[str]) -> NDArray[np.float32]:
+def logits(model: Model, texts: Sequence[str]) -> FloatArray:
     """What the backend itself says, before any temperature: shape (texts, labels)."""
-    found = np.empty((len(texts), len(model.artifact.labels)), dtype=np.float32)
-
-    def run(encodings: Sequence[Encoding]) -> NDArray[np.float32]:
-        return model.backend.run(pad(encodings, model.artifact.pad_id))
-
-    for rows, values in _batches(model, texts, run, BATCH_SIZE):
-        found[rows] = values
-    return found
-
-
-def _batches(
-    model: Model, texts: Sequence[str], run: Callable[[Sequence[Encoding]], Any], batch_size: int
-) -> Iterator[tuple[list[int], Any]]:
-    """Run texts of like length together, a batch in each slot; yield their places in `texts` with what came of them."""
-    encodings = model.tokenizer.encode_many(texts)
-    groups: list[list[int]] = [[]]
-    # The longest first: the time that is left is then never more than it seems.
-    for place in sorted(range(len(texts)), key=lambda place: -len(encodings[place])):
-        width = len(encodings[groups[-1][0]]) if groups[-1] else 0
-        if len(groups[-1]) == batch_size or width * (len(groups[-1]) + 1) > _MAX_TOKENS:
-            groups.append([])
-        groups[-1].append(place)
-    with ThreadPoolExecutor(model.backend.slots) as pool, _progress(len(texts), model.artifact.name) as bar:
-        results = pool.map(lambda group: run([encodings[place] for place in group]), groups)
-        for group, result in zip(groups, results, strict=True):
-            yield group, result
-            bar.update(len(group))
+    with _progress(len(texts), model.artifact.name) as bar:
+        return model.logits(texts, batch_size=BATCH_SIZE, batch_tokens=_BATCH_TOKENS, on_done=bar.update)
 
 
 def server(address: str) -> Target:
