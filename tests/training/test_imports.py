@@ -1,4 +1,4 @@
-"""The imports of `training` and `onnx_export` go one way."""
+"""Imports within `training` and `onnx_export` go in one direction."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -18,7 +18,7 @@ FOLDERS = ("training.data", "training.evaluation", "training.checkpoints", "trai
 
 
 def imports(file: Path) -> set[str]:
-    """Return every module of ours that `file` names: at the top, in functions, under TYPE_CHECKING or as a string."""
+    """Return the modules of ours that `file` imports: also in functions, under TYPE_CHECKING, and by name."""
     names = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -35,7 +35,7 @@ def folder(module: str) -> str | None:
     return next((each for each in FOLDERS if f"{module}.".startswith(f"{each}.")), None)
 
 
-def test_no_import_goes_round() -> None:
+def test_there_is_no_import_cycle() -> None:
     TopologicalSorter({module: imports(file) for module, file in MODULES.items()}).prepare()
 
 

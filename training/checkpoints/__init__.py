@@ -1,4 +1,4 @@
-"""Working with a checkpoint: make one from an encoder, average several, calibrate one, label text with one."""
+"""Operations on checkpoints: make one from an encoder, average several, calibrate one, label text with one."""
 
 from training.checkpoints.average import average_checkpoints
 from training.checkpoints.calibrate import TEMPERATURE_KEY, calibrate_checkpoint, fit_temperature

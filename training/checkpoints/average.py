@@ -1,7 +1,7 @@
-"""`python -m training average`: one checkpoint whose weights are the mean of those of others.
+"""`python -m training average`: one checkpoint with the mean weights of several.
 
-For trainings that began one from the other: what the later one has gained on its texts, and lost on others, lies
-between the two, and the mean tends to keep the gain and undo the loss (Wortsman et al. 2022, "Robust fine-tuning of
+Use it for a checkpoint and another one that was trained further from it. The later one is better on its new texts and
+often worse on others. The mean tends to keep the gain and undo the loss (Wortsman et al. 2022, "Robust fine-tuning of
 zero-shot models").
 """
 
@@ -18,52 +18,52 @@ from safetensors.torch import load_file, save_file
 from app.inference.artifact import MANIFEST
 from training.checkpoints.calibrate import TEMPERATURE_KEY
 from training.errors import InputError
-from training.files import making, read_json
+from training.files import atomic_output, read_json
 
 _WEIGHTS, _RECORD, _CONFIG, _TOKENIZER = "model.safetensors", "training.json", "config.json", "tokenizer.json"
-# What may lie beside the tokenizer, as transformers writes it.
+# Files that transformers may write for the tokenizer.
 _COMPANIONS = (_TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `python -m training average`."""
-    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="two or more, of one model")
     parser.add_argument(
-        "--weights", nargs="+", type=float, metavar="W", help="how much each of them counts; alike by default"
+        "checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="directories of two or more checkpoints"
     )
-    parser.add_argument("--out", type=Path, required=True, help="a new directory")
+    parser.add_argument(
+        "--weights", nargs="+", type=float, metavar="W", help="weight of each checkpoint in the mean (default: equal)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="new directory for the mean")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Average as the command line says."""
     average_checkpoints(args.checkpoints, args.out, args.weights)
 
 
 def average_checkpoints(checkpoints: Sequence[Path], out: Path, shares: Sequence[float] | None = None) -> None:
-    """Write to `out` the mean of the weights of `checkpoints`, with the config and the tokenizer of the first.
+    """Write the mean of `checkpoints` to `out`, with the config and the tokenizer of the first.
 
-    Each counts as much as `shares` says, which need not sum to one. A temperature is left out: it was fitted to other
-    weights. Raises `InputError` when there are fewer than two, one is an artifact, they differ in more than their
-    weights, there is not a share above zero for each, or `out` is there already; `OSError` when one cannot be read.
+    `shares` are relative and need not sum to 1. A calibration temperature is dropped, because it belongs to other
+    weights. Raises `InputError` if there are fewer than two checkpoints, if one is an artifact, if they are different
+    models, if a share is not above zero, or if `out` exists; `OSError` if a checkpoint cannot be read.
     """
     if len(checkpoints) < 2:
-        raise InputError("an average takes two checkpoints or more")
-    each = torch.tensor(shares or [1.0] * len(checkpoints), dtype=torch.float64)
-    if len(each) != len(checkpoints) or not (each.isfinite() & (each > 0)).all():
-        raise InputError("--weights has a number above zero for each checkpoint")
+        raise InputError("give two or more checkpoints to average")
+    factors = torch.tensor(shares or [1.0] * len(checkpoints), dtype=torch.float64)
+    if len(factors) != len(checkpoints) or not (factors.isfinite() & (factors > 0)).all():
+        raise InputError("--weights needs one number above zero for each checkpoint")
     first, *others = checkpoints
     config = _config(first)
     for other in others:
         if _config(other) != config or (other / _TOKENIZER).read_bytes() != (first / _TOKENIZER).read_bytes():
-            raise InputError(f"{other} is another model than {first}: their {_CONFIG} or {_TOKENIZER} differ")
-    with making(out) as part:
+            raise InputError(f"{other} and {first} are different models: their {_CONFIG} or {_TOKENIZER} differ")
+    with atomic_output(out) as part:
         weights = [load_file(checkpoint / _WEIGHTS) for checkpoint in checkpoints]
-        if any(one.keys() != weights[0].keys() for one in weights):
+        if any(each.keys() != weights[0].keys() for each in weights):
             raise InputError("the checkpoints do not have the same weights")
-        each = each / each.max()  # whose sum is finite
-        each = (each / each.sum()).float()
+        factors = factors / factors.max()  # so that the sum is finite
+        factors = (factors / factors.sum()).float()
         mean = {
-            name: torch.tensordot(each, torch.stack([one[name].float() for one in weights]), dims=1)
+            name: torch.tensordot(factors, torch.stack([each[name].float() for each in weights]), dims=1)
             for name in weights[0]
         }
         files = [checkpoint / _RECORD for checkpoint in checkpoints]
@@ -80,7 +80,7 @@ def average_checkpoints(checkpoints: Sequence[Path], out: Path, shares: Sequence
 
 def _config(checkpoint: Path) -> dict[str, Any]:
     if (checkpoint / MANIFEST).is_file():
-        raise InputError(f"{checkpoint}: an artifact, whose weights are rounded; average what it was exported from")
+        raise InputError(f"{checkpoint} is an artifact with rounded weights; average the checkpoints it was made from")
     config = read_json(checkpoint / _CONFIG)
     config.pop(TEMPERATURE_KEY, None)
     return config

@@ -1,7 +1,7 @@
-"""Make confidence mean what it says: `python -m training calibrate CHECKPOINT --data PATH…`.
+"""`python -m training calibrate`: fit the temperature of a checkpoint.
 
-One temperature divides all logits, so that labels stay and only their probabilities move (Guo et al. 2017). It is
-fitted on rows that were not trained on, and kept in the checkpoint's config.json, which every backend's answers obey.
+All logits are divided by one temperature, which changes the probabilities but not the labels (Guo et al. 2017). It is
+fitted on rows that were not trained on and is stored in the checkpoint's config.json, where every backend reads it.
 """
 
 import argparse
@@ -20,24 +20,24 @@ from training.errors import InputError
 from training.evaluation import Indices, Report, aligned, classes_of, logits, measure, score
 from training.files import read_json, replace
 
-# Not `temperature`: that is a setting of text generation, and transformers complains of it in a classifier.
+# Not `temperature`: that is a setting for text generation, and transformers warns about it in a classifier.
 TEMPERATURE_KEY = "calibration_temperature"
 _LOWEST, _HIGHEST = 0.05, 20.0
 _GOLDEN = (5**0.5 - 1) / 2
 
 
 def fit_temperature(sets: Sequence[tuple[NDArray[np.floating], Indices]]) -> float:
-    """The temperature with the least negative log likelihood; each set of (logits, labels) weighs the same.
+    """Return the temperature with the lowest negative log-likelihood. Each set of (logits, labels) has the same weight.
 
-    A set that lacks a class is held against its own classes. Raises `InputError` when no temperature is best: labels
-    that the logits tell apart without any error call for ever more confidence.
+    A set that lacks a class is measured over its own classes. Raises `InputError` if there is no best temperature: for
+    example, if every row is classified correctly, more confidence is always better.
     """
     ready = [_shifted(np.asarray(values, dtype=np.float64), np.asarray(truth)) for values, truth in sets]
 
     def loss(power: float) -> float:
         return float(np.mean([np.log(np.exp(values * np.exp(-power)).sum(axis=1)).mean() for values in ready]))
 
-    # Convex in 1/T, so with a single valley in log T: golden-section search closes in on it.
+    # The loss is convex in 1/T, so it has a single minimum in log T, which golden-section search finds.
     low, high = np.log(_LOWEST), np.log(_HIGHEST)
     inner, outer = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     at_inner, at_outer = loss(inner), loss(outer)
@@ -53,14 +53,14 @@ def fit_temperature(sets: Sequence[tuple[NDArray[np.floating], Indices]]) -> flo
     temperature = float(np.exp((low + high) / 2))
     if not 1.01 * _LOWEST < temperature < _HIGHEST / 1.01:
         raise InputError(
-            "no temperature is best: these rows are too few, or were all told right or at random; "
-            "the checkpoint is as it was, and can be exported without one"
+            "there is no best temperature: there are too few rows, or the model is right on all of them or no better "
+            "than chance; the checkpoint is unchanged and can be exported without a temperature"
         )
     return temperature
 
 
 def _shifted(values: NDArray[np.float64], truth: Indices) -> NDArray[np.float64]:
-    """Logits over the set's classes, less that of the true one: what is left of -log p is log Σ exp."""
+    """Return logits over the set's classes minus the logit of the true class, so that -log p is log Σ exp."""
     own = classes_of(truth, values.shape[1])
     return values[:, own] - values[np.arange(len(truth)), truth][:, None]
 
@@ -68,12 +68,12 @@ def _shifted(values: NDArray[np.float64], truth: Indices) -> NDArray[np.float64]
 def calibrate_checkpoint(
     checkpoint: Path, examples: Sequence[Example]
 ) -> tuple[float, dict[str, tuple[Report, Report]]]:
-    """Fit the temperature of `checkpoint` on `examples` and write it into its config.json.
+    """Fit the temperature of `checkpoint` on `examples` and write it to its config.json.
 
-    Returns it, and the figures of every set without and with it. Whatever stood there before has no influence.
+    Returns the temperature and, for every set, the reports without and with it. An earlier temperature has no effect.
     """
     if (checkpoint / MANIFEST).is_file():
-        raise InputError(f"{checkpoint}: an artifact, whose checksums would not hold; calibrate before the export")
+        raise InputError(f"{checkpoint} is an artifact, whose checksums would no longer match; calibrate before export")
     model = load_model(str(checkpoint), backend="torch", precision="fp32")
     labels = model.artifact.labels
     check_labels(examples, labels, "the model has")
@@ -95,15 +95,19 @@ def calibrate_checkpoint(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command line of `main`."""
-    parser.add_argument("checkpoint", type=Path, help="directory; its config.json gets the temperature")
-    parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="labelled text not trained on")
+    parser.add_argument("checkpoint", type=Path, help="directory; the temperature is written to its config.json")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="SOURCE",
+        help="labelled text that was not trained on (formats: docs/training.md)",
+    )
 
 
 def main(args: argparse.Namespace) -> None:
-    """Print the temperature and what it changed."""
     temperature, reports = calibrate_checkpoint(args.checkpoint, read_all(args.data))
-    rows = [("set", "rows", "NLL", "then", "ECE, %", "then")]
+    rows = [("set", "rows", "NLL", "after", "ECE, %", "after")]
     for name, (before, after) in reports.items():
         calibration = (f"{100 * before.ece:.2f}", f"{100 * after.ece:.2f}")
         rows.append((name, f"{before.rows}", f"{before.nll:.4f}", f"{after.nll:.4f}", *calibration))

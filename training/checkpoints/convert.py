@@ -1,7 +1,7 @@
-"""`python -m training convert`: from a pretrained encoder to a classifier with an untrained head, that knows emoji.
+"""`python -m training convert`: from a pretrained encoder to a classifier with an untrained head and with emoji.
 
-BERT becomes DistilBERT: BERT without token types and pooler is DistilBERT. `token_type_embeddings[0]`, which BERT adds
-everywhere, is folded into the position embeddings, and every other weight keeps its value under another name.
+A BERT becomes a DistilBERT, which is a BERT without token types and pooler. BERT adds `token_type_embeddings[0]` to
+every token, so it is added to the position embeddings. Every other weight keeps its value under a new name.
 """
 
 import argparse
@@ -35,7 +35,7 @@ _NAMES = {
     "output.dense": "ffn.lin2",
     "output.LayerNorm": "output_layer_norm",
 }
-# Below a head the encoder's names have a prefix; the oldest BERTs' are TensorFlow's.
+# Checkpoints with a head prefix the names of the encoder. The oldest BERT checkpoints use TensorFlow's names.
 _OTHER_NAMES = {"bert.": "", "LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 _LABELS: dict[str, Any] = {
     "id2label": dict(enumerate(LABELS)),
@@ -44,34 +44,35 @@ _LABELS: dict[str, Any] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `python -m training convert`."""
     parser.add_argument("encoder", type=Path, help="directory with config.json, model.safetensors, tokenizer.json")
     parser.add_argument(
-        "--data", nargs="+", default=[], metavar="SOURCE", help="text that decides which word pieces stay"
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="text to choose the word pieces by, with --vocabulary (formats: docs/training.md)",
     )
-    parser.add_argument("--vocabulary", type=int, default=0, help="word pieces to keep (all)")
-    parser.add_argument("--seed", type=int, default=0, help="of the head's first weights (%(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="directory of the classifier")
+    parser.add_argument("--vocabulary", type=int, default=0, help="number of word pieces to keep (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the untrained head (default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="directory for the classifier")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Convert as the command line says."""
     convert_encoder(args.encoder, args.out, read_all(args.data), args.vocabulary, args.seed)
 
 
 def convert_encoder(encoder: Path, out: Path, examples: Sequence[Example], vocabulary: int = 0, seed: int = 0) -> None:
-    """Write to `out` a classifier with the weights of `encoder`; a BERT becomes a DistilBERT.
+    """Write a classifier with the weights of `encoder` to `out`. A BERT becomes a DistilBERT.
 
-    With `vocabulary`, only so many word pieces stay, those that occur most often in `examples`, and all single
-    characters, so that every word that could be spelled still can. Emoji come on top.
-    Raises `InputError` when the encoder cannot be read or is no such encoder, when its tokens are no word pieces, or
-    when there is no text to choose them by.
+    With `vocabulary`, only that many word pieces are kept: all single characters, so that every word can still be
+    spelled, and the pieces that occur most often in `examples`. Emoji are added to these. Raises `InputError` if the
+    encoder cannot be read or converted, if its tokens are not word pieces, or if `examples` are needed but missing.
     """
     if vocabulary and not examples:
-        raise InputError("which word pieces to keep is decided by text: --data")
+        raise InputError("--vocabulary needs --data: text to choose the word pieces by")
     tokenizer = _read_tokenizer(encoder / "tokenizer.json")
     if not isinstance(tokenizer.model, WordPiece):
-        raise InputError(f"{encoder}: expected a tokenizer of word pieces, not {type(tokenizer.model).__name__}")
+        raise InputError(f"{encoder}: expected a WordPiece tokenizer, not {type(tokenizer.model).__name__}")
     tokenizer.no_padding()
     tokenizer.no_truncation()
     kept = _trim(tokenizer, examples, vocabulary) if vocabulary else list(range(tokenizer.get_vocab_size()))
@@ -79,7 +80,7 @@ def convert_encoder(encoder: Path, out: Path, examples: Sequence[Example], vocab
     emoji = add_emoji(document)
 
     config = read_json(encoder / "config.json")
-    torch.manual_seed(seed)  # the head is drawn
+    torch.manual_seed(seed)  # the weights of the head are random
     model = _distilbert(encoder, config) if config.get("model_type") == "bert" else read_classifier(encoder, **_LABELS)
     words = model.get_input_embeddings().weight.data
     model.resize_token_embeddings(len(kept) + len(emoji), mean_resizing=False)
@@ -96,9 +97,9 @@ def _read_tokenizer(file: Path) -> FastTokenizer:
 
 
 def _distilbert(encoder: Path, config: dict[str, Any]) -> DistilBertForSequenceClassification:
-    for setting, known in (("hidden_act", ACT2FN), ("position_embedding_type", ("absolute",))):
-        if setting in config and config[setting] not in known:
-            raise InputError(f"{encoder}: DistilBERT has no {setting} {config[setting]}")
+    for setting, supported in (("hidden_act", ACT2FN), ("position_embedding_type", ("absolute",))):
+        if setting in config and config[setting] not in supported:
+            raise InputError(f"{encoder}: DistilBERT does not support {setting} {config[setting]}")
     try:
         model = DistilBertForSequenceClassification(
             DistilBertConfig(
@@ -116,17 +117,17 @@ def _distilbert(encoder: Path, config: dict[str, Any]) -> DistilBertForSequenceC
         )
         model.distilbert.load_state_dict(_weights(encoder / "model.safetensors", config["num_hidden_layers"]))
     except KeyError as error:
-        raise InputError(f"{encoder}: not a whole BERT encoder: there is no {error.args[0]}") from error
-    except (ValueError, RuntimeError, SafetensorError) as error:  # sizes that do not fit each other; a broken file
-        raise InputError(f"{encoder}: not a whole BERT encoder: {error}") from error
+        raise InputError(f"{encoder}: not a complete BERT encoder: {error.args[0]} is missing") from error
+    except (ValueError, RuntimeError, SafetensorError) as error:  # sizes that do not match, or a broken file
+        raise InputError(f"{encoder}: not a complete BERT encoder: {error}") from error
     return model
 
 
 def _weights(file: Path, layers: int) -> dict[str, torch.Tensor]:
-    """BERT's weights by DistilBERT's names."""
+    """Return the weights of a BERT under the names of DistilBERT."""
     bert = load_file(file)
-    for other, usual in _OTHER_NAMES.items():
-        bert = {name.replace(other, usual): weight for name, weight in bert.items()}
+    for old, new in _OTHER_NAMES.items():
+        bert = {name.replace(old, new): weight for name, weight in bert.items()}
     positions = bert["embeddings.position_embeddings.weight"] + bert["embeddings.token_type_embeddings.weight"][0]
     weights = {
         "embeddings.word_embeddings.weight": bert["embeddings.word_embeddings.weight"],
@@ -135,13 +136,13 @@ def _weights(file: Path, layers: int) -> dict[str, torch.Tensor]:
     for kind in ("weight", "bias"):
         weights[f"embeddings.LayerNorm.{kind}"] = bert[f"embeddings.LayerNorm.{kind}"]
         for layer in range(layers):
-            for theirs, ours in _NAMES.items():
-                weights[f"transformer.layer.{layer}.{ours}.{kind}"] = bert[f"encoder.layer.{layer}.{theirs}.{kind}"]
+            for bert_name, name in _NAMES.items():
+                weights[f"transformer.layer.{layer}.{name}.{kind}"] = bert[f"encoder.layer.{layer}.{bert_name}.{kind}"]
     return weights
 
 
 def _trim(tokenizer: FastTokenizer, examples: Sequence[Example], vocabulary: int) -> list[int]:
-    """Return the token ids to keep, in their old order."""
+    """Return the ids of the tokens to keep, in their old order."""
     counts: Counter[int] = Counter()
     for encoding in tokenizer.encode_batch_fast([example.text for example in examples], add_special_tokens=False):
         counts.update(encoding.ids)
@@ -149,19 +150,20 @@ def _trim(tokenizer: FastTokenizer, examples: Sequence[Example], vocabulary: int
     single = {index for piece, index in tokenizer.get_vocab().items() if len(piece.removeprefix("##")) == 1}
     frequent = [index for index, _ in counts.most_common() if index not in special | single]
     if vocabulary < len(special | single):
-        raise InputError(f"{vocabulary} word pieces are too few: the single characters alone are {len(single)}")
+        raise InputError(f"{vocabulary} word pieces are too few: there are {len(single)} single characters")
     return sorted(special | single | set(frequent[: vocabulary - len(special | single)]))
 
 
 def _keep(tokenizer: FastTokenizer, kept: list[int]) -> dict[str, Any]:
-    """The tokenizer.json of `tokenizer` with the kept word pieces alone, numbered anew."""
+    """Return the tokenizer.json of `tokenizer` with only the kept word pieces, which get new ids."""
     document: dict[str, Any] = json.loads(tokenizer.to_str())
     names = {index: piece for piece, index in tokenizer.get_vocab().items()}
     numbers = {names[old]: new for new, old in enumerate(kept)}
     document["model"]["vocab"] = numbers
     for added in document["added_tokens"]:
         added["id"] = numbers[added["content"]]
-    special = document["post_processor"].get("special_tokens", {})  # a template's; BERT's and RoBERTa's name a pair
+    # A template processor has `special_tokens`. Those of BERT and RoBERTa have pairs of token and id instead.
+    special = document["post_processor"].get("special_tokens", {})
     for each in special.values():
         each["ids"] = [numbers[token] for token in each["tokens"]]
     for end in ("sep", "cls"):
@@ -172,7 +174,7 @@ def _keep(tokenizer: FastTokenizer, kept: list[int]) -> dict[str, Any]:
 
 
 def _save_tokenizer(document: dict[str, Any], encoder: Path, config: Any, out: Path) -> None:
-    """Write the tokenizer beside the model; the names of its special tokens are those that the encoder states."""
+    """Write the tokenizer next to the model, with the special tokens that the encoder's config names."""
     (out / "tokenizer.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
     file = encoder / "tokenizer_config.json"
     stated = read_json(file) if file.is_file() else {}

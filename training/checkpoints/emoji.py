@@ -1,4 +1,4 @@
-"""Emoji for encoders that know none: a word piece each, which begins as the average of its name's word pieces."""
+"""Emoji for encoders without them: one word piece each, whose embedding starts as the mean of its name's pieces."""
 
 import unicodedata
 from typing import Any
@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-# Unicode blocks of pictographs, without the five skin tones (`app.inference.text` drops them). Which characters of
-# them have a name follows the interpreter's Unicode, 14 for Python 3.11. Later the tokenizer's vocabulary holds the
-# list.
+# Unicode blocks of pictographs, without the five skin tones, which `app.inference.text` removes. Which characters are
+# named depends on the Unicode version of the interpreter: 14 for Python 3.11. Each tokenizer then keeps its own list.
 _BLOCKS = (
     (0x2600, 0x27BF),
     (0x2B50, 0x2B55),
@@ -24,9 +23,10 @@ EMOJI = tuple(
 
 
 def add_emoji(document: dict[str, Any]) -> list[str]:
-    """Give the WordPiece tokenizer `document`, a parsed tokenizer.json, every emoji that it lacks; return these.
+    """Add the missing emoji to `document`, the parsed tokenizer.json of a WordPiece tokenizer, and return them.
 
-    Each stands by itself even where no space does: otherwise an unknown one makes the whole word unknown.
+    An emoji is a word of its own even without spaces around it. Otherwise an unknown emoji would make the whole word
+    unknown.
     """
     vocabulary = document["model"]["vocab"]
     new = [emoji for emoji in EMOJI if emoji not in vocabulary]
@@ -40,7 +40,7 @@ def add_emoji(document: dict[str, Any]) -> list[str]:
 
 
 def embeddings_of(emoji: list[str], tokenizer: Tokenizer, embeddings: torch.Tensor) -> torch.Tensor:
-    """Return first embeddings for `emoji`, of shape (emoji, width), from those of the words of their names."""
+    """Return initial embeddings of shape (emoji, width): the mean of the word pieces of each name."""
     if not emoji:
         return embeddings[:0]
     names = [unicodedata.name(each).lower() for each in emoji]

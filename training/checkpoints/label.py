@@ -1,4 +1,4 @@
-"""`python -m training label`: a teacher's scores on all text at hand, for a small model to learn from.
+"""`python -m training label`: a teacher's scores on texts, for a smaller model to learn from.
 
 The method is knowledge distillation (Hinton et al. 2015).
 """
@@ -25,16 +25,16 @@ from app.types import Encoding
 from training.checkpoints.device import Device
 from training.data import Example, detokenise, read_all, split_passages
 from training.errors import InputError
-from training.files import checksum, making, read_json, replace
+from training.files import atomic_output, checksum, read_json, replace
 
-_EXAMPLES_AT_ONCE = 2048  # sorted by length and saved together
+_CHUNK = 2048  # examples that are batched by length and saved together
 _BATCH_TOKENS = 1536
-_MAX_TOKENS = 128  # of a passage; only a word without an end has more
+_MAX_TOKENS = 128  # of a passage; only a very long word can exceed it
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """An example in ordinary spelling, as passages."""
+    """An example, its text in ordinary spelling, and the passages of that text."""
 
     example: Example
     plain: str
@@ -42,68 +42,69 @@ class _Reading:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `python -m training label`."""
-    parser.add_argument("teacher", type=Path, help="directory of a checkpoint")
+    parser.add_argument("teacher", type=Path, help="directory of the teacher's checkpoint")
     parser.add_argument(
-        "--data", nargs="+", required=True, metavar="SOURCE", help="text: see training/data/examples.py"
+        "--data", nargs="+", required=True, metavar="SOURCE", help="texts to score (formats: docs/training.md)"
     )
-    parser.add_argument("--out", type=Path, required=True, help="a new .jsonl file; an interrupted labelling goes on")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="new .jsonl file; to resume, run the same command again",
+    )
 
 
 def main(args: argparse.Namespace) -> None:
-    """Label as the command line says."""
     label_texts(args.teacher, args.out, read_all(args.data))
 
 
 def label_texts(teacher: Path, out: Path, examples: Sequence[Example], seed: int = 7) -> None:
-    """Write to `out`, as JSON lines, every distinct text of `examples` with the scores of the classifier at `teacher`.
+    """Write every distinct text of `examples` to `out` as JSON lines, with the scores of the classifier at `teacher`.
 
-    They are those that it would be served with: a temperature that it was calibrated with counts.
+    The scores are those that the teacher would be served with, so a calibration temperature applies. A text in Penn
+    Treebank tokens is also written in ordinary spelling. A long text is also written as passages. Passages get scores
+    but no label, because the label of a whole review need not fit each passage. The whole text gets the mean of its
+    passages' scores, weighted by length.
 
-    A text in Penn tokens comes a second time in ordinary spelling. A long text comes as passages, which have scores but
-    no label, since what a review says as a whole a passage of it need not say, and as a whole, with the average of its
-    passages' scores by length. What an interrupted labelling has written stays; raises `InputError` when that was of
-    other texts or another teacher, or when there is an `out` already.
+    An interrupted run resumes. Raises `InputError` if that run had other texts or another teacher, or if `out` exists.
     """
-    with making(out) as part:
-        bookmark = _Bookmark(part, {"teacher": sha256(teacher / "model.safetensors"), "texts": checksum(examples)})
+    with atomic_output(out) as part:
+        progress = _SavedProgress(part, {"teacher": sha256(teacher / "model.safetensors"), "texts": checksum(examples)})
         tokenizer = Tokenizer.load(teacher, _MAX_TOKENS)
         first: dict[str, Example] = {}
         for example in examples:
             first.setdefault(example.text, example)
         distinct = list(first.values())
         scorer = _Teacher(teacher, tokenizer, Device())
-        bar = tqdm(total=len(distinct), initial=bookmark.texts, unit="text", mininterval=10)
+        bar = tqdm(total=len(distinct), initial=progress.texts, unit="text", mininterval=10)
         with part.open("a", encoding="utf-8") as file, bar:
-            file.truncate(bookmark.bytes)
-            for start in range(bookmark.texts, len(distinct), _EXAMPLES_AT_ONCE):
-                chunk = distinct[start : start + _EXAMPLES_AT_ONCE]
+            file.truncate(progress.bytes)
+            for start in range(progress.texts, len(distinct), _CHUNK):
+                chunk = distinct[start : start + _CHUNK]
                 _write(file, chunk, scorer, tokenizer, random.Random(seed + start))
                 file.flush()
-                bookmark.put(start + len(chunk), file.tell())
+                progress.save(start + len(chunk), file.tell())
                 bar.update(len(chunk))
-    bookmark.remove()
+    progress.remove()
 
 
-class _Bookmark:
-    """How many texts are labelled and how large the file is with them, kept beside it until it is complete."""
+class _SavedProgress:
+    """How many texts are labelled and how large the file is then, in a file next to it until it is complete."""
 
-    def __init__(self, part: Path, of: Mapping[str, str]) -> None:
+    def __init__(self, part: Path, inputs: Mapping[str, str]) -> None:
         self._file = part.with_suffix(".bookmark")
-        self._of = of
+        self._inputs = inputs
         self.texts, self.bytes = 0, 0
         if part.is_file() and self._file.is_file():
-            stated = read_json(self._file)
-            if stated["of"] != of:
-                raise InputError(f"{part} was begun with other texts or another teacher; name another file")
-            self.texts, self.bytes = stated["texts"], stated["bytes"]
+            saved = read_json(self._file)
+            if saved["of"] != inputs:
+                raise InputError(f"{part} was started with other texts or another teacher; choose another file")
+            self.texts, self.bytes = saved["texts"], saved["bytes"]
 
-    def put(self, texts: int, size: int) -> None:
-        """Note that so many texts are in the file."""
-        replace(self._file, json.dumps({"of": self._of, "texts": texts, "bytes": size}))
+    def save(self, texts: int, size: int) -> None:
+        replace(self._file, json.dumps({"of": self._inputs, "texts": texts, "bytes": size}))
 
     def remove(self) -> None:
-        """The file is complete."""
         self._file.unlink(missing_ok=True)
 
 
@@ -116,12 +117,12 @@ def _write(
     start = 0
     for reading in readings:
         end = start + len(reading.passages)
-        whole = np.average(scores[start:end], axis=0, weights=tokens[start:end])
+        mean = np.average(scores[start:end], axis=0, weights=tokens[start:end])
         for text in dict.fromkeys((reading.example.text, reading.plain)):
-            _put(file, text, reading.example.label, reading.example.source, teacher.named(whole))
+            _write_row(file, text, reading.example.label, reading.example.source, teacher.by_label(mean))
         if len(reading.passages) > 1:
             for passage, each in zip(reading.passages, scores[start:end], strict=True):
-                _put(file, passage, None, f"{reading.example.source}_passages", teacher.named(each))
+                _write_row(file, passage, None, f"{reading.example.source}_passages", teacher.by_label(each))
         start = end
 
 
@@ -130,13 +131,13 @@ def _read(example: Example, tokenizer: Tokenizer, rng: random.Random) -> _Readin
     return _Reading(example, plain, split_passages(plain, tokenizer, rng))
 
 
-def _put(file: TextIO, text: str, label: str | None, source: str, scores: dict[str, float]) -> None:
+def _write_row(file: TextIO, text: str, label: str | None, source: str, scores: dict[str, float]) -> None:
     row = {"text": text, "label": label, "source": source, "scores": scores}
     file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 class _Teacher:
-    """A classifier that scores texts of any number, those of like length together."""
+    """A classifier that scores any number of texts, in batches of similar length."""
 
     def __init__(self, checkpoint: Path, tokenizer: Tokenizer, device: Device) -> None:
         self._model = device.load(checkpoint).eval()
@@ -145,8 +146,7 @@ class _Teacher:
         self._tokenizer = tokenizer
         self._device = device
 
-    def named(self, scores: NDArray[np.float64]) -> dict[str, float]:
-        """The scores of one text by label."""
+    def by_label(self, scores: NDArray[np.float64]) -> dict[str, float]:
         return {label: round(float(score), 4) for label, score in zip(self._labels, scores, strict=True)}
 
     def scores(self, texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -154,8 +154,8 @@ class _Teacher:
         encodings = self._tokenizer.encode_many(texts)
         tokens = np.array([len(encoding) for encoding in encodings])
         scores = np.empty((len(texts), len(self._labels)))
-        for chosen in like_lengths(tokens.tolist(), len(texts), _BATCH_TOKENS):
-            scores[chosen] = softmax(self._logits([encodings[index] for index in chosen]), self._temperature)
+        for batch in like_lengths(tokens.tolist(), len(texts), _BATCH_TOKENS):
+            scores[batch] = softmax(self._logits([encodings[index] for index in batch]), self._temperature)
         return scores, tokens
 
     def _logits(self, encodings: list[Encoding]) -> NDArray[np.float32]:

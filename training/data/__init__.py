@@ -1,4 +1,4 @@
-"""Labelled text: reading it from files and datasets, and generating more of it."""
+"""Labelled text: read it from files and datasets, and generate more of it."""
 
 from training.data.examples import LABELS, Example, check_labels, read, read_all
 from training.data.passages import detokenise, split_passages

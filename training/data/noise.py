@@ -1,4 +1,4 @@
-"""Untidy text, as people type it: case, punctuation, typos, apostrophes, stretched words, hashtags."""
+"""Noise as in text that people type: case, punctuation, typos, apostrophes, stretched words, hashtags."""
 
 import random
 import re
@@ -25,7 +25,7 @@ _CONTRACTIONS = {
     "we're": "we are",
     "n't": " not",
 }
-# "Isn't it" cannot become "Is not it", nor "it's been" "it is been".
+# Contractions that cannot be expanded: "isn't it" would become "is not it", and "it's been" would become "it is been".
 _INVERTED = re.compile(r"n't (?:I|you|he|she|it|we|they|this|that|the|my|anyone|everyone|people)\b")
 _HAS = re.compile(r"\b(?:it's|I'd) (?:been|got|had|never|always|only|just|not|\w+ed|\w+en|better)\b", re.IGNORECASE)
 _STRETCH = re.compile(r"\b(so|very|really|love|loved|good|great|bad|nice|hate|worst|best|awful|thanks)\b")
@@ -46,7 +46,7 @@ _ANY_TAGS = "today monday weekend tuesday life review thoughts"
 
 
 def noisy(text: str, domain: str, rng: random.Random) -> tuple[str, str]:
-    """Return `text` made untidy in one way, and the name of the way."""
+    """Return `text` with one kind of noise, and the name of that kind."""
     kinds: dict[str, Callable[[], str]] = {
         "lower": text.lower,
         "no_stop": lambda: text.rstrip(".!"),
@@ -56,21 +56,21 @@ def noisy(text: str, domain: str, rng: random.Random) -> tuple[str, str]:
         "typo_lower": lambda: typo(text.lower(), rng),
         "no_apostrophe": lambda: text.replace("'", ""),
         "expanded": lambda: expand(text),
-        "stretched": lambda: _STRETCH.sub(lambda found: found[1] + found[1][-1] * rng.randint(1, 3), text, count=1),
+        "stretched": lambda: _STRETCH.sub(lambda match: match[1] + match[1][-1] * rng.randint(1, 3), text, count=1),
         "hashtag": lambda: f"{text} #{rng.choice(_TAGS.get(domain, _ANY_TAGS).split())}",
         "exclaimed": lambda: re.sub(r"\.$", "!" * rng.randint(1, 3), text),
     }
-    found = ((kinds[kind](), kind) for kind in rng.sample(list(kinds), len(kinds)))
-    # Capitals are rarer than the rest; a hashtag can always be added.
+    candidates = ((kinds[kind](), kind) for kind in rng.sample(list(kinds), len(kinds)))
+    # Capitals are used less often than the others. A hashtag can always be added, so there is always a candidate.
     return next(
         (changed, kind)
-        for changed, kind in found
+        for changed, kind in candidates
         if changed not in {text, ""} and (kind != "upper" or rng.random() < 0.4)
     )
 
 
 def typo(text: str, rng: random.Random) -> str:
-    """Swap, drop, double or mistype a letter, not the first, of one or two longer words."""
+    """Swap, drop, double or mistype a letter, but not the first one, in one or two of the longer words."""
     words = text.split(" ")
     long = [index for index, word in enumerate(words) if re.fullmatch(r"[A-Za-z]{5,}[.,!?]?", word)]
     for index in rng.sample(long, min(len(long), rng.choice((1, 1, 2)))):
@@ -83,7 +83,7 @@ def typo(text: str, rng: random.Random) -> str:
 
 
 def expand(text: str) -> str:
-    """Spell contractions out, where that is still English."""
+    """Expand contractions, unless the result would not be English."""
     if _INVERTED.search(text) or _HAS.search(text):
         return text
     for short, full in _CONTRACTIONS.items():

@@ -1,4 +1,4 @@
-"""Text as people write it, and long texts as passages of whole sentences."""
+"""Text without Penn Treebank tokens, and long texts as passages of whole sentences."""
 
 import random
 import re
@@ -8,9 +8,9 @@ from itertools import count, repeat
 from app.inference.tokenizer import Tokenizer
 
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])[\"')\]]*\s+")
-_SIZES = (24, 48, 94)  # tokens that a passage may have
+_SIZES = (24, 48, 94)  # largest number of tokens in a passage
 
-# Penn Treebank's tokens, as SST and other sets have them: "it is n't good ." for "it isn't good."
+# Penn Treebank tokens, which SST and other sets use: "it is n't good ." for "it isn't good."
 _PENN = (
     (re.compile(r"``|''"), '"'),
     (re.compile(r" `(?= |\w)"), " '"),
@@ -24,16 +24,17 @@ _PENN = (
 
 
 def detokenise(text: str) -> str:
-    """Return `text` in ordinary spelling; a text that has it already stays as it is."""
+    """Return `text` in ordinary spelling. Text that is not in Penn Treebank tokens does not change."""
     for pattern, replacement in _PENN:
         text = pattern.sub(replacement, text)
     return text.strip()
 
 
 def split_passages(text: str, tokenizer: Tokenizer, rng: random.Random) -> list[str]:
-    """Cut `text` into passages of whole sentences, of up to 94 tokens; a short one is its only passage.
+    """Split `text` into passages of whole sentences with up to 94 tokens each. A short text is one passage.
 
-    Half of them are single sentences, the others of various sizes. A sentence with more tokens is cut between words.
+    About half of the passages are single sentences, the others have various sizes. A sentence with more tokens is split
+    between words.
     """
     sentences = [sentence for sentence in _SENTENCE_ENDS.split(text) if sentence]
     tokens = _tokens(sentences, tokenizer)
@@ -45,18 +46,18 @@ def split_passages(text: str, tokenizer: Tokenizer, rng: random.Random) -> list[
     return _joined(parts, tokenizer, (rng.choice(_SIZES) if rng.random() < 0.5 else 0 for _ in count()))
 
 
-def _joined(parts: Sequence[str], tokenizer: Tokenizer, rooms: Iterator[int]) -> list[str]:
-    """Join neighbouring parts, in each case as many as the next of `rooms` has tokens for, but at least one."""
-    found: list[str] = []
+def _joined(parts: Sequence[str], tokenizer: Tokenizer, limits: Iterator[int]) -> list[str]:
+    """Join neighbouring parts. Each result has at least one part, and at most the tokens of the next of `limits`."""
+    joined: list[str] = []
     current: list[str] = []
-    size, room = 0, next(rooms)
+    size, limit = 0, next(limits)
     for part, length in zip(parts, _tokens(parts, tokenizer), strict=True):
-        if current and size + length > room:
-            found.append(" ".join(current))
-            current, size, room = [], 0, next(rooms)
+        if current and size + length > limit:
+            joined.append(" ".join(current))
+            current, size, limit = [], 0, next(limits)
         current.append(part)
         size += length
-    return [*found, " ".join(current)]
+    return [*joined, " ".join(current)]
 
 
 def _tokens(parts: Sequence[str], tokenizer: Tokenizer) -> list[int]:

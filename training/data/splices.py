@@ -1,8 +1,9 @@
-"""`python -m training splices`: new sentences of a set, in which a phrase has been exchanged for another of the set's.
+"""`python -m training splices`: new sentences, made by exchanging phrases between the texts of a set.
 
-For sets such as SST-2, whose texts are sentences and phrases of them: what comes out is in their words, mixes praise
-and blame as no template does, and has no label; a teacher gives it one (`python -m training label`). The idea of
-augmentation by replacement, with a teacher for the labels, is TinyBERT's (Jiao et al. 2020).
+This suits sets such as SST-2, whose texts are sentences and phrases of them. The new sentences use the vocabulary of
+the set and mix praise with criticism in ways that no template does. They have no label: a teacher scores them
+(`python -m training label`). Augmentation by replacement, with a teacher for the labels, comes from TinyBERT
+(Jiao et al. 2020).
 """
 
 import argparse
@@ -14,75 +15,79 @@ from pathlib import Path
 
 from training.data.examples import read_all
 from training.errors import InputError
-from training.files import making
+from training.files import atomic_output
 
-_HOST_WORDS = 10  # from here on a text is taken for a sentence
+_SENTENCE_WORDS = 10  # a text with at least this many words counts as a sentence
 _PHRASE_WORDS = range(2, 9)
-_LARGEST_SHARE = 0.6  # of the sentence that the phrase may be
+_LARGEST_SHARE = 0.6  # of the words of a sentence, for the phrase that is replaced
 _TRIES = 20
 
 Words = tuple[str, ...]
 
 
 def make_splices(texts: Sequence[str], rows: int, seed: int = 7) -> list[str]:
-    """Return `rows` different texts that are not among `texts`, each a sentence of them with another phrase in it.
+    """Return `rows` different new texts: sentences of `texts` in which one phrase is replaced by another.
 
-    A phrase is exchanged for one that begins with the same word, which keeps most of them grammatical. Raises
-    `InputError` when there are not as many.
+    The new phrase begins with the same word as the old one, which keeps most sentences grammatical. Raises `InputError`
+    if `texts` do not allow so many.
     """
     rng = random.Random(seed)
-    every = [tuple(text.split()) for text in dict.fromkeys(texts)]
+    originals = [tuple(text.split()) for text in dict.fromkeys(texts)]
     phrases: dict[str, list[Words]] = defaultdict(list)
-    for words in every:
+    for words in originals:
         if len(words) in _PHRASE_WORDS:
             phrases[words[0]].append(words)
-    known = {words for group in phrases.values() for words in group}
-    hosts = [(words, spans) for words in every if len(words) >= _HOST_WORDS and (spans := _spans(words, known))]
+    every_phrase = {words for group in phrases.values() for words in group}
+    sentences = [
+        (words, spans)
+        for words in originals
+        if len(words) >= _SENTENCE_WORDS and (spans := _phrase_spans(words, every_phrase))
+    ]
 
-    seen, found, failures = set(every), [], 0
-    while len(found) < rows:
-        words = _spliced(*rng.choice(hosts), phrases, rng) if hosts else None
+    seen, splices, failures = set(originals), [], 0
+    while len(splices) < rows:
+        words = _splice(*rng.choice(sentences), phrases, rng) if sentences else None
         if words is None or words in seen:
             failures += 1
-            if failures > _TRIES * (len(found) + 100):
-                raise InputError(f"these texts make no more than {len(found)} others")
+            if failures > _TRIES * (len(splices) + 100):
+                raise InputError(f"these texts allow no more than {len(splices)} new sentences; lower --rows")
             continue
         seen.add(words)
-        found.append(" ".join(words))
-    return found
+        splices.append(" ".join(words))
+    return splices
 
 
-def _spans(words: Words, known: set[Words]) -> list[slice]:
-    """Where phrases stand in a sentence."""
+def _phrase_spans(words: Words, phrases: set[Words]) -> list[slice]:
+    """Return the positions of known phrases in a sentence."""
     longest = int(_LARGEST_SHARE * len(words))
     return [
         slice(start, start + length)
         for start in range(len(words))
         for length in _PHRASE_WORDS
-        if length <= min(longest, len(words) - start) and words[start : start + length] in known
+        if length <= min(longest, len(words) - start) and words[start : start + length] in phrases
     ]
 
 
-def _spliced(host: Words, spans: list[slice], phrases: dict[str, list[Words]], rng: random.Random) -> Words | None:
+def _splice(sentence: Words, spans: list[slice], phrases: dict[str, list[Words]], rng: random.Random) -> Words | None:
     span = rng.choice(spans)
-    old = host[span]
+    old = sentence[span]
     new = rng.choice(phrases[old[0]])
     if new == old or abs(len(new) - len(old)) > 2:
         return None
-    return (*host[: span.start], *new, *host[span.stop :])
+    return (*sentence[: span.start], *new, *sentence[span.stop :])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `python -m training splices`."""
-    parser.add_argument("--data", nargs="+", required=True, metavar="SOURCE", help="sentences and phrases of them")
-    parser.add_argument("--rows", type=int, default=60_000, help="(%(default)s)")
-    parser.add_argument("--seed", type=int, default=7, help="(%(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="a new .jsonl file, of texts without labels")
+    parser.add_argument(
+        "--data", nargs="+", required=True, metavar="SOURCE", help="sentences and phrases (formats: docs/training.md)"
+    )
+    parser.add_argument("--rows", type=int, default=60_000, help="number of sentences (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=7, help="seed of the random choices (default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="new .jsonl file for the texts, which have no labels")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Write them."""
-    with making(args.out) as part:
+    with atomic_output(args.out) as part:
         examples = read_all(args.data)
         source = f"{examples[0].source}_splices"
         texts = make_splices([example.text for example in examples], args.rows, args.seed)

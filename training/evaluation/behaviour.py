@@ -1,7 +1,7 @@
-"""`python -m training behaviour`: what a model makes of negation, contrast, questions, names, emoji and so on.
+"""`python -m training behaviour`: a test suite on negation, contrast, questions, names, emoji and more.
 
-A behavioural suite in the manner of CheckList (Ribeiro et al. 2020): see `cases.py` for what a case is and `suite` for
-the cases. It is an exam: train on none of its sentences and tune nothing to it.
+It follows CheckList (Ribeiro et al. 2020). `cases.py` explains the cases, and the folder `suite` holds them. Do not
+train on its sentences, and do not tune a model to it.
 """
 
 import argparse
@@ -27,30 +27,32 @@ Score = Callable[[list[str]], NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A case and what the model made of it. `found` and `scores` are of the case's text, `before` of its original."""
+    """A case with its result: the predicted label and scores of its text, and the scores of its original."""
 
     case: Case
     passed: bool
-    found: str
+    predicted: str
     scores: dict[str, float]
     before: dict[str, float] | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `python -m training behaviour`."""
-    parser.add_argument("target", help="embedded model, directory of an artifact, or http://… of a server")
-    parser.add_argument("--backend", choices=("onnx", "torch"), help="for directories; onnx where there is such a file")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every case and what became of it to FILE")
-    parser.add_argument("--failures", type=int, default=3, metavar="N", help="show N of each capability (%(default)s)")
-    parser.add_argument("--capability", metavar="NAME", help="this one alone")
+    parser.add_argument("target", help="name of the embedded model, directory of an artifact, or URL of a server")
+    parser.add_argument(
+        "--backend", choices=("onnx", "torch"), help="backend for a directory (default: onnx if it has an ONNX file)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every case with its result to FILE")
+    parser.add_argument(
+        "--failures", type=int, default=3, metavar="N", help="failures to show per capability (default: %(default)s)"
+    )
+    parser.add_argument("--capability", metavar="NAME", help="run only this capability")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Run the suite on a model and print how it did."""
     cases = read_cases()
     names = sorted({case.capability for case in cases})
     if args.capability and args.capability not in names:
-        raise InputError(f"no capability {args.capability}; there are {', '.join(names)}")
+        raise InputError(f"unknown capability {args.capability}; use one of {', '.join(names)}")
     outcomes = judge(
         scorer(args.target, args.backend), [case for case in cases if args.capability in (None, case.capability)]
     )
@@ -61,20 +63,22 @@ def main(args: argparse.Namespace) -> None:
 
 
 def scorer(target: str, backend: str | None = None) -> Score:
-    """Score as the service does: through a server, or with a model loaded here."""
-    # One text at a time: in int8 a text's scores depend a little on those that it shares a batch with.
+    """Return a function that scores texts as the service does: with a server, or with a model loaded here."""
+    # One text at a time: in int8, the other texts of a batch change the scores slightly.
     opened = open_targets(target, backend, batch_size=1)[0]
     if set(opened.labels) != set(LABELS):
-        raise InputError(f"{opened.name} has {', '.join(opened.labels)}; the suite is of {', '.join(LABELS)}")
+        raise InputError(
+            f"{opened.name} has the labels {', '.join(opened.labels)}; the suite needs {', '.join(LABELS)}"
+        )
     order = [opened.labels.index(label) for label in LABELS]
     return lambda texts: opened.score([normalise(text) for text in texts])[:, order]
 
 
 def judge(score: Score, cases: Sequence[Case]) -> list[Outcome]:
-    """Score every sentence once and hold each case against its expectation."""
+    """Score every sentence once and compare each case with its expectation."""
     texts = list(dict.fromkeys(text for case in cases for text in (case.original, case.text) if text))
-    found = dict(zip(texts, np.asarray(score(texts), dtype=float).tolist(), strict=True))
-    return [_outcome(case, found[case.text], found.get(case.original)) for case in cases]
+    scores = dict(zip(texts, np.asarray(score(texts), dtype=float).tolist(), strict=True))
+    return [_outcome(case, scores[case.text], scores.get(case.original)) for case in cases]
 
 
 def _outcome(case: Case, after: list[float], before: list[float] | None) -> Outcome:
@@ -98,7 +102,7 @@ def _named(scores: list[float]) -> dict[str, float]:
 
 
 def rates(outcomes: Iterable[Outcome]) -> dict[str, dict[str, dict[str, float]]]:
-    """Cases, passes and the rate of each capability (and `total`), by kind (and `all`)."""
+    """Return the pass rate of each capability, and of `total`, by kind, and for `all` kinds."""
     counts: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for outcome in outcomes:
         for capability in (outcome.case.capability, "total"):
@@ -113,7 +117,7 @@ def _rate(passed: list[bool]) -> dict[str, float]:
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
-    """The rates in percent, with counts, as aligned text."""
+    """Return the pass rates in percent, with counts, as an aligned table."""
     kinds = (*KINDS, "all")
     lines = [f"{'capability':<14}" + "".join(f"{kind:>18}" for kind in kinds)]
     for capability, by_kind in rates(outcomes).items():
@@ -127,7 +131,7 @@ def _cell(rate: dict[str, Any] | None) -> str:
 
 
 def failures(outcomes: Iterable[Outcome], most: int) -> str:
-    """The first `most` failures of each capability: what was expected of which sentence, and what was found."""
+    """Return the first `most` failures of each capability, with expectation and result."""
     lines, shown = [], defaultdict(int)
     for outcome in outcomes:
         case = outcome.case
@@ -136,8 +140,8 @@ def failures(outcomes: Iterable[Outcome], most: int) -> str:
         if not shown[case.capability]:
             lines.append(case.capability)
         shown[case.capability] += 1
-        score = outcome.scores[case.score or outcome.found]
+        score = outcome.scores[case.score or outcome.predicted]
         before = f", {outcome.before[case.score]:.2f} before" if case.score and outcome.before else ""
         lines += [f"  {case.kind} {case.name}: {case.text}", f"      expected {case.expectation}"]
-        lines.append(f"      found {case.score or outcome.found} {score:.2f}{before}")
+        lines.append(f"      got {case.score or outcome.predicted} {score:.2f}{before}")
     return "\n".join([*lines, "", ""]) if lines else ""

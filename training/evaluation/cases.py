@@ -1,24 +1,24 @@
-"""The cases of the behavioural suite, made from the templates of `training/evaluation/suite`.
+"""The cases of the behavioural suite, made from the templates in the folder `suite`.
 
-Each file is a capability, a list of tests of this form:
+Each file is one capability: a list of tests of this form.
 
     - name: praise of dishes
-      expect: positive                  # or [neutral, positive]: any of these; or `rises`, `falls`: see below
+      expect: positive                  # or [neutral, positive] for any of these; or `rises` or `falls`, see below
       fill: {dish: [soup, pie], word: [tasty, rich]}
-      texts: |                          # one template a line (or a YAML list, for long ones)
+      texts: |                          # one template per line (or a YAML list, for long ones)
         The {dish} was {word}.
         The {dish} at the {station|harbour|airport} was {word}.
 
-Slots are filled in step, shorter lists starting over, so that words which belong together stand at the same place:
-the first template makes "The soup was tasty." and "The pie was rich." A place with `|` holds a change, its first value
-being the original. What is done with it depends on the test:
+Slots are filled in parallel, and shorter lists start again, so put words that belong together at the same position: the
+first template makes "The soup was tasty." and "The pie was rich." A place with `|` holds variants, and the first one is
+the original. The test decides what is checked:
 
-- `expect`: the original must have the label (a minimum functionality test, MFT), and no change may give it another
-  label (invariance, INV);
-- `rises` or `falls`, with the name of a label: the change must move this label's score so (direction, DIR), by at
-  least `by`. Without `by` it must not move the other way by more than TOLERANCE.
+- `expect`: the original must have the label (minimum functionality test, MFT), and every variant must have the same
+  label as the original (invariance, INV).
+- `rises` or `falls` with a label: the variant must move the score of this label in that direction (directional
+  expectation, DIR) by at least `by`. Without `by`, it must not move in the other direction by more than TOLERANCE.
 
-`vary` names a slot whose values are the changes, and `casing: true` makes changes of letter case.
+`vary` names a slot whose values are the variants. `casing: true` adds variants in other letter case.
 """
 
 import re
@@ -36,8 +36,8 @@ from training.errors import InputError
 
 SUITE = Path(__file__).parent / "suite"
 KINDS = ("MFT", "INV", "DIR")
-# "Very good" can hardly score higher than a "good" that has 0.98 already, and int8 arithmetic moves scores by a
-# hundredth or so. CheckList grants its directional tests a tenth for the same reason.
+# "Very good" can hardly score higher than a "good" that already has 0.98, and int8 arithmetic changes scores by about
+# 0.01. CheckList allows 0.1 in its directional tests for the same reason.
 TOLERANCE = 0.1
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _KEYS = {"name", "expect", "rises", "falls", "by", "fill", "vary", "casing", "texts"}
@@ -45,21 +45,20 @@ _KEYS = {"name", "expect", "rises", "falls", "by", "fill", "vary", "casing", "te
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One sentence to judge. `original` is what it was changed from, in INV and DIR cases."""
+    """One sentence to check. In INV and DIR cases, `original` is the sentence that it is a variant of."""
 
     capability: str
     kind: str
     name: str
     text: str
     original: str = ""
-    allowed: tuple[str, ...] = ()  # MFT: the labels that are right
+    allowed: tuple[str, ...] = ()  # MFT: the correct labels
     score: str = ""  # DIR: the label whose score must move …
     least: float = 0.0  # … by at least this much …
     sign: int = 1  # … up (1) or down (-1)
 
     @property
     def expectation(self) -> str:
-        """What is asked of the sentence, in words."""
         if self.kind == "MFT":
             return " or ".join(self.allowed)
         if self.kind == "INV":
@@ -69,7 +68,6 @@ class Case:
 
 
 def read_cases(folder: Path = SUITE) -> list[Case]:
-    """Every case of every capability, in the order of the files."""
     return [
         case
         for file in sorted(folder.glob("*.yaml"))
@@ -79,13 +77,13 @@ def read_cases(folder: Path = SUITE) -> list[Case]:
 
 
 def suite_examples() -> list[Example]:
-    """Every sentence of the suite, without its label: what no training may see."""
+    """Return every sentence of the suite without a label. These must not be used for training."""
     texts = {text: None for case in read_cases() for text in (case.original, case.text) if text}
     return [Example(normalise(text), None, "behavioural_suite") for text in texts]
 
 
 def expand(capability: str, test: dict[str, Any]) -> Iterator[Case]:
-    """Every case of one test. Raises `InputError` naming what is wrong with it."""
+    """Yield every case of one test. Raises `InputError` if the test is not valid."""
     where = f"{capability}, {test.get('name')}"
     goal, wanted = _goal(test, where)
     texts = test["texts"].splitlines() if isinstance(test["texts"], str) else test["texts"]
@@ -93,39 +91,39 @@ def expand(capability: str, test: dict[str, Any]) -> Iterator[Case]:
     _check_slots(texts, fill, where)
     for template in texts:
         for filled in _fill(template, fill, test.get("vary")):
-            original, *changes = _vary(filled, casing=test.get("casing", False))
+            original, *variants = _vary(filled, casing=test.get("casing", False))
             if goal == "expect":
                 yield Case(capability, "MFT", test["name"], original, allowed=wanted)
-                yield from (Case(capability, "INV", test["name"], text, original) for text in changes)
+                yield from (Case(capability, "INV", test["name"], text, original) for text in variants)
                 continue
             least, sign = test.get("by", -TOLERANCE), 1 if goal == "rises" else -1
-            for text in changes:
+            for text in variants:
                 yield Case(capability, "DIR", test["name"], text, original, score=wanted[0], least=least, sign=sign)
 
 
 def _goal(test: dict[str, Any], where: str) -> tuple[str, tuple[str, ...]]:
     goals = test.keys() & {"expect", "rises", "falls"}
     if unknown := test.keys() - _KEYS:
-        raise InputError(f"{where}: what is {', '.join(sorted(unknown))}?")
+        raise InputError(f"{where}: unknown key {', '.join(sorted(unknown))}")
     if len(goals) != 1:
-        raise InputError(f"{where}: one of expect, rises and falls, not {sorted(goals) or 'none'}")
+        raise InputError(f"{where}: use exactly one of expect, rises and falls")
     (goal,) = goals
     wanted = (test[goal],) if isinstance(test[goal], str) else tuple(test[goal])
     if not wanted or not set(wanted) <= set(LABELS):
-        raise InputError(f"{where}: {goal} is not of {', '.join(LABELS)}")
+        raise InputError(f"{where}: the label of {goal} must be one of {', '.join(LABELS)}")
     return goal, wanted
 
 
 def _check_slots(texts: list[str], fill: dict[str, list[str]], where: str) -> None:
     slots = {place for text in texts for place in _PLACE.findall(text) if "|" not in place}
     if slots != fill.keys():
-        raise InputError(f"{where}: filled without need, or not filled: {', '.join(sorted(slots ^ fill.keys()))}")
-    if odd := [value for values in fill.values() for value in values if not isinstance(value, str)]:
-        raise InputError(f"{where}: quote {odd}, YAML takes them for something else")
+        raise InputError(f"{where}: slots and keys of fill differ: {', '.join(sorted(slots ^ fill.keys()))}")
+    if not_strings := [value for values in fill.values() for value in values if not isinstance(value, str)]:
+        raise InputError(f"{where}: quote {not_strings}, which YAML does not read as strings")
 
 
 def _fill(template: str, fill: dict[str, list[str]], vary: str | None) -> Iterator[str]:
-    """The template with its slots filled; places with `|` stay, and the slot `vary` becomes one."""
+    """Yield the template with its slots filled. Places with `|` stay, and the slot `vary` becomes such a place."""
     slots = [name for name in _PLACE.findall(template) if "|" not in name]
     turns = max((len(fill[slot]) for slot in slots if slot != vary), default=1)
     for turn in range(turns):
@@ -140,7 +138,7 @@ def _replace(template: str, values: dict[str, str]) -> str:
 
 
 def _vary(filled: str, *, casing: bool) -> list[str]:
-    """The original, then its changes. Several places of a sentence change together."""
+    """Return the original, then its variants. All places of a sentence change together."""
     places = {place: place.split("|") for place in _PLACE.findall(filled)}
     turns = range(max(map(len, places.values()), default=1))
     chosen = ({place: values[turn % len(values)] for place, values in places.items()} for turn in turns)

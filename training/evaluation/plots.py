@@ -1,4 +1,4 @@
-"""Pictures of a training and of what came of it. Each function writes one PNG and returns its figure."""
+"""Pictures of an evaluation. Functions that write a single PNG return its figure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,20 +26,21 @@ def draw_evaluations(evaluations: Sequence[Evaluation], directory: Path) -> None
 
 
 def reliability_diagram(reports: Mapping[str, Report], path: Path) -> Figure:
-    """For each set: how often the model is right by how sure it is, and below it how many texts that concerns."""
+    """Draw the accuracy of each set by confidence, and below it the number of texts."""
     figure = Figure(figsize=(3.4 * len(reports) + 0.4, 4.8), layout="constrained")
     panels = figure.subplots(2, len(reports), squeeze=False, sharex=True, height_ratios=(3, 1))
     for (name, report), (upper, lower) in zip(reports.items(), panels.T, strict=True):
-        filled = [(index, found) for index, found in enumerate(report.bins) if found.rows]
+        filled = [(index, each) for index, each in enumerate(report.bins) if each.rows]
         places, width = [(index + 0.5) / BINS for index, _ in filled], 0.92 / BINS
-        right = np.array([100 * found.accuracy for _, found in filled])
-        sure = np.array([100 * found.confidence for _, found in filled])
-        upper.bar(places, right, width, color=_BLUE, label="right")
-        upper.bar(places, np.maximum(sure - right, 0), width, bottom=right, color=_RED, label="too sure")
-        upper.bar(places, np.maximum(right - sure, 0), width, bottom=sure, color=_LIGHT, label="not sure enough")
+        accuracy = np.array([100 * each.accuracy for _, each in filled])
+        confidence = np.array([100 * each.confidence for _, each in filled])
+        upper.bar(places, accuracy, width, color=_BLUE, label="correct")
+        over, under = np.maximum(confidence - accuracy, 0), np.maximum(accuracy - confidence, 0)
+        upper.bar(places, over, width, bottom=accuracy, color=_RED, label="overconfident")
+        upper.bar(places, under, width, bottom=confidence, color=_LIGHT, label="underconfident")
         upper.plot([0, 1], [0, 100], color="black", linewidth=0.8, linestyle="--")
         upper.set(title=f"{name}\nECE {100 * report.ece:.1f} %", xlim=(0, 1), ylim=(0, 100))
-        lower.bar(places, [found.rows for _, found in filled], width, color=_GREY)
+        lower.bar(places, [each.rows for _, each in filled], width, color=_GREY)
         lower.set(xlabel="confidence", title=f"{report.rows} texts")
         lower.title.set_fontsize(9)
         for axes in (upper, lower):
@@ -52,7 +53,7 @@ def reliability_diagram(reports: Mapping[str, Report], path: Path) -> Figure:
 
 
 def confusion_matrices(reports: Mapping[str, Report], path: Path) -> Figure:
-    """For each set: what is said of the texts of each class, in texts and in percent of the class."""
+    """Draw the confusion matrix of each set: number of texts, and percent of the true class."""
     figure = Figure(figsize=(3.2 * len(reports) + 0.6, 4.2), layout="constrained")
     for axes, (name, report) in zip(figure.subplots(1, len(reports), squeeze=False)[0], reports.items(), strict=True):
         _matrix(axes, report)

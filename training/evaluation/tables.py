@@ -9,11 +9,11 @@ _HEADER = (
     "set", "rows", "target",
     "accuracy", "95 %", "macro F1", "macro recall", "ECE", "of all classes", "ECE", "other label",
 )  # fmt: skip
-_TEXT = {0, 2}  # columns that begin on the left
+_TEXT = {0, 2}  # columns that are aligned to the left
 
 
 def overview(evaluations: Sequence[Evaluation]) -> str:
-    """A block a set, a line a target; in percent, over the classes that the set has, then over all of the model's."""
+    """Return a block per set with a line per target, in percent: over the classes of the set, then over all classes."""
     first = evaluations[0]
     others = [evaluation.other_labels(first) for evaluation in evaluations]
     rows = []
@@ -40,12 +40,12 @@ def _figures(report: Report) -> tuple[str, ...]:
 
 
 def confusions(evaluations: Sequence[Evaluation]) -> str:
-    """For each set the confusion matrices of all targets, one under the other."""
+    """Return the confusion matrix of each target on each set."""
     parts = []
     for name in evaluations[0].reports:
         for evaluation in evaluations:
             report = evaluation.reports[name]
-            rows = [["true \\ said", *report.classes, "F1"]]
+            rows = [["true \\ predicted", *report.classes, "F1"]]
             for (label, figures), counts in zip(report.classes.items(), report.confusion, strict=True):
                 rows.append([label, *map(str, counts), f"{100 * figures.f1:.2f}"])
             parts.append(f"\n{name}: {evaluation.target}\n{aligned(rows, {0})}")
@@ -53,7 +53,7 @@ def confusions(evaluations: Sequence[Evaluation]) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], text: set[int]) -> str:
-    """Columns as wide as they must be; those in `text` begin on the left, numbers end on the right."""
+    """Align columns. Those whose numbers are in `text` are aligned to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(

@@ -1,4 +1,4 @@
-"""Fine-tuning: from a checkpoint, labelled text and a recipe to a better checkpoint."""
+"""Fine-tuning: train a checkpoint on labelled text, with the settings of a recipe."""
 
 from training.fit.recipe import Recipe, read_recipe
 from training.fit.train import Interrupted, fine_tune

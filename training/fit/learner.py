@@ -1,4 +1,4 @@
-"""How a model learns: the loss of a batch, the step down its gradient, the learning rate, the average of weights."""
+"""One training step: loss, gradient, learning rate, and the average of the weights."""
 
 import math
 import re
@@ -18,12 +18,12 @@ from training.fit.mixture import Row
 from training.fit.ranges import Ranges
 from training.fit.recipe import Recipe
 
-_MOST_GRADIENT = 1.0  # norm, over all weights
-_WATCH_EVERY = 4  # steps
+_MAX_GRADIENT_NORM = 1.0  # over all weights
+_PENALTY_EVERY = 4  # steps
 
 
 class Learner:
-    """A classifier and all that its training changes, for `steps` steps."""
+    """A classifier with its optimizer, schedule and average, for a training of `steps` steps."""
 
     def __init__(self, model: Any, tokenizer: Tokenizer, recipe: Recipe, steps: int, device: Device) -> None:
         self.step = 0
@@ -36,16 +36,15 @@ class Learner:
         self._ranges = Ranges(model, recipe.max_activation)
         self._optimizer = torch.optim.AdamW(parameter_groups(model, recipe), recipe.learning_rate, fused=True)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda step: slope(step, steps, recipe.warmup)
+            self._optimizer, lambda step: linear_schedule(step, steps, recipe.warmup)
         )
         self._average = AveragedModel(model) if recipe.average else None
 
     def state(self) -> dict[str, Any]:
-        """Everything that decides how the training goes on."""
+        """Return everything that is needed to resume."""
         return {"step": self.step} | {name: part.state_dict() for name, part in self._parts().items()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
         self.step = state["step"]
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
@@ -56,27 +55,27 @@ class Learner:
 
     @property
     def result(self) -> Any:
-        """The model that the training was for: the average of the last steps where the recipe asks for it."""
+        """The trained model: the average of the last steps if the recipe sets `average`."""
         return self._average.module if self._average else self.model
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next step, of the highest layer."""
+        """The learning rate of the highest layer in the next step."""
         return float(self._schedule.get_last_lr()[-1])
 
     def learn(self, rows: list[Row]) -> float:
-        """Take a step; return the loss of `rows`, without any penalty.
+        """Do one step and return the loss of `rows`, without the penalty.
 
-        Raises `InputError`, with the weights as they were, when their gradient is no number.
+        Raises `InputError` if the gradient is not finite. The weights are unchanged then.
         """
-        torch.manual_seed(self._seed * 1_000_003 + self.step)  # so that a resumed run drops out the same
+        torch.manual_seed(self._seed * 1_000_003 + self.step)  # so that a resumed run has the same dropout
         inputs, targets, is_open = self._tensors(rows)
-        # Watching takes a quarter of a step, and what it draws back does not come again in between.
-        with self._ranges if self.step % _WATCH_EVERY == 0 else nullcontext(), self._device.autocast():
+        # The penalty takes a quarter of a step's time, and its effect lasts for the steps in between.
+        with self._ranges if self.step % _PENALTY_EVERY == 0 else nullcontext(), self._device.autocast():
             logits = self.model(**inputs).logits
         loss = cross_entropy(logits.float(), targets, is_open)
         (loss + self._ranges.penalty()).backward()
-        self._require(torch.nn.utils.clip_grad_norm_(self.model.parameters(), _MOST_GRADIENT))
+        self._require_finite(torch.nn.utils.clip_grad_norm_(self.model.parameters(), _MAX_GRADIENT_NORM))
         self._optimizer.step()
         self._optimizer.zero_grad()
         self._schedule.step()
@@ -86,15 +85,15 @@ class Learner:
         return float(loss.item())
 
     def check(self, rows: list[Row]) -> None:
-        """Raise `InputError` when the last step was one too far; the next one would find that out after it is saved."""
+        """Raise `InputError` if the last step made the results infinite, before that state is saved."""
         with torch.no_grad(), self._device.autocast():
-            self._require(self.model(**self._tensors(rows)[0]).logits)
+            self._require_finite(self.model(**self._tensors(rows)[0]).logits)
 
-    def _require(self, numbers: torch.Tensor) -> None:
+    def _require_finite(self, numbers: torch.Tensor) -> None:
         if not numbers.isfinite().all():
             raise InputError(
-                f"the training has diverged after step {self.step}: its results are no numbers any more; "
-                "begin another run with a lower learning_rate or a longer warmup"
+                f"the training has diverged after step {self.step}: its results are not finite; "
+                "start a new run with a lower learning_rate or a longer warmup"
             )
 
     def _tensors(self, rows: list[Row]) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
@@ -110,12 +109,12 @@ def _set_dropout(model: torch.nn.Module, share: float) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = share
-        elif hasattr(module, "dropout_prob"):  # of attention in one kernel
+        elif hasattr(module, "dropout_prob"):  # fused attention
             module.dropout_prob = share
 
 
 def parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Parameters by depth and kind: lower layers learn slower, and biases and norms do not decay."""
+    """Group parameters by depth and kind: lower layers learn more slowly, and biases and norms do not decay."""
     layers = model.config.num_hidden_layers
     groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -132,13 +131,13 @@ def parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, A
     ]
 
 
-def slope(step: int, steps: int, warmup: float) -> float:
-    """The share of the full learning rate at a step: up in a line, and down to nothing in another."""
+def linear_schedule(step: int, steps: int, warmup: float) -> float:
+    """Return the share of the full learning rate at a step: a linear rise, then a linear fall to 0."""
     rise = max(1, math.ceil(steps * warmup))
     return min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise)))
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, is_open: torch.Tensor) -> torch.Tensor:
-    """Mean cross entropy of probabilities over the labels that are open; all three of shape (rows, labels)."""
+    """Return the mean cross-entropy over the labels that are open. All arguments have the shape (rows, labels)."""
     log_probabilities = logits.masked_fill(~is_open, -1e4).log_softmax(dim=-1)
     return -(targets * log_probabilities).sum(dim=-1).mean()

@@ -1,4 +1,4 @@
-"""The mixture: tokenise the sets, weigh them against each other, cut them into batches of like length."""
+"""The mixture of sets: tokenise them, sample them by weight, and form batches of similar length."""
 
 import math
 import random
@@ -14,16 +14,16 @@ from training.data import LABELS, Example
 from training.errors import InputError
 from training.fit.recipe import Recipe
 
-_PLACEHOLDER = re.compile(r"@user\b|\bhttps?\b\S*")  # as `app.inference.text` writes them, or as they come
-_SENTENCE = 20  # letters, "i would buy it again"; less may well stand in a text that has nothing else of it
+_PLACEHOLDER = re.compile(r"@user\b|\bhttps?\b\S*")  # as in normalised text, or as in the data
+_SENTENCE = 20  # letters, as in "i would buy it again"; shorter texts may occur in unrelated texts by chance
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """A tokenised example.
 
-    `ids` are its token ids without the special ones. `target` is the probability of each label, and `open` tells which
-    labels the loss looks at: a set that has no neutral texts says nothing about how neutral its texts are.
+    `ids` are its token ids without special tokens. `target` is the probability of each label. `open` marks the labels
+    that count in the loss: a set without neutral texts does not show how neutral its texts are.
     """
 
     ids: NDArray[np.int32]
@@ -32,30 +32,30 @@ class Row:
 
 
 def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
-    """The labels that occur, in the order of ours if they are ours, by name otherwise."""
-    found = {example.label for example in examples if example.label is not None}
-    found |= {label for example in examples for label in example.scores or ()}
-    return tuple(label for label in LABELS if label in found) if found <= set(LABELS) else tuple(sorted(found))
+    """Return the labels that occur: in the order of `LABELS` if all are among them, and sorted by name otherwise."""
+    labels = {example.label for example in examples if example.label is not None}
+    labels |= {label for example in examples for label in example.scores or ()}
+    return tuple(label for label in LABELS if label in labels) if labels <= set(LABELS) else tuple(sorted(labels))
 
 
 def without(examples: Sequence[Example], held_out: Sequence[Example]) -> list[Example]:
-    """Return `examples` less those that have, or contain, a text of `held_out`.
+    """Return `examples` without those that equal or contain a text of `held_out`.
 
-    Case, spacing, punctuation, links and mentions are no difference. What is shorter than a sentence counts only as a
-    whole.
+    Case, spacing, punctuation, links and mentions are ignored. A held-out text that is shorter than a sentence removes
+    only equal texts.
     """
     whole = {_letters(example.text) for example in held_out}
-    begun: dict[str, list[str]] = {}
+    by_start: dict[str, list[str]] = {}
     for letters in whole:
         if len(letters) >= _SENTENCE:
-            begun.setdefault(letters[:_SENTENCE], []).append(letters)
+            by_start.setdefault(letters[:_SENTENCE], []).append(letters)
     kept = []
     for example in examples:
         letters = _letters(example.text)
         inside = any(
-            letters.startswith(known, start)
+            letters.startswith(other, start)
             for start in range(len(letters) - _SENTENCE + 1)
-            for known in begun.get(letters[start : start + _SENTENCE], ())
+            for other in by_start.get(letters[start : start + _SENTENCE], ())
         )
         if letters not in whole and not inside:
             kept.append(example)
@@ -63,14 +63,14 @@ def without(examples: Sequence[Example], held_out: Sequence[Example]) -> list[Ex
 
 
 def _letters(text: str) -> str:
-    """Letters and digits alone; the text itself where it has none."""
+    """Return only the letters and digits of a text, or the text itself if it has none."""
     return "".join(filter(str.isalnum, _PLACEHOLDER.sub("", text.lower()))) or text
 
 
 def tokenise(
     examples: Sequence[Example], labels: Sequence[str], tokenizer: Tokenizer, recipe: Recipe
 ) -> dict[str, list[Row]]:
-    """Tokenise `examples`, grouped by the set they come from; sets of weight 0 are left out."""
+    """Tokenise `examples` by set. Sets with a weight of 0 are left out."""
     sets: dict[str, list[Row]] = {}
     kept = [example for example in examples if recipe.weight(example.source) > 0]
     present = _labels_of_sets(kept, labels)
@@ -87,14 +87,14 @@ def _labels_of_sets(examples: Sequence[Example], labels: Sequence[str]) -> dict[
         mask = present.setdefault(example.source, np.zeros(len(labels), np.bool_))
         if example.label is not None:
             mask[labels.index(example.label)] = True
-    # A set of one label says what its texts are not, or it would say nothing at all.
+    # For a set with a single label all labels count, or the set would have no effect.
     return {source: mask if mask.sum() > 1 else np.ones_like(mask) for source, mask in present.items()}
 
 
 def _target(
     example: Example, labels: Sequence[str], present: NDArray[np.bool_], recipe: Recipe
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Without a teacher: the label, smoothed over the set's labels. With one: its scores, mixed with the label."""
+    """Return the label, smoothed over the labels of its set, or a teacher's scores, mixed with the label if any."""
     gold = np.array([label == example.label for label in labels], np.float32)
     if example.scores is None:
         if example.label is None:
@@ -107,13 +107,13 @@ def _target(
 
 
 def steps_per_epoch(sets: Mapping[str, Sequence[Row]], recipe: Recipe) -> int:
-    """How many batches an epoch has; the same in every epoch."""
+    """Return the number of batches, which is the same in every epoch."""
     rows = sum(int(len(members) * recipe.weight(source)) for source, members in sets.items())
     return math.ceil(rows / recipe.batch_size)
 
 
 def plan(sets: Mapping[str, list[Row]], recipe: Recipe, skip: int) -> Iterator[list[Row]]:
-    """Every batch of a training, less the first `skip`. Each epoch has a seed of its own."""
+    """Yield every batch of a training after the first `skip`. Each epoch has its own seed."""
     for number in range(skip // steps_per_epoch(sets, recipe), recipe.epochs):
         rng = random.Random(recipe.seed * 1000 + number)
         groups = batches(epoch(sets, recipe, rng), recipe.batch_size, rng)
@@ -123,7 +123,7 @@ def plan(sets: Mapping[str, list[Row]], recipe: Recipe, skip: int) -> Iterator[l
 
 
 def epoch(sets: Mapping[str, list[Row]], recipe: Recipe, rng: random.Random) -> list[Row]:
-    """One epoch's rows: each set as often as its weight says, a fraction of it as another random part each time."""
+    """Return the rows of one epoch. A set with a weight of 1.5 comes once, and half of it, chosen at random, again."""
     rows: list[Row] = []
     for source, members in sets.items():
         whole, part = divmod(int(len(members) * recipe.weight(source)), len(members))
@@ -132,7 +132,7 @@ def epoch(sets: Mapping[str, list[Row]], recipe: Recipe, rng: random.Random) -> 
 
 
 def _end(row: Row, size: int, rng: random.Random) -> Row:
-    """Of a text that is too long either end: there people say what they think, and tell the story in between."""
+    """Cut a text that is too long to its beginning or its end, where people state opinions, rather than its middle."""
     if len(row.ids) <= size:
         return row
     ids = row.ids[:size] if rng.random() < 0.5 else row.ids[-size:]
@@ -140,7 +140,7 @@ def _end(row: Row, size: int, rng: random.Random) -> Row:
 
 
 def batches(rows: list[Row], size: int, rng: random.Random) -> Iterator[list[Row]]:
-    """Shuffle, then sort within pools of 50 batches: hardly any padding, and still a random order of batches."""
+    """Shuffle, then sort within pools of 50 batches: little padding, and still a random order of batches."""
     rng.shuffle(rows)
     groups: list[list[Row]] = []
     for start in range(0, len(rows), size * 50):

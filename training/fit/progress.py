@@ -1,4 +1,4 @@
-"""How a training goes, for people (a bar) and for the record (the history of its run)."""
+"""The progress of a training: a bar in the terminal, and entries in the history of the run."""
 
 import time
 from collections import deque
@@ -7,12 +7,12 @@ from tqdm import tqdm
 
 from training.fit.run import Run
 
-_NOTE_EVERY = 10  # steps
-AVERAGED_STEPS = 100  # loss and throughput are means over the last steps, this many
+_RECORD_EVERY = 10  # steps
+AVERAGED_STEPS = 100  # loss and throughput are means over this many last steps
 
 
 class Progress:
-    """A bar with loss, learning rate, throughput and the time left, and a line of history every ten steps."""
+    """A bar with loss, learning rate, throughput and time left, and an entry in the history every ten steps."""
 
     def __init__(self, run: Run, steps: int, steps_per_epoch: int, done: int) -> None:
         self._run = run
@@ -28,16 +28,16 @@ class Progress:
         self._bar.close()
 
     def restart_clock(self) -> None:
-        """Leave out of the throughput what was done since the last step."""
+        """Exclude the time since the last step from the throughput."""
         self._began_s = time.perf_counter()
 
     def step(self, rows: int, loss: float, learning_rate: float) -> None:
-        """Count one step over `rows` texts."""
+        """Count one step with a batch of `rows` texts."""
         now_s = time.perf_counter()
         self._recent.append((rows, now_s - self._began_s, loss))
         self._began_s = now_s
         self._bar.update()
-        if self._bar.n % _NOTE_EVERY == 0 or self._bar.n == self._bar.total:
+        if self._bar.n % _RECORD_EVERY == 0 or self._bar.n == self._bar.total:
             texts, seconds, losses = (sum(column) for column in zip(*self._recent, strict=True))
             figures = {
                 "loss": round(losses / len(self._recent), 4),
@@ -45,4 +45,4 @@ class Progress:
                 "texts_per_s": round(texts / seconds, 1),
             }
             self._bar.set_postfix(figures, refresh=False)
-            self._run.note({"step": self._bar.n, "epoch": round(self._bar.n / self._steps_per_epoch, 4)} | figures)
+            self._run.record({"step": self._bar.n, "epoch": round(self._bar.n / self._steps_per_epoch, 4)} | figures)

@@ -1,9 +1,9 @@
-"""Activations that int8 can resolve.
+"""A penalty on large activations, so that int8 can represent the others precisely.
 
-Pretrained encoders park attention on their first token, with a few activations of 20 to 30 there where all others stay
-below 6 (Bondarenko et al. 2023, "Quantizable Transformers"). They say nothing about the text, but int8 has one scale
-for a whole tensor, and they take three quarters of it. A penalty on what lies beyond a bound makes the model do without
-them, within some hundred steps.
+Pretrained encoders direct unused attention to the first token, where a few activations reach 20 to 30 while all others
+stay below 6 (Bondarenko et al. 2023, "Quantizable Transformers"). They carry no information about the text, but int8
+has one scale per tensor, and they take up three quarters of its range. With a penalty on values beyond a bound, the
+model stops using them within a few hundred steps.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,7 @@ _STRENGTH = 0.01
 
 
 class Ranges:
-    """Watches the inputs of a model's linear layers, from entering to leaving the context.
-
-    A `bound` of 0 watches nothing.
-    """
+    """Records inputs of linear layers beyond `bound`, inside its `with` block. A `bound` of 0 turns it off."""
 
     def __init__(self, model: nn.Module, bound: float) -> None:
         layers = [layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear) and ".layer." in name]
@@ -41,6 +38,6 @@ class Ranges:
             self._excesses.append(excess.square().sum() / len(excess))
 
     def penalty(self) -> torch.Tensor | float:
-        """What the texts since the last call cost: their mean squared excess over the bound, times a strength."""
+        """Return the penalty of the batches since the last call: their mean squared excess over the bound, scaled."""
         excesses, self._excesses = self._excesses, []
         return _STRENGTH * torch.stack(excesses).sum() if excesses else 0.0

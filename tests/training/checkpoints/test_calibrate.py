@@ -1,4 +1,4 @@
-"""The temperature: found again where it is known, kept in the checkpoint, without effect on any label."""
+"""The temperature: fitted correctly, stored in the checkpoint, and without effect on labels."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ ROWS = [
     for label, words in {"good": ("great", "lovely", "fine"), "bad": ("awful", "poor", "dull")}.items()
     for word in words
 ]
-# What was not trained on is harder: here one row in six has the other label.
+# Held-out rows are harder: one row in six has the other label.
 HELD_OUT = [
     row if number % 6 else Example(row.text, {"good": "bad", "bad": "good"}[row.label], row.source)
     for number, row in enumerate(ROWS)
@@ -34,7 +34,7 @@ HELD_OUT = [
 
 
 def drawn(temperature: float, rows: int, classes: int = 3, seed: int = 0) -> tuple[NDArray, NDArray]:
-    """Logits, and labels drawn from what they say at this temperature."""
+    """Return logits, and labels drawn from their probabilities at this temperature."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 4, (rows, classes))
     noise = rng.gumbel(size=logits.shape)
@@ -43,10 +43,10 @@ def drawn(temperature: float, rows: int, classes: int = 3, seed: int = 0) -> tup
 
 class TestFit:
     @pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7, 4.0])
-    def test_a_known_temperature_is_found(self, temperature: float) -> None:
+    def test_the_true_temperature_is_recovered(self, temperature: float) -> None:
         assert fit_temperature([drawn(temperature, 200_000)]) == pytest.approx(temperature, rel=0.02)
 
-    def test_it_is_the_one_with_the_least_loss(self) -> None:
+    def test_it_has_the_lowest_loss(self) -> None:
         logits, truth = drawn(2.0, 300)
         best = fit_temperature([(logits, truth)])
 
@@ -55,19 +55,19 @@ class TestFit:
 
         assert loss(best) < min(loss(0.99 * best), loss(1.01 * best))
 
-    def test_each_set_weighs_the_same(self) -> None:
+    def test_each_set_has_the_same_weight(self) -> None:
         small, large = drawn(1.0, 20_000), drawn(4.0, 200_000, seed=1)
         together = fit_temperature([small, large])
         copies = (np.tile(small[0], (10, 1)), np.tile(small[1], 10))
         assert together == pytest.approx(fit_temperature([copies, large]), rel=1e-4)
         assert fit_temperature([small]) < together < fit_temperature([large])
 
-    def test_a_class_that_the_set_lacks_has_no_say(self) -> None:
+    def test_a_class_that_the_set_lacks_is_ignored(self) -> None:
         (logits, truth), rng = drawn(3.0, 100_000, classes=2), np.random.default_rng(1)
         wide = np.insert(logits, 1, rng.normal(0, 9, len(logits)), axis=1)
         assert fit_temperature([(wide, 2 * truth)]) == pytest.approx(3.0, rel=0.02)
 
-    def test_labels_stay_and_the_error_falls(self) -> None:
+    def test_labels_stay_and_the_calibration_error_falls(self) -> None:
         logits, truth = drawn(3.0, 20_000)
         after = softmax(logits / fit_temperature([(logits, truth)]))
         assert (after.argmax(axis=1) == logits.argmax(axis=1)).all()
@@ -75,17 +75,17 @@ class TestFit:
         assert measure(score(after, truth), LABELS).ece < 0.01
 
     def test_rows_without_any_error_have_no_best_temperature(self) -> None:
-        with pytest.raises(ValueError, match="no temperature is best"):
+        with pytest.raises(ValueError, match="there is no best temperature"):
             fit_temperature([(np.eye(3) * 4, np.arange(3))])
 
-    def test_nor_have_labels_that_the_logits_contradict(self) -> None:
-        with pytest.raises(ValueError, match="no temperature is best"):
+    def test_labels_that_contradict_the_logits_have_none_either(self) -> None:
+        with pytest.raises(ValueError, match="there is no best temperature"):
             fit_temperature([(-np.eye(3) * 4, np.arange(3))])
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small classifier, as `save_pretrained` leaves it, that has learned `ROWS` by heart."""
+    """A small classifier, as `save_pretrained` writes it, that is overfitted to `ROWS`."""
     directory = tmp_path_factory.mktemp("checkpoint")
     torch.manual_seed(0)
     sizes = {"vocab_size": 21_000, "dim": 32, "n_heads": 2, "n_layers": 1, "hidden_dim": 32}
@@ -110,7 +110,7 @@ def checkpoint(trained: Path, tmp_path: Path) -> Path:
 
 
 class TestCalibrate:
-    def test_the_temperature_is_kept_beside_all_else_in_the_config(self, checkpoint: Path) -> None:
+    def test_the_temperature_is_added_to_the_config(self, checkpoint: Path) -> None:
         before = json.loads((checkpoint / "config.json").read_text())
         temperature, reports = calibrate_checkpoint(checkpoint, HELD_OUT)
         assert json.loads((checkpoint / "config.json").read_text()) == before | {"calibration_temperature": temperature}
@@ -120,18 +120,18 @@ class TestCalibrate:
         assert all(raw.confusion == after.confusion for raw, after in reports.values())
         assert open_artifact(str(checkpoint)).labels == ("bad", "good")
 
-    def test_the_second_time_finds_the_same(self, checkpoint: Path) -> None:
+    def test_calibrating_twice_gives_the_same_result(self, checkpoint: Path) -> None:
         first = calibrate_checkpoint(checkpoint, HELD_OUT)
         content = (checkpoint / "config.json").read_bytes()
         assert calibrate_checkpoint(checkpoint, HELD_OUT) == first
         assert (checkpoint / "config.json").read_bytes() == content
 
-    def test_an_artifact_stays_as_its_checksums_say(self) -> None:
-        with pytest.raises(ValueError, match="calibrate before the export"):
+    def test_an_artifact_is_not_changed(self) -> None:
+        with pytest.raises(ValueError, match="calibrate before export"):
             calibrate_checkpoint(open_artifact("sentiment-en").directory, ROWS)
 
-    def test_a_label_that_the_model_lacks_is_named(self, checkpoint: Path) -> None:
-        with pytest.raises(ValueError, match="films: a row labelled so-so; the model has bad, good"):
+    def test_a_label_that_the_model_lacks_is_rejected(self, checkpoint: Path) -> None:
+        with pytest.raises(ValueError, match="films: a row with the label so-so; the model has bad, good"):
             calibrate_checkpoint(checkpoint, [Example("It is there.", "so-so", "films")])
 
     def test_the_command_prints_what_changed(self, checkpoint: Path, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ class TestCalibrate:
         temperature = json.loads((checkpoint / "config.json").read_text())["calibration_temperature"]
         first, header, line = done.stdout.splitlines()
         assert first == f"temperature {temperature}"
-        assert header.split() == ["set", "rows", "NLL", "then", "ECE,", "%", "then"]
+        assert header.split() == ["set", "rows", "NLL", "after", "ECE,", "%", "after"]
         name, rows, raw, after = line.split()[:4]
         assert (name, rows) == ("films", "36")
         assert float(after) < float(raw)

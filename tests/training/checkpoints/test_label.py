@@ -1,4 +1,4 @@
-"""A teacher's scores on all texts, as a file for the small model."""
+"""A teacher's scores on texts, as a file to train on."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def rows(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[s
     return [json.loads(line) for line in out.read_text().splitlines()]
 
 
-def test_every_text_comes_once_with_its_label_and_in_ordinary_spelling_too(rows: list[dict[str, Any]]) -> None:
+def test_each_text_comes_once_and_also_in_ordinary_spelling(rows: list[dict[str, Any]]) -> None:
     whole = [(row["text"], row["label"], row["source"]) for row in rows if not row["source"].endswith("_passages")]
     assert whole == [
         ("The food is awful.", "negative", "food"),
@@ -49,16 +49,16 @@ def test_every_text_comes_once_with_its_label_and_in_ordinary_spelling_too(rows:
     assert rows[1]["scores"] == rows[2]["scores"]
 
 
-def test_the_scores_are_the_teachers(rows: list[dict[str, Any]], teacher: Path) -> None:
+def test_the_scores_are_those_of_the_teacher(rows: list[dict[str, Any]], teacher: Path) -> None:
     artifact = open_artifact(str(teacher))
     runner = Runner(TorchBackend(artifact, device="cpu", precision="fp32"), artifact.labels, artifact.pad_id)
     tokenizer = Tokenizer.load(teacher, 512)
     (expected,) = runner.run([tokenizer.encode("it's great, really.")])
     assert list(rows[2]["scores"]) == list(LABELS)
-    assert rows[2]["scores"] == pytest.approx(expected.scores, abs=0.02)  # bf16 and four digits
+    assert rows[2]["scores"] == pytest.approx(expected.scores, abs=0.02)  # bf16, and rounded to four digits
 
 
-def test_a_temperature_of_the_teacher_counts(rows: list[dict[str, Any]], teacher: Path, tmp_path: Path) -> None:
+def test_the_temperature_of_the_teacher_applies(rows: list[dict[str, Any]], teacher: Path, tmp_path: Path) -> None:
     calibrated = tmp_path / "calibrated"
     shutil.copytree(teacher, calibrated)
     config = json.loads((calibrated / "config.json").read_text()) | {"calibration_temperature": 0.1}
@@ -66,13 +66,11 @@ def test_a_temperature_of_the_teacher_counts(rows: list[dict[str, Any]], teacher
     label_texts(calibrated, tmp_path / "soft.jsonl", EXAMPLES[:1])
     sharper = list(json.loads((tmp_path / "soft.jsonl").read_text())["scores"].values())
     powers = np.array([*rows[0]["scores"].values()]) ** 10
-    assert sharper == pytest.approx((powers / powers.sum()).tolist(), abs=0.002)  # of four digits
+    assert sharper == pytest.approx((powers / powers.sum()).tolist(), abs=0.002)  # rounded to four digits
     assert max(sharper) > max(rows[0]["scores"].values()) + 0.01
 
 
-def test_a_long_text_comes_as_passages_without_label_and_as_their_average(
-    rows: list[dict[str, Any]], teacher: Path
-) -> None:
+def test_a_long_text_also_comes_as_unlabelled_passages(rows: list[dict[str, Any]], teacher: Path) -> None:
     parts = [row for row in rows if row["source"] == "films_passages"]
     assert " ".join(row["text"] for row in parts) == LONG
     assert {row["label"] for row in parts} == {None}
@@ -89,10 +87,10 @@ def test_the_file_can_be_trained_on(rows: list[dict[str, Any]], tmp_path: Path) 
     assert [example.scores for example in read(file)] == [row["scores"] for row in rows]
 
 
-def test_an_interrupted_labelling_goes_on(
+def test_an_interrupted_run_resumes(
     teacher: Path, rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_EXAMPLES_AT_ONCE", 1)
+    monkeypatch.setattr(module, "_CHUNK", 1)
     written = module._write
 
     def stop_after_the_second(*args: Any) -> None:
@@ -104,7 +102,7 @@ def test_an_interrupted_labelling_goes_on(
     monkeypatch.setattr(module, "_write", stop_after_the_second)
     with pytest.raises(KeyboardInterrupt):
         label_texts(teacher, out, EXAMPLES)
-    assert not out.exists()  # or half of it could be taken for all of it
+    assert not out.exists()  # or an incomplete file would look complete
     monkeypatch.setattr(module, "_write", written)
     label_texts(teacher, out, EXAMPLES)
     texts = [json.loads(line)["text"] for line in out.read_text().splitlines()]
@@ -113,23 +111,23 @@ def test_an_interrupted_labelling_goes_on(
     assert [file.name for file in tmp_path.iterdir()] == ["soft.jsonl"]
 
 
-def test_a_finished_file_is_never_overwritten(teacher: Path, tmp_path: Path) -> None:
+def test_a_finished_file_is_not_overwritten(teacher: Path, tmp_path: Path) -> None:
     out = tmp_path / "soft.jsonl"
     label_texts(teacher, out, EXAMPLES)
     before = out.read_bytes()
-    with pytest.raises(ValueError, match=r"soft\.jsonl exists"):
+    with pytest.raises(ValueError, match=r"soft\.jsonl already exists"):
         label_texts(teacher, out, EXAMPLES)
     assert out.read_bytes() == before
 
 
-def test_a_bookmark_without_its_file_is_no_obstacle(teacher: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_a_bookmark_without_its_file_is_ignored(teacher: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
     out = tmp_path / "soft.jsonl"
     (tmp_path / "soft.jsonl.bookmark").write_text('{"of": "others", "texts": 1, "bytes": 100}')
     label_texts(teacher, out, EXAMPLES)
     assert [json.loads(line) for line in out.read_text().splitlines()] == rows
 
 
-def test_a_labelling_that_was_begun_with_other_texts_is_not_gone_on_with(teacher: Path, tmp_path: Path) -> None:
+def test_a_run_with_other_texts_does_not_resume(teacher: Path, tmp_path: Path) -> None:
     out = tmp_path / "soft.jsonl"
     (tmp_path / "soft.jsonl.part").write_text("")
     (tmp_path / "soft.jsonl.bookmark").write_text('{"of": "others", "texts": 0, "bytes": 0}')
@@ -137,12 +135,12 @@ def test_a_labelling_that_was_begun_with_other_texts_is_not_gone_on_with(teacher
         label_texts(teacher, out, EXAMPLES)
 
 
-def test_the_same_labelling_writes_the_same_file(teacher: Path, tmp_path: Path) -> None:
+def test_the_same_input_gives_the_same_file(teacher: Path, tmp_path: Path) -> None:
     for name in ("one.jsonl", "two.jsonl"):
         label_texts(teacher, tmp_path / name, EXAMPLES)
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
 
 
-def test_nothing_to_label_is_an_empty_file(teacher: Path, tmp_path: Path) -> None:
+def test_no_texts_give_an_empty_file(teacher: Path, tmp_path: Path) -> None:
     label_texts(teacher, tmp_path / "soft.jsonl", [])
     assert (tmp_path / "soft.jsonl").read_bytes() == b""

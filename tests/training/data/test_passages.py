@@ -29,29 +29,29 @@ def test_penn_tokens_become_ordinary_spelling(penn: str, plain: str) -> None:
     assert detokenise(penn) == plain
 
 
-def test_a_short_text_is_its_only_passage(tokenizer: Tokenizer) -> None:
+def test_a_short_text_is_one_passage(tokenizer: Tokenizer) -> None:
     assert split_passages("One. Two! Three?", tokenizer, random.Random(0)) == ["One. Two! Three?"]
 
 
-def test_a_long_text_becomes_passages_of_whole_sentences_that_cover_it(tokenizer: Tokenizer) -> None:
+def test_passages_of_whole_sentences_cover_a_long_text(tokenizer: Tokenizer) -> None:
     text = " ".join(f"This is sentence number {index} of a long review." for index in range(60))
-    found = split_passages(text, tokenizer, random.Random(0))
-    assert " ".join(found) == text
-    assert len(found) > 5
-    assert all(len(tokenizer.encode(passage)) - 2 <= 94 for passage in found)
-    sentences = [passage.count("sentence number") for passage in found]
+    result = split_passages(text, tokenizer, random.Random(0))
+    assert " ".join(result) == text
+    assert len(result) > 5
+    assert all(len(tokenizer.encode(passage)) - 2 <= 94 for passage in result)
+    sentences = [passage.count("sentence number") for passage in result]
     assert 0.3 < sentences.count(1) / len(sentences) < 0.8
     assert len(set(sentences)) > 3
 
 
-def test_a_sentence_without_an_end_is_cut_between_words(tokenizer: Tokenizer) -> None:
+def test_a_very_long_sentence_is_split_between_words(tokenizer: Tokenizer) -> None:
     text = f"Short one. {'unpunctuated ' * 200}end. Another one."
-    found = split_passages(text, tokenizer, random.Random(0))
-    assert " ".join(found) == text
-    assert all(len(tokenizer.encode(passage)) - 2 <= 94 for passage in found)
+    result = split_passages(text, tokenizer, random.Random(0))
+    assert " ".join(result) == text
+    assert all(len(tokenizer.encode(passage)) - 2 <= 94 for passage in result)
 
 
-def test_a_word_without_an_end_stays_whole(tokenizer: Tokenizer) -> None:
+def test_a_very_long_word_is_not_split(tokenizer: Tokenizer) -> None:
     endless = "ha-" * 100
-    found = split_passages(f"So funny! {endless} {'more ' * 100}", tokenizer, random.Random(0))
-    assert sum(endless in passage for passage in found) == 1
+    result = split_passages(f"So funny! {endless} {'more ' * 100}", tokenizer, random.Random(0))
+    assert sum(endless in passage for passage in result) == 1

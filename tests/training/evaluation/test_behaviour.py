@@ -1,4 +1,4 @@
-"""The behavioural suite judges rightly, and the embedded model holds its floors."""
+"""The behavioural suite, and the minimum pass rates of the embedded model."""
 
 import argparse
 import json
@@ -13,8 +13,8 @@ from training.evaluation import behaviour
 from training.evaluation.behaviour import Outcome, judge, rates, scorer
 from training.evaluation.cases import TOLERANCE, expand, read_cases
 
-# Percent of its cases that the embedded model must pass; each lies a little under what it reaches
-# (`python -m training behaviour sentiment-en`). Raise them with every better model.
+# Minimum pass rate of the embedded model in percent, slightly below what it reaches now
+# (`python -m training behaviour sentiment-en`). Raise these with every better model.
 FLOORS = {
     "casing": 98,
     "comparison": 88,
@@ -48,42 +48,43 @@ CASES = read_cases()
 
 
 def keywords(texts: list[str]) -> NDArray[np.floating]:
-    """A scorer that knows four words."""
-    known = {"good": (0.1, 0.2, 0.7), "superb": (0.0, 0.1, 0.9), "bad": (0.7, 0.2, 0.1), "fair": (0.15, 0.2, 0.65)}
-    found = [next((known[word] for word in known if word in text.lower()), (0.1, 0.8, 0.1)) for text in texts]
-    return np.array(found)
+    """Score texts by four keywords."""
+    scores = {"good": (0.1, 0.2, 0.7), "superb": (0.0, 0.1, 0.9), "bad": (0.7, 0.2, 0.1), "fair": (0.15, 0.2, 0.65)}
+    return np.array(
+        [next((scores[word] for word in scores if word in text.lower()), (0.1, 0.8, 0.1)) for text in texts]
+    )
 
 
 def outcomes(*texts: str, **test: object) -> list[bool]:
-    """What becomes of the cases of one test, under `keywords`."""
+    """Return whether each case of one test passes with `keywords`."""
     cases = list(expand("sample", {"name": "a test", "texts": "\n".join(texts), **test}))
     return [outcome.passed for outcome in judge(keywords, cases)]
 
 
 class TestKinds:
-    def test_a_label_is_right_or_wrong(self) -> None:
+    def test_a_case_passes_with_the_expected_label(self) -> None:
         assert outcomes("A good film.", "A bad film.", "A film.", expect="positive") == [True, False, False]
 
-    def test_any_label_of_a_set_is_right(self) -> None:
+    def test_a_case_passes_with_any_of_several_labels(self) -> None:
         allowed = ["neutral", "positive"]
         assert outcomes("A good film.", "A bad film.", "A film.", expect=allowed) == [True, False, True]
 
-    def test_the_original_and_each_change_are_cases(self) -> None:
-        """A change fails when its label differs from the original's, be that right or wrong."""
+    def test_the_original_and_each_variant_are_cases(self) -> None:
+        """A variant must have the label of the original, even if that label is wrong."""
         assert outcomes("A {good|GOOD|gud|superb} film.", expect="positive") == [True, True, False, True]
         assert outcomes("A {good|superb} film.", expect="negative") == [False, True]
 
-    def test_a_score_must_rise_by_what_is_asked(self) -> None:
+    def test_a_score_must_rise_by_the_given_amount(self) -> None:
         assert outcomes("It is {here|good}.", rises="positive", by=0.5) == [True]
         assert outcomes("It is {here|good}.", rises="positive", by=0.7) == [False]
         assert outcomes("It is {here|bad}.", rises="positive", by=0.1) == [False]
 
-    def test_a_score_must_fall_by_what_is_asked(self) -> None:
+    def test_a_score_must_fall_by_the_given_amount(self) -> None:
         assert outcomes("It is {bad|here}.", falls="negative", by=0.5) == [True]
         assert outcomes("It is {bad|here}.", falls="negative", by=0.7) == [False]
         assert outcomes("It is {here|bad}.", falls="negative", by=0.1) == [False]
 
-    def test_a_score_may_move_the_other_way_by_no_more_than_the_tolerance(self) -> None:
+    def test_a_score_may_move_the_other_way_within_the_tolerance(self) -> None:
         assert TOLERANCE == 0.1
         assert outcomes("It is {good|fair}.", "It is {superb|good}.", rises="positive") == [True, False]
         assert outcomes("It is {fair|good}.", "It is {good|superb}.", falls="positive") == [True, False]
@@ -102,7 +103,7 @@ class TestReport:
         }
         return judge(keywords, [case for name, test in tests.items() for case in expand(name, test)])
 
-    def test_the_rates_are_by_capability_and_kind(self, some: list[Outcome]) -> None:
+    def test_pass_rates_are_by_capability_and_kind(self, some: list[Outcome]) -> None:
         assert rates(some) == {
             "books": {
                 "DIR": {"passed": 1, "cases": 2, "rate": 0.5},
@@ -127,16 +128,16 @@ class TestReport:
         assert len({len(line) for line in lines}) == 1
         assert lines[2].split()[1:] == ["2/3", "66.7", "0/1", "0.0", "-", "2/4", "50.0"]
 
-    def test_failures_say_what_was_expected_and_found(self, some: list[Outcome]) -> None:
+    def test_failures_show_expectation_and_result(self, some: list[Outcome]) -> None:
         assert behaviour.failures(some, 1).splitlines() == [
             "films",
             "  MFT verdicts: A poor film.",
             "      expected positive",
-            "      found neutral 0.80",
+            "      got neutral 0.80",
             "books",
             "  DIR degrees: A good novel.",
             "      expected positive rises by -0.10 or more from: A superb novel.",
-            "      found positive 0.70, 0.90 before",
+            "      got positive 0.70, 0.90 before",
             "",
         ]
         assert "INV verdicts: A bad one." in behaviour.failures(some, 2)
@@ -158,25 +159,25 @@ class TestReport:
         assert len(report["outcomes"]) == sum(case.capability == "negation" for case in CASES)
         assert printed.count("expected") == 1
         assert printed.splitlines()[-1].startswith("total")
-        with pytest.raises(ValueError, match="no capability nonsense; there are casing"):
+        with pytest.raises(ValueError, match="unknown capability nonsense; use one of casing"):
             behaviour.main(parser.parse_args(["any", "--capability", "nonsense"]))
 
 
-def test_the_embedded_model_holds_the_floor_of_every_capability() -> None:
-    found = {name: 100 * kinds["all"]["rate"] for name, kinds in rates(judge(scorer("sentiment-en"), CASES)).items()}
-    assert found.keys() == FLOORS.keys()
-    assert {name: rate for name, rate in found.items() if rate < FLOORS[name]} == {}
+def test_the_embedded_model_reaches_every_minimum_pass_rate() -> None:
+    reached = {name: 100 * kinds["all"]["rate"] for name, kinds in rates(judge(scorer("sentiment-en"), CASES)).items()}
+    assert reached.keys() == FLOORS.keys()
+    assert {name: rate for name, rate in reached.items() if rate < FLOORS[name]} == {}
 
 
-def test_sentences_are_scored_as_the_service_reads_them() -> None:
+def test_sentences_are_normalised_as_in_the_service() -> None:
     written = "I love it\u200b 👍🏽  so much"
     assert np.array_equal(scorer("sentiment-en")([written]), scorer("sentiment-en")(["I love it 👍 so much"]))
 
 
-def test_a_server_is_judged_as_the_model_behind_it_is() -> None:
-    """Two capabilities suffice: int8 scores differ a little between batches, labels hardly ever."""
+def test_a_server_gets_the_result_of_its_model() -> None:
+    """Labels may differ in rare cases, because int8 scores depend slightly on the batch."""
     cases = [case for case in CASES if case.capability in {"casing", "contrast"}]
     with serve() as server:
-        served = [outcome.found for outcome in judge(scorer(server.address), cases)]
-    loaded = [outcome.found for outcome in judge(scorer("sentiment-en"), cases)]
+        served = [outcome.predicted for outcome in judge(scorer(server.address), cases)]
+    loaded = [outcome.predicted for outcome in judge(scorer("sentiment-en"), cases)]
     assert np.mean([one == other for one, other in zip(served, loaded, strict=True)]) > 0.95

@@ -1,4 +1,4 @@
-"""The pictures: that they are there, and that they show the numbers they were given."""
+"""The plots exist and show the figures that they were given."""
 
 from pathlib import Path
 
@@ -30,25 +30,23 @@ class TestReliabilityDiagram:
         figure = reliability_diagram(reports, tmp_path / "reliability.png")
         assert size_is_that_of(figure, tmp_path / "reliability.png")
         for report, upper, lower in zip(reports.values(), figure.axes[:2], figure.axes[2:], strict=True):
-            bins = [found for found in report.bins if found.rows]
-            right, too_sure, too_shy = ([bar.get_height() for bar in bars] for bars in upper.containers)
-            assert right == pytest.approx([100 * found.accuracy for found in bins])
-            gaps = [over - under for over, under in zip(too_sure, too_shy, strict=True)]
-            assert gaps == pytest.approx([100 * (found.confidence - found.accuracy) for found in bins])
+            bins = [each for each in report.bins if each.rows]
+            accuracy, overconfident, underconfident = ([bar.get_height() for bar in bars] for bars in upper.containers)
+            assert accuracy == pytest.approx([100 * each.accuracy for each in bins])
+            gaps = [over - under for over, under in zip(overconfident, underconfident, strict=True)]
+            assert gaps == pytest.approx([100 * (each.confidence - each.accuracy) for each in bins])
             tops = [bar.get_y() + bar.get_height() for bar in upper.containers[1] if bar.get_height()]
-            assert tops == pytest.approx(
-                [100 * found.confidence for found in bins if found.confidence > found.accuracy]
-            )
-            assert [bar.get_height() for bar in lower.containers[0]] == [found.rows for found in bins]
-            for bar, found in zip(upper.containers[0], bins, strict=True):
-                assert abs(bar.get_x() + bar.get_width() / 2 - found.confidence) <= 1 / 30 + 1e-9
+            assert tops == pytest.approx([100 * each.confidence for each in bins if each.confidence > each.accuracy])
+            assert [bar.get_height() for bar in lower.containers[0]] == [each.rows for each in bins]
+            for bar, each in zip(upper.containers[0], bins, strict=True):
+                assert abs(bar.get_x() + bar.get_width() / 2 - each.confidence) <= 1 / 30 + 1e-9
             assert f"ECE {100 * report.ece:.1f} %" in upper.get_title()
             assert lower.get_title() == "300 texts"
             assert lower.get_xlabel() == "confidence"
 
 
 class TestConfusionMatrices:
-    def test_each_cell_has_its_count_and_its_share(self, reports: dict[str, Report], tmp_path: Path) -> None:
+    def test_each_cell_shows_its_count_and_its_share(self, reports: dict[str, Report], tmp_path: Path) -> None:
         figure = confusion_matrices(reports, tmp_path / "confusion.png")
         assert size_is_that_of(figure, tmp_path / "confusion.png")
         for report, axes in zip(reports.values(), figure.axes, strict=True):

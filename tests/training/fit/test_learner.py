@@ -1,4 +1,4 @@
-"""One step of learning: what it costs, how far it goes, which weights it moves."""
+"""One training step: loss, learning rate and parameter groups."""
 
 import math
 
@@ -10,7 +10,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 from app.inference.artifact import open_artifact
 from app.inference.tokenizer import Tokenizer
 from training.checkpoints.device import Device
-from training.fit.learner import Learner, cross_entropy, parameter_groups, slope
+from training.fit.learner import Learner, cross_entropy, linear_schedule, parameter_groups
 from training.fit.mixture import Row
 from training.fit.recipe import Recipe
 
@@ -32,7 +32,7 @@ class TestLoss:
             expected.item()
         )
 
-    def test_labels_that_are_not_open_cost_nothing_and_get_no_gradient(self) -> None:
+    def test_labels_that_are_not_open_have_no_loss_and_no_gradient(self) -> None:
         logits = self.LOGITS.clone().requires_grad_()
         is_open = torch.tensor([[True, False, True], [True, True, True]])
         loss = cross_entropy(logits, torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]), is_open)
@@ -44,15 +44,15 @@ class TestLoss:
         assert logits.grad[1, 1] > 0
 
 
-class TestSlope:
-    def test_it_rises_and_falls_in_straight_lines(self) -> None:
-        rates = [slope(step, 100, 0.1) for step in range(101)]
+class TestSchedule:
+    def test_it_rises_and_falls_linearly(self) -> None:
+        rates = [linear_schedule(step, 100, 0.1) for step in range(101)]
         assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
         assert rates[10:] == pytest.approx([(100 - step) / 90 for step in range(10, 101)])
 
     @pytest.mark.parametrize(("steps", "warmup"), [(1, 0.06), (3, 0.0), (10, 1.0)])
-    def test_it_is_a_share_however_few_the_steps(self, steps: int, warmup: float) -> None:
-        rates = [slope(step, steps, warmup) for step in range(steps)]
+    def test_it_stays_between_0_and_1_for_few_steps(self, steps: int, warmup: float) -> None:
+        rates = [linear_schedule(step, steps, warmup) for step in range(steps)]
         assert all(0 < rate <= 1 for rate in rates)
         assert max(rates) == 1
 
@@ -60,28 +60,28 @@ class TestSlope:
 class TestParameters:
     def test_every_parameter_is_in_one_group(self) -> None:
         network = model()
-        found = [id(parameter) for group in parameter_groups(network, Recipe()) for parameter in group["params"]]
-        assert sorted(found) == sorted(id(parameter) for parameter in network.parameters())
+        grouped = [id(parameter) for group in parameter_groups(network, Recipe()) for parameter in group["params"]]
+        assert sorted(grouped) == sorted(id(parameter) for parameter in network.parameters())
 
-    def test_rates_fall_with_depth_and_only_matrices_decay(self) -> None:
+    def test_lower_layers_learn_slower_and_only_matrices_decay(self) -> None:
         network = model()
         recipe = Recipe(learning_rate=1.0, layer_decay=0.5, weight_decay=0.1)
-        of = {
+        by_id = {
             id(parameter): (group["lr"], group["weight_decay"])
             for group in parameter_groups(network, recipe)
             for parameter in group["params"]
         }
-        found = {name: of[id(parameter)] for name, parameter in network.named_parameters()}
-        assert found["classifier.weight"] == found["pre_classifier.weight"] == (1.0, 0.1)
-        assert found["classifier.bias"] == (1.0, 0.0)
-        assert found["distilbert.transformer.layer.2.ffn.lin1.weight"] == (0.5, 0.1)
-        assert found["distilbert.transformer.layer.0.sa_layer_norm.weight"] == (0.125, 0.0)
-        assert found["distilbert.embeddings.word_embeddings.weight"] == (0.0625, 0.1)
+        settings = {name: by_id[id(parameter)] for name, parameter in network.named_parameters()}
+        assert settings["classifier.weight"] == settings["pre_classifier.weight"] == (1.0, 0.1)
+        assert settings["classifier.bias"] == (1.0, 0.0)
+        assert settings["distilbert.transformer.layer.2.ffn.lin1.weight"] == (0.5, 0.1)
+        assert settings["distilbert.transformer.layer.0.sa_layer_norm.weight"] == (0.125, 0.0)
+        assert settings["distilbert.embeddings.word_embeddings.weight"] == (0.0625, 0.1)
 
 
 class TestDropout:
     @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-    def test_without_it_a_model_in_training_always_says_the_same(self, attention: str) -> None:
+    def test_without_dropout_training_is_deterministic(self, attention: str) -> None:
         network = model(attention)
         tokenizer = Tokenizer.load(open_artifact("sentiment-en").directory, max_tokens=512)
         ids = torch.arange(100, 120).reshape(1, -1)
@@ -98,7 +98,6 @@ class TestStep:
         return Learner(model(), tokenizer, Recipe(learning_rate=1e-2, warmup=0.0), steps=50, device=Device())
 
     def test_the_gradient_is_clipped(self, learner: Learner) -> None:
-        """A batch with a loss a thousand times as large moves the weights about as far."""
         with torch.no_grad():
             learner.model.classifier.weight.mul_(1000)
         norms = []
@@ -112,7 +111,7 @@ class TestStep:
         learner.learn([Row(text, target, np.ones(3, np.bool_)) for target in targets])
         assert norms == [pytest.approx(1.0, rel=0.01)]
 
-    def test_it_learns_what_it_is_told(self, learner: Learner) -> None:
+    def test_the_loss_falls(self, learner: Learner) -> None:
         rows = [
             Row(np.full(5, 100 + label, np.int32), np.eye(3, dtype=np.float32)[label], np.ones(3, np.bool_))
             for label in range(3)
@@ -120,4 +119,4 @@ class TestStep:
         losses = [learner.learn(rows) for _ in range(40)]
         assert losses[-1] < 0.5 * losses[0]
         assert learner.step == 40
-        assert learner.learning_rate == pytest.approx(1e-2 * slope(40, 50, 0.0))
+        assert learner.learning_rate == pytest.approx(1e-2 * linear_schedule(40, 50, 0.0))

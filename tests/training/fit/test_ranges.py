@@ -22,11 +22,11 @@ def linear_of(model: Model) -> nn.Module:
 TEXTS = torch.tensor([[3.0, -5.0], [1.0, 2.0]])
 
 
-def test_the_penalty_is_the_squared_excess_of_the_layers_inputs_per_text() -> None:
+def test_the_penalty_is_the_mean_squared_excess_of_the_inputs() -> None:
     model = Model()
     with Ranges(model, bound=2.0) as ranges:
         model(TEXTS)
-        # (3 - 2)² + (5 - 2)² over two texts; the classifier's input doesn't count
+        # (3 - 2)² + (5 - 2)² over two texts. The input of the classifier does not count.
         assert torch.as_tensor(ranges.penalty()).item() == pytest.approx(0.01 * (1 + 9) / 2)
         assert ranges.penalty() == 0.0
         with torch.no_grad():
@@ -34,7 +34,7 @@ def test_the_penalty_is_the_squared_excess_of_the_layers_inputs_per_text() -> No
         assert ranges.penalty() == 0.0
 
 
-def test_it_draws_activations_back_over_the_bound_alone() -> None:
+def test_the_penalty_only_affects_values_beyond_the_bound() -> None:
     model = Model()
     inputs = TEXTS.clone().requires_grad_()
     with Ranges(model, bound=2.0) as ranges:
@@ -45,7 +45,7 @@ def test_it_draws_activations_back_over_the_bound_alone() -> None:
 
 
 @pytest.mark.parametrize("bound", [0.0, 2.0])
-def test_nothing_is_watched_without_a_bound_and_after_the_context(bound: float) -> None:
+def test_no_hooks_exist_without_a_bound_or_after_the_block(bound: float) -> None:
     model = Model()
     with Ranges(model, bound) as ranges:
         assert bool(linear_of(model)._forward_pre_hooks) == bool(bound)

@@ -1,4 +1,4 @@
-"""A training on a handful of rows: it learns, it says what it did, and it goes on after an interruption."""
+"""A training on a few rows: it learns, records what it did, and resumes after an interruption."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def history(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
 
 
-def test_the_loss_falls_and_the_model_has_learned(finished: Path) -> None:
+def test_the_loss_falls_and_the_model_learns(finished: Path) -> None:
     losses = [entry["loss"] for entry in history(finished) if "loss" in entry]
     assert losses[-1] < 0.6 * losses[0]
     report = json.loads((finished / "report.json").read_text())
@@ -69,7 +69,7 @@ def test_the_loss_falls_and_the_model_has_learned(finished: Path) -> None:
     assert open_artifact(str(finished / "checkpoint")).labels == LABELS
 
 
-def test_the_run_says_what_it_was_made_of(finished: Path) -> None:
+def test_the_report_records_the_settings_and_the_data(finished: Path) -> None:
     report = json.loads((finished / "report.json").read_text())
     assert report["recipe"]["epochs"] == 2
     assert report["rows"] == {"set": 36}
@@ -96,7 +96,7 @@ def averaged(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("average", "first_step"), [(0.0, 10), (0.5, 120)])
-def test_an_interrupted_run_goes_on_and_ends_as_it_would_have(
+def test_an_interrupted_run_resumes_with_the_same_result(
     start: Path, finished: Path, averaged: Path, tmp_path: Path, average: float, first_step: int
 ) -> None:
     run, recipe = tmp_path / "run", replace(RECIPE, average=average)
@@ -108,11 +108,11 @@ def test_an_interrupted_run_goes_on_and_ends_as_it_would_have(
 
     stopper = threading.Thread(target=stop)
     stopper.start()
-    with pytest.raises(Interrupted, match="of 180; the same command goes on"):
+    with pytest.raises(Interrupted, match="of 180; run the same command again"):
         fine_tune(start, run, ROWS, DEV, recipe)
     stopper.join()
     assert (run / "state.pt").is_file()
-    # A line that was written after the state was saved, as by a run that crashed later on.
+    # A line from after the saved state, as a run that crashed later would leave it.
     with (run / "history.jsonl").open("a") as file:
         file.write('{"step": 179, "loss": 99}\n')
 
@@ -132,7 +132,7 @@ def test_the_weights_of_the_last_steps_are_averaged(averaged: Path, finished: Pa
     assert json.loads((averaged / "report.json").read_text())["dev"]["dev"]["accuracy"] > 0.9
 
 
-def test_a_run_that_ended_before_its_last_evaluation_makes_up_for_it(
+def test_a_missing_last_evaluation_is_done_on_resume(
     start: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -149,7 +149,7 @@ def test_a_run_that_ended_before_its_last_evaluation_makes_up_for_it(
     assert [entry["step"] for entry in entries if "dev" in entry] == [90]
 
 
-def test_a_run_is_finished_when_its_pictures_are_drawn(
+def test_a_run_is_finished_once_its_plots_are_drawn(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -165,14 +165,14 @@ def test_a_run_is_finished_when_its_pictures_are_drawn(
     assert len([*(run / "plots").iterdir()]) == 3
 
 
-def test_a_training_that_diverges_says_so_at_once(start: Path, tmp_path: Path) -> None:
+def test_a_training_that_diverges_stops_at_once(start: Path, tmp_path: Path) -> None:
     recipe = replace(RECIPE, learning_rate=1e30)
     with pytest.raises(InputError, match=r"diverged after step \d: .* lower learning_rate"):
         fine_tune(start, tmp_path / "run", ROWS, DEV, recipe)
 
 
-@pytest.mark.parametrize("step", [5, 6])  # in the middle of the second epoch, and at its end
-def test_the_state_before_it_diverged_stays(
+@pytest.mark.parametrize("step", [5, 6])  # within the second epoch, and at its end
+def test_the_state_before_the_divergence_is_kept(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     learn = Learner.learn
@@ -192,7 +192,7 @@ def test_the_state_before_it_diverged_stays(
     assert all(weight.isfinite().all() for weight in state["learner"]["model"].values())
 
 
-def test_a_seed_decides_the_weights_of_labels_that_are_new(start: Path, tmp_path: Path) -> None:
+def test_the_weights_of_new_labels_depend_on_the_seed(start: Path, tmp_path: Path) -> None:
     rows, dev = ([replace(row, label=f"my {row.label}") for row in each] for each in (ROWS, DEV))
     for name, seed in (("one", 1), ("two", 1), ("other", 2)):
         fine_tune(start, tmp_path / name, rows, dev, replace(RECIPE, epochs=1, weights={}, seed=seed))
@@ -200,17 +200,17 @@ def test_a_seed_decides_the_weights_of_labels_that_are_new(start: Path, tmp_path
         load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("one", "two", "other")
     )
     assert all(one[name].equal(two[name]) for name in one)
-    # Adam moves no weight of three steps by more than three times the learning rate: this is how they began.
+    # In three steps Adam changes a weight by at most three times the learning rate, so the initial weights differ.
     assert (one["classifier.weight"] - other["classifier.weight"]).abs().max() > 0.01
 
 
-def test_what_it_is_measured_on_is_not_trained_on(start: Path, tmp_path: Path) -> None:
+def test_texts_to_measure_on_are_not_trained_on(start: Path, tmp_path: Path) -> None:
     rows = [*ROWS, replace(DEV[0], source="set"), Example(suite_examples()[0].text.upper(), "positive", "set")]
     fine_tune(start, tmp_path / "run", rows, DEV, replace(RECIPE, epochs=1, weights={}))
     assert json.loads((tmp_path / "run" / "report.json").read_text())["rows"] == {"set": len(ROWS)}
 
 
-def test_the_temperature_of_other_weights_is_dropped(start: Path, tmp_path: Path) -> None:
+def test_the_old_temperature_is_dropped(start: Path, tmp_path: Path) -> None:
     shutil.copytree(start, tmp_path / "calibrated")
     config = tmp_path / "calibrated" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"calibration_temperature": 2.5}))
@@ -221,16 +221,19 @@ def test_the_temperature_of_other_weights_is_dropped(start: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"dev": [Example("So so.", "mixed", "dev")]}, "dev: a row labelled mixed; the training has negative, neutral"),
-        ({"dev": [Example("So so.", None, "dev")]}, "dev: a row without label"),
-        ({"dev": []}, "no text to measure on"),
-        ({"examples": [row for row in ROWS if row.label == "neutral"]}, "one label: neutral"),
+        (
+            {"dev": [Example("So so.", "mixed", "dev")]},
+            "dev: a row with the label mixed; the training has negative",
+        ),
+        ({"dev": [Example("So so.", None, "dev")]}, "dev: a row without a label"),
+        ({"dev": []}, "--dev has no text to measure on"),
+        ({"examples": [row for row in ROWS if row.label == "neutral"]}, "only one label: neutral"),
         ({"examples": [replace(row, label=None) for row in ROWS]}, "no text has a label"),
-        ({"recipe": replace(RECIPE, max_tokens=1000)}, "max_tokens is 1000; .* reads 512 at most"),
+        ({"recipe": replace(RECIPE, max_tokens=1000)}, "max_tokens is 1000, but .* reads at most 512"),
         ({"recipe": replace(RECIPE, weights={"set": 0})}, "leave no text"),
     ],
 )
-def test_what_cannot_be_trained_is_said_before_anything_is_written(
+def test_invalid_input_is_rejected_before_anything_is_written(
     start: Path, tmp_path: Path, changes: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
@@ -238,13 +241,13 @@ def test_what_cannot_be_trained_is_said_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_weight_that_no_set_has_is_shown(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_weight_of_an_unknown_set_is_shown(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1, weights={"sett": 2, "set": 0.5}))
     shown = [line.split() for line in capsys.readouterr().out.splitlines()[:3]]
-    assert shown == [["set", "rows", "times", "an", "epoch"], ["set", "36", "0.5"], ["sett", "none", "2"]]
+    assert shown == [["set", "rows", "per", "epoch"], ["set", "36", "0.5"], ["sett", "none", "2"]]
 
 
-def test_activations_are_kept_within_their_bound(start: Path, finished: Path, tmp_path: Path) -> None:
+def test_activations_stay_near_their_bound(start: Path, finished: Path, tmp_path: Path) -> None:
     bound = 2.5
 
     def excess(checkpoint: Path) -> float:
@@ -272,7 +275,7 @@ def test_lower_layers_learn_slower(start: Path, tmp_path: Path) -> None:
     assert 5 * moved(layer.format(1)) < moved("pre_classifier.weight")
 
 
-def test_labels_of_ones_own_get_a_head_of_their_own(start: Path, tmp_path: Path) -> None:
+def test_other_labels_get_a_new_head(start: Path, tmp_path: Path) -> None:
     rows = [replace(row, label="yes" if row.label == "positive" else "no") for row in ROWS]
     dev = [replace(row, label="yes" if row.label == "positive" else "no") for row in DEV]
     fine_tune(start, tmp_path / "run", rows, dev, RECIPE)
@@ -285,7 +288,7 @@ def test_labels_of_ones_own_get_a_head_of_their_own(start: Path, tmp_path: Path)
     [
         (DEV, RECIPE, "holds a finished run"),
         (DEV, replace(RECIPE, seed=8), "with other settings"),
-        (DEV[1:], RECIPE, "with other settings"),  # or one learning curve would be of two measures
+        (DEV[1:], RECIPE, "with other settings"),  # otherwise one learning curve would mix two development sets
     ],
 )
 def test_a_run_is_never_overwritten(
@@ -295,7 +298,7 @@ def test_a_run_is_never_overwritten(
         fine_tune(start, finished, ROWS, dev, recipe)
 
 
-def test_a_directory_that_is_no_run_is_left_alone(start: Path, tmp_path: Path) -> None:
+def test_a_directory_without_a_run_is_left_alone(start: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="no run"):
+    with pytest.raises(ValueError, match="does not hold a run"):
         fine_tune(start, tmp_path, ROWS, DEV, RECIPE)
