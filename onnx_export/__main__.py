@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m onnx_export", description=__doc__)
     parser.add_argument("model", help="directory or hub name of a sequence classifier")
     parser.add_argument(
-        "--out", type=Path, required=True, help="directory for the artifact; an artifact that exists is replaced"
+        "--out", type=Path, required=True, help="directory for the artifact; an existing artifact is replaced"
     )
     parser.add_argument(
         "--dev",
@@ -161,7 +161,7 @@ def quantize_within_limits(directory: Path, samples: list[Sample], limits: Limit
 
 
 def _optimise(source: Path, samples: Sequence[Sample]) -> tuple[Path, bool]:
-    """Write a graph with fewer operations, and return it with whether its rows can hold several texts."""
+    """Write a graph with fewer operations. Return its path, and whether its rows can hold several texts."""
     fused, narrowed, packed = (source.with_name(f"{name}.onnx") for name in ("fused", "narrow", "packed"))
     fuse(source, fused)
     narrow(fused, narrowed)

@@ -33,8 +33,8 @@ def detokenise(text: str) -> str:
 def split_passages(text: str, tokenizer: Tokenizer, rng: random.Random) -> list[str]:
     """Split `text` into passages of whole sentences with up to 94 tokens each. A short text is one passage.
 
-    About half of the passages are single sentences, the others have various sizes. A sentence with more tokens is split
-    between words.
+    About half of the passages are single sentences, and the others have various sizes. A sentence with more tokens is
+    split between words.
     """
     sentences = [sentence for sentence in _SENTENCE_ENDS.split(text) if sentence]
     tokens = _tokens(sentences, tokenizer)

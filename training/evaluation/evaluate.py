@@ -15,7 +15,12 @@ from training.evaluation.targets import BATCH_SIZE, open_targets
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("targets", nargs="+", metavar="TARGET", help="model directory, or URL of a server")
+    parser.add_argument(
+        "targets",
+        nargs="+",
+        metavar="TARGET",
+        help="model directory, or URL of a server (API key: environment variable EVALUATE_API_KEY)",
+    )
     parser.add_argument(
         "--data", nargs="+", required=True, metavar="SOURCE", help="labelled text (formats: docs/training.md)"
     )

@@ -74,7 +74,7 @@ def score(probabilities: Probabilities, truth: Sequence[int] | Indices) -> Score
 
 
 def classes_of(truth: Indices, labels: int) -> Indices:
-    """Return the classes that occur in a set, or all classes if only one occurs: it could not be missed."""
+    """Return the classes that occur in a set, or all if only one occurs: with one class, no answer could be wrong."""
     present = np.unique(truth)
     return present if len(present) > 1 else np.arange(labels)
 

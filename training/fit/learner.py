@@ -70,7 +70,7 @@ class Learner:
         """
         torch.manual_seed(self._seed * 1_000_003 + self.step)  # so that a resumed run has the same dropout
         inputs, targets, is_open = self._tensors(rows)
-        # The penalty takes a quarter of a step's time, and its effect lasts for the steps in between.
+        # The penalty takes a quarter of the time of a step, and its effect lasts for the steps in between.
         with self._ranges if self.step % _PENALTY_EVERY == 0 else nullcontext(), self._device.autocast():
             logits = self.model(**inputs).logits
         loss = cross_entropy(logits.float(), targets, is_open)
@@ -85,7 +85,7 @@ class Learner:
         return float(loss.item())
 
     def check(self, rows: list[Row]) -> None:
-        """Raise `InputError` if the last step made the results infinite, before that state is saved."""
+        """Raise `InputError` if the results are not finite after the last step, before that state is saved."""
         with torch.no_grad(), self._device.autocast():
             self._require_finite(self.model(**self._tensors(rows)[0]).logits)
 
