@@ -2,7 +2,7 @@
 
 import importlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -12,11 +12,11 @@ import numpy as np
 from ..cpu import usable_cores
 from ..errors import ArtifactError, BackendError, CorruptArtifact, InvalidInput, SentimentError
 from ..logs import log
-from ..types import Encoding, FloatArray, LongText, Prediction
+from ..types import Encoding, FloatArray, LongText, ModelInfo, Prediction
 from .artifact import Artifact, open_artifact
 from .backends import BACKENDS, Choice, choices, has_gpu, has_torch
 from .backends.base import Backend
-from .batches import BATCH_TOKENS, like_lengths
+from .batches import BATCH_TOKENS, group_by_length
 from .runner import Runner
 from .text import normalise
 from .tokenizer import Tokenizer
@@ -26,23 +26,6 @@ T = TypeVar("T")
 
 _GPU_SLOTS = 2  # one batch is prepared while the other runs
 _MOCK_SLOTS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """What is known about a loaded model; `/info` shows it."""
-
-    model: str
-    model_version: str
-    labels: tuple[str, ...]
-    max_tokens: int
-    temperature: float
-    backend: str
-    device: str
-    precision: str
-    checksum: str | None
-    # Tokens per second of each backend that was tried, where `load_model` compared them.
-    compared_tokens_per_s: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +52,9 @@ class Model:
 
         Texts of similar length run together, at most `batch_size` texts and `batch_tokens` tokens at a time, in as many
         threads as the backend has slots. A text with more tokens than the model reads is cut or, with
-        `long_text="window"`, read in windows.
-        `on_done` is told of each batch how many texts it had. Raises `InvalidInput`, with the index of the text in
-        `loc`, for a text without a visible character, and `BackendError` when the model fails.
+        `long_text="window"`, read in windows. `on_done` is called after each batch with the number of its texts. Raises
+        `InvalidInput`, with the index of the text in `loc`, for a text without a visible character, and `BackendError`
+        when the model fails.
         """
         normalised = self._normalise(texts)
         if long_text == "window":
@@ -114,7 +97,7 @@ class Model:
     def _run(
         self, run: Callable[[list[Encoding]], T], encodings: Sequence[Encoding], batch_size: int, batch_tokens: int
     ) -> Iterator[tuple[list[int], T]]:
-        batches = like_lengths([*map(len, encodings)], batch_size, batch_tokens)
+        batches = group_by_length([*map(len, encodings)], batch_size, batch_tokens)
         with ThreadPoolExecutor(self.backend.slots) as pool:
             results = pool.map(lambda places: run([encodings[place] for place in places]), batches)
             yield from zip(batches, results, strict=True)

@@ -131,7 +131,7 @@ class TestDrain:
             hanging._thread.join(10)
 
     def test_neither_does_a_model_that_is_still_loading(self) -> None:
-        prelude = "import time, app.serving.loader\napp.serving.loader.load_model = lambda *_, **__: time.sleep(60)"
+        prelude = "import time, app.main\napp.main.load_model = lambda *_, **__: time.sleep(60)"
         with serve(wait="listening", prelude=prelude) as server:
             server.terminate()
             assert server.wait(8) == 0

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from app.inference.artifact import open_artifact, sha256
-from app.inference.batches import like_lengths
+from app.inference.batches import group_by_length
 from app.inference.packing import pad
 from app.inference.runner import softmax
 from app.inference.tokenizer import Tokenizer
@@ -154,7 +154,7 @@ class _Teacher:
         encodings = self._tokenizer.encode_many(texts)
         tokens = np.array([len(encoding) for encoding in encodings])
         scores = np.empty((len(texts), len(self._labels)))
-        for batch in like_lengths(tokens.tolist(), len(texts), _BATCH_TOKENS):
+        for batch in group_by_length(tokens.tolist(), len(texts), _BATCH_TOKENS):
             scores[batch] = softmax(self._logits([encodings[index] for index in batch]), self._temperature)
         return scores, tokens
 

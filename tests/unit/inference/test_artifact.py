@@ -128,7 +128,7 @@ def test_a_name_that_leads_nowhere_is_refused(name: str) -> None:
 
 
 def test_a_hub_name_that_cannot_be_fetched_says_so() -> None:
-    with pytest.raises(ArtifactError, match="could not be fetched from the hub"):
+    with pytest.raises(ArtifactError, match="could not be downloaded from the hub"):
         open_artifact("somebody/some-model")
 
 
