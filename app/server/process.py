@@ -183,8 +183,8 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
         """First signal: drain. Second: end at once. Neither is raised again, so that the exit status is ours."""
-        self._stop.take(sig)
-        if self._loop is None or self._stop.insisted:
+        self._stop.receive(sig)
+        if self._loop is None or self._stop.forced:
             if self._loop and not self.force_exit:
                 self._loop.call_soon_threadsafe(self._say_what_is_lost)
             self.force_exit = self.should_exit = True

@@ -76,7 +76,7 @@ class Supervisor:
         return int(self._failed)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._stop.take(number)
+        self._stop.receive(number)
 
     def _look_after(self) -> None:
         """After a first signal all drain; after a second one all end at once."""
@@ -85,21 +85,21 @@ class Supervisor:
             if worker:
                 worker.listen()
             if worker and worker.status is None:
-                if self._stop.insisted or worker.frozen:
+                if self._stop.forced or worker.frozen:
                     worker.kill()
-                elif self._stop.asked:
+                elif self._stop.requested:
                     worker.tell()
-            elif self._proven and not self._stop.asked:
+            elif self._proven and not self._stop.requested:
                 place.fill()
             else:
                 self._places.remove(place)
                 self._failed |= worker is None or worker.status != 0
-                self._stop.asked = True  # one that cannot start is the end of all
+                self._stop.requested = True  # one that cannot start is the end of all
         workers = [place.worker for place in self._places if place.worker]
         if not self._listening and any(worker.serves for worker in workers):
             self._listening = True
             log(logging.INFO, "listening", address=self._address, status="ok")
-        if not self._proven and workers and not self._stop.asked and all(worker.serves for worker in workers):
+        if not self._proven and workers and not self._stop.requested and all(worker.serves for worker in workers):
             self._proven = True
             pids = [worker.pid for worker in workers]
             log(logging.INFO, "ready", address=self._address, seconds=self._seconds(2), workers=pids)
