@@ -3,7 +3,7 @@
 import signal
 import time
 
-# make and terminals forward signals to processes that also receive them directly: a repeat this soon is the same request.
+# make and terminals forward signals to processes that also receive them directly: a repeat this soon adds nothing.
 _REPEAT_S = 0.5
 
 
