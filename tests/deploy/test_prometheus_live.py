@@ -1,4 +1,4 @@
-"""A real Prometheus with the shipped rules scrapes a real server, and all queries of rules, panels and docs have results.
+"""A real Prometheus with the shipped rules scrapes a real server; all queries of rules, panels and docs have results.
 
 `python -m pytest tests/deploy/test_prometheus_live.py -s` prints them.
 """
