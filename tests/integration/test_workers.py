@@ -163,6 +163,16 @@ def test_a_signal_while_workers_start_ends_them(pause_s: float) -> None:
     assert "Traceback" not in log
 
 
+def test_workers_survive_when_their_supervisor_is_stopped_for_a_while() -> None:
+    with serve(backend="mock", workers="2") as server:
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(6)  # longer than a worker may be silent
+        server.process.send_signal(signal.SIGCONT)
+        server.terminate()
+        assert server.wait() == 0
+        assert not server.events("worker killed")
+
+
 def test_workers_end_when_their_supervisor_is_killed() -> None:
     with serve(backend="mock", workers="2") as server:
         workers = pids(server)
