@@ -13,8 +13,8 @@ from app.inference.model import Model
 from app.metrics import Metrics
 from app.scheduling.cost import CostModel
 from app.scheduling.scheduler import Scheduler, SchedulerLimits
+from app.serving import Query, Service
 from app.serving.cache import Cache
-from app.serving.service import Service
 from app.types import Answer, Encoding, Prediction
 from tests.support.bench import MAX_TOKENS, Bench, scores, serving
 
@@ -36,7 +36,8 @@ def averaged(count: int) -> dict[str, float]:
 
 
 async def read(bench: Bench, *texts: str, window: bool = True, timeout_ms: float = 5000, **options: bool) -> Answer:
-    return await bench.service.predict(texts, timeout_ms=timeout_ms, window=window, **options)
+    long_text = "window" if window else "truncate"
+    return await bench.predict(*texts, timeout_ms=timeout_ms, long_text=long_text, **options)
 
 
 def count(bench: Bench, name: str) -> float | None:
@@ -140,7 +141,7 @@ async def test_one_failing_window_fails_its_request_and_no_other_and_can_be_aske
         assert isinstance(failed, BackendError)
         assert isinstance(joined, BackendError)
         assert isinstance(other, Answer)
-        assert bench.cache._flights == {}
+        assert bench.cache._in_flight == {}
         assert count(bench, "sentiment_backend_errors_total") == 1
         bench.failing = set()
         (found,) = (await read(bench, words(9))).predictions
@@ -167,7 +168,7 @@ async def test_more_windows_than_any_queue_holds_are_too_long_not_for_later() ->
     async with serving(max_queue_texts=4) as bench:
         with pytest.raises(TextTooLong, match="over 4 texts and windows"):
             await read(bench, words(3 * MAX_TOKENS), words(2 * MAX_TOKENS, "v"))
-        assert bench.cache._flights == {}
+        assert bench.cache._in_flight == {}
         assert count(bench, "sentiment_refused_total") is None
 
 
@@ -198,7 +199,7 @@ async def test_a_caller_that_leaves_takes_its_windows_along_unless_another_waits
         bench.open.set()
         await blocker
         assert bench.runs == [[1]]
-        assert bench.cache._flights == {}
+        assert bench.cache._in_flight == {}
 
 
 async def test_a_long_text_in_flight_is_waited_for_although_others_are_refused() -> None:
@@ -253,7 +254,7 @@ async def test_any_mix_of_options_cancellations_and_failures_answers_each_with_i
 
         outcomes = await asyncio.gather(*(one(number) for number in range(300)))
         assert set(outcomes) == {"answered", "failed", "cancelled"}
-        assert bench.cache._flights == {}
+        assert bench.cache._in_flight == {}
         assert bench.service.queue_depth == 0
 
 
@@ -301,8 +302,8 @@ class TestWithTheEmbeddedModel:
 
     async def test_a_verdict_beyond_what_the_model_reads_at_once_decides(self, service: Service) -> None:
         text = PRAISE * 45 + BLAME * 130
-        (cut,) = (await service.predict([text], timeout_ms=20_000)).predictions
-        (whole,) = (await service.predict([text], timeout_ms=20_000, window=True)).predictions
+        (cut,) = (await service.predict(Query([text], 20_000))).predictions
+        (whole,) = (await service.predict(Query([text], 20_000, long_text="window"))).predictions
         assert (cut.label, cut.truncated) == ("positive", True)
         assert (whole.label, whole.truncated) == ("negative", False)
 
@@ -310,7 +311,7 @@ class TestWithTheEmbeddedModel:
         self, service: Service, embedded: Model
     ) -> None:
         text = PRAISE * 45 + BLAME * 60
-        (found,) = (await service.predict([text], timeout_ms=20_000, window=True)).predictions
+        (found,) = (await service.predict(Query([text], 20_000, long_text="window"))).predictions
         (windows,) = embedded.tokenizer.encode_windows([text])
         assert len(windows) > 2
         by_hand = dict.fromkeys(embedded.artifact.labels, 0.0)

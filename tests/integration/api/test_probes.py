@@ -49,12 +49,12 @@ def test_info_names_model_limits_and_build(server: Server) -> None:
 
 SLOW_LOAD = """
 import time
-import app.serving.loader
-load = app.serving.loader.load_model
+import app.main
+load = app.main.load_model
 def slow(*args, **kwargs):
     time.sleep(1.5)
     return load(*args, **kwargs)
-app.serving.loader.load_model = slow
+app.main.load_model = slow
 """
 
 
