@@ -204,7 +204,7 @@ class TestWiring:
             assert selects(monitor["spec"]["selector"], service)
             assert monitor["spec"]["jobLabel"] in service["metadata"]["labels"]
             assert endpoint["port"] in [port["name"] for port in service["spec"]["ports"]]
-            assert endpoint["path"] in create_app(Settings(backend="mock")).openapi()["paths"]
+            assert endpoint["path"] in create_app(Settings(backend="mock")).fastapi.openapi()["paths"]
 
     def test_shipped_overlays_have_a_monitor_and_the_base_needs_no_operator(self) -> None:
         assert [len(load(shape).all("ServiceMonitor")) for shape in ("base", "overlays/cpu", "overlays/gpu")] == [
@@ -249,7 +249,7 @@ class TestIngress:
             for path in rule["http"]["paths"]
             for pattern in ([path["path"]] + [path["path"] + "/*"] * (path["pathType"] == "Prefix"))
         ]
-        app = create_app(Settings(backend="mock"))
+        app = create_app(Settings(backend="mock")).fastapi
         paths = {*app.openapi()["paths"], *(route.path for route in app.routes if hasattr(route, "path"))}
         assert {"/predict", "/predict/batch", "/docs", "/metrics"} <= paths
         closed = {path for path in paths if not any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)}

@@ -165,12 +165,12 @@ def test_every_query_has_a_result(tmp_path: Path) -> None:
 
 BUG = """
 from app.serving.service import Service
-predict = Service.predict
-def failing(self, texts, **options):
-    if texts == ["bug"]:
+begin = Service.begin
+def failing(self, query):
+    if query.texts == ["bug"]:
         raise KeyError
-    return predict(self, texts, **options)
-Service.predict = failing
+    return begin(self, query)
+Service.begin = failing
 """
 
 
