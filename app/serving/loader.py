@@ -20,7 +20,7 @@ from .service import Observer as ServiceObserver
 from .service import Service
 
 # The largest batch, in texts and tokens, unless the limits say otherwise. A processor gains nothing from more than 16
-# texts. On a GPU little but the fixed cost of a batch counts (`python -m perf.simulate --cost 1.5 0.0002`).
+# texts. On a GPU little but the fixed cost of a batch counts (`python -m perf.profile.simulate --cost 1.5 0.0002`).
 _CPU_BATCH = (16, 512)
 _GPU_BATCH = (128, 16_384)
 
