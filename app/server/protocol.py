@@ -102,11 +102,13 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        if not self.pipeline:
-            if self.cycle.more_body:  # it may go on for a while, so that its sender gets to see the response
-                self._start_read_timer(self.transport.abort)
-            elif self._in_headers:  # of the next request
-                self._start_read_timer()
+        if self.pipeline:
+            if self._waits_for_body:  # nothing more of it was read before its turn
+                self._start_read_timer(self._on_late_body, self._body_timeout_s)
+        elif self.cycle.more_body:  # it may go on for a while, so that its sender gets to see the response
+            self._start_read_timer(self.transport.abort)
+        elif self._in_headers:  # of the next request
+            self._start_read_timer()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
