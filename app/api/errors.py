@@ -93,6 +93,10 @@ def respond_to(request_id: str, error: BaseException) -> Response | None:
 def unexpected(request_id: str, error: BaseException) -> Response:
     """Log an error that nobody expects and return the response to it."""
     log_exception("unexpected error", error, request_id=request_id)
+    return _internal_error(request_id)
+
+
+def _internal_error(request_id: str) -> Response:
     return problem(request_id, 500, "Internal Server Error", "the server failed to answer this request")
 
 
@@ -103,13 +107,17 @@ def shutting_down(request_id: str) -> Response:
 
 
 def install_errors(app: FastAPI) -> None:
-    """Give the errors of routing (404, 405) the shape of all others."""
+    """Give errors of routing and of routes the shape of all others. Otherwise FastAPI answers them itself.
+
+    FastAPI raises an unexpected error again after the response, so that the middleware logs it.
+    """
 
     async def handle(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return _on_http_exception(context_of(request.scope).request_id, error)
+        request_id = context_of(request.scope).request_id
+        return respond_to(request_id, error) or _internal_error(request_id)
 
-    app.add_exception_handler(HTTPException, handle)
+    for kind in (*_RESPONSES, Exception):
+        app.add_exception_handler(kind, handle)
 
 
 def _on_sentiment_error(request_id: str, error: BaseException) -> Response:
