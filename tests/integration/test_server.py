@@ -1,7 +1,9 @@
 """The process as a whole: start, concurrency, disconnects, drain, a model that hangs."""
 
 import asyncio
+import contextlib
 import json
+import os
 import random
 import signal
 import socket
@@ -14,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from nginx.process import free_port
 from tests.support.process import ROOT, Server, serve
 
 
@@ -295,3 +298,24 @@ def test_make_dev_serves_the_mock_and_starts_again_when_a_file_changes(tmp_path:
         process.terminate()
         process.wait(30)
     wait_for("stopped", 2)
+
+
+def test_the_application_works_on_stock_uvicorn() -> None:
+    """`uvicorn app.main:create_app --factory`, without our protocol class and process."""
+    environment = {**os.environ, "SENTIMENT_BACKEND": "mock"}
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory", "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                with contextlib.suppress(httpx.HTTPError):
+                    if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
+                        break
+                time.sleep(0.05)
+            response = httpx.post(f"http://127.0.0.1:{port}/predict", json={"text": "good"})
+            assert response.json()["label"] == "positive"
+            assert response.headers["x-cache"] == "miss"
+        finally:
+            process.terminate()
+            process.wait(10)

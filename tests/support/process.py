@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(*flags: str, wait: str = "ready", prelude: str = "", **settings: str) -> Iterator[Server]:
+def serve(
+    *flags: str, wait: str = "ready", prelude: str = "", environment: Mapping[str, str] | None = None, **settings: str
+) -> Iterator[Server]:
     """Start `rt-sentiment serve`, wait for a log event and stop it at the end, by force if it must be.
 
     `settings` are environment variables without their prefix; `prelude` is Python that runs first in the process.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")}
+    environment = clean | dict(environment or {})
     environment |= {f"SENTIMENT_{name.upper()}": value for name, value in settings.items()}
     command = f"{prelude}\nfrom app.cli import main\nmain()"
     with tempfile.TemporaryDirectory() as folder:

@@ -267,11 +267,13 @@ class TestAuto:
     def test_a_backend_that_is_asked_for_has_no_substitute(self) -> None:
         artifact = artifact_with("int8", "safetensors")
         assert choices("torch", "cuda", artifact, has_torch=True, has_gpu=False) == [
-            Choice("torch", "cuda", "asked for")
+            Choice("torch", "cuda", "named in the settings")
         ]
         found = choices("torch", "auto", artifact, has_torch=True, has_gpu=True)
         assert [choice.device for choice in found] == ["cuda", "cpu"]
-        assert choices("onnx", "auto", artifact, has_torch=True, has_gpu=True) == [Choice("onnx", "cpu", "asked for")]
+        assert choices("onnx", "auto", artifact, has_torch=True, has_gpu=True) == [
+            Choice("onnx", "cpu", "named in the settings")
+        ]
 
     def test_when_nothing_fits_it_says_what_to_do(self) -> None:
         with pytest.raises(ArtifactError, match=r"It has safetensors\. .*onnx_export.*rt-sentiment\[torch\]"):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import ArtifactError, BackendError, InvalidInput
-from app.inference import model as model_module
 from app.inference.artifact import open_artifact
+from app.inference.backends import BACKENDS
 from app.inference.backends.mock import MockBackend
 from app.inference.backends.onnx import OnnxBackend
 from app.inference.model import Model, load_model
@@ -108,7 +108,7 @@ def test_a_backend_that_is_asked_for_by_name_does_not_fall_back(copy: Path) -> N
 
 
 def test_a_backend_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(model_module.BACKENDS, "torch", "not_installed:TorchBackend")
+    monkeypatch.setitem(BACKENDS, "torch", "not_installed:TorchBackend")
     with pytest.raises(ArtifactError, match=r"pip install 'rt-sentiment\[torch\]'"):
         load_model("sentiment-en", backend="torch")
 
@@ -186,7 +186,7 @@ def test_a_backend_that_cannot_be_imported_says_why(
     def fail(name: str, package: str) -> None:
         raise error
 
-    monkeypatch.setattr(model_module.importlib, "import_module", fail)
+    monkeypatch.setattr("app.inference.backends.loading.importlib.import_module", fail)
     with pytest.raises(ArtifactError, match=hint):
         load_model("sentiment-en", backend="torch")
 
