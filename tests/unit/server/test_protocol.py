@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
@@ -412,3 +414,44 @@ async def test_every_request_reaches_the_application_once(path: bytes, method: b
         await settle()
         await connection.responses(200)
     assert len(app.scopes) == 1
+
+
+FRAGMENTS = [
+    GET,
+    POST + b"Content-Length: 5\r\n\r\nhello",
+    POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    POST + b"Connection: close\r\nContent-Length: 0\r\n\r\n",
+    POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\nhello",
+    POST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    POST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+    b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"\r\n",
+    b"0\r\n\r\n",
+    b"X: y\r\n",
+    b" " * 3000,
+    b"\x00\xff",
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=8), st.lists(st.integers(1, 80), max_size=8))
+def test_any_sequence_of_bytes_is_answered_or_refused_once(fragments: list[bytes], cuts: list[int]) -> None:
+    async def play() -> None:
+        app = Application()
+        async with connected(app) as connection:
+            data = b"".join(fragments)
+            for cut in cuts:
+                connection.receive(data[:cut])
+                data = data[cut:]
+                await asyncio.sleep(0)
+            connection.receive(data)
+            await settle()
+            answers = [status for status in connection.transport.statuses if status != 100]
+            refused = [status for status in answers if status != 200]
+            assert answers[: len(answers) - len(refused)] == [200] * len(app.bodies)
+            assert refused == connection.refused
+            assert len(refused) <= 1
+            assert not refused or connection.transport.is_closing()
+
+    asyncio.run(play())
