@@ -2,38 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.api.auth import authentication
 from app.api.checks import Check, one_host
 from app.api.context import RequestContext
-from app.api.middleware import Middleware
-from app.errors import DeadlineExceeded, Overloaded
-from tests.support.client import JSON, AsgiClient, scope_of
-
-PAGE = "https://page.example"
-
-
-class Panic(BaseException):
-    """An error as libraries written in Rust raise it."""
-
-
-class Recorder:
-    """Keeps what the metrics would count."""
-
-    def __init__(self) -> None:
-        self.answers: list[tuple[str, str, int]] = []
-
-    def answered(self, method: str, path: str, status: int, seconds: float) -> None:
-        assert seconds >= 0
-        self.answers.append((method, path, status))
+from tests.support.client import JSON, AsgiClient
+from tests.support.middleware import PAGE, Bench, cors, raises
+from tests.unit.api.conftest import Events
 
 
 class NoKeys:
@@ -41,82 +21,6 @@ class NoKeys:
 
     def holder(self, key: str) -> str | None:
         return {"right": "someone"}.get(key)
-
-
-ENDPOINT, APP = PlainTextResponse("endpoint"), PlainTextResponse("app")
-
-
-def raises(error: BaseException) -> ASGIApp:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        raise error
-
-    return app
-
-
-class Bench:
-    """The middleware in front of a hot endpoint and an app."""
-
-    def __init__(
-        self,
-        endpoint: ASGIApp = ENDPOINT,
-        app: ASGIApp = APP,
-        checks: list[Check] | None = None,
-        cors: Callable[[ASGIApp], ASGIApp] | None = None,
-    ) -> None:
-        self.recorder = Recorder()
-        self.middleware = Middleware(
-            app,
-            endpoints={"/predict": endpoint},
-            checks=checks or [],
-            observer=self.recorder,
-            paths={"/predict", "/livez"},
-            cors=cors,
-        )
-
-    async def request(
-        self, path: str = "/predict", method: str = "POST", headers: Mapping[str, str] | None = None, **fields: Any
-    ) -> AsgiClient:
-        client = AsgiClient()
-        await self.middleware(scope_of(path, method, headers, **fields), client.receive, client.send)
-        return client
-
-
-def cors(app: ASGIApp) -> ASGIApp:
-    return CORSMiddleware(app, allow_origins=[PAGE], allow_methods=["GET", "POST"], allow_headers=["X-API-Key"])
-
-
-Events = Callable[[str], list[dict[str, Any]]]
-
-
-@pytest.fixture(autouse=True)
-def events(caplog: pytest.LogCaptureFixture) -> Events:
-    """Return a function that returns the fields of all log events with a name."""
-    caplog.set_level(logging.DEBUG, logger="sentiment")
-    return lambda event: [vars(record)["fields"] for record in caplog.records if record.getMessage() == event]
-
-
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        (Overloaded("full", 2), 429),
-        (DeadlineExceeded("late"), 504),
-        (ClientDisconnect(), 499),
-        (ValueError("internal words"), 500),
-        (Panic("internal words"), 500),
-    ],
-)
-async def test_an_error_is_one_response_one_line_and_one_metric(
-    error: BaseException, status: int, events: Events
-) -> None:
-    bench = Bench(raises(error))
-    client = await bench.request(headers=JSON | {"x-request-id": "abc"})
-    assert client.status == status
-    assert bench.recorder.answers == [("POST", "/predict", status)]
-    (line,) = events("request")
-    assert (line["status"], line["request_id"]) == (status, "abc")
-    assert b"internal words" not in client.body
-    assert "internal words" not in str(events("unexpected error"))
-    assert len(events("unexpected error")) == (status == 500)
 
 
 async def test_every_response_has_an_id_and_security_headers() -> None:
@@ -153,16 +57,6 @@ async def test_unknown_paths_and_methods_are_not_logged_by_name(events: Events) 
 async def test_polled_paths_are_logged_at_the_debug_level(caplog: pytest.LogCaptureFixture) -> None:
     await Bench().request("/livez", "GET")
     assert [record.levelno for record in caplog.records] == [logging.DEBUG]
-
-
-async def test_a_client_that_left_is_counted_as_499(events: Events) -> None:
-    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
-        """As uvicorn sends nothing to a client that left."""
-
-    bench = Bench(silent)
-    await bench.request()
-    assert bench.recorder.answers == [("POST", "/predict", 499)]
-    assert events("request")[0]["status"] == 499
 
 
 @pytest.mark.parametrize(
@@ -224,14 +118,6 @@ async def test_the_first_check_that_refuses_answers() -> None:
     assert bench.recorder.answers == [("POST", "/predict", 403)]
 
 
-async def test_a_check_that_fails_is_an_error_like_any_other(events: Events) -> None:
-    def check(scope: Scope, context: RequestContext) -> Response | None:
-        raise ValueError("internal words")
-
-    assert (await Bench(checks=[check]).request()).status == 500
-    assert len(events("unexpected error")) == 1
-
-
 def preflight() -> dict[str, str]:
     return {"host": "test", "origin": PAGE, "access-control-request-method": "POST"}
 
@@ -268,18 +154,6 @@ async def test_without_cors_no_response_allows_an_origin() -> None:
     assert not [name for name in client.headers if name.startswith("access-control")]
 
 
-async def test_an_error_after_the_start_of_a_response_sends_no_second_one(events: Events) -> None:
-    async def breaks_off(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
-        raise ValueError
-
-    bench = Bench(breaks_off)
-    client = await bench.request()
-    assert len(client.received) == 1
-    assert bench.recorder.answers == [("POST", "/predict", 200)]
-    assert len(events("unexpected error")) == 1
-
-
 async def test_an_endpoint_may_leave_out_the_headers_of_its_response() -> None:
     async def bare(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 204})  # `headers` is optional in ASGI
@@ -288,55 +162,6 @@ async def test_an_endpoint_may_leave_out_the_headers_of_its_response() -> None:
     client = await Bench(bare).request()
     assert client.status == 204
     assert "x-request-id" in client.headers
-
-
-async def test_a_cancelled_request_is_told_that_the_server_shuts_down() -> None:
-    async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
-        await asyncio.sleep(60)
-
-    bench, client = Bench(hangs), AsgiClient()
-    task = asyncio.create_task(bench.middleware(scope_of(), client.receive, client.send))
-    await asyncio.sleep(0)
-    task.cancel()
-    await task
-    assert (client.status, client.json["detail"]) == (503, "the server is shutting down")
-    assert (client.headers["connection"], client.headers["retry-after"]) == ("close", "1")
-    assert bench.recorder.answers == [("POST", "/predict", 503)]
-
-
-async def test_a_cancellation_after_the_start_of_a_response_goes_on() -> None:
-    async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await asyncio.sleep(60)
-
-    bench, client = Bench(hangs), AsgiClient()
-    task = asyncio.create_task(bench.middleware(scope_of(), client.receive, client.send))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert len(client.received) == 1
-    assert bench.recorder.answers == [("POST", "/predict", 200)]
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-async def test_a_signal_ends_the_process_and_not_just_the_request(error: type[BaseException]) -> None:
-    bench, client = Bench(raises(error())), AsgiClient()
-    coroutine = bench.middleware(scope_of(), client.receive, client.send)
-    with pytest.raises(error):
-        coroutine.send(None)
-
-
-async def test_an_observer_that_fails_costs_no_client_its_response(events: Events) -> None:
-    class Broken(Recorder):
-        def answered(self, *_: Any) -> None:
-            raise ValueError("internal words")
-
-    bench = Bench()
-    bench.middleware._observer = Broken()
-    client = await bench.request(headers=JSON | {"x-request-id": "abc"})
-    assert client.body == b"endpoint"
-    assert events("unexpected error")[0]["request_id"] == "abc"
 
 
 async def test_requests_at_the_same_time_keep_their_own_context(events: Events) -> None:
