@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas test lint format check audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz image lock clean
+.PHONY: help serve dev replicas test test-uvicorn lint format check audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz image lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -32,12 +32,20 @@ test: .venv/dev.stamp  ## install everything, once, and run the tests with cover
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+# The lowest version that pyproject.toml allows; `make test` runs with the newest.
+UVICORN := $(shell sed -n 's/.*uvicorn\[standard\]>=\([0-9.]*\),.*/\1/p' pyproject.toml)
+
+test-uvicorn: .venv/dev.stamp  ## run the tests of connections and of the process with the lowest version of uvicorn that is allowed
+	$(PIP) --no-deps --upgrade --target .venv/uvicorn 'uvicorn==$(UVICORN).*'
+	PYTHONPATH=.venv/uvicorn:. $(BIN)/python -c 'import uvicorn; assert uvicorn.__version__.startswith("$(UVICORN)"), uvicorn.__version__'
+	PYTHONPATH=.venv/uvicorn:. $(BIN)/python -m pytest --quiet tests/unit/api tests/unit/server tests/integration/api/test_connection.py tests/integration/test_server.py
+
 lint: .venv/dev.stamp  ## ruff (lint and format) and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: .venv/dev.stamp  ## let ruff mend what it can
+format: .venv/dev.stamp  ## fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -67,11 +75,11 @@ fuzz: .venv/dev.stamp  ## broken HTTP over raw sockets: no server error, no hang
 image:  ## build the cpu image with buildah and try it (as root; status 77 where that cannot be done)
 	@deploy/image.sh
 
-export: .venv/dev.stamp  ## make an artifact of a checkpoint: MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]
+export: .venv/dev.stamp  ## export a checkpoint to an artifact: MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]
 	$(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-name OUT=models/name))
 	$(BIN)/python -m onnx_export "$(MODEL)" --out "$(OUT)" $(if $(DEV),--dev $(DEV)) $(ARGS)
 
-evaluate: .venv/dev.stamp  ## how good the embedded model is: the behavioural suite, and labelled texts with DEV="files"
+evaluate: .venv/dev.stamp  ## measure the embedded model: behavioural suite and, with DEV="files", labelled texts
 	$(if $(DEV),$(BIN)/python -m onnx_export models/sentiment-en --out runs/float32 --fp32 > /dev/null)
 	$(if $(DEV),$(BIN)/python -m training evaluate models/sentiment-en runs/float32 --batch-size 1 --data $(DEV))
 	$(BIN)/python -m training behaviour sentiment-en $(ARGS)

@@ -96,10 +96,6 @@ def unexpected(request_id: str, error: BaseException) -> Response:
     return _internal_error(request_id)
 
 
-def _internal_error(request_id: str) -> Response:
-    return problem(request_id, 500, "Internal Server Error", "the server failed to answer this request")
-
-
 def shutting_down(request_id: str) -> Response:
     """Return the response to a request that the end of the process cuts short."""
     headers = {"Retry-After": "1", "Connection": "close"}
@@ -107,17 +103,19 @@ def shutting_down(request_id: str) -> Response:
 
 
 def install_errors(app: FastAPI) -> None:
-    """Give errors of routing and of routes the shape of all others. Otherwise FastAPI answers them itself.
-
-    FastAPI raises an unexpected error again after the response, so that the middleware logs it.
-    """
+    """Give the errors of FastAPI's routes the shape of all others."""
 
     async def handle(request: Request, error: Exception) -> Response:
         request_id = context_of(request.scope).request_id
+        # starlette raises unexpected errors again, and the middleware logs them.
         return respond_to(request_id, error) or _internal_error(request_id)
 
     for kind in (*_RESPONSES, Exception):
         app.add_exception_handler(kind, handle)
+
+
+def _internal_error(request_id: str) -> Response:
+    return problem(request_id, 500, "Internal Server Error", "the server failed to answer this request")
 
 
 def _on_sentiment_error(request_id: str, error: BaseException) -> Response:

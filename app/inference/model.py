@@ -14,7 +14,7 @@ from ..logs import log
 from ..types import Encoding, FloatArray, LongText, ModelInfo, Prediction
 from .artifact import Artifact, open_artifact
 from .backends import Backend, Choice, choices, has_gpu, has_torch, load_backend
-from .batches import group_by_length
+from .batches import BATCH_TOKENS, group_by_length
 from .runner import Runner
 from .text import normalise
 from .tokenizer import Tokenizer
@@ -43,14 +43,16 @@ class Model:
         *,
         long_text: LongText = "truncate",
         batch_size: int = 16,
+        batch_tokens: int = BATCH_TOKENS,
         on_done: Callable[[int], object] = lambda _: None,
     ) -> list[Prediction]:
         """Predict `texts`, in their order. Blocks until all are done.
 
-        Texts of similar length run together, at most `batch_size` at a time, in as many threads as the backend has
-        slots. A text with more tokens than the model reads is cut or, with `long_text="window"`, read in windows.
-        `on_done` is told of each batch how many texts it had. Raises `InvalidInput`, with the index of the text in
-        `loc`, for a text without a visible character, and `BackendError` when the model fails.
+        Texts of similar length run together, at most `batch_size` texts and `batch_tokens` tokens at a time, in as many
+        threads as the backend has slots. A text with more tokens than the model reads is cut or, with
+        `long_text="window"`, read in windows. `on_done` is called after each batch with the number of its texts. Raises
+        `InvalidInput`, with the index of the text in `loc`, for a text without a visible character, and `BackendError`
+        when the model fails.
         """
         normalised = self._normalise(texts)
         if long_text == "window":
@@ -59,7 +61,7 @@ class Model:
             parts = [[encoding] for encoding in self.tokenizer.encode_many(normalised)]
         encodings = [encoding for windows in parts for encoding in windows]
         results: dict[int, Prediction] = {}
-        for places, batch in self._run(self.runner.run, encodings, batch_size):
+        for places, batch in self._run(self.runner.run, encodings, batch_size, batch_tokens):
             for place, result in zip(places, batch, strict=True):
                 if isinstance(result, BackendError):
                     raise result
@@ -69,12 +71,17 @@ class Model:
         return [average([next(in_order) for _ in windows], [*map(len, windows)]) for windows in parts]
 
     def logits(
-        self, texts: Sequence[str], *, batch_size: int = 16, on_done: Callable[[int], object] = lambda _: None
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = 16,
+        batch_tokens: int = BATCH_TOKENS,
+        on_done: Callable[[int], object] = lambda _: None,
     ) -> FloatArray:
         """Return what the backend says before any temperature: float32 of shape (texts, labels). See `predict`."""
         encodings = self.tokenizer.encode_many(self._normalise(texts))
         logits = np.empty((len(texts), len(self.artifact.labels)), dtype=np.float32)
-        for places, values in self._run(self.runner.logits, encodings, batch_size):
+        for places, values in self._run(self.runner.logits, encodings, batch_size, batch_tokens):
             logits[places] = values
             on_done(len(places))
         return logits
@@ -86,9 +93,9 @@ class Model:
         return normalised
 
     def _run(
-        self, run: Callable[[list[Encoding]], T], encodings: Sequence[Encoding], batch_size: int
+        self, run: Callable[[list[Encoding]], T], encodings: Sequence[Encoding], batch_size: int, batch_tokens: int
     ) -> Iterator[tuple[list[int], T]]:
-        batches = group_by_length([*map(len, encodings)], batch_size)
+        batches = group_by_length([*map(len, encodings)], batch_size, batch_tokens)
         with ThreadPoolExecutor(self.backend.slots) as pool:
             results = pool.map(lambda places: run([encodings[place] for place in places]), batches)
             yield from zip(batches, results, strict=True)

@@ -24,7 +24,7 @@ import httpx
 
 from tests.support.process import Server, serve
 from tests.support.replicas import Replicas, load, running
-from training.tables import aligned
+from training.evaluation import aligned
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,6 +204,12 @@ def test_predict_tells_how_many_texts_are_done(embedded: Model) -> None:
     assert done == [2, 1]
 
 
+def test_predict_limits_the_tokens_of_a_batch(embedded: Model) -> None:
+    done: list[int] = []
+    embedded.predict(["good " * 60, "good " * 60, "bad", "fine"], batch_tokens=100, on_done=done.append)
+    assert done == [1, 1, 2]
+
+
 def test_predict_names_the_text_without_a_visible_character(embedded: Model) -> None:
     with pytest.raises(InvalidInput) as caught:
         embedded.predict(["good", " \u200b"])
