@@ -13,6 +13,8 @@ from tests.support.client import AsgiClient, scope_of
 
 PAGE = "https://page.example"
 
+Events = Callable[[str], list[dict[str, Any]]]  # from the name of a log event to the fields of each
+
 
 class Recorder:
     """Keeps what the metrics would count."""

@@ -1,12 +1,10 @@
 """Fixtures of the tests of the middleware."""
 
 import logging
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-Events = Callable[[str], list[dict[str, Any]]]
+from tests.support.middleware import Events
 
 
 @pytest.fixture(autouse=True)

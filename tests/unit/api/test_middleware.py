@@ -12,8 +12,7 @@ from app.api.auth import authentication
 from app.api.checks import Check, one_host
 from app.api.context import RequestContext
 from tests.support.client import JSON, AsgiClient
-from tests.support.middleware import PAGE, Bench, cors, raises
-from tests.unit.api.conftest import Events
+from tests.support.middleware import PAGE, Bench, Events, cors, raises
 
 
 class NoKeys:

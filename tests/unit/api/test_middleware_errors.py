@@ -11,8 +11,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.context import RequestContext
 from app.errors import DeadlineExceeded, Overloaded
 from tests.support.client import JSON, AsgiClient, scope_of
-from tests.support.middleware import Bench, Recorder, raises
-from tests.unit.api.conftest import Events
+from tests.support.middleware import Bench, Events, Recorder, raises
 
 
 class Panic(BaseException):
@@ -73,7 +72,7 @@ async def test_an_error_after_the_start_of_a_response_sends_no_second_one(events
     assert len(events("unexpected error")) == 1
 
 
-async def test_a_cancelled_request_is_told_that_the_server_shuts_down() -> None:
+async def test_a_cancelled_request_gets_503_because_the_server_shuts_down() -> None:
     async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(60)
 

@@ -1,4 +1,4 @@
-"""What is known about a request from its headers on."""
+"""The context of a request: its id, its client, its headers and its status."""
 
 import re
 from typing import Any

@@ -22,7 +22,7 @@ async def no_task_is_left_behind() -> AsyncIterator[None]:
 
 
 class Work:
-    """Work that waits until it is told how to end."""
+    """Work that waits until the test sets its result."""
 
     def __init__(self) -> None:
         self.result: asyncio.Future[str] = asyncio.get_running_loop().create_future()
