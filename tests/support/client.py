@@ -5,8 +5,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from app.api.context import RequestContext, begin
-
 JSON = {"host": "test", "content-type": "application/json"}
 
 
@@ -71,7 +69,3 @@ def scope_of(
         "server": ("test", 80),
         **fields,
     }
-
-
-def context_for(headers: Mapping[str, str]) -> RequestContext:
-    return begin(scope_of(headers=headers))
