@@ -151,5 +151,5 @@ async def test_no_timer_is_left_after_the_connection() -> None:
     async with connected(app, header_timeout_s=0.02, body_timeout_s=0.02) as connection:
         connection.receive(POST + b"Content-Length: 5\r\n\r\nhel")
         connection.protocol.pause_writing()
-    assert connection.protocol._read_timer is None
+    assert connection.protocol._timer is None
     assert connection.protocol._write_timer is None
