@@ -106,7 +106,7 @@ def a_replica_is_told_to_end() -> Outcome:
 def all_replicas_restart() -> Outcome:
     def act(replicas: Replicas) -> None:
         replicas.process.send_signal(signal.SIGHUP)
-        replicas.wait_until(lambda: replicas.said("all replicas have been restarted"))
+        replicas.wait_until(lambda: replicas.lines(event="all workers restarted"))
 
     return _on_replicas("all replicas restart, in turn (SIGHUP)", act)
 
@@ -115,7 +115,7 @@ def all_replicas_restart() -> Outcome:
 def a_text_hangs_the_model() -> Outcome:
     def act(replicas: Replicas) -> None:
         httpx.post(f"{replicas.address}/predict", json={"text": "[hang]"}, timeout=30)
-        replicas.wait_until(lambda: replicas.said("ended with 1") and replicas.all_ready())
+        replicas.wait_until(lambda: replicas.lines(event="worker ended", status=1) and replicas.all_ready())
 
     # Whoever shared the hanging replica's slots is answered 500.
     return _on_replicas("a text hangs the model", act, "wrong: 500", backend="mock", backend_timeout_ms="1000")
