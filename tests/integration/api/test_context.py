@@ -132,7 +132,7 @@ async def test_an_unexpected_error_is_a_problem_with_an_id_and_its_message_stays
 
     app = create_app(load_settings({"backend": "mock"}))
 
-    @app.get("/broken")
+    @app.fastapi.get("/broken")
     async def broken() -> None:
         raise error("internal words")
 
