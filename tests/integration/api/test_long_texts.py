@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.integration.test_long_texts import BLAME, PRAISE
 from tests.support.process import Server, serve
+from tests.support.texts import BLAME, PRAISE
 
 LONG = PRAISE * 45 + BLAME * 105
 

@@ -2,10 +2,12 @@ import json
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer as FastTokenizer
 
 from app.errors import ArtifactError
 from app.inference.model import Model
 from app.inference.tokenizer import Tokenizer
+from tests.support.texts import BLAME, PRAISE
 
 
 def test_the_number_of_tokens_counts_the_special_ones(embedded: Model) -> None:
@@ -52,3 +54,30 @@ def test_a_tokenizer_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ArtifactError, match="cannot be read"):
         Tokenizer.load(tmp_path, 16)
+
+
+class TestWindows:
+    @pytest.mark.parametrize("text", [PRAISE * 40 + BLAME * 120, "\u4e0d" * 3000, "unbelievably " * 700, "!" * 4000])
+    def test_windows_hold_the_whole_text_and_the_special_tokens(self, embedded: Model, text: str) -> None:
+        first, last = embedded.tokenizer.encode("").ids
+        windows, short = embedded.tokenizer.encode_windows([text, "short"])
+        assert short == [embedded.tokenizer.encode("short")]
+        tokens = tokens_without_truncation(embedded, text)
+        assert [token for window in windows for token in window.ids[1:-1]] == tokens
+        assert {(window.ids[0], window.ids[-1]) for window in windows} == {(first, last)}
+        assert len(windows) == -(-len(tokens) // 510)
+        assert max(map(len, windows)) <= 512
+        assert not any(window.truncated for window in windows)
+
+    def test_no_window_starts_inside_a_word(self, embedded: Model) -> None:
+        pieces = FastTokenizer.from_file(str(embedded.artifact.directory / "tokenizer.json"))
+        (windows,) = embedded.tokenizer.encode_windows(["an antidisestablishmentarianism " * 500])
+        assert len(windows) > 5
+        assert {pieces.id_to_token(window.ids[1]) for window in windows} <= {"an", "anti"}
+
+
+def tokens_without_truncation(model: Model, text: str) -> list[int]:
+    """Every token of a text, without the special ones."""
+    tokenizer = FastTokenizer.from_file(str(model.artifact.directory / "tokenizer.json"))
+    tokenizer.no_truncation()
+    return list(tokenizer.encode(text, add_special_tokens=False).ids)

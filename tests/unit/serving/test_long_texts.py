@@ -1,21 +1,13 @@
-"""Texts with more tokens than the model reads, read in windows: the service on a bench, then on the real model."""
+"""Texts with more tokens than the model reads, scored in windows by a service with a fake model."""
 
 import asyncio
 import gc
 import random
 
 import pytest
-from prometheus_client import CollectorRegistry
-from tokenizers import Tokenizer as FastTokenizer
 
 from app.errors import BackendError, DeadlineExceeded, Overloaded, TextTooLong
-from app.inference.model import Model
-from app.metrics import Metrics
-from app.scheduling.cost import CostModel
-from app.scheduling.scheduler import Scheduler, SchedulerLimits
-from app.serving.cache import Cache
-from app.serving.service import Service
-from app.types import Answer, Encoding, Prediction
+from app.types import Answer, Prediction
 from tests.support.bench import MAX_TOKENS, Bench, scores, serving
 
 
@@ -255,69 +247,3 @@ async def test_any_mix_of_options_cancellations_and_failures_answers_each_with_i
         assert set(outcomes) == {"answered", "failed", "cancelled"}
         assert bench.cache._flights == {}
         assert bench.service.queue_depth == 0
-
-
-PRAISE = "I loved it, it was wonderful, and I would go again. "
-BLAME = "It was terrible, a waste of money, and I hated every minute. "
-
-
-class TestWithTheEmbeddedModel:
-    @pytest.fixture
-    async def service(self, embedded: Model) -> Service:
-        metrics = Metrics(CollectorRegistry())
-        scheduler: Scheduler[Encoding, Prediction] = Scheduler(
-            embedded.runner.run,
-            slots=2,
-            limits=SchedulerLimits(),
-            cost=CostModel(),
-            observer=metrics,
-            on_stall=lambda: None,
-        )
-        return Service(embedded.tokenizer, scheduler, Cache(100), metrics, max_text_chars=20_000)
-
-    def whole(self, embedded: Model, text: str) -> list[int]:
-        """Every token of a text, without the special ones."""
-        tokenizer = FastTokenizer.from_file(str(embedded.artifact.directory / "tokenizer.json"))
-        tokenizer.no_truncation()
-        return list(tokenizer.encode(text, add_special_tokens=False).ids)
-
-    @pytest.mark.parametrize("text", [PRAISE * 40 + BLAME * 120, "\u4e0d" * 3000, "unbelievably " * 700, "!" * 4000])
-    def test_windows_are_the_whole_text_each_with_the_special_tokens(self, embedded: Model, text: str) -> None:
-        first, last = embedded.tokenizer.encode("").ids
-        (found, short) = embedded.tokenizer.encode_windows([text, "short"])
-        assert short == [embedded.tokenizer.encode("short")]
-        tokens = self.whole(embedded, text)
-        assert [token for window in found for token in window.ids[1:-1]] == tokens
-        assert {(window.ids[0], window.ids[-1]) for window in found} == {(first, last)}
-        assert len(found) == -(-len(tokens) // 510)
-        assert max(map(len, found)) <= 512
-        assert not any(window.truncated for window in found)
-
-    def test_no_window_begins_within_a_word(self, embedded: Model) -> None:
-        pieces = FastTokenizer.from_file(str(embedded.artifact.directory / "tokenizer.json"))
-        (found,) = embedded.tokenizer.encode_windows(["an antidisestablishmentarianism " * 500])
-        assert len(found) > 5
-        assert {pieces.id_to_token(window.ids[1]) for window in found} <= {"an", "anti"}
-
-    async def test_a_verdict_beyond_what_the_model_reads_at_once_decides(self, service: Service) -> None:
-        text = PRAISE * 45 + BLAME * 130
-        (cut,) = (await service.predict([text], timeout_ms=20_000)).predictions
-        (whole,) = (await service.predict([text], timeout_ms=20_000, window=True)).predictions
-        assert (cut.label, cut.truncated) == ("positive", True)
-        assert (whole.label, whole.truncated) == ("negative", False)
-
-    async def test_the_answer_is_the_average_of_what_the_windows_say_alone(
-        self, service: Service, embedded: Model
-    ) -> None:
-        text = PRAISE * 45 + BLAME * 60
-        (found,) = (await service.predict([text], timeout_ms=20_000, window=True)).predictions
-        (windows,) = embedded.tokenizer.encode_windows([text])
-        assert len(windows) > 2
-        by_hand = dict.fromkeys(embedded.artifact.labels, 0.0)
-        for window in windows:
-            (alone,) = embedded.runner.run([window])
-            assert isinstance(alone, Prediction)
-            for label, score in alone.scores.items():
-                by_hand[label] += score * len(window) / sum(map(len, windows))
-        assert found.scores == pytest.approx(by_hand, abs=1e-6)
-        assert sum(found.scores.values()) == pytest.approx(1, abs=1e-6)

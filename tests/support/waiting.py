@@ -1,0 +1,35 @@
+"""Wait for a condition with a deadline, so that tests need no fixed sleeps."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def until(
+    condition: Callable[[], T],
+    timeout_s: float = 30,
+    *,
+    interval_s: float = 0.02,
+    on_timeout: Callable[[], object] = lambda: "the condition did not become true in time",
+) -> T:
+    """Call `condition` until it returns something true, and return that.
+
+    After `timeout_s` the test fails, and its message is what `on_timeout` returns.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline_s, on_timeout()
+        time.sleep(interval_s)
+    return value
+
+
+async def async_until(condition: Callable[[], T], timeout_s: float = 30) -> T:
+    """Like `until`, for conditions that other tasks of the event loop bring about."""
+    deadline_s = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline_s
+        await asyncio.sleep(0.001)
+    return value
