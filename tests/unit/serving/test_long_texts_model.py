@@ -1,5 +1,7 @@
 """Texts with more tokens than the model reads, scored in windows by a service with the embedded model."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -14,7 +16,7 @@ from tests.support.texts import BLAME, PRAISE
 
 
 @pytest.fixture
-async def service(embedded: Model) -> Service:
+async def service(embedded: Model) -> AsyncIterator[Service]:
     metrics = Metrics(CollectorRegistry())
     scheduler: Scheduler[Encoding, Prediction] = Scheduler(
         embedded.runner.run,
@@ -24,20 +26,26 @@ async def service(embedded: Model) -> Service:
         observer=metrics,
         on_stall=lambda: None,
     )
-    return Service(embedded.tokenizer, scheduler, Cache(100), metrics, max_text_chars=20_000)
+    yield Service(embedded.tokenizer, scheduler, Cache(100), metrics, max_text_chars=20_000)
+    scheduler.close()
+
+
+async def predict(service: Service, text: str, *, window: bool) -> Prediction:
+    (prediction,) = (await service.predict([text], timeout_ms=20_000, window=window)).predictions
+    return prediction
 
 
 async def test_an_opinion_after_the_first_window_can_decide_the_label(service: Service) -> None:
     text = PRAISE * 45 + BLAME * 130
-    (truncated,) = (await service.predict([text], timeout_ms=20_000)).predictions
-    (windowed,) = (await service.predict([text], timeout_ms=20_000, window=True)).predictions
+    truncated = await predict(service, text, window=False)
+    windowed = await predict(service, text, window=True)
     assert (truncated.label, truncated.truncated) == ("positive", True)
     assert (windowed.label, windowed.truncated) == ("negative", False)
 
 
 async def test_the_scores_are_the_average_of_the_scores_of_each_window(service: Service, embedded: Model) -> None:
     text = PRAISE * 45 + BLAME * 60
-    (prediction,) = (await service.predict([text], timeout_ms=20_000, window=True)).predictions
+    prediction = await predict(service, text, window=True)
     (windows,) = embedded.tokenizer.encode_windows([text])
     assert len(windows) > 2
     expected = dict.fromkeys(embedded.artifact.labels, 0.0)
