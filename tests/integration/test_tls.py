@@ -1,4 +1,4 @@
-"""HTTPS without a proxy in front."""
+"""HTTPS without a proxy."""
 
 import ssl
 from pathlib import Path
@@ -23,7 +23,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-def test_a_certificate_makes_it_https_and_https_alone(files: tuple[Path, Path]) -> None:
+def test_a_server_with_a_certificate_speaks_only_https(files: tuple[Path, Path]) -> None:
     trusting = ssl.create_default_context()
     AUTHORITY.configure_trust(trusting)
     certificate, key = files
@@ -39,7 +39,7 @@ def test_a_certificate_makes_it_https_and_https_alone(files: tuple[Path, Path]) 
         assert httpx.get(f"{server.address}/livez", verify=old).status_code == 200
 
 
-def test_files_that_cannot_be_used_end_the_start(
+def test_unusable_files_prevent_the_start(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     certificate, _ = files
@@ -50,6 +50,6 @@ def test_files_that_cannot_be_used_end_the_start(
         assert "SENTIMENT_TLS_CERT_FILE/SENTIMENT_TLS_KEY_FILE: " in capsys.readouterr().err
 
 
-def test_a_certificate_takes_a_key() -> None:
+def test_a_certificate_needs_a_key() -> None:
     with pytest.raises(SettingsError, match="TLS_CERT_FILE and TLS_KEY_FILE go together"):
         load_settings({"tls_cert_file": "cert.pem"})
