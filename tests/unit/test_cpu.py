@@ -16,7 +16,7 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("eight_cores")
 @pytest.mark.parametrize(
-    ("own", "around", "cores"),
+    ("own", "parent", "cores"),
     [
         ("200000 100000", "max 100000", 2),
         ("max 100000", "max 100000", 8),
@@ -25,13 +25,13 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ("150000 100000", "?", 2),
     ],
 )
-def test_the_least_quota_of_the_groups_around_holds_and_not_the_hosts_cores(
-    own: str, around: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_lowest_quota_of_all_parent_groups_limits_the_cores(
+    own: str, parent: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "cgroup"
     (root / "system" / "mine").mkdir(parents=True)
     (root / "cgroup.controllers").write_text("cpu")
-    (root / "system" / "cpu.max").write_text(around)
+    (root / "system" / "cpu.max").write_text(parent)
     (root / "system" / "mine" / "cpu.max").write_text(own)
     (tmp_path / "self").write_text("0::/system/mine\n")
     monkeypatch.setattr(cpu, "_CGROUP_V2", root)
@@ -41,7 +41,7 @@ def test_the_least_quota_of_the_groups_around_holds_and_not_the_hosts_cores(
 
 @pytest.mark.usefixtures("eight_cores")
 @pytest.mark.parametrize(("quota", "cores"), [("300000", 3), ("-1", 8)])
-def test_older_containers_state_it_in_two_files(
+def test_cgroup_v1_has_the_quota_in_two_files(
     quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "quota").write_text(quota + "\n")
@@ -52,7 +52,7 @@ def test_older_containers_state_it_in_two_files(
 
 
 @pytest.mark.usefixtures("eight_cores")
-def test_without_containers_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_container_the_affinity_limits_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "_CGROUP_V2", tmp_path / "none")
     monkeypatch.setattr(cpu, "_CGROUP_V1", (tmp_path / "none", tmp_path / "none"))
     assert cpu.usable_cores() == 8
@@ -78,10 +78,10 @@ def test_only_x86_without_vnni_overflows_in_int8(
     assert cpu.overflows_in_int8() is overflows
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priorities of their own")
-def test_a_thread_that_gives_way_is_nicer_than_its_process_and_no_other_is() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own only on Linux")
+def test_give_way_lowers_the_priority_of_one_thread() -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
     with ThreadPoolExecutor(1, initializer=cpu.give_way) as pool:
-        found = pool.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
-    assert found == min(19, before + 5)
+        priority = pool.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
+    assert priority == min(19, before + 5)
     assert os.getpriority(os.PRIO_PROCESS, 0) == before

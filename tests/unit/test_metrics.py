@@ -38,17 +38,15 @@ def test_a_prediction_counts_once_by_label_and_once_by_confidence(metrics: Metri
 @pytest.mark.parametrize(
     ("confidence", "bound"), [(0.34, "0.4"), (0.4, "0.4"), (0.41, "0.5"), (0.95, "0.95"), (0.995, "1.0"), (1.0, "1.0")]
 )
-def test_a_confidence_falls_into_the_bucket_that_ends_at_or_above_it(
-    metrics: Metrics, confidence: float, bound: str
-) -> None:
+def test_a_confidence_counts_in_the_bucket_that_includes_it(metrics: Metrics, confidence: float, bound: str) -> None:
     metrics.predicted("positive", confidence, truncated=False)
     bounds = ["0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99", "1.0", "+Inf"]
     counts = [value(metrics, "sentiment_confidence_bucket", le=each) for each in bounds]
     assert counts == [float(index >= bounds.index(bound)) for index in range(len(bounds))]
 
 
-def test_series_are_there_before_their_first_event(metrics: Metrics) -> None:
-    """Or the first event would raise no rate: a counter that appears at 1 has not risen."""
+def test_series_exist_before_their_first_event(metrics: Metrics) -> None:
+    """Otherwise the first event would not show in a rate: a counter that appears at 1 has not increased."""
     metrics.model_loaded(DESCRIPTION, slots=2)
     assert [value(metrics, "sentiment_predictions_total", label=label) for label in DESCRIPTION["labels"]] == [0, 0]
     assert [value(metrics, "sentiment_refused_total", reason=reason) for reason in ("wait", "full", "deadline")] == [
@@ -60,7 +58,7 @@ def test_series_are_there_before_their_first_event(metrics: Metrics) -> None:
     assert value(metrics, "sentiment_slots") == 2
 
 
-def test_the_state_is_that_of_the_last_scrape(metrics: Metrics) -> None:
+def test_gauges_have_the_last_state(metrics: Metrics) -> None:
     metrics.state(ready=True, depth=3, wait_s=0.25)
     names = ("sentiment_ready", "sentiment_queue_texts", "sentiment_predicted_wait_seconds")
     assert [value(metrics, name) for name in names] == [1, 3, 0.25]

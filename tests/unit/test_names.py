@@ -1,0 +1,37 @@
+"""Names of tests are sentences that fit into one line of a report."""
+
+import ast
+
+from tests.support.process import ROOT
+
+LONGEST = 70
+# Files that still have longer names.
+EXEMPT = {
+    "integration/test_workers.py",
+    "perf/test_gate.py",
+    "perf/test_load.py",
+    "training/test_average.py",
+    "training/test_cases.py",
+    "training/test_mixture.py",
+    "unit/access/test_keys.py",
+    "unit/api/test_exchange.py",
+    "unit/cli/test_cli.py",
+    "unit/scheduling/test_admission.py",
+    "unit/scheduling/test_queue.py",
+    "unit/scheduling/test_scheduler.py",
+    "unit/scheduling/test_waiting.py",
+    "unit/serving/test_service.py",
+    "unit/test_config.py",
+}
+
+
+def test_no_test_name_is_longer_than_70_characters() -> None:
+    too_long = [
+        f"{file}: {node.name}"
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if (file := path.relative_to(ROOT / "tests").as_posix()) not in EXEMPT
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if node.name.startswith("test_") and len(node.name) > LONGEST
+    ]
+    assert too_long == []
