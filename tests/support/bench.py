@@ -1,4 +1,4 @@
-"""A service without a model, for tests of what is around it."""
+"""A service with a fake model, for tests of everything around the model."""
 
 import threading
 from collections.abc import AsyncIterator, Sequence
@@ -23,7 +23,10 @@ MAX_TOKENS = 8
 
 @dataclass
 class Bench:
-    """A service on a model that labels a text by its number of tokens, 8 at most, and can be held or told to fail."""
+    """A service whose fake model labels a text with its number of tokens, 8 at most.
+
+    The model waits until `open` is set, and fails on texts whose number of tokens is in `failing`.
+    """
 
     service: Service
     cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = field(default_factory=lambda: Cache(0))

@@ -1,4 +1,4 @@
-"""What docs/metrics.md, the rules, the alerts and the dashboard say, read for the tests."""
+"""The metrics and queries of docs/metrics.md, the Prometheus rules, the alerts and the dashboard."""
 
 import json
 import re
@@ -23,13 +23,13 @@ class Metric:
 
 @dataclass(frozen=True)
 class Query:
-    """A PromQL expression and where it stands."""
+    """A PromQL expression and where it is used."""
 
     where: str
     expression: str
 
     def metrics(self) -> set[str]:
-        """The names of the metrics that it reads: what is left without strings, selectors, groupings and functions."""
+        """The metrics that the expression reads: its names without strings, selectors, groupings and functions."""
         rest = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^\]]*\]', " ", self.expression)
         rest = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", rest)
         rest = re.sub(r"\boffset\s+\w+|\b(and|or|unless|bool|atan2)\b", " ", rest)
@@ -41,7 +41,7 @@ def codes(cell: str) -> list[str]:
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of the documented table that begins with this heading, in all sections."""
+    """The rows of all documented tables whose first column has this heading."""
     tables = re.findall(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", DOCUMENT, flags=re.MULTILINE)
     return [[cell.strip() for cell in line.strip("|").split("|")] for table in tables for line in table.splitlines()]
 
