@@ -1,6 +1,6 @@
 """`python -m app` is `rt-sentiment`."""
 
-from .cli.run import main
+from .cli import main
 
 if __name__ == "__main__":
     main()

@@ -5,168 +5,186 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import yaml
-from limits import parse_many
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
 
 PREFIX = "SENTIMENT_"
-# What Kubernetes puts into the environment of every pod beside a Service named "sentiment".
-_SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)")
 PROFILES = Path(__file__).parent / "profiles"
+
+# Kubernetes adds these variables to every pod in the namespace of a Service named "sentiment".
+_SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)")
 
 
 class SettingsError(ValueError):
     """A setting is wrong; the message names it."""
 
 
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    # An empty variable counts as unset, so `none` is the way to write an empty list.
+    return [] if value.strip().lower() == "none" else [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _network(value: str) -> str:
+    ip_network(value)
+    return value
+
+
+def _host(value: str) -> str:
+    if not value.isascii() or any(character in "/*@ " for character in value):
+        raise ValueError(f"{value!r} is not a host; write it as in the Host header, without scheme and path")
+    return value
+
+
+def _origin(value: str) -> str:
+    if value != "*" and (not value.startswith(("http://", "https://")) or value.count("/") != 2):
+        raise ValueError(f"{value!r} is not an origin; write scheme://host[:port] without a path, or *")
+    return value
+
+
+def _rate(value: str) -> str:
+    from limits import parse_many  # not at the top: this import takes nearly as long as the rest of the module
+
+    if value and not (len(rates := parse_many(value)) == 1 and rates[0].amount >= 1):
+        raise ValueError("expected one rate of at least 1, such as 1000/minute")
+    return value
+
+
+def _storage(value: str) -> str:
+    if value != "memory" and not value.startswith(("redis://", "rediss://", "redis+unix://")):
+        raise ValueError("expected memory, redis://…, rediss://… or redis+unix://…")
+    return value
+
+
+_CommaSeparated = (NoDecode, BeforeValidator(_split))
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], *_CommaSeparated]
+Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], *_CommaSeparated]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], *_CommaSeparated]
+
+
 class Settings(BaseSettings):
-    """Everything that can be set. Each field is `SENTIMENT_<NAME>` in the environment and `--<name>` as a flag."""
+    """All settings. Each field is `SENTIMENT_<NAME>` in the environment and `--<name>` as a flag."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False
     )
 
     profile: Literal["dev", "prod"] | None = Field(None, description="named set of values to start from")
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all interfaces")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free port")
     keep_alive_s: int = Field(
-        75, ge=1, description="seconds an idle connection is kept; more than a proxy in front has"
+        75, ge=1, description="seconds before an idle connection is closed; longer than a proxy in front keeps it"
     )
 
     model: str = Field(
         "sentiment-en",
         description="embedded model, directory, or hub name (owner/name@revision) of a sequence classifier",
     )
-    backend: Literal["auto", "onnx", "torch", "mock"] = Field("auto", description="what runs the model")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where it runs")
+    backend: Literal["auto", "onnx", "torch", "mock"] = Field("auto", description="backend that runs the model")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="device that the model runs on")
     precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = Field(
-        "auto", description="arithmetic: int8 or fp32 with onnx; fp32, fp16 or bf16 with torch"
+        "auto", description="numeric precision: int8 or fp32 with onnx; fp32, fp16 or bf16 with torch"
     )
     compare_backends: bool = Field(
-        False, description="with backend auto: load every backend that works here, measure, and keep the fastest"
+        False, description="with backend auto: load each backend that works here, measure it, and keep the fastest"
     )
-    workers: int = Field(
-        1, ge=1, description="processes that serve side by side, each with a model, a cache and a queue of its own"
-    )
+    workers: int = Field(1, ge=1, description="worker processes, each with its own model, cache and queue")
     slots: int = Field(
         0,
         ge=0,
-        description="batches run at the same time by each worker; 0 for one a usable core, or two on a GPU, in all",
+        description="batches that each worker runs in parallel; "
+        "0 means one per usable core, or two on a GPU, divided among the workers",
     )
     max_batch_size: int = Field(
-        0, ge=0, description="texts that the model runs at once, at most; 0 for 16, or 128 on a GPU"
+        0, ge=0, description="maximum texts that the model runs at once; 0 means 16, or 128 on a GPU"
     )
     max_batch_tokens: int = Field(
         0,
         ge=0,
-        description="tokens that it runs at once, at most, padded if it cannot pack; 0 for 512, or 16 384 on a GPU",
+        description="maximum tokens that the model runs at once, including any padding; "
+        "0 means 512, or 16 384 on a GPU",
     )
     mock_delay_ms: float = Field(0, ge=0, description="mock backend: milliseconds added to each batch")
-    mock_failure_rate: float = Field(0, ge=0, le=1, description="mock backend: share of batches that fail")
+    mock_failure_rate: float = Field(0, ge=0, le=1, description="mock backend: fraction of batches that fail")
 
-    cache_entries: int = Field(10_000, ge=0, description="answers kept for repeated texts; 0 turns the cache off")
-    max_text_chars: int = Field(10_000, ge=1, description="characters of a text, at most")
-    max_batch_texts: int = Field(256, ge=1, description="texts of a /predict/batch request, at most")
+    cache_entries: int = Field(
+        10_000, ge=0, description="predictions to cache for repeated texts; 0 disables the cache"
+    )
+    max_text_chars: int = Field(10_000, ge=1, description="maximum characters in a text")
+    max_batch_texts: int = Field(256, ge=1, description="maximum texts in a /predict/batch request")
     max_body_bytes: int = Field(
         4 * 1024 * 1024,
         ge=1024,
-        description="bytes of a body, at most; of /predict also some twelve a character of its longest text",
+        description="maximum bytes in a request body; for /predict at most about 12 per character of the longest text",
     )
-    header_timeout_s: float = Field(10, gt=0, description="time for the headers of a request, and to fetch an answer")
-    body_timeout_s: float = Field(30, gt=0, description="time for the body of a request; after it 408")
-    max_header_bytes: int = Field(32 * 1024, ge=1024, description="bytes of a request's headers, at most")
-    max_queue_texts: int = Field(4096, ge=1, description="texts that wait for the model, at most; more get 429")
-    max_wait_ms: float = Field(1000, gt=0, description="predicted wait over which a request gets 429 at once")
+    header_timeout_s: float = Field(
+        10, gt=0, description="seconds for a client to send the headers of a request, and to read the response"
+    )
+    body_timeout_s: float = Field(
+        30, gt=0, description="seconds for a client to send the body of a request, then it gets 408"
+    )
+    max_header_bytes: int = Field(32 * 1024, ge=1024, description="maximum bytes in the headers of a request")
+    max_queue_texts: int = Field(4096, ge=1, description="maximum texts waiting for the model; more get 429")
+    max_wait_ms: float = Field(
+        1000, gt=0, description="maximum predicted waiting time; a request that would wait longer gets 429 at once"
+    )
     request_timeout_ms: float = Field(10_000, gt=0, description="time after which a request gets 504")
     backend_timeout_ms: float = Field(30_000, gt=0, description="time after which a running batch counts as hung")
-    drain_delay_ms: float = Field(0, ge=0, description="time to go on listening after SIGTERM, answering 503")
-    drain_timeout_ms: float = Field(10_000, ge=0, description="time that requests in flight have to end after that")
+    drain_delay_ms: float = Field(0, ge=0, description="time to keep listening after SIGTERM, answering 503")
+    drain_timeout_ms: float = Field(
+        10_000, ge=0, description="time for requests in flight to finish after the drain delay"
+    )
 
     api_keys_file: Path | None = Field(
-        None, description="file of API keys, which `rt-sentiment key` writes; without one everybody may call"
+        None, description="file of API keys, written by `rt-sentiment key`; without one, no key is needed"
     )
     api_keys_for_all: bool = Field(
-        False, description="with API keys, whether /info, /metrics and /docs need one too; probes never do"
+        False, description="with API keys: require one for /info, /metrics and /docs, too; probes never need one"
     )
-    rate_limit: str = Field("", description="texts that one key or address may send, as 1000/minute; empty: any number")
-    rate_limit_storage: str = Field(
-        "memory", description="where they are counted: memory, or redis://host:port for all replicas together"
+    rate_limit: Annotated[str, AfterValidator(_rate)] = Field(
+        "", description="maximum texts per API key or client address, such as 1000/minute; empty means no limit"
     )
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+    rate_limit_storage: Annotated[str, AfterValidator(_storage)] = Field(
+        "memory", description="where these texts are counted: memory, or redis://host:port to share it among replicas"
+    )
+    trusted_proxies: Networks = Field(
         ("127.0.0.1", "::1"),
-        description="addresses or networks whose X-Forwarded-For is believed, separated by commas; none: nobody's",
+        description="addresses or networks whose X-Forwarded-For is trusted, separated by commas; none trusts nobody",
     )
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="values of the Host header that are answered, separated by commas; any by default"
+    allowed_hosts: Hosts = Field(
+        (), description="accepted values of the Host header, separated by commas; any by default"
     )
-    tls_cert_file: Path | None = Field(None, description="certificate chain (PEM), to answer by HTTPS without a proxy")
-    tls_key_file: Path | None = Field(None, description="its private key (PEM)")
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    tls_cert_file: Path | None = Field(None, description="certificate chain (PEM), to serve HTTPS without a proxy")
+    tls_key_file: Path | None = Field(None, description="private key of the certificate (PEM)")
+    cors_origins: Origins = Field(
         (), description="origins whose pages may call the API, separated by commas; none by default"
     )
-    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else json")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
-
-    @field_validator("cors_origins", "trusted_proxies", "allowed_hosts", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        # An empty variable is none at all: there must be another way to say it.
-        return [] if value.strip().lower() == "none" else [part.strip() for part in value.split(",") if part.strip()]
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            if origin != "*" and (not origin.startswith(("http://", "https://")) or origin.count("/") != 2):
-                raise ValueError(f"{origin!r} is no origin; write scheme://host[:port] without a path, or *")
-        return value
-
-    @field_validator("rate_limit")
-    @classmethod
-    def _rate(cls, value: str) -> str:
-        if value and not (len(rates := parse_many(value)) == 1 and rates[0].amount >= 1):
-            raise ValueError("expected one rate, of 1 or more")
-        return value
-
-    @field_validator("rate_limit_storage")
-    @classmethod
-    def _storage(cls, value: str) -> str:
-        if value != "memory" and not value.startswith(("redis://", "rediss://", "redis+unix://")):
-            raise ValueError("expected memory, redis://…, rediss://… or redis+unix://…")
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            ip_network(network)
-        return value
-
-    @field_validator("allowed_hosts")
-    @classmethod
-    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for host in value:
-            if not host.isascii() or any(character in "/*@ " for character in host):
-                raise ValueError(f"{host!r} is no host; write it as it stands in the header, without scheme and path")
-        return value
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="format of the log; auto is console on a terminal, otherwise json"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.max_queue_texts < self.max_batch_texts:
-            raise ValueError("MAX_QUEUE_TEXTS must not be below MAX_BATCH_TEXTS, or a full batch is never admitted")
+            raise ValueError("MAX_QUEUE_TEXTS must be at least MAX_BATCH_TEXTS, or a full list would never be admitted")
         if self.workers > 1 and self.rate_limit and self.rate_limit_storage == "memory":
-            raise ValueError("RATE_LIMIT with several WORKERS wants RATE_LIMIT_STORAGE, or each would count for itself")
+            raise ValueError("RATE_LIMIT with several WORKERS needs RATE_LIMIT_STORAGE, or each worker counts alone")
         if self.compare_backends and (self.backend != "auto" or self.workers > 1):
             raise ValueError(
-                "COMPARE_BACKENDS goes with BACKEND=auto, and with one worker: others might choose otherwise"
+                "COMPARE_BACKENDS needs BACKEND=auto and one worker, because several could choose different backends"
             )
         if self.api_keys_for_all and not self.api_keys_file:
-            raise ValueError("API_KEYS_FOR_ALL wants API_KEYS_FILE")
+            raise ValueError("API_KEYS_FOR_ALL needs API_KEYS_FILE")
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
             raise ValueError("TLS_CERT_FILE and TLS_KEY_FILE go together")
         return self
@@ -180,26 +198,11 @@ class Settings(BaseSettings):
         *_others: PydanticBaseSettingsSource,
         **_more: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then the environment, then the profile that they name."""
-        return init_settings, env_settings, _Profile(settings_cls, init_settings, env_settings)
-
-
-class _Profile(PydanticBaseSettingsSource):
-    """The values of the YAML file that the `profile` of the stronger sources names."""
-
-    def __init__(self, settings_cls: type[BaseSettings], *stronger: PydanticBaseSettingsSource) -> None:
-        super().__init__(settings_cls)
-        self._stronger = stronger
-
-    def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:
-        """Not used: the file is read whole."""
-        raise NotImplementedError
-
-    def __call__(self) -> dict[str, Any]:
-        name = next((found for source in self._stronger if (found := source().get("profile"))), None)
-        file = PROFILES / f"{name}.yaml"
-        # An unknown name is left to the field's own validation, which lists the known ones.
-        return dict(yaml.safe_load(file.read_text(encoding="utf-8"))) if name in profiles() else {}
+        """Flags first, then the environment, then the profile that these two name."""
+        name = init_settings().get("profile") or env_settings().get("profile")
+        # The validation of the field reports an unknown name.
+        file = PROFILES / f"{name}.yaml" if name in profiles() else None
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, file, yaml_file_encoding="utf-8")
 
 
 def profiles() -> list[str]:
@@ -208,20 +211,13 @@ def profiles() -> list[str]:
 
 
 def load_settings(flags: Mapping[str, object] | None = None) -> Settings:
-    """Read the settings; raise `SettingsError` naming each one that is wrong, and where it could be set."""
-    unknown = sorted(
-        name
-        for name in os.environ
-        if name.startswith(PREFIX)
-        and name.removeprefix(PREFIX).lower() not in Settings.model_fields
-        and not _SERVICE_LINK.fullmatch(name)
-    )
+    """Read the settings; raise `SettingsError`, which names every setting that is wrong or unknown."""
     if os.environ.get(f"{PREFIX}PORT", "").startswith("tcp://"):
         raise SettingsError(
             f"{PREFIX}PORT was set by Kubernetes for a Service named sentiment; set enableServiceLinks: false"
         )
-    if unknown:
-        raise SettingsError(f"unknown setting {', '.join(unknown)}; `rt-sentiment serve --help` lists those there are")
+    if unknown := sorted(filter(_is_unknown, os.environ)):
+        raise SettingsError(f"unknown setting {', '.join(unknown)}; `rt-sentiment serve --help` lists all settings")
     try:
         return Settings(**dict(flags or {}))  # type: ignore[arg-type]
     except ValidationError as error:
@@ -230,3 +226,8 @@ def load_settings(flags: Mapping[str, object] | None = None) -> Settings:
             for item in error.errors()
         ]
         raise SettingsError("; ".join(wrong).replace("Value error, ", "")) from None
+
+
+def _is_unknown(variable: str) -> bool:
+    name = variable.removeprefix(PREFIX).lower()
+    return variable.startswith(PREFIX) and name not in Settings.model_fields and not _SERVICE_LINK.fullmatch(variable)

@@ -1,4 +1,4 @@
-"""What the processor offers: cores that this process may really use, instructions that int8 needs, and turns."""
+"""The processor: usable cores, support for int8, and thread priority."""
 
 import contextlib
 import os
@@ -10,21 +10,23 @@ from pathlib import Path
 _CPUINFO = Path("/proc/cpuinfo")
 _CGROUP = Path("/proc/self/cgroup")
 _CGROUP_V2 = Path("/sys/fs/cgroup")
-_GIVE_WAY = 5  # steps of niceness: a third of the share of a thread that has none
 _CGROUP_V1 = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
+
+_NICENESS = 5  # gives a thread a third of the processor time of a thread with niceness 0
 
 
 def usable_cores() -> int:
-    """Cores by affinity and container quota, at least 1.
+    """Return the cores that affinity and container quota allow, at least 1.
 
-    The host's count is no guide: in a container limited to two cores of 64, 64 threads wait for each other.
+    The number of cores of the host would be wrong: in a container limited to 2 of 64 cores, 64 threads would wait for
+    each other.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(affinity, _quota() or affinity)
 
 
 def overflows_in_int8() -> bool:
-    """Whether sums of int8 products can overflow: on x86 without VNNI, or where that cannot be told."""
+    """Return whether sums of int8 products can overflow: on x86 without VNNI, or if its presence is unknown."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     try:
@@ -34,25 +36,24 @@ def overflows_in_int8() -> bool:
 
 
 def give_way() -> None:
-    """Let other threads go before the calling one, where the system has a priority for each thread (Linux).
+    """Lower the priority of the calling thread, on systems with a priority per thread (Linux).
 
-    For threads that run the model: they fill every core, and an event loop that gets its turn after them reads, refuses
-    and answers late.
+    Model threads use every core. They run at lower priority than the event loop, so that it reads and answers in time.
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
         with contextlib.suppress(OSError):  # a sandbox may forbid it
-            os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + _GIVE_WAY))
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS))
 
 
 def _quota() -> int | None:
-    """The least of the limits that hold for this process: its own group's, and those of the groups around it."""
+    """Return the lowest limit of the process's own cgroup and its parents, in cores."""
     limits = []
     if (_CGROUP_V2 / "cgroup.controllers").is_file():
-        # In a container the own group looks like the root; under systemd it doesn't.
+        # In a container the process's own group appears as the root; under systemd it does not.
         group = _CGROUP_V2 / _read(_CGROUP).rpartition("::")[2].strip().lstrip("/")
-        around = [folder for folder in (group, *group.parents) if folder.is_relative_to(_CGROUP_V2)]
-        limits += [_read(folder / "cpu.max").split() for folder in around]
+        groups = [folder for folder in (group, *group.parents) if folder.is_relative_to(_CGROUP_V2)]
+        limits += [_read(folder / "cpu.max").split() for folder in groups]
     else:
         limits.append([_read(file).strip() for file in _CGROUP_V1])
     cores = [

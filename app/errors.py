@@ -1,19 +1,20 @@
-"""Everything that can go wrong on purpose.
+"""All errors that this package raises on purpose.
 
     SentimentError
-    ├── InvalidInput          the caller's text or request cannot be served as it is
-    │   └── TextTooLong       … because it is too long for the limit or the model
-    ├── Overloaded            refused at the door: the queue is too long already
-    │   └── RateLimited       … or this caller has asked for enough
-    ├── DeadlineExceeded      no answer within the time that the caller gave
-    ├── NotReady              the model is loading, draining or broken
+    ├── InvalidInput          the text or the request is not valid
+    │   └── TextTooLong       … because it is too long for a limit or the model
+    ├── Overloaded            rejected on arrival, because the queue is too long
+    │   └── RateLimited       … or because the caller is over its rate limit
+    ├── DeadlineExceeded      no result within the time limit of the request
+    ├── NotReady              the service is loading, draining or broken
     ├── BackendError          the model failed on this text
     ├── ArtifactError         a model directory is missing, incomplete or corrupt
-    └── SetupError            what a setting names cannot be used
-        └── KeysError         … the file of API keys
+    │   └── CorruptArtifact   … because a file does not match its manifest
+    └── SetupError            a setting names something that cannot be used
+        └── KeysError         … a file of API keys
 
-Messages are for people and never contain a user's text. Errors of libraries are translated at the boundary where
-they arise; which status code each one becomes is decided in one table, in `api/errors.py`.
+Messages are for people and never contain a user's text. Errors of libraries are translated where they arise. One table
+in `api/errors.py` maps each error to a status code.
 """
 
 
@@ -22,7 +23,7 @@ class SentimentError(Exception):
 
 
 class InvalidInput(SentimentError):
-    """The caller's text or request cannot be served as it is; `loc` leads to the part that is wrong."""
+    """The text or the request is not valid; `loc` is the path to the invalid part."""
 
     def __init__(self, message: str, loc: tuple[str | int, ...] = ()) -> None:
         super().__init__(message)
@@ -30,11 +31,11 @@ class InvalidInput(SentimentError):
 
 
 class TextTooLong(InvalidInput):
-    """A text, a list or a body is over its limit."""
+    """A text, a list of texts or a request body is over its limit."""
 
 
 class Overloaded(SentimentError):
-    """Refused at the door; `retry_after_s` is the time, in seconds, that the backlog needs."""
+    """Rejected on arrival; `retry_after_s` estimates when there is room again."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
@@ -42,15 +43,15 @@ class Overloaded(SentimentError):
 
 
 class RateLimited(Overloaded):
-    """This caller has asked for as much as one may for now."""
+    """The caller is over its rate limit."""
 
 
 class DeadlineExceeded(SentimentError):
-    """No answer within the time that the caller gave."""
+    """No result within the time limit of the request."""
 
 
 class NotReady(SentimentError):
-    """The service cannot answer now; `retry_after_s` is a guess, in seconds, at when it can."""
+    """The service cannot answer now; `retry_after_s` is a guess at when it can."""
 
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
@@ -66,11 +67,11 @@ class ArtifactError(SentimentError):
 
 
 class CorruptArtifact(ArtifactError):
-    """A file of a model is not the one that its manifest speaks of. Nothing else should be tried in its place."""
+    """A file of the model does not match its manifest. No other file or backend may be tried instead."""
 
 
 class SetupError(SentimentError):
-    """What a setting names cannot be used; the message says which."""
+    """A setting names something that cannot be used; the message says which."""
 
 
 class KeysError(SetupError):

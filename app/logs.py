@@ -1,41 +1,35 @@
-"""Structured logs: one JSON object a line for machines, plain lines on a terminal. Never a user's text.
+"""Structured logs: one JSON object per line for machines, plain lines on a terminal.
 
-Events of our own have fields; a record of `logging` carries them as `extra={"fields": {...}}`. Exceptions are logged by
-type and place, not by message: messages of libraries quote their input.
+A line never contains a user's text. Exceptions are logged by type and stack frames, without their message, because
+libraries quote their input in it. Events of this package carry their fields as `extra={"fields": {...}}`.
 """
 
 import asyncio
-import functools
 import logging
 import sys
-import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Literal, TextIO
 
 import orjson
 
 logger = logging.getLogger("sentiment")
-_stream: "_Stream | None" = None
 
 
 def configure(style: Literal["auto", "json", "console"], level: str) -> None:
-    """Send all logs of the process, uvicorn's and the libraries' included, to stderr in one style."""
-    global _stream  # noqa: PLW0603 - as the handlers of `logging` are
+    """Send all logs of the process to stderr in one style, including those of uvicorn and other libraries."""
     if style == "auto":
         style = "console" if sys.stderr.isatty() else "json"
-    _stream = _Stream(sys.stderr, _json if style == "json" else _console)
-    logging.root.handlers = [_stream]
-    # What no line of ours shows need not be found out for each (the logging how-to, "Optimization").
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # noqa: SLF001 - the documented way
-    logging.raiseExceptions = False  # a line that cannot be made is lost and nothing else
+    handler = _BatchingHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter() if style == "json" else _ConsoleFormatter())
+    logging.root.handlers = [handler]
     logging.root.setLevel(logging.WARNING)
     logger.setLevel(level.upper())
-    # It warns of what clients send, line by line; `app.server.protocol` logs that as it does every request.
+    # Fields that no line shows cost time in every record (logging how-to, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 - the documented way
+    # uvicorn warns about each malformed request; `server.protocol` logs those like every other request.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
@@ -44,65 +38,43 @@ def configure(style: Literal["auto", "json", "console"], level: str) -> None:
 
 def log(level: int, event: str, **fields: object) -> None:
     """Log an event with its fields."""
-    log_fields(level, event, fields)
+    logger.log(level, event, extra={"fields": fields})
 
 
 def log_fields(level: int, event: str, fields: Mapping[str, object]) -> None:
-    """Log an event with its fields, which are there already."""
-    if not logger.isEnabledFor(level):
-        return
-    if _stream and logging.root.handlers == [_stream]:
-        # Past records and handlers: a line a request was a third of what an answer from the cache took.
-        _stream.write(time.time(), level, event, fields)
-    else:  # somebody else listens too
-        logger.log(level, event, extra={"fields": fields})
+    """Log an event whose fields are already in a mapping."""
+    logger.log(level, event, extra={"fields": fields})
 
 
 def log_exception(event: str, error: BaseException, **fields: object) -> None:
-    """Log an unexpected exception: its type and where it came from, without its message."""
-    log(logging.ERROR, event, error=type(error).__qualname__, trace=_frames(error.__traceback__), **fields)
+    """Log an unexpected exception: its type and stack frames, without its message."""
+    log(logging.ERROR, event, **_describe(error), **fields)
 
 
 def log_loop_error(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """Log what nobody caught, as a handler of the event loop: asyncio's own quotes the error, and with it any text."""
+    """Log an unhandled error of the event loop. asyncio's own handler would log the message of the exception."""
     if isinstance(error := context.get("exception"), BaseException):
         log_exception("unexpected error", error)
     else:
         log(logging.ERROR, "unexpected error", reason=str(context.get("message", "")))
 
 
-class _Stream(logging.StreamHandler[TextIO]):
-    """Writes the lines of one step of the event loop together: a system call for each would take as long as the rest.
+class _BatchingHandler(logging.StreamHandler[TextIO]):
+    """Writes all lines of one event loop iteration with one system call.
 
-    Lines of other threads, and of times without an event loop, are written at once.
+    Lines of other threads, and lines logged while no event loop runs, are written at once.
     """
 
-    def __init__(self, stream: TextIO, line: Callable[[datetime, str, str, Mapping[str, Any]], str]) -> None:
+    def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._line = line
-        self._lines: deque[str] = deque()  # which threads may add to without a lock
-        self._flushing: asyncio.AbstractEventLoop | None = None  # the loop that is going to
+        self._lines: list[str] = []
+        self._flushing: asyncio.AbstractEventLoop | None = None  # the event loop that will call `flush`
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record: a library's, or one of ours while somebody else listens too."""
-        fields: dict[str, Any] = {} if record.name == logger.name else {"logger": record.name}
-        fields |= getattr(record, "fields", {})
-        if record.exc_info and record.exc_info[1] is not None:
-            fields |= {"error": type(record.exc_info[1]).__qualname__, "trace": _frames(record.exc_info[2])}
         try:
-            message = record.getMessage()
-        except Exception:
-            self.handleError(record)
-        else:
-            self.write(record.created, record.levelno, message, fields)
-
-    def write(self, created_s: float, level: int, event: str, fields: Mapping[str, Any]) -> None:
-        """Take a line."""
-        try:
-            line = self._line(datetime.fromtimestamp(created_s, UTC), _level(level), event, fields)
-        except (TypeError, ValueError):  # half of a pair of surrogates
+            self._lines.append(self.format(record))
+        except Exception:  # a lone surrogate, or arguments that do not match the format: only this line is lost
             return
-        self._lines.append(line)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -113,36 +85,43 @@ class _Stream(logging.StreamHandler[TextIO]):
             loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write what there is. A line that cannot be written, on a full disk, is lost and nothing else."""
         self.acquire()
         try:
-            self._flushing = None
-            lines = []
-            while self._lines:
-                lines.append(self._lines.popleft())
+            lines, self._lines, self._flushing = self._lines, [], None
             if lines:
                 self.stream.write("\n".join([*lines, ""]))
             super().flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # the disk is full, or the stream is closed: only these lines are lost
             pass
         finally:
             self.release()
 
 
-@functools.cache
-def _level(number: int) -> str:
-    return logging.getLevelName(number).lower()
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC)
+        line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage(), **_fields(record)}
+        return orjson.dumps(line, default=str).decode()
 
 
-def _frames(trace: TracebackType | None) -> list[str]:
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(trace)]
+class _ConsoleFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        time = f"{datetime.fromtimestamp(record.created, UTC).astimezone():%H:%M:%S.%f}"[:-3]
+        fields = dict(_fields(record))
+        trace = "".join(f"\n    {frame}" for frame in fields.pop("trace", ()))
+        shown = " ".join(f"{name}={value}" for name, value in fields.items())
+        return f"{time} {record.levelname.lower():7} {record.getMessage()} {shown}".rstrip() + trace
 
 
-def _json(created: datetime, level: str, event: str, fields: Mapping[str, Any]) -> str:
-    return orjson.dumps({"time": created, "level": level, "event": event, **fields}, default=str).decode()
+def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
+    if record.name == logger.name:
+        fields: Mapping[str, Any] = getattr(record, "fields", {})
+        return fields
+    error = record.exc_info[1] if record.exc_info else None
+    return {"logger": record.name, **(_describe(error) if error else {})}
 
 
-def _console(created: datetime, level: str, event: str, fields: Mapping[str, Any]) -> str:
-    rest = " ".join(f"{name}={value}" for name, value in fields.items() if name != "trace")
-    trace = "".join(f"\n    {frame}" for frame in fields.get("trace", []))
-    return f"{created.astimezone():%H:%M:%S.%f}"[:-3] + f" {level:7} {event} {rest}".rstrip() + trace
+def _describe(error: BaseException) -> dict[str, Any]:
+    frames = traceback.extract_tb(error.__traceback__)
+    trace = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    return {"error": type(error).__qualname__, "trace": trace}

@@ -1,11 +1,11 @@
-"""Prometheus metrics. Every label takes its values from a short list of ours: callers cannot add any."""
+"""Prometheus metrics. Every label takes its values from a fixed short list, so clients cannot add series."""
 
 import functools
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import (
     PLATFORM_COLLECTOR,
@@ -19,122 +19,121 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-# Seconds: from a cache hit or a lone short text to what no caller waits for.
+if TYPE_CHECKING:
+    from .inference import ModelInfo
+
+# From a cache hit or a single short text to longer than any client waits.
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody reads
-_POWERS = tuple(2.0**power for power in range(10))
-# Of the best label: from a guess among three to certainty.
+_BATCH_SIZES = tuple(2.0**power for power in range(10))
+# Of the best label: from a guess among three labels to certainty.
 _CONFIDENCES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _MODEL_LABELS = ("model", "model_version", "backend", "device", "precision", "checksum")
-_LOOK_EVERY_S = 5.0
-# How the gauges of several workers make one: over those that live.
+
+# How the gauges of several workers are combined; only living workers count.
 _Mode = Literal["livesum", "livemin", "livemax"]
-_OF_PROCESS: dict[str, _Mode] = {
+_PROCESS_GAUGES: dict[str, _Mode] = {
     "process_resident_memory_bytes": "livesum",
     "process_open_fds": "livesum",
     "process_max_fds": "livesum",
     "process_start_time_seconds": "livemax",
 }
+_PROCESS_REFRESH_S = 5.0
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they would add a second series for each counter
 
 
 class Metrics:
-    """One set of metrics on a registry of its own, so that two apps in one process don't share them.
+    """One set of metrics with its own registry, so that two apps in one process do not share them.
 
-    With several workers prometheus_client counts in files, which whichever worker is asked adds up.
+    With several workers prometheus_client counts in files, and the worker that is scraped adds them up.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._process = _Process(registry) if _shared() else None
-        if not self._process:
+        # With several workers the default process metrics would be those of the scraped worker only.
+        self._workers = _WorkerProcesses(registry) if "PROMETHEUS_MULTIPROC_DIR" in os.environ else None
+        if not self._workers:
             registry.register(PROCESS_COLLECTOR)
             registry.register(PLATFORM_COLLECTOR)
-        self._stage = Histogram(
-            "sentiment_stage_seconds", "Seconds per stage of a request.", ["stage"], buckets=SECONDS, registry=registry
-        )
-        self._batch_texts = Histogram(
-            "sentiment_batch_texts", "Texts per batch that the model ran.", buckets=_POWERS, registry=registry
-        )
-        self._batch_tokens = Counter(
-            "sentiment_batch_padded_tokens",
-            "Tokens of the texts that the model ran, with padding where it cannot pack.",
-            registry=registry,
-        )
-        self._cache = Counter("sentiment_cache", "Texts by cache outcome.", ["outcome"], registry=registry)
-        self._refused = Counter("sentiment_refused", "Requests turned away.", ["reason"], registry=registry)
-        self._errors = Counter("sentiment_backend_errors", "Texts that the model failed on.", registry=registry)
-        self._labels = Counter("sentiment_predictions", "Predictions by label.", ["label"], registry=registry)
-        self._confidence = Histogram(
-            "sentiment_confidence", "Probability of the label.", buckets=_CONFIDENCES, registry=registry
-        )
-        self._truncated = Counter("sentiment_truncated", "Texts longer than the model reads.", registry=registry)
-        self._windowed = Counter("sentiment_windowed", "Texts scored by several windows.", registry=registry)
 
-        def gauge(name: str, says: str, mode: _Mode, labels: Sequence[str] = ()) -> Gauge:
-            return Gauge(name, says, labels, registry=registry, multiprocess_mode=mode)
+        def counter(name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
+            return Counter(name, documentation, labels, registry=registry)
 
-        # An Info would be the same to a reader, but cannot be shared by workers.
-        self._model = gauge("sentiment_model_info", "The model that answers.", "livemax", _MODEL_LABELS)
-        self._ready = gauge("sentiment_ready", "1 while predictions are answered, else 0.", "livemin")
-        self._slots = gauge("sentiment_slots", "Batches that can run at a time.", "livesum")
-        self._depth = gauge("sentiment_queue_texts", "Texts that wait for the model.", "livesum")
-        self._wait = gauge("sentiment_predicted_wait_seconds", "Wait that a new text would have.", "livemax")
-        self._http = Counter("http_requests", "Requests.", ["method", "handler", "status"], registry=registry)
-        self._http_seconds = Histogram(
-            "http_request_duration_seconds",
-            "Seconds per request.",
-            ["handler", "status_class"],
-            buckets=SECONDS,
-            registry=registry,
+        def histogram(name: str, documentation: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> Histogram:
+            return Histogram(name, documentation, labels, buckets=buckets, registry=registry)
+
+        def gauge(name: str, documentation: str, mode: _Mode, labels: Sequence[str] = ()) -> Gauge:
+            return Gauge(name, documentation, labels, registry=registry, multiprocess_mode=mode)
+
+        self._http = counter("http_requests", "HTTP requests.", ["method", "handler", "status"])
+        self._http_seconds = histogram(
+            "http_request_duration_seconds", "Duration of HTTP requests.", SECONDS, ["handler", "status_class"]
         )
-        # Labels are looked up once: a lookup takes longer than an increment. And a series that is there from the start
-        # has a rate from its first event on.
-        self._stages = {stage: self._stage.labels(stage) for stage in ("tokenize", "queue", "infer")}
-        self._outcomes = {outcome: self._cache.labels(outcome) for outcome in ("hit", "miss", "joined")}
-        self._reasons = {reason: self._refused.labels(reason) for reason in ("wait", "full", "deadline")}
-        self._label = functools.cache(self._labels.labels)
-        self._answers = functools.cache(self._of_answers)
+        stages = histogram("sentiment_stage_seconds", "Duration of each stage of a request.", SECONDS, ["stage"])
+        refused = counter("sentiment_refused", "Requests rejected by admission.", ["reason"])
+        cache = counter("sentiment_cache", "Texts by the outcome of the cache lookup.", ["outcome"])
+        self._batch_texts = histogram("sentiment_batch_texts", "Texts per batch of the model.", _BATCH_SIZES)
+        self._batch_tokens = counter("sentiment_batch_padded_tokens", "Tokens that the model ran, with any padding.")
+        self._errors = counter("sentiment_backend_errors", "Texts that the model failed on.")
+        predictions = counter("sentiment_predictions", "Predictions by label.", ["label"])
+        self._confidence = histogram("sentiment_confidence", "Probability of the predicted label.", _CONFIDENCES)
+        self._truncated = counter("sentiment_truncated", "Texts that were cut because they were too long.")
+        self._windowed = counter("sentiment_windowed", "Long texts that were read in windows.")
+        # An Info metric would look the same, but does not work with several workers.
+        self._model = gauge("sentiment_model_info", "The loaded model.", "livemax", _MODEL_LABELS)
+        self._ready = gauge("sentiment_ready", "1 while the service is ready, else 0.", "livemin")
+        self._slots = gauge("sentiment_slots", "Batches that can run at the same time.", "livesum")
+        self._queued = gauge("sentiment_queue_texts", "Texts that wait for the model.", "livesum")
+        self._wait = gauge("sentiment_predicted_wait_seconds", "Predicted wait of a new text.", "livemax")
+
+        # Label lookups are cached, because a lookup takes longer than an increment. Series that exist from the start
+        # have a rate from their first event on.
+        self._stages = {stage: stages.labels(stage) for stage in ("tokenize", "queue", "infer")}
+        self._reasons = {reason: refused.labels(reason) for reason in ("wait", "full", "deadline")}
+        self._outcomes = {outcome: cache.labels(outcome) for outcome in ("hit", "miss", "joined")}
+        self._label = functools.cache(predictions.labels)
+        self._responses = functools.cache(self._response_series)
 
     def exposition(self) -> bytes:
-        """All series, in Prometheus' text format."""
+        """Return all series in the Prometheus text format."""
         registry = self.registry
-        if self._process:
+        if self._workers:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
     def answered(self, method: str, path: str, status: int, seconds: float) -> None:
-        """A request was answered; `path` is its route's, or "none"."""
-        count, durations = self._answers(method if method in METHODS else "other", path, status)
+        """A request was answered; `path` is the path of its route, or "none"."""
+        count, durations = self._responses(method if method in METHODS else "other", path, status)
         count.inc()
         durations.observe(seconds)
 
-    def _of_answers(self, method: str, path: str, status: int) -> tuple[Counter, Histogram]:
+    def _response_series(self, method: str, path: str, status: int) -> tuple[Counter, Histogram]:
         return self._http.labels(method, path, str(status)), self._http_seconds.labels(path, f"{status // 100}xx")
 
     def unreadable(self, status: int) -> None:
-        """What came was no request, and was refused with `status`."""
+        """A malformed request was refused with `status`."""
         self._http.labels("other", "none", str(status)).inc()
 
-    def model_loaded(self, description: Mapping[str, Any], slots: int) -> None:
-        """Say which model answers, as `/info` does, and how many batches it runs at a time."""
-        self._model.labels(*(str(description[name]) for name in _MODEL_LABELS)).set(1)
-        for label in description["labels"]:
+    def model_loaded(self, info: "ModelInfo", slots: int) -> None:
+        """A model was loaded; it runs `slots` batches at the same time."""
+        self._model.labels(*(str(getattr(info, name)) for name in _MODEL_LABELS)).set(1)
+        for label in info.labels:
             self._label(label)
         self._slots.set(slots)
 
     def state(self, *, ready: bool, depth: int, wait_s: float) -> None:
-        """Set what holds at this moment."""
-        if self._process:
-            self._process.look()
+        """Set the gauges to the current state, before a scrape."""
+        if self._workers:
+            self._workers.refresh()
         self._ready.set(ready)
-        self._depth.set(depth)
+        self._queued.set(depth)
         self._wait.set(wait_s)
 
     def tokenized(self, seconds: float) -> None:
-        """A request's texts were tokenised."""
+        """The texts of a request were tokenised."""
         self._stages["tokenize"].observe(seconds)
 
     def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float) -> None:
@@ -145,23 +144,23 @@ class Metrics:
         self._stages["infer"].observe(run_s)
 
     def refused(self, reason: str) -> None:
-        """A request was turned away; the reasons are a handful of words of our own."""
+        """Admission rejected a request: "wait", "full" or "deadline"."""
         self._reasons[reason].inc()
 
     def looked_up(self, outcome: str, texts: int) -> None:
-        """Texts were known ("hit"), had to be computed ("miss"), or joined a computation under way ("joined")."""
+        """Texts were cached ("hit"), computed ("miss"), or shared a computation already in progress ("joined")."""
         if texts:
             self._outcomes[outcome].inc(texts)
 
     def predicted(self, label: str, confidence: float, truncated: bool) -> None:
-        """A text was given a label, by the model or from the cache."""
+        """A text got its label, from the model or from the cache."""
         self._label(label).inc()
         self._confidence.observe(confidence)
         if truncated:
             self._truncated.inc()
 
     def windowed(self, texts: int) -> None:
-        """Texts were scored by several windows, having more tokens than the model reads."""
+        """Texts with too many tokens for the model were read in windows."""
         self._windowed.inc(texts)
 
     def backend_failed(self) -> None:
@@ -169,27 +168,23 @@ class Metrics:
         self._errors.inc()
 
 
-def _shared() -> bool:
-    return "PROMETHEUS_MULTIPROC_DIR" in os.environ
-
-
-class _Process:
-    """What prometheus_client tells of one process, for several."""
+class _WorkerProcesses:
+    """The process metrics of prometheus_client, combined over several workers."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._gauges = {
-            name: Gauge(name, "Of all workers.", registry=registry, multiprocess_mode=mode)
-            for name, mode in _OF_PROCESS.items()
+            name: Gauge(name, "All workers together.", registry=registry, multiprocess_mode=mode)
+            for name, mode in _PROCESS_GAUGES.items()
         }
-        self._cpu = Counter("process_cpu_seconds", "Of all workers.", registry=registry)
+        self._cpu = Counter("process_cpu_seconds", "All workers together.", registry=registry)
         self._cpu_s = 0.0
-        self._looked_s = -math.inf
+        self._refreshed_s = -math.inf
 
-    def look(self) -> None:
-        """Take what holds, now and then: it means to list every open socket."""
-        if (now_s := time.monotonic()) < self._looked_s + _LOOK_EVERY_S:
+    def refresh(self) -> None:
+        """Read the metrics of this process, but not at every scrape: it lists every open socket."""
+        if (now_s := time.monotonic()) < self._refreshed_s + _PROCESS_REFRESH_S:
             return
-        self._looked_s = now_s
+        self._refreshed_s = now_s
         for sample in (sample for family in PROCESS_COLLECTOR.collect() for sample in family.samples):
             if sample.name in self._gauges:
                 self._gauges[sample.name].set(sample.value)

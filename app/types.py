@@ -1,4 +1,4 @@
-"""The values that travel between the modules. Nothing here knows how they are made."""
+"""Values that modules pass to each other."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A tokenised text: its token ids, special tokens included, and whether tokens had to be cut off."""
+    """A tokenised text: its token ids, with special tokens, and whether the text was cut."""
 
     ids: Sequence[int]
     truncated: bool
@@ -24,28 +24,28 @@ class Encoding:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a backend runs: token ids and attention mask, both int64 of shape (rows, longest row).
+    """Input of a backend: token ids and attention mask, both int64 of shape (rows, longest row).
 
-    The mask is 0 for padding and 1 for tokens, with one text per row. In a row of several texts it is k for the tokens
-    of the k-th text (`app.inference.packing`).
+    The mask is 0 for padding. With one text per row it is 1 for tokens; in a row of several texts it is k for the
+    tokens of the k-th text (see `inference.packing`).
     """
 
     input_ids: IntArray
     attention_mask: IntArray
 
     def __len__(self) -> int:
-        """Rows, which are texts unless several share one."""
+        """Number of rows, each of one or several texts."""
         return len(self.input_ids)
 
     @property
     def padded_tokens(self) -> int:
-        """Tokens that the model computes, padding included."""
+        """Tokens that the model computes, with padding."""
         return int(self.input_ids.size)
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer to one text. `scores` has every label in the model's order and sums to 1."""
+    """Result for one text. `scores` has every label, in the order of the model, and sums to 1."""
 
     label: str
     confidence: float
@@ -54,12 +54,12 @@ class Prediction:
 
 
 CacheOutcome = Literal["hit", "miss", "joined"]
-# What counts of a text with more tokens than the model reads: its beginning, or all of it, in windows.
+# How to read a text with too many tokens for the model: only its beginning, or all of it in windows.
 LongText = Literal["truncate", "window"]
 
 
 class Answer(NamedTuple):
-    """The predictions of a request, in the order of its texts, and where its time went, in milliseconds."""
+    """Predictions of a request, in the order of its texts, and the time spent in each stage."""
 
     predictions: list[Prediction]
     cache: CacheOutcome

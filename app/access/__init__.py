@@ -1,1 +1,6 @@
-"""Who may call, and how much."""
+"""Who may call, and how much: API keys and rate limits."""
+
+from .keys import Keys, add_key
+from .rate_limit import Quota, RateLimit
+
+__all__ = ["Keys", "Quota", "RateLimit", "add_key"]

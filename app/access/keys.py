@@ -1,6 +1,6 @@
-"""API keys: a file of names and hashes, one `name: sha256:…` a line (YAML). The keys themselves are kept by callers.
+"""API keys: a YAML file with one line `name: sha256:…` per key. Only the client has the key itself.
 
-A key is 256 random bits, so that a plain SHA-256 of it tells nothing: salts and slow hashes are for passwords.
+A key is 256 random bits, so a plain SHA-256 of it reveals nothing. Salts and slow hashes are for passwords.
 """
 
 import hashlib
@@ -14,72 +14,72 @@ import yaml
 
 from ..errors import KeysError
 
-_BEGINNING = "rts_"  # what scanners for leaked secrets can look for
+_PREFIX = "rts_"  # lets secret scanners recognise a leaked key
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME_RULE = "use up to 64 letters, digits, '.', '_' and '-'"
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class Keys:
-    """The keys of a file, as it was when it was last read."""
+    """The keys of a file, as of its last successful read."""
 
     def __init__(self, file: Path) -> None:
-        """Read `file`; raise `KeysError` when that cannot be done."""
+        """Read `file`; raise `KeysError` if it cannot be read."""
         self._file = file
-        self._seen = _version(file)
+        self._version = _version(file)
         self._hashes = _read(file)
 
     @property
     def names(self) -> list[str]:
-        """Whom there are keys for."""
+        """Names of the keys' owners."""
         return list(self._hashes)
 
     def holder(self, key: str) -> str | None:
-        """The name of a key, or None. Takes the same time for every key that is wrong."""
+        """Return the owner of `key`, or None. Takes the same time for every wrong key."""
         presented = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-        found = None
-        for name, known in self._hashes.items():
-            if hmac.compare_digest(presented, known):
-                found = name
-        return found
+        holder = None
+        for name, stored in self._hashes.items():
+            if hmac.compare_digest(presented, stored):
+                holder = name
+        return holder
 
     def refresh(self) -> bool:
-        """Read the file again if it has changed, and say whether it had.
+        """Read the file again if it has changed; return whether it had.
 
-        Raises `KeysError` when it cannot be read any more; then the keys stay as they were, until it changes again.
+        Raises `KeysError` if the changed file cannot be read. The keys then stay as they are until its next change.
         """
         version = _version(self._file)
-        if version == self._seen:
+        if version == self._version:
             return False
-        self._seen = version
+        self._version = version
         self._hashes = _read(self._file)
         return True
 
 
 def add_key(file: Path, name: str) -> str:
-    """Make a key for `name`, write its hash into `file`, which may not be there yet, and return it.
+    """Create a key for `name`, append its hash to `file` (created if missing), and return the key.
 
-    Raises `KeysError` when there is one of that name.
+    Raises `KeysError` if the file already has a key of that name.
     """
     if not _NAME.fullmatch(name):
-        raise KeysError(f"{name!r} is no name for a key: letters, digits, '.', '_' and '-', 64 at most")
+        raise KeysError(f"{name!r} is not a valid name for a key: {_NAME_RULE}")
     if file.exists() and name in _read(file):
-        raise KeysError(f"{file} has a key for {name}; remove its line first")
-    key = _BEGINNING + secrets.token_urlsafe(32)
+        raise KeysError(f"{file} already has a key for {name}; remove its line first")
+    key = _PREFIX + secrets.token_urlsafe(32)
+    # Quoted, because YAML reads a bare 12 as a number and a bare no as false.
+    line = f'"{name}": sha256:{hashlib.sha256(key.encode()).hexdigest()}\n'
     try:
-        before = file.read_text(encoding="utf-8") if file.exists() else ""
-        if before and not before.endswith("\n"):
-            before += "\n"
-        line = (
-            f'"{name}": sha256:{hashlib.sha256(key.encode()).hexdigest()}\n'  # quoted: to YAML 12 is a number, no false
-        )
-        file.write_text(before + line, encoding="utf-8")
+        content = file.read_text(encoding="utf-8") if file.exists() else ""
+        if content and not content.endswith("\n"):
+            content += "\n"
+        file.write_text(content + line, encoding="utf-8")
     except OSError as error:
         raise KeysError(f"{file}: {error.strerror}") from None
     return key
 
 
 def _version(file: Path) -> tuple[int, int, int] | None:
-    """What differs after every change, also of a file that Kubernetes exchanges by a link."""
+    """Return a value that differs after every change, even if Kubernetes replaces the file by swapping a symlink."""
     try:
         status = file.stat()
     except OSError:
@@ -92,23 +92,23 @@ def _read(file: Path) -> dict[str, bytes]:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise KeysError(f"{file}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError):  # not of UTF-8, dates that are none, endless depth
-        raise KeysError(f"{file}: not YAML") from None  # the parser's message would quote it
-    if content is None:  # the last line has been removed: nobody may call any more
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: invalid UTF-8 or date; RecursionError: nesting
+        raise KeysError(f"{file}: not YAML") from None  # without the parser's message, which quotes the file
+    if content is None:  # an empty file: the last key has been revoked
         return {}
     if not isinstance(content, Mapping):
         raise KeysError(f"{file}: expected a line `name: sha256:…` for each key")
-    return {_name(file, name): _hash(file, name, value) for name, value in content.items()}
+    return {_checked_name(file, name): _checked_hash(file, name, value) for name, value in content.items()}
 
 
-def _name(file: Path, name: object) -> str:
+def _checked_name(file: Path, name: object) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise KeysError(f"{file}: a name is letters, digits, '.', '_' and '-', 64 at most")
+        raise KeysError(f"{file}: a name is not valid: {_NAME_RULE}")
     return name
 
 
-def _hash(file: Path, name: str, value: object) -> bytes:
-    found = _HASH.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise KeysError(f"{file}: {name} has no hash `sha256:` and 64 hexadecimal digits")
-    return bytes.fromhex(found[1])
+def _checked_hash(file: Path, name: str, value: object) -> bytes:
+    match = _HASH.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise KeysError(f"{file}: {name} needs `sha256:` and 64 hexadecimal digits")
+    return bytes.fromhex(match[1])

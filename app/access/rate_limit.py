@@ -1,6 +1,6 @@
-"""How much a caller may ask for: a sliding window of texts, counted in this process or, for all replicas, in Redis.
+"""Rate limits: a sliding window of texts per caller, counted in this process or, for all replicas together, in Redis.
 
-The algorithm is the sliding window counter of the package `limits`: two counters a caller, whatever the rate.
+The algorithm is the sliding window counter of the `limits` package: two counters per caller, whatever the rate.
 """
 
 import logging
@@ -17,44 +17,44 @@ from limits.storage import storage_from_string
 from ..errors import RateLimited, SetupError, TextTooLong
 from ..logs import log
 
-_PATIENCE_S = 0.25  # with Redis
-_COMPLAIN_EVERY_S = 10.0
-_SURELY_S = 0.001
+_REDIS_TIMEOUT_S = 0.25
+_LOG_EVERY_S = 10.0
+_MARGIN_S = 0.001  # so that rounding does not end a wait too early
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What a caller has left: texts of how many, and in how many seconds some or all of them come back."""
+    """State of a caller's rate limit: `remaining` of `limit` texts, some or all of which come back in `reset_s`."""
 
     limit: int
     remaining: int
     reset_s: int
-    passed: bool  # whether what was asked for is within it
+    passed: bool  # whether the request is within the limit
 
 
 class RateLimit:
-    """Counts texts by caller. While Redis cannot be reached everybody passes: limits are there to keep a service up."""
+    """Counts texts per caller. While Redis is unreachable all requests pass, because limits exist to protect uptime."""
 
     def __init__(self, rate: str, storage: str) -> None:
-        """Take a `rate` such as `1000/minute`; `storage` is `memory` or an address `redis://…`."""
+        """Create a limit from a `rate` such as `1000/minute`; `storage` is `memory` or a `redis://…` address."""
         self._item = parse(rate)
-        self._pool = _pool(storage) if storage != "memory" else None
+        self._pool = _connection_pool(storage) if storage != "memory" else None
         address = f"async+{storage}" if self._pool else "async+memory://"
         options: Any = {"connection_pool": self._pool, "implementation": "redispy"} if self._pool else {}
         try:
             self._storage: Any = storage_from_string(address, wrap_exceptions=True, **options)
             self._counter = SlidingWindowCounterRateLimiter(self._storage)
-        except ConfigurationError as error:  # a client of Redis that is too old
+        except ConfigurationError as error:  # the Redis client is too old
             raise SetupError(f"RATE_LIMIT_STORAGE: {error}") from None
-        self._complained_s = -math.inf
+        self._logged_s = -math.inf
 
     async def take(self, caller: str, texts: int) -> Quota | None:
-        """Count `texts` of `caller`; return what is left, or None while nobody counts.
+        """Count `texts` for `caller`; return the caller's quota, or None while the storage is unreachable.
 
-        Raises `TextTooLong` when they are more than any caller may send at once.
+        Raises `TextTooLong` for more texts than the limit ever allows at once.
         """
         if texts > self._item.amount:
-            raise TextTooLong(f"over {self._item}, which is all that one caller may send")
+            raise TextTooLong(f"over the rate limit of {self._item}, which applies to each caller")
         try:
             passed = await self._counter.hit(self._item, caller, cost=texts)
             window = await self._counter.get_window_stats(self._item, caller)
@@ -63,43 +63,47 @@ class RateLimit:
                 counts = await self._storage.get_sliding_window(self._item.key_for(caller), self._item.get_expiry())
                 reset_s = until_room(*counts, window_s=self._item.get_expiry(), room=self._item.amount - texts)
         except StorageError as error:
-            self._complain(error.storage_error)
+            self._log_unavailable(error.storage_error)
             return None
         return Quota(self._item.amount, max(0, window.remaining), max(1, math.ceil(reset_s)), passed=passed)
 
     def refusal(self, quota: Quota) -> RateLimited:
-        """The error for a caller whose `quota` did not suffice."""
-        return RateLimited(f"over {self._item}, which is all that one caller may send", quota.reset_s)
+        """Return the error for a caller whose `quota` is used up."""
+        return RateLimited(f"over the rate limit of {self._item}, which applies to each caller", quota.reset_s)
 
-    def _complain(self, error: BaseException) -> None:
+    def _log_unavailable(self, error: BaseException) -> None:
         now_s = time.monotonic()
-        if now_s - self._complained_s > _COMPLAIN_EVERY_S:
-            self._complained_s = now_s
-            log(logging.ERROR, "rates not counted, everybody passes", reason=type(error).__qualname__)
+        if now_s - self._logged_s > _LOG_EVERY_S:
+            self._logged_s = now_s
+            log(logging.ERROR, "rate limits not enforced", reason=type(error).__qualname__)
 
     async def close(self) -> None:
-        """Give back what is open."""
         if self._pool:
             await self._pool.aclose()
 
 
-def until_room(before: int, before_s: float, now: int, now_s: float, *, window_s: float, room: int) -> float:
-    """Seconds until no more than `room` texts count, parts of a text left away.
+def until_room(
+    previous: int, previous_s: float, current: int, current_s: float, *, window_s: float, room: int
+) -> float:
+    """Return the seconds until the estimated count, rounded down, is at most `room`.
 
-    Of the window `before` the share counts that is left of it, none in `before_s`. Of the one that is `now` all counts,
-    until it is the one before and fades, too: none in `now_s`.
+    The `previous` window counts in proportion to what the sliding window still covers of it, which is nothing in
+    `previous_s`. The `current` window counts in full until then, becomes the previous one and fades in turn: it counts
+    nothing in `current_s`.
     """
-    if before and now <= room:
-        return max(0.0, before_s - (room + 1 - now) * window_s / before + _SURELY_S)
-    return max(0.0, now_s - (room + 1) * window_s / now + _SURELY_S) if now else 0.0
+    if previous and current <= room:
+        return max(0.0, previous_s - (room + 1 - current) * window_s / previous + _MARGIN_S)
+    return max(0.0, current_s - (room + 1) * window_s / current + _MARGIN_S) if current else 0.0
 
 
-def _pool(address: str) -> Any:
+def _connection_pool(address: str) -> Any:
     try:
-        from redis.asyncio import ConnectionPool  # an extra, for those who have several replicas
+        from redis.asyncio import ConnectionPool  # an optional dependency, needed only with several replicas
     except ModuleNotFoundError as error:
-        raise SetupError("RATE_LIMIT_STORAGE: Redis takes a package more: pip install 'rt-sentiment[redis]'") from error
+        raise SetupError("RATE_LIMIT_STORAGE: Redis needs an extra: pip install 'rt-sentiment[redis]'") from error
     try:
-        return ConnectionPool.from_url(address, socket_timeout=_PATIENCE_S, socket_connect_timeout=_PATIENCE_S)
+        return ConnectionPool.from_url(
+            address, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
+        )
     except ValueError as error:
         raise SetupError(f"RATE_LIMIT_STORAGE: {error}") from None

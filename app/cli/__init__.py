@@ -1,5 +1,5 @@
-"""The command line `rt-sentiment`."""
+"""The command line `rt-sentiment`: one module per command."""
 
-from .run import main
+from .parser import main
 
 __all__ = ["main"]

@@ -1,4 +1,4 @@
-"""A model and what runs it: artifact, tokenizer, runner, backends. Knows nothing of HTTP."""
+"""Models and what runs them: artifacts, tokenizers, runners and backends. Does not depend on HTTP."""
 
 from .artifact import Artifact, open_artifact
 from .model import Model, ModelInfo, load_model

@@ -1,7 +1,7 @@
-"""A model directory: what is in it, and whether it is whole.
+"""A model directory: its contents and their integrity.
 
-Any Hugging Face sequence classifier will do. One that `onnx_export` wrote has a `manifest.json` beside the model, with
-the sha256 of every file; of those that are used each is checked before the model is loaded.
+Any Hugging Face sequence classifier works. Directories written by `onnx_export` also have a `manifest.json` with the
+sha256 of every file, and each file that is used is verified before the model is loaded.
 """
 
 import hashlib
@@ -14,26 +14,27 @@ from typing import Any
 from ..errors import ArtifactError, CorruptArtifact
 
 MANIFEST = "manifest.json"
-MAX_TOKENS = 512  # what is read when the model itself knows no limit
+MAX_TOKENS = 512  # for models that state no limit
 
-# Where each format may lie, ours first, then where hub models have them. The first file that is there is taken.
+# Possible files of each format: first those that `onnx_export` writes, then those of hub models. The first one that
+# exists is used.
 FORMATS: dict[str, tuple[str, ...]] = {
     "int8": ("model_int8.onnx", "onnx/model_int8.onnx", "model_quantized.onnx", "onnx/model_quantized.onnx"),
     "onnx": ("model.onnx", "onnx/model.onnx"),
     "safetensors": ("model.safetensors", "pytorch_model.bin"),
 }
-# What to fetch from a hub: small files, and the formats above.
-_WANTED = ("*.json", "vocab.txt", "merges.txt", *(name for names in FORMATS.values() for name in names))
+# What to download from the hub: the small files and the formats above.
+_DOWNLOADS = ("*.json", "vocab.txt", "merges.txt", *(name for names in FORMATS.values() for name in names))
 
-# Position ids of these begin behind the padding id, so that they read that many tokens less than they have positions.
+# Position ids of these models start after the padding id, so they read fewer tokens than they have positions.
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"})
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A model directory that has been read and found usable.
+    """A model directory that was read and is usable.
 
-    `files` maps each format that is there to its file; logits are divided by `temperature` before the softmax.
+    `files` maps each available format to its file. Logits are divided by `temperature` before the softmax.
     """
 
     name: str
@@ -47,16 +48,16 @@ class Artifact:
 
     @property
     def version(self) -> str:
-        """The version that the manifest states, or `unversioned`."""
+        """The version in the manifest, or `unversioned`."""
         return str(self.manifest.get("version", "unversioned"))
 
     def checksum(self, file: Path) -> str:
-        """The sha256 of `file`: the manifest's if it has one, computed otherwise."""
+        """Return the sha256 of `file`, from the manifest or, if it has none, computed."""
         stated = self.manifest.get("files", {}).get(file.relative_to(self.directory).as_posix(), {}).get("sha256")
         return stated or sha256(file)
 
     def verify_companions(self) -> None:
-        """Verify all that belongs to the model beside its weights: a swapped tokenizer is a swapped model."""
+        """Verify all files of the model except its weights. A replaced tokenizer would change predictions, too."""
         weights = {name for names in FORMATS.values() for name in names}
         for name in self.manifest.get("files", {}):
             if name not in weights:
@@ -65,7 +66,7 @@ class Artifact:
                 self.verify(self.directory / name)
 
     def verify(self, *files: Path) -> None:
-        """Raise `CorruptArtifact` naming the first of `files` that differs from its manifest entry."""
+        """Raise `CorruptArtifact` for the first of `files` that differs from its manifest entry."""
         stated = self.manifest.get("files", {})
         for file in files:
             entry = stated.get(file.relative_to(self.directory).as_posix())
@@ -74,7 +75,7 @@ class Artifact:
 
 
 def open_artifact(model: str) -> Artifact:
-    """Find and read a model: the name of an embedded one, a directory, or a hub name.
+    """Find and read a model by the name of an embedded model, a directory or a hub name.
 
     Raises `ArtifactError` with a message that says what is missing and what to do.
     """
@@ -93,12 +94,12 @@ def open_artifact(model: str) -> Artifact:
 
 
 def locate(model: str) -> Path:
-    """Return the directory of `model`, downloading it when it is the name of a model on the hub.
+    """Return the directory of `model`; a hub model is downloaded first.
 
-    Of a hub name, `owner/name@revision`, the revision is a commit, tag or branch; without one it is the newest.
+    A hub name is `owner/name` or `owner/name@revision`, with a commit, tag or branch. The default is the newest commit.
     """
     package = Path(__file__).resolve().parents[1]
-    # In a checkout the embedded models lie beside the package, in a wheel inside it.
+    # In a checkout the embedded models are next to the package, in a wheel inside it.
     for candidate in (Path(model).expanduser(), package.parent / "models" / model, package / "models" / model):
         if candidate.is_dir():
             return candidate.resolve()
@@ -107,13 +108,15 @@ def locate(model: str) -> Path:
         raise ArtifactError(
             f"no such model: {model} is neither a directory, an embedded model nor a hub name (SENTIMENT_MODEL)"
         )
-    # Not at the top: the hub client takes a tenth of a second to import, and the embedded model doesn't need it.
+    # Not at the top: importing the hub client takes a tenth of a second, and the embedded model does not need it.
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(_WANTED)))
-    except Exception as error:  # the client raises a dozen kinds, network errors of its HTTP library among them
-        raise ArtifactError(f"{model} is no directory here and could not be fetched from the hub: {error}") from error
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(_DOWNLOADS)))
+    except Exception as error:  # the client raises many types, including network errors of its HTTP library
+        raise ArtifactError(
+            f"{model} is not a local directory and could not be downloaded from the hub: {error}"
+        ) from error
 
 
 def sha256(file: Path) -> str:
@@ -126,7 +129,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtifactError(f"{file.parent}: no {file.name}; is it the directory of a model?") from None
+        raise ArtifactError(f"{file.parent}: no {file.name}; is this a model directory?") from None
     except ValueError as error:
         raise ArtifactError(f"{file}: not valid JSON: {error}") from error
     if not isinstance(content, dict):
@@ -140,7 +143,7 @@ def _labels(config: dict[str, Any], directory: Path) -> tuple[str, ...]:
         raise ArtifactError(f"{directory}: not a classifier with one label per text (see id2label in config.json)")
     labels = tuple(str(id2label[key]).lower() for key in sorted(id2label, key=int))
     if len(set(labels)) != len(labels):
-        raise ArtifactError(f"{directory}: two labels in config.json differ in case alone: {', '.join(labels)}")
+        raise ArtifactError(f"{directory}: two labels in config.json differ in case only: {', '.join(labels)}")
     return labels
 
 
@@ -156,7 +159,7 @@ def _max_tokens(config: dict[str, Any], directory: Path) -> int:
 def _temperature(config: dict[str, Any], directory: Path) -> float:
     stated = config.get("calibration_temperature", 1.0)
     is_number = isinstance(stated, int | float) and not isinstance(stated, bool)
-    if not is_number or not 0 < stated <= sys.float_info.max:  # JSON as Python reads it has NaN and Infinity
+    if not is_number or not 0 < stated <= sys.float_info.max:  # Python's JSON parser accepts NaN and Infinity
         raise ArtifactError(
             f"{directory / 'config.json'}: calibration_temperature must be a finite number above 0, not {stated!r}"
         )
@@ -164,12 +167,12 @@ def _temperature(config: dict[str, Any], directory: Path) -> float:
 
 
 def _files(directory: Path) -> dict[str, Path]:
-    found = {}
+    files = {}
     for kind, names in FORMATS.items():
         file = next((directory / name for name in names if (directory / name).is_file()), None)
         if file is not None:
-            found[kind] = file
-    if not found:
-        every = ", ".join(name for names in FORMATS.values() for name in names)
-        raise ArtifactError(f"{directory}: no weights; looked for {every}")
-    return found
+            files[kind] = file
+    if not files:
+        candidates = ", ".join(name for names in FORMATS.values() for name in names)
+        raise ArtifactError(f"{directory}: no weights; looked for {candidates}")
+    return files

@@ -1,20 +1,21 @@
-"""How many texts become batches when nobody waits for a single one of them. Pure."""
+"""Batches for offline use, where only the total time matters."""
 
 from collections.abc import Sequence
 
-_MAX_TOKENS = 4096  # of a padded batch, so that long texts do not fill the memory
+_MAX_TOKENS = 4096  # of a padded batch, which bounds its memory
 
 
-def like_lengths(lengths: Sequence[int], max_texts: int) -> list[list[int]]:
-    """Group texts of similar length, which need little padding; return the places of each batch's texts.
+def group_by_length(lengths: Sequence[int], max_texts: int) -> list[list[int]]:
+    """Group texts of similar length, which need little padding; return the indices of the texts of each batch.
 
-    Batches have at most `max_texts` texts. The longest come first, so that an estimate of the time left never grows.
+    Batches have at most `max_texts` texts. The longest texts come first, so that an estimate of the time left never
+    grows.
     """
     batches: list[list[int]] = []
     width = 0
-    for place in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
         if not batches or len(batches[-1]) == max_texts or width * (len(batches[-1]) + 1) > _MAX_TOKENS:
             batches.append([])
-            width = max(1, lengths[place])
-        batches[-1].append(place)
+            width = max(1, lengths[index])
+        batches[-1].append(index)
     return batches

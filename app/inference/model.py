@@ -16,7 +16,7 @@ from ..types import Encoding, FloatArray, LongText, Prediction
 from .artifact import Artifact, open_artifact
 from .backends import BACKENDS, Choice, choices, has_gpu, has_torch
 from .backends.base import Backend
-from .batches import like_lengths
+from .batches import group_by_length
 from .runner import Runner
 from .text import normalise
 from .tokenizer import Tokenizer
@@ -107,7 +107,7 @@ class Model:
     def _run(
         self, run: Callable[[list[Encoding]], T], encodings: Sequence[Encoding], batch_size: int
     ) -> Iterator[tuple[list[int], T]]:
-        batches = like_lengths([*map(len, encodings)], batch_size)
+        batches = group_by_length([*map(len, encodings)], batch_size)
         with ThreadPoolExecutor(self.backend.slots) as pool:
             results = pool.map(lambda places: run([encodings[place] for place in places]), batches)
             yield from zip(batches, results, strict=True)

@@ -1,4 +1,4 @@
-"""Texts to token ids. The number of tokens is what a text costs, so it is known before anything is queued."""
+"""From texts to token ids. The number of tokens determines the cost of a text, so this happens before queueing."""
 
 import json
 from array import array
@@ -14,15 +14,15 @@ from ..errors import ArtifactError
 from ..types import Encoding
 from .windows import cut
 
-_AT_ONCE = 8
-# Hugging Face exports a tokenizer into the model's folder or, for some hub models, beside the ONNX file alone.
+_CHUNK_TEXTS = 8
+# Hugging Face exports the tokenizer into the model's directory or, for some hub models, only next to the ONNX file.
 _FILES = ("tokenizer.json", "onnx/tokenizer.json")
 
 
 class Tokenizer:
-    """The model's own tokenizer, truncating to `max_tokens` and never padding.
+    """The model's own tokenizer, which truncates to `max_tokens` and never pads.
 
-    It is safe to use from several threads: truncation is set once, here, and never changed again.
+    Thread-safe: truncation is set once, here, and never changed.
     """
 
     def __init__(self, tokenizer: FastTokenizer, max_tokens: int) -> None:
@@ -33,52 +33,52 @@ class Tokenizer:
 
     @classmethod
     def load(cls, directory: Path, max_tokens: int) -> "Tokenizer":
-        """Read the tokenizer of a model directory; raise `ArtifactError` when there is none that can be read."""
+        """Read the tokenizer of a model directory; raise `ArtifactError` if it is missing or not readable."""
         try:
             return cls(_read(directory), max_tokens)
         except ArtifactError:
             raise
-        except Exception as error:  # tokenizers raises bare Exception on a file it cannot parse
+        except Exception as error:  # tokenizers raises a bare Exception for a file that it cannot parse
             raise ArtifactError(f"{directory}: the tokenizer cannot be read: {error}") from error
 
     def encode(self, text: str) -> Encoding:
-        """Tokenise one text."""
         return _encoding(self._tokenizer.encode(text))
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoding]:
-        """Tokenise several texts, without holding the interpreter's lock.
+        """Tokenise several texts, with the GIL released.
 
-        A few at a time: what is cut off of a long text takes a hundred times the memory of what is kept.
+        Texts are tokenised a few at a time, because the tokens that are cut from a long text take a hundred times the
+        memory of those that are kept.
         """
         if len(texts) == 1:
             return [self.encode(texts[0])]
-        kept: list[Encoding] = []
-        for start in range(0, len(texts), _AT_ONCE):
-            encodings = self._tokenizer.encode_batch_fast(list(texts[start : start + _AT_ONCE]))
-            kept += map(_encoding, encodings)
-        return kept
+        encodings: list[Encoding] = []
+        for start in range(0, len(texts), _CHUNK_TEXTS):
+            chunk = list(texts[start : start + _CHUNK_TEXTS])
+            encodings += map(_encoding, self._tokenizer.encode_batch_fast(chunk))
+        return encodings
 
     def encode_windows(self, texts: Sequence[str]) -> list[list[Encoding]]:
-        """Tokenise several texts whole, as `encode_many` does: one with too many tokens becomes several windows."""
-        found: list[list[Encoding]] = []
-        for start in range(0, len(texts), _AT_ONCE):
-            # Not the fast way, which doesn't say where words begin.
-            encodings = self._tokenizer.encode_batch(list(texts[start : start + _AT_ONCE]))
-            found += [_windows(encoding, self.max_tokens) for encoding in encodings]
-        return found
+        """Tokenise several texts without truncation; a text with too many tokens becomes several windows."""
+        windows: list[list[Encoding]] = []
+        for start in range(0, len(texts), _CHUNK_TEXTS):
+            chunk = list(texts[start : start + _CHUNK_TEXTS])
+            # Not `encode_batch_fast`, which does not report word boundaries.
+            windows += [_windows(encoding, self.max_tokens) for encoding in self._tokenizer.encode_batch(chunk)]
+        return windows
 
 
 def _encoding(encoding: FastEncoding) -> Encoding:
-    # In an array, because a list of long texts has a hundred thousand tokens, or millions: four bytes each, not forty,
-    # and nothing that the event loop would have to free one by one.
+    # An array, because a request can have millions of tokens: they take four bytes each instead of forty, and the event
+    # loop need not free them one by one.
     return Encoding(array("i", encoding.ids), truncated=bool(encoding.overflowing))
 
 
 def _windows(encoding: FastEncoding, max_tokens: int) -> list[Encoding]:
-    rest = encoding.overflowing  # each look copies all of it
+    rest = encoding.overflowing  # each access copies all of it
     if not rest:
         return [_encoding(encoding)]
-    # The tokenizer cut where the limit is, and put the model's special tokens around each piece.
+    # The tokenizer has cut the text at the limit and added the model's special tokens to each piece.
     special = encoding.special_tokens_mask
     head, tail = special.index(0), special[::-1].index(0)
     ids: list[int] = []
@@ -104,7 +104,7 @@ def _read(directory: Path) -> FastTokenizer:
 
 
 def _wordpiece(directory: Path) -> FastTokenizer:
-    """BERT's tokenizer, from the list of word pieces that older checkpoints have instead of a tokenizer.json."""
+    """Build BERT's tokenizer from vocab.txt, which older checkpoints have instead of tokenizer.json."""
     config_file = directory / "tokenizer_config.json"
     config = json.loads(config_file.read_text()) if config_file.is_file() else {}
     lowercase = bool(config.get("do_lower_case", True))

@@ -54,7 +54,7 @@ class Startup:
         try:
             model = await asyncio.to_thread(self._load)
             service = self._serve(model)
-            self._metrics.model_loaded(asdict(model.info), model.backend.slots)
+            self._metrics.model_loaded(model.info, model.backend.slots)
             self._lifecycle.ready(service, model.info)
         except SentimentError as error:
             self._broken("the model could not be loaded", str(error))

@@ -17,7 +17,6 @@ MODULES = {
 LEAVES = {
     "app.types",
     "app.errors",
-    "app.metrics",
     "app.logs",
     "app.inference.text",
     "app.cpu",
@@ -57,7 +56,14 @@ def test_only_api_and_main_know_the_web_framework(package: str) -> None:
 
 
 def test_only_cli_main_and_the_process_know_the_settings() -> None:
-    assert importers("app.config") == {"app.cli.run", "app.main", "app.server.process", "app.serving.loader"}
+    assert importers("app.config") == {
+        "app.cli.flags",
+        "app.cli.predict",
+        "app.cli.serve",
+        "app.main",
+        "app.server.process",
+        "app.serving.loader",
+    }
 
 
 def test_the_scheduler_knows_neither_tokenizer_nor_backend_nor_http() -> None:
@@ -111,7 +117,7 @@ def test_one_noun_a_file() -> None:
     assert long == {}
 
 
-@pytest.mark.parametrize("module", ["app.main", "app.cli.run", "app.server.process"])
+@pytest.mark.parametrize("module", ["app.main", "app.cli", "app.server.process"])
 def test_importing_the_app_imports_no_runtime(module: str) -> None:
     heavy = ("torch", "transformers", "onnxruntime")
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"

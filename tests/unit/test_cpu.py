@@ -25,7 +25,7 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ("150000 100000", "?", 2),
     ],
 )
-def test_the_lowest_quota_of_all_parent_groups_limits_the_cores(
+def test_the_lowest_quota_of_a_group_and_its_parents_applies(
     own: str, parent: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "cgroup"
@@ -52,7 +52,7 @@ def test_cgroup_v1_has_the_quota_in_two_files(
 
 
 @pytest.mark.usefixtures("eight_cores")
-def test_without_a_container_the_affinity_limits_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_quota_affinity_applies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "_CGROUP_V2", tmp_path / "none")
     monkeypatch.setattr(cpu, "_CGROUP_V1", (tmp_path / "none", tmp_path / "none"))
     assert cpu.usable_cores() == 8
@@ -78,10 +78,10 @@ def test_only_x86_without_vnni_overflows_in_int8(
     assert cpu.overflows_in_int8() is overflows
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own only on Linux")
-def test_give_way_lowers_the_priority_of_one_thread() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_only_the_thread_that_gives_way_gets_a_lower_priority() -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
     with ThreadPoolExecutor(1, initializer=cpu.give_way) as pool:
-        priority = pool.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
-    assert priority == min(19, before + 5)
+        niceness = pool.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
+    assert niceness == min(19, before + 5)
     assert os.getpriority(os.PRIO_PROCESS, 0) == before

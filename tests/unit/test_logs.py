@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import re
@@ -16,23 +17,23 @@ SECRET = "words that a user wrote"
 
 
 @pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    handlers, level, stream = logging.root.handlers, logging.root.level, logs._stream
+def restore_logging() -> Iterator[None]:
+    handlers, level = logging.root.handlers, logging.root.level
     yield
-    logging.root.handlers, logging.root.level, logs._stream = handlers, level, stream
+    logging.root.handlers, logging.root.level = handlers, level
 
 
-def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_one_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "info")
     logs.log(logging.INFO, "event\nwith a break", number=1, text="a\nb", other={"x"})
     logs.log(logging.DEBUG, "not this")
     (line,) = capsys.readouterr().err.splitlines()
-    found = json.loads(line)
-    assert found.pop("time").endswith("+00:00")
-    assert found == {"level": "info", "event": "event\nwith a break", "number": 1, "text": "a\nb", "other": "{'x'}"}
+    fields = json.loads(line)
+    assert fields.pop("time").endswith("+00:00")
+    assert fields == {"level": "info", "event": "event\nwith a break", "number": 1, "text": "a\nb", "other": "{'x'}"}
 
 
-async def test_lines_of_one_step_of_the_event_loop_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lines_of_one_loop_iteration_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr(sys.stderr, "write", written.append)
     logs.configure("json", "info")
@@ -42,7 +43,7 @@ async def test_lines_of_one_step_of_the_event_loop_are_written_together(monkeypa
     await asyncio.sleep(0)
     logs.log(logging.INFO, "third")
     other = threading.Thread(target=logs.log, args=(logging.INFO, "fourth"))
-    other.start()  # whose line takes along what waits
+    other.start()  # writes its own line and the pending one
     other.join()
     assert [[json.loads(line)["event"] for line in part.splitlines()] for part in written] == [
         ["first", "second"],
@@ -50,7 +51,7 @@ async def test_lines_of_one_step_of_the_event_loop_are_written_together(monkeypa
     ]
 
 
-def test_a_line_of_an_event_loop_that_has_ended_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_of_a_closed_event_loop_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
     async def end(event: str) -> None:
         logs.log(logging.INFO, event)
         asyncio.get_running_loop().stop()
@@ -69,7 +70,9 @@ def test_a_line_of_an_event_loop_that_has_ended_is_not_lost(capsys: pytest.Captu
     assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["first", "second", "third"]
 
 
-def test_whoever_else_listens_is_told_too(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_other_handlers_get_the_fields_too(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     logs.configure("json", "info")
     logging.root.addHandler(caplog.handler)
     logs.log(logging.INFO, "event", number=1)
@@ -77,14 +80,23 @@ def test_whoever_else_listens_is_told_too(capsys: pytest.CaptureFixture[str], ca
     assert json.loads(capsys.readouterr().err)["number"] == 1
 
 
-def test_a_line_that_cannot_be_made_is_lost_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_that_cannot_be_formatted_is_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "info")
-    logs.log(logging.INFO, "half of a pair: \ud800")
+    logs.log(logging.INFO, "a lone surrogate: \ud800")
     logs.log(logging.INFO, "whole")
     assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["whole"]
 
 
-def test_auto_is_json_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_loses_the_line_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Mock(side_effect=[OSError(errno.ENOSPC, "No space left on device"), None])
+    monkeypatch.setattr(sys.stderr, "write", written)
+    logs.configure("json", "info")
+    logs.log(logging.INFO, "lost")
+    logs.log(logging.INFO, "written")
+    assert json.loads(written.call_args.args[0])["event"] == "written"
+
+
+def test_auto_is_json_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("auto", "info")
     logs.log(logging.INFO, "event")
     assert json.loads(capsys.readouterr().err)["event"] == "event"
@@ -111,7 +123,7 @@ def test_an_exception_is_logged_without_its_message(style: str, capsys: pytest.C
     assert written.count("test_logs.py") == 2
 
 
-def test_other_libraries_are_named_and_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_libraries_name_their_logger(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "debug")
     logging.getLogger("uvicorn.error").info("noise")
     logging.getLogger("uvicorn.error").warning("noise")
@@ -119,8 +131,8 @@ def test_other_libraries_are_named_and_quiet(capsys: pytest.CaptureFixture[str])
     assert json.loads(capsys.readouterr().err)["logger"] == "uvicorn.error"
 
 
-def test_what_nobody_caught_is_logged_by_type_and_place_without_its_words(capsys: pytest.CaptureFixture[str]) -> None:
-    """Asyncio's own line of it quotes the error, and with it perhaps a text."""
+def test_an_error_of_the_event_loop_is_logged_without_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+    """The default handler of asyncio logs the message, which may contain a user's text."""
     logs.configure("json", "info")
     try:
         raise ValueError(SECRET)

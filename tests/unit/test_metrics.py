@@ -1,17 +1,20 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
+from app.inference import ModelInfo
 from app.metrics import Metrics
 
-DESCRIPTION = {
-    "model": "m",
-    "model_version": "1",
-    "backend": "mock",
-    "device": "cpu",
-    "precision": "fp32",
-    "checksum": None,
-    "labels": ["negative", "positive"],
-}
+INFO = ModelInfo(
+    model="m",
+    model_version="1",
+    labels=("negative", "positive"),
+    max_tokens=512,
+    temperature=1.0,
+    backend="mock",
+    device="cpu",
+    precision="fp32",
+    checksum=None,
+)
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def test_a_prediction_counts_once_by_label_and_once_by_confidence(metrics: Metri
 @pytest.mark.parametrize(
     ("confidence", "bound"), [(0.34, "0.4"), (0.4, "0.4"), (0.41, "0.5"), (0.95, "0.95"), (0.995, "1.0"), (1.0, "1.0")]
 )
-def test_a_confidence_counts_in_the_bucket_that_includes_it(metrics: Metrics, confidence: float, bound: str) -> None:
+def test_bounds_of_confidence_buckets_are_inclusive(metrics: Metrics, confidence: float, bound: str) -> None:
     metrics.predicted("positive", confidence, truncated=False)
     bounds = ["0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99", "1.0", "+Inf"]
     counts = [value(metrics, "sentiment_confidence_bucket", le=each) for each in bounds]
@@ -47,8 +50,8 @@ def test_a_confidence_counts_in_the_bucket_that_includes_it(metrics: Metrics, co
 
 def test_series_exist_before_their_first_event(metrics: Metrics) -> None:
     """Otherwise the first event would not show in a rate: a counter that appears at 1 has not increased."""
-    metrics.model_loaded(DESCRIPTION, slots=2)
-    assert [value(metrics, "sentiment_predictions_total", label=label) for label in DESCRIPTION["labels"]] == [0, 0]
+    metrics.model_loaded(INFO, slots=2)
+    assert [value(metrics, "sentiment_predictions_total", label=label) for label in INFO.labels] == [0, 0]
     assert [value(metrics, "sentiment_refused_total", reason=reason) for reason in ("wait", "full", "deadline")] == [
         0
     ] * 3
@@ -58,9 +61,15 @@ def test_series_exist_before_their_first_event(metrics: Metrics) -> None:
     assert value(metrics, "sentiment_slots") == 2
 
 
-def test_gauges_have_the_last_state(metrics: Metrics) -> None:
+def test_gauges_have_the_latest_state(metrics: Metrics) -> None:
     metrics.state(ready=True, depth=3, wait_s=0.25)
     names = ("sentiment_ready", "sentiment_queue_texts", "sentiment_predicted_wait_seconds")
     assert [value(metrics, name) for name in names] == [1, 3, 0.25]
     metrics.state(ready=False, depth=0, wait_s=0)
     assert [value(metrics, name) for name in names] == [0, 0, 0]
+
+
+def test_the_loaded_model_is_described_by_labels(metrics: Metrics) -> None:
+    metrics.model_loaded(INFO, slots=1)
+    labels = {"model": "m", "model_version": "1", "backend": "mock", "device": "cpu", "precision": "fp32"}
+    assert value(metrics, "sentiment_model_info", checksum="None", **labels) == 1

@@ -1,13 +1,14 @@
-"""A backend without a model, for people who develop against the API and for tests of everything around the model.
+"""A backend without a model, for developing against the API and for tests.
 
-Deterministic: a text is positive or negative by the words of a small list that it has more of, and neutral otherwise.
-It can be slow or fail on purpose, always (`delay_ms`, `failure_rate`) or for one text, by these words in it:
+Deterministic: it counts the positive and negative words of a small list. A text with more of one kind has that label; a
+text with neither is neutral. It can be slow or fail on purpose, for any text (`delay_ms`, `failure_rate`) or for texts
+with one of these words:
 
     [slow]  takes a second longer
-    [fail]  raises, as a model does that runs out of memory
-    [nan]   gives logits that are not numbers
-    [hang]  never comes back
-    [break] raises, and so does every run of the next three seconds, as on a device that was lost
+    [fail]  raises, like a model that runs out of memory
+    [nan]   returns logits that are NaN
+    [hang]  never returns
+    [break] raises, and so does every run in the next three seconds, like a lost device
 """
 
 import random
@@ -64,7 +65,7 @@ _FIRST_NEGATIVE, _FIRST_POSITIVE = _IDS[_NEGATIVE[0]], _IDS[_POSITIVE[0]]
 
 
 class MockBackend:
-    """Counts words. `delay_ms` is added to every batch; `failure_rate` is the share that raises."""
+    """Counts words. `delay_ms` is added to every batch; `failure_rate` is the fraction of batches that raise."""
 
     name, device, precision, packs = "mock", "cpu", "none", False
 
@@ -81,14 +82,14 @@ class MockBackend:
         if (ids == _BREAK).any():
             self._broken_until_s = time.monotonic() + _BREAK_S
         if time.monotonic() < self._broken_until_s:
-            raise RuntimeError("the mock was told to break")
+            raise RuntimeError("the mock is broken on purpose")
         if (ids == _HANG).any():
             threading.Event().wait()
         time.sleep(self._delay_s + bool((ids == _SLOW).any()))
-        # Never in the warm-up, which runs padding alone: a service that does not start shows nobody how callers cope.
-        unlucky = ids.any() and self._random.random() < self._failure_rate
-        if (ids == _FAIL).any() or unlucky:
-            raise RuntimeError("the mock was told to fail")
+        # Never in the warm-up, which runs only padding: the service must start so that clients can see failures.
+        random_failure = ids.any() and self._random.random() < self._failure_rate
+        if (ids == _FAIL).any() or random_failure:
+            raise RuntimeError("the mock fails on purpose")
         negative = ((ids >= _FIRST_NEGATIVE) & (ids < _FIRST_POSITIVE)).sum(axis=1)
         positive = (ids >= _FIRST_POSITIVE).sum(axis=1)
         logits = np.stack([negative, np.full(len(batch), 0.5), positive], axis=1).astype(np.float32) * 2
@@ -97,12 +98,12 @@ class MockBackend:
 
 
 def mock_artifact() -> Artifact:
-    """The description of the model that isn't there."""
+    """Return an artifact without files."""
     return Artifact("mock", Path(), LABELS, max_tokens=512, pad_id=_IDS[_PAD], files={}, manifest={"version": "mock"})
 
 
 def mock_tokenizer() -> FastTokenizer:
-    """Lower-cased words; all that are not in the list are one."""
+    """Return a tokenizer for lower-cased words; all unlisted words have the same id."""
     tokenizer = FastTokenizer(models.WordLevel(_IDS, unk_token=_OTHER))
     tokenizer.normalizer = normalizers.Lowercase()
     words = pre_tokenizers.Split(Regex(r"\[?\w+\]?"), behavior="isolated")

@@ -1,4 +1,4 @@
-"""PyTorch: the backend for GPUs, and for models that nobody has exported yet. The only module that imports torch."""
+"""PyTorch: the backend for GPUs and for models without an ONNX export. The only module that imports torch."""
 
 import threading
 
@@ -13,21 +13,21 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchBackend:
-    """A transformers model in inference mode, on CUDA (bf16 unless told otherwise) or the CPU (fp32)."""
+    """A transformers model in inference mode, on CUDA (bf16 by default) or on the CPU (fp32 by default)."""
 
     name = "torch"
     packs = False
 
     def __init__(self, artifact: Artifact, *, device: str = "cpu", precision: str = "auto", slots: int = 1) -> None:
-        """Load the safetensors weights; raise `BackendError` when the device or the precision is not to be had."""
+        """Load the safetensors weights; raise `BackendError` if the device or the precision is not available."""
         if device == "cuda" and not torch.cuda.is_available():
-            raise BackendError("PyTorch sees no CUDA device")
+            raise BackendError("PyTorch finds no CUDA device")
         if "safetensors" not in artifact.files:
             raise BackendError(f"{artifact.directory}: no PyTorch weights")
         if precision == "auto":
             precision = "bf16" if device == "cuda" else "fp32"
         if precision not in _DTYPES:
-            raise BackendError(f"PyTorch runs {', '.join(_DTYPES)}, not {precision}")
+            raise BackendError(f"PyTorch supports {', '.join(_DTYPES)}, not {precision}")
         artifact.verify(artifact.files["safetensors"])
         self.device = device
         self.precision = precision
@@ -37,14 +37,14 @@ class TorchBackend:
             model = AutoModelForSequenceClassification.from_pretrained(
                 artifact.directory, dtype=_DTYPES[precision], local_files_only=True
             )
-        except Exception as error:  # transformers and safetensors raise a dozen kinds
+        except Exception as error:  # transformers and safetensors raise many types
             raise BackendError(f"{artifact.directory}: PyTorch cannot load it: {error}") from error
         self._model = model.to(device).eval()
 
     def run(self, batch: Batch) -> FloatArray:
         """See `Backend.run`."""
         if not hasattr(self._thread, "ready"):
-            # Per thread, like OpenMP's own setting: the slots are the parallelism, not the threads inside each.
+            # This setting is per thread, as in OpenMP. The slots run in parallel, so each needs only one thread.
             torch.set_num_threads(1)
             self._thread.ready = True
         with torch.inference_mode():

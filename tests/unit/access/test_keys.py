@@ -1,4 +1,4 @@
-"""The file of API keys: what it holds, what it lets pass, and what happens when it changes."""
+"""The file of API keys: its content, lookups and changes."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.access.keys import Keys, add_key
+from app.access import Keys, add_key
 from app.errors import KeysError
 
 
@@ -15,7 +15,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "keys.yaml"
 
 
-def test_the_file_has_names_and_hashes_and_no_keys(file: Path) -> None:
+def test_the_file_contains_names_and_hashes_but_no_keys(file: Path) -> None:
     web, batch = add_key(file, "web"), add_key(file, "batch-7")
     assert web != batch
     assert web.startswith("rts_")
@@ -25,28 +25,28 @@ def test_the_file_has_names_and_hashes_and_no_keys(file: Path) -> None:
     assert Keys(file).names == ["web", "batch-7"]
 
 
-def test_a_key_has_a_holder_and_anything_else_has_none(file: Path) -> None:
+def test_only_a_valid_key_has_a_holder(file: Path) -> None:
     web, batch = add_key(file, "web"), add_key(file, "batch")
     keys = Keys(file)
     assert [keys.holder(key) for key in (web, batch)] == ["web", "batch"]
     assert [keys.holder(key) for key in (web[:-1], web + "x", "web", "", "\udcff", "ключ")] == [None] * 6
 
 
-def test_a_name_is_given_once(file: Path) -> None:
+def test_a_name_is_used_once(file: Path) -> None:
     add_key(file, "web")
-    with pytest.raises(KeysError, match="has a key for web"):
+    with pytest.raises(KeysError, match="already has a key for web"):
         add_key(file, "web")
 
 
 @pytest.mark.parametrize("name", ["12", "007", "no", "null", "1.5", "2026-11-28", "2026-99-99", "0x1f", "y"])
-def test_a_name_may_be_anything_else_to_yaml(file: Path, name: str) -> None:
+def test_a_name_may_look_like_another_yaml_type(file: Path, name: str) -> None:
     key = add_key(file, name)
     add_key(file, "another")
     assert Keys(file).holder(key) == name
 
 
 @pytest.mark.parametrize("content", ["web: 2024-02-30", "2026-99-99: x", "[" * 5000, "\x00", "a: &a [*a]"])
-def test_what_yaml_trips_over_is_an_error_of_the_file(file: Path, content: str) -> None:
+def test_invalid_yaml_is_a_keys_error(file: Path, content: str) -> None:
     file.write_text(content)
     with pytest.raises(KeysError):
         Keys(file)
@@ -54,12 +54,12 @@ def test_what_yaml_trips_over_is_an_error_of_the_file(file: Path, content: str) 
 
 @pytest.mark.parametrize("name", ["", "a b", "a: b", "-x", "a\n", "é", "x" * 65])
 def test_a_name_is_short_and_plain(file: Path, name: str) -> None:
-    with pytest.raises(KeysError, match="is no name"):
+    with pytest.raises(KeysError, match="is not a valid name"):
         add_key(file, name)
     assert not file.exists()
 
 
-def test_a_line_without_an_end_is_completed_first(file: Path) -> None:
+def test_a_missing_final_newline_is_added_first(file: Path) -> None:
     file.write_text(f"old: sha256:{'0' * 64}")
     add_key(file, "new")
     assert Keys(file).names == ["old", "new"]
@@ -79,7 +79,7 @@ def test_a_change_of_the_file_is_noticed(file: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "# nobody\n"])
-def test_when_the_last_key_is_removed_nobody_may_call_until_there_is_another(file: Path, content: str) -> None:
+def test_an_empty_file_admits_nobody_until_a_key_is_added(file: Path, content: str) -> None:
     old = add_key(file, "old")
     keys = Keys(file)
     file.write_text(content)
@@ -90,8 +90,8 @@ def test_when_the_last_key_is_removed_nobody_may_call_until_there_is_another(fil
     assert (keys.names, keys.holder(new)) == (["new"], "new")
 
 
-def test_a_link_that_leads_elsewhere_is_noticed(tmp_path: Path) -> None:
-    """Kubernetes exchanges mounted files so."""
+def test_a_changed_symlink_is_noticed(tmp_path: Path) -> None:
+    """Kubernetes replaces mounted files this way."""
     for name in ("one", "two"):
         add_key(tmp_path / name, name)
         os.utime(tmp_path / name, (0, 0))
@@ -109,36 +109,36 @@ def test_a_link_that_leads_elsewhere_is_noticed(tmp_path: Path) -> None:
     [
         ("web", "expected a line"),
         ("[a, b]", "expected a line"),
-        ("web: secret", "web has no hash"),
-        ("web: sha256:123", "web has no hash"),
-        ("web: 7", "web has no hash"),
-        ("a b: sha256:" + "0" * 64, "a name is"),
-        ("7: sha256:" + "0" * 64, "a name is"),
+        ("web: secret", "web needs `sha256:`"),
+        ("web: sha256:123", "web needs `sha256:`"),
+        ("web: 7", "web needs `sha256:`"),
+        ("a b: sha256:" + "0" * 64, "a name is not valid"),
+        ("7: sha256:" + "0" * 64, "a name is not valid"),
         ("web: [secret", "not YAML"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_without_quoting_it(file: Path, content: str, complaint: str) -> None:
+def test_an_invalid_file_is_refused_without_quoting_it(file: Path, content: str, complaint: str) -> None:
     file.write_text(content)
     with pytest.raises(KeysError, match=complaint) as caught:
         Keys(file)
     assert "secret" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+def test_a_missing_file_is_named(file: Path) -> None:
     with pytest.raises(KeysError, match=r"keys\.yaml: No such file"):
         Keys(file)
     with pytest.raises(KeysError, match="No such file"):
         add_key(file / "below", "web")
 
 
-def test_a_change_that_cannot_be_used_leaves_the_old_keys(file: Path) -> None:
+def test_an_invalid_change_keeps_the_old_keys(file: Path) -> None:
     key = add_key(file, "web")
     content = file.read_text()
     keys = Keys(file)
     file.write_text("web: secret")
     with pytest.raises(KeysError):
         keys.refresh()
-    assert not keys.refresh()  # it complains once
+    assert not keys.refresh()  # it raises once per change
     assert keys.holder(key) == "web"
     file.unlink()
     with pytest.raises(KeysError, match="No such file"):

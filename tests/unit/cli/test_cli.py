@@ -20,14 +20,14 @@ def run(*args: str) -> int:
     return int(caught.value.code or 0)
 
 
-def test_predict_prints_one_json_object_a_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_prints_one_json_object_per_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("predict", "I love it", "I hate it") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["label"] for line in lines] == ["positive", "negative"]
     assert all(sum(line["scores"].values()) == pytest.approx(1, abs=1e-3) for line in lines)
 
 
-def test_predict_reads_lines_when_there_are_no_arguments(
+def test_predict_reads_standard_input_without_arguments(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("so good\nso bad\n"))
@@ -35,7 +35,7 @@ def test_predict_reads_lines_when_there_are_no_arguments(
     assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == ["positive", "negative"]
 
 
-def test_predict_goes_on_after_a_text_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_continues_after_a_text_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("predict", "--backend", "mock", "good", " ", "[fail]", "bad") == 1
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 2
@@ -43,7 +43,7 @@ def test_predict_goes_on_after_a_text_that_fails(capsys: pytest.CaptureFixture[s
     assert "text 3: the model failed" in captured.err
 
 
-def test_predict_reads_the_beginning_of_a_long_text_or_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_truncates_a_long_text_or_reads_it_in_windows(capsys: pytest.CaptureFixture[str]) -> None:
     text = "good " * 600 + "bad " * 1200
     for option, label in (("truncate", "positive"), ("window", "negative")):
         assert run("predict", "--backend", "mock", "--long-text", option, text, "good") == 0
@@ -52,14 +52,14 @@ def test_predict_reads_the_beginning_of_a_long_text_or_all_of_it(capsys: pytest.
     assert "the model failed" in capsys.readouterr().err
 
 
-def test_predict_says_what_was_cut(capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_reports_truncated_texts(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("predict", "--backend", "mock", "good " * 600, "good") == 0
     assert [json.loads(line)["truncated"] for line in capsys.readouterr().out.splitlines()] == [True, False]
 
 
 @pytest.mark.parametrize(("ending", "status"), [("head -1", 1), ("kill", 130)])
-def test_predict_ends_without_many_words(ending: str, status: int) -> None:
-    """When nobody reads on, and on Ctrl-C."""
+def test_predict_exits_without_a_traceback(ending: str, status: int) -> None:
+    """When its output is closed, and on Ctrl-C."""
     command = [sys.executable, "-m", "app", "predict", "--backend", "mock"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:  # type: ignore[call-overload]
@@ -76,19 +76,19 @@ def test_predict_ends_without_many_words(ending: str, status: int) -> None:
     assert process.returncode == status
 
 
-def test_a_model_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_model_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("predict", "--model", "nowhere", "good") == 1
     assert "no such model: nowhere" in capsys.readouterr().err
 
 
-def test_a_wrong_flag_is_refused_with_the_settings_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_flag_names_the_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("serve", "--port", "none") == 2
     assert "SENTIMENT_PORT" in capsys.readouterr().err
 
 
-def test_a_flag_that_turns_something_on_needs_no_value(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_boolean_flag_needs_no_value(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("serve", "--compare-backends", "--backend", "onnx") == 2
-    assert "COMPARE_BACKENDS goes with BACKEND=auto" in capsys.readouterr().err
+    assert "COMPARE_BACKENDS needs BACKEND=auto" in capsys.readouterr().err
     assert run("serve", "--compare-backends", "perhaps") == 2
     assert "SENTIMENT_COMPARE_BACKENDS: " in capsys.readouterr().err
 
@@ -108,6 +108,25 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("rt-sentiment ")
 
 
+def test_the_parser_imports_no_command() -> None:
+    code = "import sys, app.cli; print({'pydantic', 'numpy', 'asyncio'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("sevre") == 2
+    assert "invalid choice: 'sevre'" in capsys.readouterr().err
+
+
+def test_key_prints_a_key_and_refuses_a_name_twice(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    assert run("key", str(file), "web") == 0
+    assert capsys.readouterr().out.startswith("rts_")
+    assert run("key", str(file), "web") == 1
+    assert "already has a key for web" in capsys.readouterr().err
+
+
 def test_python_m_app_is_the_same_command() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")}
     done = subprocess.run(
@@ -124,8 +143,9 @@ def test_an_address_in_use_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"SENTIMENT_PORT: cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
 
 
-def test_a_run_leaves_nothing_behind_such_as_onnx_runtimes_id_of_the_machine(tmp_path: Path) -> None:
-    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}  # CI=true would silence it by itself
+def test_a_run_writes_nothing_to_the_home_directory(tmp_path: Path) -> None:
+    # Without CI=true, which would also keep ONNX Runtime from storing an id of the machine.
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     command = [sys.executable, "-m", "app", "predict", "good"]
     subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
     assert list(tmp_path.rglob("*")) == []

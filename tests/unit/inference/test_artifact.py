@@ -129,8 +129,8 @@ def test_an_unknown_model_is_refused(name: str) -> None:
         open_artifact(name)
 
 
-def test_a_hub_model_that_cannot_be_fetched_is_refused() -> None:
-    with pytest.raises(ArtifactError, match="could not be fetched from the hub"):
+def test_a_hub_model_that_cannot_be_downloaded_is_refused() -> None:
+    with pytest.raises(ArtifactError, match="could not be downloaded from the hub"):
         open_artifact("somebody/some-model")
 
 

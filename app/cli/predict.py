@@ -1,0 +1,68 @@
+"""`rt-sentiment predict`."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .flags import add_flags, read_settings
+
+if TYPE_CHECKING:
+    from ..config import Settings
+    from ..types import LongText
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts; without any, the lines of standard input")
+    parser.add_argument(
+        "--long-text",
+        choices=("truncate", "window"),
+        default="truncate",
+        help="how to read a text with too many tokens for the model: only its beginning, or all of it in windows "
+        "[%(default)s]",
+    )
+    add_flags(parser, ("model", "backend", "device", "precision"))
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = read_settings(args)
+    try:
+        return _predict(settings, args.texts or (line.rstrip("\n") for line in sys.stdin), args.long_text)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of the output has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more when it exits
+        return 1
+
+
+def _predict(settings: "Settings", texts: Iterable[str], long_text: "LongText") -> int:
+    from .. import logs
+    from ..errors import SentimentError
+    from ..inference import load_model
+
+    logs.configure("console", "warning")
+    try:
+        model = load_model(
+            settings.model, backend=settings.backend, device=settings.device, precision=settings.precision
+        )
+    except SentimentError as error:
+        print(f"rt-sentiment: {error}", file=sys.stderr)
+        return 1
+    status = 0
+    for number, text in enumerate(texts, 1):
+        try:
+            (prediction,) = model.predict([text], long_text=long_text)
+        except SentimentError as error:
+            print(f"rt-sentiment: text {number}: {error}", file=sys.stderr)
+            status = 1
+            continue
+        line = {
+            "label": prediction.label,
+            "confidence": round(prediction.confidence, 4),
+            "scores": {label: round(score, 4) for label, score in prediction.scores.items()},
+            "truncated": prediction.truncated,
+        }
+        print(json.dumps(line), flush=True)
+    return status
