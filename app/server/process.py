@@ -28,7 +28,7 @@ from .protocol import Connection
 from .signals import Stop
 
 if TYPE_CHECKING:
-    from .supervisor import Pipe
+    from .worker import Pipe
 
 _POLL_S = 0.05
 # A slot's thread that comes back from the model waits so long for a busy event loop to hand it the interpreter, and the
@@ -68,7 +68,7 @@ def serve(settings: Settings) -> int:
         return 1
     if settings.workers == 1:
         return _run(settings, listener)
-    from .supervisor import Supervisor  # multiprocessing is for those who want it
+    from .supervisor import serve_workers  # multiprocessing is for those who want it
 
     each = settings.model_copy(update={"port": listener.getsockname()[1]})
     try:
@@ -77,7 +77,7 @@ def serve(settings: Settings) -> int:
         print(f"rt-sentiment: several workers need a place for what they count: {error}", file=sys.stderr)
         return 1
     with counts:
-        return Supervisor(partial(work, each), settings.workers, _address(listener, settings), counts.name).run()
+        return serve_workers(partial(work, each), settings.workers, _address(listener, settings), counts.name)
 
 
 def work(settings: Settings, pipe: "Pipe") -> None:
@@ -130,7 +130,7 @@ class _Server(uvicorn.Server):
         self._settings = settings
         self._address = _address(listener, settings)
         self._pipe = pipe
-        self._beating: asyncio.Task[None] | None = None  # the loop itself holds tasks weakly
+        self._heartbeat: asyncio.Task[None] | None = None  # the event loop holds tasks weakly
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = Stop()
@@ -167,9 +167,11 @@ class _Server(uvicorn.Server):
         both the event loop and the interpreter would wait for it.
         """
         if self._pipe:
-            from .supervisor import beat
+            from .worker import heartbeat
 
-            self._beating = asyncio.create_task(beat(self._pipe, self._serves, self._report, self._end))
+            self._heartbeat = asyncio.create_task(
+                heartbeat(self._pipe, self._is_ready, self._report_if_started, self._on_drain_request)
+            )
         await super().serve(sockets)
         self._exit()
 
@@ -183,8 +185,8 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
         """First signal: drain. Second: end at once. Neither is raised again, so that the exit status is ours."""
-        self._stop.take(sig)
-        if self._loop is None or self._stop.insisted:
+        self._stop.receive(sig)
+        if self._loop is None or self._stop.forced:
             if self._loop and not self.force_exit:
                 self._loop.call_soon_threadsafe(self._say_what_is_lost)
             self.force_exit = self.should_exit = True
@@ -195,15 +197,19 @@ class _Server(uvicorn.Server):
     def _say_what_is_lost(self) -> None:
         log(logging.WARNING, "ending at once", in_flight=self._lifecycle.in_flight)
 
-    def _serves(self) -> bool:
-        return self.started and not self.should_exit
+    def _is_ready(self) -> bool:
+        return self.started and self._lifecycle.status == "ok"
 
-    def _end(self) -> None:
-        """The supervisor says so."""
+    def _report_if_started(self) -> None:
         if self.started:
-            self.handle_exit(signal.SIGTERM, None)
-        else:  # the model is loading, and nobody has been let in
+            self._report()
+
+    def _on_drain_request(self) -> None:
+        """Handle the supervisor's request to drain; it may follow a SIGTERM and must not count as a second one."""
+        if not self.started:  # the model is loading, and the port is not open yet
             self._exit()
+        elif not self._stop.requested:
+            self.handle_exit(signal.SIGTERM, None)
 
     def _begin_drain(self) -> None:
         self._draining = asyncio.get_running_loop().create_task(self._drain())

@@ -1,27 +1,25 @@
-"""How firmly a process was told to stop."""
+"""What the signals that a process receives mean for its end."""
 
 import signal
 import time
 
-# What comes so soon after the first signal is the same wish on another way: make and terminals pass signals on to
-# processes that get them from others as well.
-_ECHO_S = 0.5
+# make and terminals forward signals to processes that also receive them directly: a repeat this soon adds nothing.
+_REPEAT_S = 0.5
 
 
 class Stop:
-    """Whether anybody has asked, and whether somebody has asked again because it takes too long.
+    """Whether a first signal has requested a drain, and a second one an immediate end.
 
-    A terminal that closes (SIGHUP) asks, but never again: some managers of services send it after each SIGTERM.
+    SIGHUP (the terminal closes) can only be a first signal: some service managers send it after every SIGTERM.
     """
 
     def __init__(self) -> None:
-        self.asked = self.insisted = False
-        self._first_s = 0.0
+        self.requested = self.forced = False
+        self._requested_s = 0.0
 
-    def take(self, number: int) -> None:
-        """A signal came."""
+    def receive(self, number: int) -> None:
         now_s = time.monotonic()
-        if not self.asked:
-            self.asked, self._first_s = True, now_s
-        elif number != signal.SIGHUP and now_s > self._first_s + _ECHO_S:
-            self.insisted = True
+        if not self.requested:
+            self.requested, self._requested_s = True, now_s
+        elif number != signal.SIGHUP and now_s > self._requested_s + _REPEAT_S:
+            self.forced = True

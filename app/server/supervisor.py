@@ -1,218 +1,228 @@
-"""Several processes that serve one address, and the one that looks after them: `serve --workers N`.
+"""Starts worker processes, replaces those that end or freeze, restarts them one after the other, and drains them.
 
-Each worker is the whole service, with a model, a cache and a queue of its own. They listen on one port side by side
-(SO_REUSEPORT), and the kernel gives each connection to one of them. What they count is added up in `/metrics`.
-
-Between the supervisor and each worker is a pipe. The worker beats on it, and takes its orders from it: signals are for
-the supervisor alone, or whoever signals all processes at once (systemd, a terminal) would tell the workers twice.
+`rt-sentiment serve --workers N` runs N workers on one port. `make replicas N=2` runs two behind nginx, each on its own
+port. A worker is the whole service, with its own model, cache and queue.
 """
 
 import asyncio
 import contextlib
 import logging
-import math
-import multiprocessing
-import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from types import FrameType
+from types import TracebackType
+from typing import Any
 
-from prometheus_client import values
 from prometheus_client.multiprocess import mark_process_dead
 
 from ..logs import log
 from .signals import Stop
+from .worker import SIGNALS, Target, Worker
 
-Pipe = Connection
-Work = Callable[[Pipe], None]
+_MAX_BACKOFF_S = 30.0  # between the starts of a worker that keeps ending
+_MIN_UPTIME_S = 30.0  # after which its backoff starts again at one second
+_RESTART_TIMEOUT_S = 120
+_SETTLE_S = 1  # between two restarts: a request that the first worker refused can still be retried at the second
 
-BEAT_S = 0.5
-_LOADING, _SERVING, _END = b".", b"+", b"!"
-_SILENT_S = 5.0  # an event loop that does not come round for so long has frozen
-_YOUNG_S = 30.0  # for one that dies younger than this, there is twice as long no other as the last time
-_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+def serve_workers(target: Target, count: int, address: str, metrics_dir: str) -> int:
+    """Run `count` workers at one address until a signal ends them; return the exit status.
+
+    `metrics_dir` is an empty directory for the counters that the workers share.
+    """
+    return asyncio.run(_serve_workers(Supervisor([target] * count, metrics_dir=metrics_dir), address))
+
+
+async def _serve_workers(supervisor: "Supervisor", address: str) -> int:
+    started_s = time.monotonic()
+    async with supervisor:
+        log(logging.INFO, "starting", address=address, workers=len(supervisor.slots))
+        if await supervisor.wait_ready(lambda: log(logging.INFO, "listening", address=address, status="ok")):
+            seconds = round(time.monotonic() - started_s, 2)
+            log(logging.INFO, "ready", address=address, seconds=seconds, workers=supervisor.pids)
+            await supervisor.stopping.wait()
+    log(logging.INFO, "stopped", seconds=round(time.monotonic() - started_s, 1))
+    return int(supervisor.failed)
 
 
 class Supervisor:
-    """Starts workers, replaces those that end or freeze, and ends them all when it is told to end itself."""
+    """Runs one worker for each target. Entering the context starts the workers, leaving it drains them.
 
-    def __init__(self, work: Work, count: int, address: str, counts: str) -> None:
-        """`work` runs in each process, and has to `beat` on the pipe that it is given.
+    The first SIGTERM, SIGINT or SIGHUP sets `stopping`. A second one kills the workers and cancels the task that is in
+    the context. With `restart_on_sighup`, SIGHUP restarts the workers instead.
+    """
 
-        `counts` is an empty directory, where prometheus_client counts in files.
-        """
-        self._places = [_Place(number, work) for number in range(count)]
-        self._address = address
-        self._counts = counts
-        self._listening = self._proven = False  # one has served; all have: what ends one now is worth another try
+    def __init__(
+        self, targets: Sequence[Target], *, metrics_dir: str | None = None, restart_on_sighup: bool = False
+    ) -> None:
+        self.slots = [Slot(target, number, metrics_dir) for number, target in enumerate(targets)]
+        self.stopping = asyncio.Event()
+        self.failed = False  # a worker failed at the start or at the end
         self._stop = Stop()
-        self._failed = False
-        self._started_s = time.monotonic()
+        self._restart_on_sighup = restart_on_sighup
+        self._restart_requested = asyncio.Event()
 
-    def run(self) -> int:
-        """Serve until told to end; return 1 when a worker failed at the start or at the end, else 0."""
-        wakes, waker = os.pipe()
-        os.set_blocking(waker, False)
-        signal.set_wakeup_fd(waker)  # a signal ends the wait below
-        for number in _SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-                signal.signal(number, self._on_signal)
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = self._counts  # inherited
-        log(logging.INFO, "starting", address=self._address, workers=len(self._places))
-        resource_tracker.ensure_running()  # or the first start below would, and let in the signals that it keeps out
-        for place in self._places:
-            place.fill()
-        while self._places:
-            workers = [place.worker for place in self._places if place.worker]
-            sources = [wakes, *(source for worker in workers for source in worker.sources)]
-            if wakes in wait(sources, BEAT_S):
-                os.read(wakes, 4096)
-            self._look_after()
-        log(logging.INFO, "stopped", seconds=self._seconds(1))
-        return int(self._failed)
+    @property
+    def pids(self) -> list[int | None]:
+        return [slot.worker.pid for slot in self.slots if slot.worker]
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._stop.take(number)
+    async def __aenter__(self) -> "Supervisor":
+        loop = asyncio.get_running_loop()
+        self._owner = asyncio.current_task()
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+                loop.add_signal_handler(number, self._on_signal, number)
+        resource_tracker.ensure_running()  # it unblocks signals; the start of the first worker must not
+        self._keepers = [asyncio.create_task(self._keep(slot)) for slot in self.slots]
+        self._restarter = asyncio.create_task(self._restart_on_request())
+        return self
 
-    def _look_after(self) -> None:
-        """After a first signal all drain; after a second one all end at once."""
-        for place in self._places.copy():
-            worker = place.worker
-            if worker:
-                worker.listen()
-            if worker and worker.status is None:
-                if self._stop.insisted or worker.frozen:
-                    worker.kill()
-                elif self._stop.asked:
-                    worker.tell()
-            elif self._proven and not self._stop.asked:
-                place.fill()
-            else:
-                self._places.remove(place)
-                self._failed |= worker is None or worker.status != 0
-                self._stop.asked = True  # one that cannot start is the end of all
-        workers = [place.worker for place in self._places if place.worker]
-        if not self._listening and any(worker.serves for worker in workers):
-            self._listening = True
-            log(logging.INFO, "listening", address=self._address, status="ok")
-        if not self._proven and workers and not self._stop.asked and all(worker.serves for worker in workers):
-            self._proven = True
-            pids = [worker.pid for worker in workers]
-            log(logging.INFO, "ready", address=self._address, seconds=self._seconds(2), workers=pids)
-
-    def _seconds(self, digits: int) -> float:
-        return round(time.monotonic() - self._started_s, digits)
-
-
-class _Place:
-    """Where one worker is, and after it another."""
-
-    def __init__(self, number: int, work: Work) -> None:
-        self._number = number
-        self._work = work
-        self._wait_s = 0.0
-        self._next_s = -math.inf
-        self.worker: _Worker | None = None
-
-    def fill(self) -> None:
-        """Start a worker where none runs: at once, or some time after the start of one that died young."""
-        now_s = time.monotonic()
-        if self.worker:
-            log(logging.ERROR, "worker ended", pid=self.worker.pid, status=self.worker.status)
-            mark_process_dead(self._number)  # type: ignore[no-untyped-call]
-            young = now_s < self.worker.started_s + _YOUNG_S
-            self._wait_s = min(_YOUNG_S, 2 * self._wait_s) if young and self._wait_s else 1.0
-            self._next_s = self.worker.started_s + self._wait_s
-            self.worker = None
-        if now_s >= self._next_s:
-            try:
-                self.worker = _Worker(self._work, self._number)
-            except OSError as error:  # no memory or descriptors are left: there may be some later
-                log(logging.ERROR, "worker not started", error=type(error).__qualname__)
-                self._next_s = now_s + _YOUNG_S
-
-
-class _Worker:
-    """One process, and what was heard of it."""
-
-    def __init__(self, work: Work, number: int) -> None:
-        context = multiprocessing.get_context("spawn")  # what is forked has locks of threads that it does not have
-        self._pipe, theirs = context.Pipe()
-        for end in (self._pipe, theirs):
-            os.set_blocking(end.fileno(), False)
-        self._process: BaseProcess = context.Process(target=_run, args=(work, theirs, number))
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # inherited; our own come when that is over
+    async def __aexit__(self, _kind: Any, _error: BaseException | None, _trace: TracebackType | None) -> bool:
+        self._begin_stop()
+        for slot in self.slots:
+            if slot.worker:
+                slot.worker.drain()
         try:
-            self._process.start()
+            await asyncio.wait(self._keepers)
+        except asyncio.CancelledError:
+            if not self._stop.forced:
+                raise
+            await asyncio.wait(self._keepers)
+        return self._stop.forced  # the CancelledError of the second signal ends here
+
+    async def wait_ready(self, on_first: Callable[[], None] = lambda: None) -> bool:
+        """Wait until all workers are ready, and call `on_first` once one is; return False if the supervisor stops."""
+
+        async def all_ready() -> None:
+            for count, ready in enumerate(asyncio.as_completed([slot.wait_ready() for slot in self.slots])):
+                if not await ready:
+                    await self.stopping.wait()  # which follows
+                elif count == 0:
+                    on_first()
+
+        return await self.unless_stopped(all_ready())
+
+    async def unless_stopped(self, coroutine: Coroutine[Any, Any, object]) -> bool:
+        """Await a coroutine; return False, and cancel it, if the supervisor stops first."""
+        task, stop = asyncio.create_task(coroutine), asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()
-        self.started_s = time.monotonic()
-        self._heard_s = math.inf  # nothing yet
-        self._told = self._killed = self.serves = False
+            task.cancel()
+            stop.cancel()
+        return not self.stopping.is_set()
 
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid
+    def _on_signal(self, number: int) -> None:
+        if number == signal.SIGHUP and self._restart_on_sighup:
+            self._restart_requested.set()
+            return
+        if self._stop.forced:
+            return
+        self._stop.receive(number)
+        self._begin_stop()
+        if self._stop.forced:
+            self.failed = True
+            for slot in self.slots:
+                if slot.worker:
+                    slot.worker.kill("second signal")
+            if self._owner:
+                self._owner.cancel()
 
-    @property
-    def status(self) -> int | None:
-        """The exit status; None while it runs."""
-        return self._process.exitcode
+    def _begin_stop(self) -> None:
+        self.stopping.set()
+        self._restarter.cancel()
 
-    @property
-    def frozen(self) -> bool:
-        return time.monotonic() > self._heard_s + _SILENT_S
+    async def _keep(self, slot: "Slot") -> None:
+        if not await slot.keep_filled(self.stopping):
+            self.failed = True
+        self._begin_stop()
 
-    @property
-    def sources(self) -> list[Pipe | int]:
-        """What changes when there is something to look at."""
-        return [self._pipe, self._process.sentinel] if self.status is None else []
+    async def _restart_on_request(self) -> None:
+        await self.wait_ready()
+        while True:
+            await self._restart_requested.wait()
+            self._restart_requested.clear()
+            if reason := await self._restart():
+                log(logging.ERROR, "restart stopped", reason=f"{reason}; the others are left as they are")
+            else:
+                log(logging.INFO, "all workers restarted")
 
-    def listen(self) -> None:
-        """Take note of its beats."""
-        with contextlib.suppress(OSError):
-            if said := os.read(self._pipe.fileno(), 4096):
-                self._heard_s = time.monotonic()
-                self.serves |= _SERVING in said
-
-    def tell(self) -> None:
-        """Tell it, once, to answer what it owes and to end."""
-        if not self._told:
-            self._told = True
-            with contextlib.suppress(OSError):
-                os.write(self._pipe.fileno(), _END)
-
-    def kill(self) -> None:
-        """End it at once."""
-        if not self._killed:
-            self._killed = True
-            log(logging.ERROR, "worker killed", pid=self.pid, frozen=self.frozen)
-            self._process.kill()
-
-
-def _run(work: Work, pipe: Pipe, number: int) -> None:
-    # By place rather than by process, so that a successor counts on where its predecessor stopped.
-    values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
-    work(pipe)
+    async def _restart(self) -> str:
+        """Restart one worker after the other, as long as all others are ready; return what stopped it, if anything."""
+        for slot in self.slots:
+            for other in self.slots:
+                if other is not slot and not (other.worker and other.worker.ready):
+                    return f"worker {other.number} is not ready"
+            log(logging.INFO, "restarting worker", worker=slot.number)
+            try:
+                ready = await asyncio.wait_for(slot.restart(), _RESTART_TIMEOUT_S)
+            except TimeoutError:
+                ready = False
+            if not ready:
+                return f"worker {slot.number} did not become ready"
+            await asyncio.sleep(_SETTLE_S)
+        return ""
 
 
-async def beat(pipe: Pipe, serves: Callable[[], bool], each_time: Callable[[], None], end: Callable[[], None]) -> None:
-    """Tell the supervisor that the event loop goes round; call `end` when it says so, or is not there any more."""
-    loop = asyncio.get_running_loop()
+class Slot:
+    """Slot for one worker process and its replacements."""
 
-    def take_order() -> None:
-        loop.remove_reader(pipe.fileno())
-        end()
+    def __init__(self, target: Target, number: int, metrics_dir: str | None) -> None:
+        self.number = number
+        self.worker: Worker | None = None
+        self._target = target
+        self._metrics_dir = metrics_dir
+        self._filled = asyncio.Event()
+        self._backoff_s = 0.0
 
-    loop.add_reader(pipe.fileno(), take_order)
-    while True:
-        if serves():
-            each_time()
-        with contextlib.suppress(OSError):  # it is stopped, or gone
-            os.write(pipe.fileno(), _SERVING if serves() else _LOADING)
-        await asyncio.sleep(BEAT_S)
+    async def keep_filled(self, stopping: asyncio.Event) -> bool:
+        """Run one worker after the other until the supervisor stops; return whether the last one exited with 0.
+
+        Returns early if the first worker ends before it is ready: a replacement would probably fail in the same way.
+        """
+        proven, succeeded = False, True
+        while not stopping.is_set():
+            try:
+                worker = self.worker = Worker(self._target, self.number, self._metrics_dir)
+            except OSError as error:  # no memory or file descriptors left: there may be some later
+                log(logging.ERROR, "worker not started", error=type(error).__qualname__)
+                succeeded, delay_s = False, _MAX_BACKOFF_S
+            else:
+                self._filled.set()
+                status = await worker.exit_status
+                proven |= worker.became_ready.result()
+                succeeded, delay_s = status == 0, self._delay_s(worker)
+                if self._metrics_dir:
+                    mark_process_dead(self.number, self._metrics_dir)  # type: ignore[no-untyped-call]
+                if not stopping.is_set():
+                    level = logging.ERROR if status else logging.INFO
+                    log(level, "worker ended", worker=self.number, pid=worker.pid, status=status)
+            if not proven:
+                break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), delay_s)
+        return succeeded
+
+    def _delay_s(self, worker: Worker) -> float:
+        """How long to wait before the replacement of a worker starts; longer each time if it keeps ending early."""
+        if worker.draining:  # a restart
+            self._backoff_s = 0.0
+            return 0.0
+        uptime_s = asyncio.get_running_loop().time() - worker.started_s
+        early = uptime_s < _MIN_UPTIME_S and self._backoff_s > 0
+        self._backoff_s = min(_MAX_BACKOFF_S, 2 * self._backoff_s) if early else 1.0
+        return max(0.0, self._backoff_s - uptime_s)
+
+    async def wait_ready(self) -> bool:
+        """Wait until the worker is ready; return False if it ends before."""
+        await self._filled.wait()
+        assert self.worker
+        return await asyncio.shield(self.worker.became_ready)
+
+    async def restart(self) -> bool:
+        """Drain the worker and start a replacement; return whether that becomes ready."""
+        self._filled.clear()
+        if self.worker:
+            self.worker.drain()
+        return await self.wait_ready()

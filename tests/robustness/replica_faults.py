@@ -62,7 +62,7 @@ def a_replica_is_terminated() -> Outcome:
 def all_replicas_restart() -> Outcome:
     def restart(replicas: Replicas) -> None:
         replicas.process.send_signal(signal.SIGHUP)
-        replicas.wait_until(lambda: replicas.said("all replicas have been restarted"))
+        replicas.wait_until(lambda: replicas.lines(event="all workers restarted"))
 
     return _under_load("all replicas restart, one after another (SIGHUP)", restart)
 
@@ -71,7 +71,7 @@ def all_replicas_restart() -> Outcome:
 def a_text_hangs_the_model() -> Outcome:
     def hang(replicas: Replicas) -> None:
         httpx.post(f"{replicas.address}/predict", json={"text": "[hang]"}, timeout=30)
-        replicas.wait_until(lambda: replicas.said("ended with 1") and replicas.all_ready())
+        replicas.wait_until(lambda: replicas.lines(event="worker ended", status=1) and replicas.all_ready())
 
     # Requests in the same process get 500.
     return _under_load("a text hangs the model", hang, "wrong: 500", backend="mock", backend_timeout_ms="1000")

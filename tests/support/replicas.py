@@ -35,12 +35,13 @@ class Replicas:
         lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines() if line.startswith("{")]
         return [line for line in lines if fields.items() <= line.items()]
 
-    def said(self, pattern: str) -> list[str]:
+    def printed(self, pattern: str) -> list[str]:
+        """What matches in the lines that are for people."""
         return re.findall(rf"^replicas: .*{pattern}", self.log.read_text(), flags=re.MULTILINE)
 
     def replicas(self) -> list[str]:
         """The addresses of the replicas, without nginx."""
-        return self.said(r"(http://127\.0\.0\.1:\d+) \(process \d+\)$")[:2]
+        return self.printed(r"(http://127\.0\.0\.1:\d+) \(process \d+\)$")[:2]
 
     def wait_until(self, condition: Callable[[], Any], timeout_s: float = 60) -> None:
         deadline = time.monotonic() + timeout_s
@@ -51,7 +52,7 @@ class Replicas:
 
     def processes(self) -> list[int]:
         """The replicas' process ids, as they are now."""
-        return [pid for pid in self.children() if b"-m\0app\0serve" in _command(pid)]
+        return [pid for pid in self.children() if b"--multiprocessing-fork" in _command(pid)]
 
     def children(self) -> list[int]:
         file = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
@@ -73,8 +74,8 @@ def running(*flags: str, ends_with: int | None = 0, **settings: str) -> Iterator
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=stream)
         found = Replicas(process, log)
         try:
-            found.wait_until(lambda: found.said("ready: "))
-            found.address = found.said(r"ready: (\S+)")[0]
+            found.wait_until(lambda: found.printed("ready: "))
+            found.address = found.printed(r"ready: (\S+)")[0]
             yield found
         finally:
             process.terminate()
