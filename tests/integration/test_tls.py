@@ -8,7 +8,6 @@ import pytest
 import trustme
 
 from app.cli import main
-from app.config import SettingsError, load_settings
 from tests.support.process import serve
 
 AUTHORITY = trustme.CA()
@@ -48,8 +47,3 @@ def test_unusable_files_prevent_the_start(
             main(["serve", "--port", "0", "--tls-cert-file", str(certificate), "--tls-key-file", str(key)])
         assert ended.value.code == 1
         assert "SENTIMENT_TLS_CERT_FILE/SENTIMENT_TLS_KEY_FILE: " in capsys.readouterr().err
-
-
-def test_a_certificate_needs_a_key() -> None:
-    with pytest.raises(SettingsError, match="TLS_CERT_FILE and TLS_KEY_FILE go together"):
-        load_settings({"tls_cert_file": "cert.pem"})

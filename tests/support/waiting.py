@@ -1,9 +1,10 @@
 """Wait for a condition with a deadline, so that tests need no fixed sleeps."""
 
 import asyncio
+import inspect
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 
@@ -26,10 +27,14 @@ def until(
     return value
 
 
-async def async_until(condition: Callable[[], T], timeout_s: float = 30) -> T:
-    """Like `until`, for conditions that other tasks of the event loop bring about."""
+async def async_until(condition: Callable[[], T | Awaitable[T]], timeout_s: float = 30) -> T:
+    """Like `until`, for conditions that other tasks of the event loop bring about, or that must be awaited."""
     deadline_s = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline_s
+    while True:
+        value = condition()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return cast("T", value)
+        assert time.monotonic() < deadline_s, "the condition did not become true in time"
         await asyncio.sleep(0.001)
-    return value

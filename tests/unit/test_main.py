@@ -11,14 +11,16 @@ from app.config import load_settings
 from app.inference.artifact import open_artifact
 from app.main import create_app
 from tests.support.asgi import started
+from tests.support.waiting import async_until
 
 TEXT = "What a wonderful day, I love it."
 
 
 async def wait_until_ready(http: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(30):
-        while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - only a request shows the state
-            await asyncio.sleep(0.02)
+    async def is_ready() -> bool:
+        return (await http.get("/readyz")).status_code == 200
+
+    await async_until(is_ready)
 
 
 async def label_of(http: httpx.AsyncClient, text: str) -> str:

@@ -132,10 +132,6 @@ def test_an_unreadable_keys_file_prevents_the_start(tmp_path: Path, capsys: pyte
         main(["serve", "--port", "0", "--backend", "mock", "--api-keys-file", str(tmp_path / "none.yaml")])
     assert ended.value.code == 1
     assert "none.yaml: No such file" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as ended:
-        main(["key", str(tmp_path / "none" / "keys.yaml"), "web"])
-    assert ended.value.code == 1
-    assert "No such file" in capsys.readouterr().err
 
 
 def test_a_public_address_without_keys_causes_a_warning(file: Path, key: str) -> None:

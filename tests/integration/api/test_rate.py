@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-import pytest
-
 from app.access.keys import add_key
-from app.config import SettingsError, load_settings
 from tests.support.process import serve
 
 
@@ -54,17 +51,3 @@ def test_a_key_is_counted_regardless_of_the_address(tmp_path: Path) -> None:
 
         assert [status(keys[0], "203.0.113.5"), status(keys[0], "203.0.113.6")] == [200, 429]
         assert status(keys[1], "203.0.113.5") == 200
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("rate_limit", "often"),
-        ("rate_limit", "10/second;1000/hour"),
-        ("rate_limit", "0/minute"),
-        ("rate_limit_storage", "mysql://a"),
-    ],
-)
-def test_an_invalid_rate_limit_is_refused_at_start(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=f"SENTIMENT_{name.upper()}"):
-        load_settings({name: value})
