@@ -55,15 +55,18 @@ async def serve(settings: Settings, host: str, port: int, count: int) -> int:
     targets = [partial(run_replica, flags | {"port": port}) for port in ports]
     with tempfile.TemporaryDirectory(prefix="rt-sentiment-") as prefix:
         async with Supervisor(targets, restart_on_sighup=True) as supervisor:
-            if await supervisor.wait_ready():
+            if await supervisor.until(lambda: all(supervisor.ready)):
                 nginx = await Nginx.start(configure(Path(prefix), host, port, ports))
+                ended = asyncio.create_task(nginx.ended())
+                ended.add_done_callback(lambda _: supervisor.stop())
                 try:
                     say(f"ready: http://{host}:{port}")
-                    for replica, pid in zip(ports, supervisor.pids, strict=True):
-                        say(f"replica http://127.0.0.1:{replica} (process {pid})")
+                    for replica, worker in zip(ports, supervisor.workers, strict=True):
+                        say(f"replica http://127.0.0.1:{replica} (process {worker.pid})")
                     say(f"kill -HUP {os.getpid()} restarts the replicas, one after the other")
-                    if await supervisor.unless_stopped(nginx.ended()):
-                        raise NginxError(f"nginx ended with {await nginx.ended()}")
+                    await supervisor.stopping.wait()
+                    if ended.done():
+                        raise NginxError(f"nginx ended with {ended.result()}")
                 finally:
                     await nginx.end()
             elif supervisor.failed:

@@ -9,27 +9,23 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import resource_tracker
 from types import TracebackType
-from typing import Any
-
-from prometheus_client.multiprocess import mark_process_dead
 
 from ..logs import log
 from .signals import Stop
 from .worker import SIGNALS, Target, Worker
 
-_MAX_BACKOFF_S = 30.0  # between the starts of a worker that keeps ending
-_MIN_UPTIME_S = 30.0  # after which its backoff starts again at one second
+_MAX_BACKOFF_S = 30.0  # between two starts, if a worker ends again and again within this time
 _RESTART_TIMEOUT_S = 120
-_SETTLE_S = 1  # between two restarts: a request that the first worker refused can still be retried at the second
+_SETTLE_S = 1  # between two restarts: nginx can still retry at the first worker what the second one refuses
 
 
 def serve_workers(target: Target, count: int, address: str, metrics_dir: str) -> int:
     """Run `count` workers at one address until a signal ends them; return the exit status.
 
-    `metrics_dir` is an empty directory for the counters that the workers share.
+    `metrics_dir` is an empty directory for the metrics that the workers share.
     """
     return asyncio.run(_serve_workers(Supervisor([target] * count, metrics_dir=metrics_dir), address))
 
@@ -37,11 +33,19 @@ def serve_workers(target: Target, count: int, address: str, metrics_dir: str) ->
 async def _serve_workers(supervisor: "Supervisor", address: str) -> int:
     started_s = time.monotonic()
     async with supervisor:
-        log(logging.INFO, "starting", address=address, workers=len(supervisor.slots))
-        if await supervisor.wait_ready(lambda: log(logging.INFO, "listening", address=address, status="ok")):
+        log(logging.INFO, "starting", address=address, workers=len(supervisor.workers))
+        if await supervisor.until(lambda: any(supervisor.ready)):
+            log(logging.INFO, "listening", address=address, status="ok")
+        if await supervisor.until(lambda: all(supervisor.ready)):
             seconds = round(time.monotonic() - started_s, 2)
-            log(logging.INFO, "ready", address=address, seconds=seconds, workers=supervisor.pids)
-            await supervisor.stopping.wait()
+            log(
+                logging.INFO,
+                "ready",
+                address=address,
+                seconds=seconds,
+                workers=[worker.pid for worker in supervisor.workers],
+            )
+        await supervisor.stopping.wait()
     log(logging.INFO, "stopped", seconds=round(time.monotonic() - started_s, 1))
     return int(supervisor.failed)
 
@@ -56,90 +60,89 @@ class Supervisor:
     def __init__(
         self, targets: Sequence[Target], *, metrics_dir: str | None = None, restart_on_sighup: bool = False
     ) -> None:
-        self.slots = [Slot(target, number, metrics_dir) for number, target in enumerate(targets)]
+        self.workers = [Worker(target, number, metrics_dir, self._on_change) for number, target in enumerate(targets)]
         self.stopping = asyncio.Event()
         self.failed = False  # a worker failed at the start or at the end
-        self._stop = Stop()
+        self._changed = asyncio.Event()
         self._restart_on_sighup = restart_on_sighup
         self._restart_requested = asyncio.Event()
+        self._stop = Stop()
 
     @property
-    def pids(self) -> list[int | None]:
-        return [slot.worker.pid for slot in self.slots if slot.worker]
+    def ready(self) -> list[bool]:
+        return [worker.ready for worker in self.workers]
+
+    async def until(self, condition: Callable[[], bool]) -> bool:
+        """Wait until the workers fulfil a condition; return False if the supervisor stops first."""
+        while not self.stopping.is_set() and not condition():
+            await self._changed.wait()
+        return not self.stopping.is_set()
+
+    def stop(self) -> None:
+        """Start no more processes; those that run are drained when the context is left."""
+        self._restarter.cancel()
+        self.stopping.set()
+        self._on_change()
 
     async def __aenter__(self) -> "Supervisor":
-        loop = asyncio.get_running_loop()
         self._owner = asyncio.current_task()
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
-                loop.add_signal_handler(number, self._on_signal, number)
-        resource_tracker.ensure_running()  # it unblocks signals; the start of the first worker must not
-        self._keepers = [asyncio.create_task(self._keep(slot)) for slot in self.slots]
+                asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
+        resource_tracker.ensure_running()  # it unblocks signals, which the start of the first worker must not do
+        self._keepers = [asyncio.create_task(self._keep(worker)) for worker in self.workers]
         self._restarter = asyncio.create_task(self._restart_on_request())
         return self
 
-    async def __aexit__(self, _kind: Any, _error: BaseException | None, _trace: TracebackType | None) -> bool:
-        self._begin_stop()
-        for slot in self.slots:
-            if slot.worker:
-                slot.worker.drain()
-        try:
-            await asyncio.wait(self._keepers)
-        except asyncio.CancelledError:
-            if not self._stop.forced:
-                raise
-            await asyncio.wait(self._keepers)
-        return self._stop.forced  # the CancelledError of the second signal ends here
-
-    async def wait_ready(self, on_first: Callable[[], None] = lambda: None) -> bool:
-        """Wait until all workers are ready, and call `on_first` once one is; return False if the supervisor stops."""
-
-        async def all_ready() -> None:
-            for count, ready in enumerate(asyncio.as_completed([slot.wait_ready() for slot in self.slots])):
-                if not await ready:
-                    await self.stopping.wait()  # which follows
-                elif count == 0:
-                    on_first()
-
-        return await self.unless_stopped(all_ready())
-
-    async def unless_stopped(self, coroutine: Coroutine[Any, Any, object]) -> bool:
-        """Await a coroutine; return False, and cancel it, if the supervisor stops first."""
-        task, stop = asyncio.create_task(coroutine), asyncio.create_task(self.stopping.wait())
-        try:
-            await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            task.cancel()
-            stop.cancel()
-        return not self.stopping.is_set()
+    async def __aexit__(self, _kind: object, _error: BaseException | None, _trace: TracebackType | None) -> bool:
+        self.stop()
+        for worker in self.workers:
+            worker.drain()
+        while not all(keeper.done() for keeper in self._keepers):
+            with contextlib.suppress(asyncio.CancelledError):  # by a second signal, which has killed the workers
+                await asyncio.wait(self._keepers)
+        return self._stop.forced  # if so, the CancelledError ends here
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGHUP and self._restart_on_sighup:
             self._restart_requested.set()
-            return
-        if self._stop.forced:
-            return
-        self._stop.receive(number)
-        self._begin_stop()
-        if self._stop.forced:
-            self.failed = True
-            for slot in self.slots:
-                if slot.worker:
-                    slot.worker.kill("second signal")
-            if self._owner:
+        elif not self._stop.forced:
+            self._stop.receive(number)
+            self.stop()
+            if self._stop.forced and self._owner:
+                self.failed = True
+                for worker in self.workers:
+                    worker.kill("second signal")
                 self._owner.cancel()
 
-    def _begin_stop(self) -> None:
-        self.stopping.set()
-        self._restarter.cancel()
+    def _on_change(self) -> None:
+        self._changed.set()  # wakes every `until`
+        self._changed.clear()
 
-    async def _keep(self, slot: "Slot") -> None:
-        if not await slot.keep_filled(self.stopping):
-            self.failed = True
-        self._begin_stop()
+    async def _keep(self, worker: Worker) -> None:
+        """Run one process after the other, until the supervisor stops."""
+        backoff_s, status = 0.5, 0
+        while not self.stopping.is_set():
+            started_s = time.monotonic()
+            try:
+                status = await worker.run()
+            except OSError as error:  # no memory or file descriptors left: there may be some later
+                log(logging.ERROR, "worker not started", error=type(error).__qualname__)
+                status = 1
+            else:
+                log(logging.ERROR if status else logging.INFO, "worker ended", pid=worker.pid, status=status)
+            if not worker.was_ready:  # a replacement would probably fail in the same way
+                break
+            uptime_s = time.monotonic() - started_s
+            backoff_s = min(_MAX_BACKOFF_S, 2 * backoff_s) if uptime_s < _MAX_BACKOFF_S else 1.0
+            with contextlib.suppress(TimeoutError):
+                delay_s = 0.0 if worker.draining else max(0.0, backoff_s - uptime_s)
+                await asyncio.wait_for(self.stopping.wait(), delay_s)
+        self.failed |= status != 0
+        self.stop()
 
     async def _restart_on_request(self) -> None:
-        await self.wait_ready()
+        await self.until(lambda: all(self.ready))
         while True:
             await self._restart_requested.wait()
             self._restart_requested.clear()
@@ -150,79 +153,19 @@ class Supervisor:
 
     async def _restart(self) -> str:
         """Restart one worker after the other, as long as all others are ready; return what stopped it, if anything."""
-        for slot in self.slots:
-            for other in self.slots:
-                if other is not slot and not (other.worker and other.worker.ready):
-                    return f"worker {other.number} is not ready"
-            log(logging.INFO, "restarting worker", worker=slot.number)
-            try:
-                ready = await asyncio.wait_for(slot.restart(), _RESTART_TIMEOUT_S)
-            except TimeoutError:
-                ready = False
-            if not ready:
-                return f"worker {slot.number} did not become ready"
+        for worker in self.workers:
+            if waiting := [other.number for other in self.workers if other is not worker and not other.ready]:
+                return f"worker {waiting[0]} is not ready"
+            log(logging.INFO, "restarting worker", worker=worker.number, pid=worker.pid)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._restart_worker(worker), _RESTART_TIMEOUT_S)
+            if not worker.ready:
+                return f"worker {worker.number} did not become ready"
             await asyncio.sleep(_SETTLE_S)
         return ""
 
-
-class Slot:
-    """Slot for one worker process and its replacements."""
-
-    def __init__(self, target: Target, number: int, metrics_dir: str | None) -> None:
-        self.number = number
-        self.worker: Worker | None = None
-        self._target = target
-        self._metrics_dir = metrics_dir
-        self._filled = asyncio.Event()
-        self._backoff_s = 0.0
-
-    async def keep_filled(self, stopping: asyncio.Event) -> bool:
-        """Run one worker after the other until the supervisor stops; return whether the last one exited with 0.
-
-        Returns early if the first worker ends before it is ready: a replacement would probably fail in the same way.
-        """
-        proven, succeeded = False, True
-        while not stopping.is_set():
-            try:
-                worker = self.worker = Worker(self._target, self.number, self._metrics_dir)
-            except OSError as error:  # no memory or file descriptors left: there may be some later
-                log(logging.ERROR, "worker not started", error=type(error).__qualname__)
-                succeeded, delay_s = False, _MAX_BACKOFF_S
-            else:
-                self._filled.set()
-                status = await worker.exit_status
-                proven |= worker.became_ready.result()
-                succeeded, delay_s = status == 0, self._delay_s(worker)
-                if self._metrics_dir:
-                    mark_process_dead(self.number, self._metrics_dir)  # type: ignore[no-untyped-call]
-                if not stopping.is_set():
-                    level = logging.ERROR if status else logging.INFO
-                    log(level, "worker ended", worker=self.number, pid=worker.pid, status=status)
-            if not proven:
-                break
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), delay_s)
-        return succeeded
-
-    def _delay_s(self, worker: Worker) -> float:
-        """How long to wait before the replacement of a worker starts; longer each time if it keeps ending early."""
-        if worker.draining:  # a restart
-            self._backoff_s = 0.0
-            return 0.0
-        uptime_s = asyncio.get_running_loop().time() - worker.started_s
-        early = uptime_s < _MIN_UPTIME_S and self._backoff_s > 0
-        self._backoff_s = min(_MAX_BACKOFF_S, 2 * self._backoff_s) if early else 1.0
-        return max(0.0, self._backoff_s - uptime_s)
-
-    async def wait_ready(self) -> bool:
-        """Wait until the worker is ready; return False if it ends before."""
-        await self._filled.wait()
-        assert self.worker
-        return await asyncio.shield(self.worker.became_ready)
-
-    async def restart(self) -> bool:
-        """Drain the worker and start a replacement; return whether that becomes ready."""
-        self._filled.clear()
-        if self.worker:
-            self.worker.drain()
-        return await self.wait_ready()
+    async def _restart_worker(self, worker: Worker) -> None:
+        """Drain a worker; return when its replacement is ready or has failed."""
+        starts = worker.starts
+        worker.drain()
+        await self.until(lambda: worker.starts > starts and (worker.ready or not worker.running))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from prometheus_client import values
+from prometheus_client.multiprocess import mark_process_dead
 
 from ..logs import log
 
@@ -27,38 +28,51 @@ _BUSY, _READY, _DRAIN = b".", b"+", b"!"
 
 
 class Worker:
-    """The supervisor's side: starts the process, reads its heartbeats, and kills it if they stop."""
+    """Slot for one worker process and its replacements: the supervisor's end of the pipe."""
 
-    def __init__(self, target: Target, number: int, metrics_dir: str | None) -> None:
-        """Raises `OSError` if the process cannot be started."""
-        self._loop = asyncio.get_running_loop()
-        self.started_s = self._loop.time()
+    def __init__(self, target: Target, number: int, metrics_dir: str | None, on_change: Callable[[], None]) -> None:
+        self.number = number
+        self.pid: int | None = None
+        self.starts = 0
+        self.running = self.draining = False
         self.ready = False  # as the last heartbeat said
-        self.draining = False
-        self.became_ready: asyncio.Future[bool] = self._loop.create_future()  # False: it ended before
-        self.exit_status: asyncio.Future[int] = self._loop.create_future()
+        self.was_ready = False  # this process or an earlier one
+        self._target = target
+        self._metrics_dir = metrics_dir
+        self._on_change = on_change
         self._watchdog: asyncio.TimerHandle | None = None
+
+    async def run(self) -> int:
+        """Start a process, and return its exit status when it ends. Raises `OSError` if it cannot be started."""
+        self.draining = False
         context = multiprocessing.get_context("spawn")  # a forked process would inherit locks that threads hold
         self._pipe, theirs = context.Pipe()
         for end in (self._pipe, theirs):
             os.set_blocking(end.fileno(), False)
-        self._process = context.Process(target=_run, args=(target, theirs, number, metrics_dir))
+        self._process = context.Process(target=_run, args=(self._target, theirs, self.number, self._metrics_dir))
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # inherited; `heartbeat` unblocks SIGTERM
         try:
             self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
-        self._loop.add_reader(self._pipe.fileno(), self._on_heartbeat)
-        self._loop.add_reader(self._process.sentinel, self._on_exit)
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        return not self.exit_status.done()
+        self.pid, self.running = self._process.pid, True
+        self.starts += 1
+        loop, exited = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._pipe.fileno(), self._on_heartbeat)
+        loop.add_reader(self._process.sentinel, exited.set)
+        await exited.wait()
+        loop.remove_reader(self._process.sentinel)
+        loop.remove_reader(self._pipe.fileno())
+        self._pipe.close()
+        if self._watchdog:
+            self._watchdog.cancel()
+        self._process.join()
+        if self._metrics_dir:
+            mark_process_dead(self.number, self._metrics_dir)  # type: ignore[no-untyped-call]
+        self.running = False
+        self._set_ready(False)
+        return self._process.exitcode or 0
 
     def drain(self) -> None:
         """Tell the process, once, to answer its requests and exit."""
@@ -73,31 +87,23 @@ class Worker:
             self._process.kill()
 
     def _on_heartbeat(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             beats = os.read(self._pipe.fileno(), 4096)
         except OSError:
             beats = b""
         if not beats:  # the process is exiting
-            self._loop.remove_reader(self._pipe.fileno())
+            loop.remove_reader(self._pipe.fileno())
             return
         if self._watchdog:
             self._watchdog.cancel()
-        self._watchdog = self._loop.call_later(_FROZEN_S, self.kill, "frozen")
-        self.ready = beats.endswith(_READY)
-        if self.ready and not self.became_ready.done():
-            self.became_ready.set_result(True)
+        self._watchdog = loop.call_later(_FROZEN_S, self.kill, "frozen")
+        self._set_ready(beats.endswith(_READY))
 
-    def _on_exit(self) -> None:
-        self._loop.remove_reader(self._process.sentinel)
-        self._loop.remove_reader(self._pipe.fileno())
-        if self._watchdog:
-            self._watchdog.cancel()
-        self._pipe.close()
-        self._process.join()
-        self.ready = False
-        if not self.became_ready.done():
-            self.became_ready.set_result(False)
-        self.exit_status.set_result(self._process.exitcode or 0)
+    def _set_ready(self, ready: bool) -> None:
+        self.ready = ready
+        self.was_ready |= ready
+        self._on_change()
 
 
 def _run(target: Target, pipe: Pipe, number: int, metrics_dir: str | None) -> None:
