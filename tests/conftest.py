@@ -7,7 +7,7 @@ from app.inference.model import Model, load_model
 from tests.support.process import Server, serve
 
 # Files with slow tests that share no fixtures: pytest-xdist distributes their tests one by one, other files as a whole.
-_DISTRIBUTED_BY_TEST = {"test_chaos.py", "test_gate.py", "test_workers.py"}
+_DISTRIBUTED_BY_TEST = {"test_chaos.py", "test_drain.py", "test_gate.py", "test_workers.py"}
 
 # No test downloads a model.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

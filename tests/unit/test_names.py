@@ -13,15 +13,12 @@ EXEMPT = {
     "training/test_average.py",
     "training/test_cases.py",
     "training/test_mixture.py",
-    "unit/access/test_keys.py",
     "unit/api/test_exchange.py",
-    "unit/cli/test_cli.py",
     "unit/scheduling/test_admission.py",
     "unit/scheduling/test_queue.py",
     "unit/scheduling/test_scheduler.py",
     "unit/scheduling/test_waiting.py",
     "unit/serving/test_service.py",
-    "unit/test_config.py",
 }
 
 
