@@ -43,19 +43,19 @@ format: .venv/dev.stamp  ## let ruff mend what it can
 
 check: lint test  ## lint and test: what CI runs
 
-bench: .venv/perf.stamp  ## requests/s and p95 beside a plain FastAPI endpoint with the same model, in one run
+bench: .venv/perf.stamp  ## compare requests/s and p95 with a plain FastAPI endpoint that runs the same model
 	$(BIN)/python -m perf.compare
 
-bench-nginx: .venv/perf.stamp  ## what nginx adds to a request, in one run
-	$(BIN)/python -m perf.proxy
+bench-nginx: .venv/perf.stamp  ## measure the latency that nginx adds
+	$(BIN)/python -m perf.profile.proxy
 
-perf: .venv/perf.stamp  ## ceiling, HTTP alone, our service and six others in one run (an hour; ARGS="--servers rt-sentiment tutorial")
+perf: .venv/perf.stamp  ## measure the bare model, HTTP alone, our service and six others in one run (an hour; ARGS="--servers rt-sentiment tutorial")
 	@$(BIN)/python -m perf $(ARGS)
 
-perf-gate: .venv/perf.stamp  ## fail when p95 under a realistic load is over 100 ms (ARGS="--p95-ms 50"), or errors over 0.1 %
+perf-gate: .venv/perf.stamp  ## fail if, under a realistic load, p95 is over 100 ms (ARGS="--p95-ms 50") or errors are over 0.1 %
 	@$(BIN)/python -m perf.gate $(ARGS)
 
-overload: .venv/perf.stamp  ## goodput and refusals when up to three times of what it can answer is offered (ARGS="--out runs/overload")
+overload: .venv/perf.stamp  ## measure goodput and refusals at up to three times the maximum load (ARGS="--out runs/overload")
 	@$(BIN)/python -m perf.overload $(ARGS)
 
 chaos: .venv/dev.stamp  ## faults from outside against real servers: what is lost (nothing), what recovers how fast (ARGS="--rounds 100")

@@ -1,75 +1,108 @@
-"""`create_app`: wires everything, once, from the settings."""
+"""`create_app` wires the application from the settings."""
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
-from prometheus_fastapi_instrumentator import Instrumentator
-from starlette.middleware import Middleware
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from . import __version__
-from .access.keys import Keys
-from .access.rate_limit import RateLimit
-from .api import errors, openapi, schemas
-from .api.auth import authentication, keep_fresh, log_loaded
-from .api.context import QUOTA_HEADERS
-from .api.endpoint import Many, One
-from .api.express import Express
-from .api.gates import Gate, Gates, allowed_hosts, header_limit
-from .api.middleware import Recovery, RequestContext
-from .api.predict import prediction_router
-from .api.status import information_router, report
+from .access import Keys, RateLimit
+from .api import (
+    QUOTA_HEADERS,
+    Check,
+    Limits,
+    Middleware,
+    PredictBatchEndpoint,
+    PredictEndpoint,
+    allowed_hosts,
+    authentication,
+    header_limit,
+    install_errors,
+    install_openapi,
+    log_loaded,
+    one_host,
+    prediction_routes,
+    report,
+    status_router,
+    watch_keys,
+)
 from .config import PREFIX, Settings, load_settings
 from .errors import KeysError
+from .inference import Model, load_model
 from .metrics import Metrics
-from .serving.lifecycle import Lifecycle
-from .serving.loader import Startup
+from .serving import Lifecycle, Loader, ServingLimits
 
 _DESCRIPTION = """\
 The sentiment of a text, fast. `POST /predict` takes one text, `POST /predict/batch` a list.
 
-Errors are `application/problem+json` (RFC 9457). Every answer carries `X-Request-ID`, every prediction `Server-Timing`
-(milliseconds) and `X-Cache`.
+Errors are `application/problem+json` (RFC 9457). Every response has `X-Request-ID`, every prediction
+`Server-Timing` (milliseconds) and `X-Cache`.
 """
 
 
-def create_app(
-    settings: Settings | None = None,
+@dataclass(frozen=True, slots=True)
+class Application:
+    """The ASGI application, and what the process that runs it needs to know about it."""
+
+    asgi: FastAPI
+    lifecycle: Lifecycle
+    metrics: Metrics
+
+    def report(self) -> None:
+        """Set the gauges to their current values."""
+        report(self.lifecycle, self.metrics)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the ASGI application, for any ASGI server."""
+    return build(settings or load_settings()).asgi
+
+
+def build(
+    settings: Settings,
     *,
     on_ready: Callable[[], None] = lambda: None,
     on_broken: Callable[[], None] = lambda: None,
-) -> FastAPI:
-    """Return the application.
+) -> Application:
+    """Wire the application.
 
     The model is loaded in the background once the server has started, so that probes are answered meanwhile.
-    `on_ready` and `on_broken`: see `Startup`.
+    `on_ready` and `on_broken`: see `Loader`.
     """
-    settings = settings or load_settings()
     lifecycle = Lifecycle()
+    metrics = Metrics(CollectorRegistry())
     keys = _keys(settings)
     rate = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
-    metrics = Metrics(CollectorRegistry())
-    startup = Startup(settings, lifecycle, metrics, on_ready=on_ready, on_broken=on_broken)
+    loader = Loader(
+        partial(_load, settings),
+        _serving_limits(settings),
+        lifecycle,
+        metrics,
+        on_ready=on_ready,
+        on_broken=on_broken,
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.openapi()  # takes 20 ms, and so would the first who asks for it, or for any route that FastAPI leads to
-        inspect.getsourcelines(create_app)  # so does FastAPI with each route once; to be ready for it takes 5 ms
-        running = [asyncio.create_task(startup.run())]
-        if settings.workers > 1:  # a connection given to one that cannot answer yet would be one that others could have
-            await running[0]
+        app.openapi()  # takes 20 ms, which the first request for it would wait
+        inspect.getsourcelines(build)  # FastAPI does this for each route once; the first call takes 5 ms
+        tasks = [asyncio.create_task(loader.run())]
+        if settings.workers > 1:  # the kernel would give connections to a worker that cannot answer yet
+            await tasks[0]
         if keys:
             log_loaded(keys)
-            running.append(asyncio.create_task(keep_fresh(keys)))
+            tasks.append(asyncio.create_task(watch_keys(keys)))
         yield
-        for task in running:
+        for task in tasks:
             task.cancel()
         lifecycle.drain()
         if lifecycle.service is not None:
@@ -83,34 +116,61 @@ def create_app(
         description=_DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
-        redirect_slashes=False,  # the address to go to would be made of the Host that the caller sent
-        # FastAPI's own would look for providers with each request, and its records quote what callers sent.
+        redirect_slashes=False,  # the target would contain the Host that the client sent
+        # FastAPI's own telemetry looks for providers with each request, and its records quote what clients send.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.lifecycle = lifecycle
-    app.state.report = partial(report, lifecycle, metrics)
-    app.state.on_unreadable = metrics.unreadable
-    limits = schemas.Limits(
+    limits = Limits(
         max_text_chars=settings.max_text_chars,
         max_batch_texts=settings.max_batch_texts,
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
     )
-    one, many = One(lifecycle, limits, rate), Many(lifecycle, limits, rate)
-    gates = _gates(settings, keys)
-    app.state.express = Express([one, many], gates, metrics, settings.trusted_proxies)
-    routers = [
-        prediction_router(one, many, body_timeout_s=settings.body_timeout_s),
-        information_router(lifecycle, metrics, limits),
-    ]
+    routers = [prediction_routes(), status_router(lifecycle, metrics, limits)]
     for router in routers:
         app.include_router(router)
-    errors.install(app)
-    openapi.install(app)
-    _wrap(app, gates, settings, metrics)
-    routes = [route for router in (app.router, *routers) for route in router.routes]
-    app.add_middleware(RequestContext, paths={route.path for route in routes if isinstance(route, Route)})
-    return app
+    install_errors(app)
+    install_openapi(app)
+    endpoints = [
+        endpoint(lifecycle, limits, rate, body_timeout_s=settings.body_timeout_s)
+        for endpoint in (PredictEndpoint, PredictBatchEndpoint)
+    ]
+    app.add_middleware(
+        Middleware,
+        endpoints={endpoint.path: endpoint for endpoint in endpoints},
+        checks=_checks(settings, keys),
+        observer=metrics,
+        paths={route.path for router in (app.router, *routers) for route in router.routes if isinstance(route, Route)},
+        cors=partial(_cors, settings) if settings.cors_origins else None,
+    )
+    return Application(app, lifecycle, metrics)
+
+
+def _load(settings: Settings) -> Model:
+    return load_model(
+        settings.model,
+        backend=settings.backend,
+        device=settings.device,
+        precision=settings.precision,
+        slots=settings.slots,
+        workers=settings.workers,
+        max_batch_size=settings.max_batch_size,
+        compare=settings.compare_backends,
+        mock_delay_ms=settings.mock_delay_ms,
+        mock_failure_rate=settings.mock_failure_rate,
+    )
+
+
+def _serving_limits(settings: Settings) -> ServingLimits:
+    return ServingLimits(
+        max_batch_size=settings.max_batch_size,
+        max_batch_tokens=settings.max_batch_tokens,
+        max_queue_texts=settings.max_queue_texts,
+        max_wait_ms=settings.max_wait_ms,
+        backend_timeout_ms=settings.backend_timeout_ms,
+        max_text_chars=settings.max_text_chars,
+        cache_entries=settings.cache_entries,
+    )
 
 
 def _keys(settings: Settings) -> Keys | None:
@@ -120,30 +180,20 @@ def _keys(settings: Settings) -> Keys | None:
         raise KeysError(f"{PREFIX}API_KEYS_FILE: {error}") from None
 
 
-def _gates(settings: Settings, keys: Keys | None) -> list[Gate]:
-    gates = [header_limit(settings.max_header_bytes)]
+def _checks(settings: Settings, keys: Keys | None) -> list[Check]:
+    checks = [header_limit(settings.max_header_bytes), one_host]
     if settings.allowed_hosts:
-        gates.append(allowed_hosts(settings.allowed_hosts))
+        checks.append(allowed_hosts(settings.allowed_hosts))
     if keys:
-        gates.append(authentication(keys, closed=settings.api_keys_for_all))
-    return gates
+        checks.append(authentication(keys, protect_information=settings.api_keys_for_all))
+    return checks
 
 
-def _wrap(app: FastAPI, gates: Sequence[Gate], settings: Settings, metrics: Metrics) -> None:
-    """Put the layers around the routes that every request passes which does not take the short way."""
-    app.user_middleware = [Middleware(Gates, gates), Middleware(Recovery)]
-    # From here on each is put around those before it.
-    instrumentator = Instrumentator(should_group_status_codes=False, registry=metrics.registry)
-    instrumentator.add(
-        lambda info: metrics.answered(
-            info.method, info.modified_handler, int(info.modified_status), info.modified_duration
-        )
-    ).instrument(app)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms"],
-            expose_headers=["X-Request-ID", "X-Cache", "Server-Timing", "Retry-After", *QUOTA_HEADERS],
-        )
+def _cors(settings: Settings, app: ASGIApp) -> ASGIApp:
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms"],
+        expose_headers=["X-Request-ID", "X-Cache", "Server-Timing", "Retry-After", *QUOTA_HEADERS],
+    )

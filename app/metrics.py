@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from prometheus_client import (
     PLATFORM_COLLECTOR,
@@ -19,8 +19,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-if TYPE_CHECKING:
-    from .inference import ModelInfo
+from .types import ModelInfo
 
 # From a cache hit or a single short text to longer than any client waits.
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -117,7 +116,7 @@ class Metrics:
         """A malformed request was refused with `status`."""
         self._http.labels("other", "none", str(status)).inc()
 
-    def model_loaded(self, info: "ModelInfo", slots: int) -> None:
+    def model_loaded(self, info: ModelInfo, slots: int) -> None:
         """A model was loaded; it runs `slots` batches at the same time."""
         self._model.labels(*(str(getattr(info, name)) for name in _MODEL_LABELS)).set(1)
         for label in info.labels:

@@ -32,6 +32,7 @@ class Batch:
 
     input_ids: IntArray
     attention_mask: IntArray
+    alone: bool = False  # probably no other batch will run meanwhile: the backend may use the threads of all slots
 
     def __len__(self) -> int:
         """Number of rows, each of one or several texts."""
@@ -54,6 +55,7 @@ class Prediction:
 
 
 CacheOutcome = Literal["hit", "miss", "joined"]
+Location = tuple[str | int, ...]  # where in a request something is, for errors
 # How to read a text with too many tokens for the model: only its beginning, or all of it in windows.
 LongText = Literal["truncate", "window"]
 
@@ -66,3 +68,20 @@ class Answer(NamedTuple):
     tokenize_ms: float = 0.0
     queue_ms: float = 0.0
     infer_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known about a loaded model; `/info` shows it."""
+
+    model: str
+    model_version: str
+    labels: tuple[str, ...]
+    max_tokens: int
+    temperature: float
+    backend: str
+    device: str
+    precision: str
+    checksum: str | None
+    # Tokens per second of each backend that was tried, where `load_model` compared them.
+    compared_tokens_per_s: Mapping[str, int] | None = None

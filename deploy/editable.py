@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from editables import EditableProject
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
@@ -15,6 +14,8 @@ class EditableName(BuildHookInterface):  # type: ignore[type-arg]
         """Add a module `rt_sentiment` that replaces itself with the folder `app`."""
         if version != "editable":
             return
+        from editables import EditableProject  # not at the top: `pip install .` does not install it
+
         project = EditableProject(self.metadata.core.name, self.root)
         project.map_method = "self_replace"
         project.map("rt_sentiment", "app")

@@ -1,1 +1,1 @@
-"""Speed, measured from outside. Only ratios taken in one run count: the machines are noisy."""
+"""Benchmarks and the latency gate. README.md in this folder lists the commands."""

@@ -1,6 +1,6 @@
-"""`make perf`: the ceiling, the HTTP layer, our service and the others, in one run on one machine.
+"""`make perf`: measure the model, HTTP, our service and six other servers in one run on one machine.
 
-Writes `perf.json`, what was printed as `perf.txt`, and plots into a directory. A part of it: `--parts bare closed`.
+Writes perf.json, perf.txt (the printed tables) and plots to a directory. Use `--parts` to run only some of it.
 """
 
 import argparse
@@ -16,86 +16,109 @@ from tqdm import tqdm
 
 from app.cpu import usable_cores
 from nginx.proxy import NginxError, find
-from perf import alone, ceiling, contest, overload, report, turns
-from perf.contest import OURS, SERVERS, TEXTS
-from perf.load import PROCESSES, wrk_or_exit
-from perf.peers import PEERS
+from perf import overload
+from perf.load.http_only import TYPED
+from perf.load.server import PROCESSES
+from perf.load.wrk import require_wrk
+from perf.peers.catalogue import PEERS
 from perf.peers.environment import InstallError, install
+from perf.suite import ceiling, comparison, report, service, turns
+from perf.suite.comparison import OURS, SERVERS, TEXTS
 
-PARTS = ("bare", "http", "closed", "open", "turns", "overload", "alone")
+PARTS = {
+    "bare": "the bare model",
+    "http": "HTTP without a model",
+    "closed": "all servers in a closed loop",
+    "open": "all servers in an open loop; needs closed",
+    "turns": "our service and its references, in turn",
+    "overload": "goodput and recovery, as in make overload",
+    "service": "long lists, several processes, start",
+}
 _CONNECTIONS = (1, 8, 32, 64)
-_SHARES = (0.25, 0.5, 0.75, 0.9, 1.1, 1.5)  # of what ours does with 64 connections
+_SHARES = (0.25, 0.5, 0.75, 0.9, 1.1, 1.5)  # of our requests/s in the closed loop
+
+Results = dict[str, Any]
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/perf"))
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--out", type=Path, default=Path("runs/perf"), help="directory (%(default)s)")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=tuple(PARTS),
+        default=tuple(PARTS),
+        metavar="PART",
+        help="; ".join(f"{name}: {description}" for name, description in PARTS.items()),
+    )
     parser.add_argument("--servers", nargs="+", choices=tuple(SERVERS), default=tuple(SERVERS))
     parser.add_argument("--texts", nargs="+", choices=tuple(TEXTS), default=tuple(TEXTS))
-    parser.add_argument("--seconds", type=int, default=5, help="of load for each figure")
-    parser.add_argument("--rounds", type=int, default=2, help="in which the servers take turns; medians count")
+    parser.add_argument("--seconds", type=int, default=5, help="duration of the load for each figure (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of the closed loop; medians count (%(default)s)")
     args = parser.parse_args()
-    wrk_or_exit()
-    if "alone" in args.parts:
-        try:
-            find()
-        except NginxError as error:
-            sys.exit(str(error))
-    for name in args.servers:
-        if name in PEERS:
-            try:
-                install(PEERS[name])
-            except InstallError as error:
-                sys.exit(str(error))
+    _check_requirements(args)
+
     args.out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": _machine(), "cores": usable_cores()}
-    for name, work in _parts(args, found).items():
+    results: Results = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": _machine(), "cores": usable_cores()}
+    for name, measure in _measurements(args, results).items():
         if name in args.parts:
-            found |= work()
-            # NaN becomes null. After each part: what was measured for an hour is not lost to what comes then.
-            (args.out / "perf.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
-    text = report.text(found)
+            results |= measure()
+            # Written after each part, so that a later failure does not lose earlier results. orjson writes NaN as null.
+            (args.out / "perf.json").write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2))
+    text = report.text(results)
     (args.out / "perf.txt").write_text(text)
-    report.draw(found, args.out)
+    report.draw(results, args.out)
     print(text)
 
 
-def _parts(args: argparse.Namespace, found: dict[str, Any]) -> dict[str, Callable[[], dict[str, Any]]]:
-    """What is measured, in this order: one after the other, as nothing else may have the cores meanwhile."""
+def _check_requirements(args: argparse.Namespace) -> None:
+    """Exit early if wrk or nginx is missing, or if a peer cannot be installed."""
+    require_wrk()
+    try:
+        if "service" in args.parts:
+            find()
+        for name in args.servers:
+            if name in PEERS:
+                install(PEERS[name])
+    except (NginxError, InstallError) as error:
+        sys.exit(str(error))
+
+
+def _measurements(args: argparse.Namespace, results: Results) -> dict[str, Callable[[], Results]]:
+    """The parts, in the order in which they run. They run one at a time, because each needs all cores."""
     seconds = args.seconds
     return {
         "bare": lambda: {"bare": ceiling.bare(seconds)},
-        "http": lambda: _http(seconds, found),
-        "closed": lambda: {"closed": _closed(args)},
-        "open": lambda: {"open": _opened(args, found)},
+        "http": lambda: _http(seconds, results),
+        "closed": lambda: {"closed": _closed_loop(args)},
+        "open": lambda: {"open": _open_loop(args, results)},
         "turns": lambda: {"turns": turns.measure(seconds)},
         "overload": lambda: {"overload": overload.measure(seconds, processes=PROCESSES)},
-        "alone": lambda: _alone(seconds),
+        "service": lambda: _service(seconds),
     }
 
 
-def _http(seconds: int, found: dict[str, Any]) -> dict[str, Any]:
-    alone = ceiling.http(seconds)
-    if "bare" not in found:
-        return {"http": alone}
-    bare, http_ms = found["bare"], alone["typed FastAPI"]["cpu_ms"]
-    return {"http": alone, "together_per_s": ceiling.together_per_s(bare["best"], bare["tokenize_ms"], http_ms)}
+def _http(seconds: int, results: Results) -> Results:
+    http = ceiling.http(seconds)
+    if "bare" not in results:
+        return {"http": http}
+    bare, http_ms = results["bare"], http[TYPED]["cpu_ms"]
+    return {"http": http, "together_per_s": ceiling.together_per_s(bare["best"], bare["tokenize_ms"], http_ms)}
 
 
-def _closed(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Rounds in which the servers take turns; the median of each figure, and of what failed the sum."""
+def _closed_loop(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure the servers in turn. Returns the median of each figure over the rounds, and the sum of the failures."""
     runs: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     cells = len(_CONNECTIONS) * len(args.texts)
     with tqdm(total=args.rounds * len(args.servers) * cells, unit="figure", disable=None) as bar:
         for name in [*args.servers] * args.rounds:
             bar.set_description(name)
             try:
-                for row in contest.closed(name, _CONNECTIONS, args.texts, args.seconds):
+                for row in comparison.closed_loop(name, _CONNECTIONS, args.texts, args.seconds):
                     runs.setdefault((name, row["texts"], row["connections"]), []).append(row)
                     bar.update()
-            except SystemExit as failure:  # one that does not start is no reason to lose the others
+            except SystemExit as failure:  # if one server does not start, measure the others
                 tqdm.write(f"{name}: {failure}")
     figures = ("rate", "p50_ms", "p95_ms", "p99_ms")
     return [
@@ -106,26 +129,26 @@ def _closed(args: argparse.Namespace) -> list[dict[str, Any]]:
     ]
 
 
-def _opened(args: argparse.Namespace, found: dict[str, Any]) -> list[dict[str, Any]]:
-    """All servers at shares of what ours does with as many callers as ever."""
-    most_per_s = max((row["rate"] for row in found.get("closed", ()) if row["server"] == OURS), default=0)
-    if not most_per_s:
-        sys.exit(f"the part open goes by what {OURS} does in the part closed: measure that too")
+def _open_loop(args: argparse.Namespace, results: Results) -> list[dict[str, Any]]:
+    """Measure all servers at the same rates, which are shares of our highest rate in the closed loop."""
+    max_per_s = max((row["rate"] for row in results.get("closed", ()) if row["server"] == OURS), default=0)
+    if not max_per_s:
+        sys.exit(f"the part open needs the rate of {OURS} in the part closed: add closed to --parts")
     rows = []
     for name in tqdm(args.servers, unit="server", disable=None):
         try:
-            rows += contest.opened(name, [share * most_per_s for share in _SHARES], args.seconds)
+            rows += comparison.open_loop(name, [share * max_per_s for share in _SHARES], args.seconds)
         except SystemExit as failure:
             tqdm.write(f"{name}: {failure}")
     return rows
 
 
-def _alone(seconds: int) -> dict[str, Any]:
+def _service(seconds: int) -> Results:
     return {
-        "beside_lists": alone.beside_lists(2 * seconds),
-        "side_by_side": alone.side_by_side(seconds),
-        "start": alone.start(),
-        "imports": sorted(alone.imports()),
+        "beside_lists": service.beside_lists(2 * seconds),
+        "processes": service.several_processes(seconds),
+        "start": service.start(),
+        "imports": service.heavy_imports(),
     }
 
 

@@ -1,42 +1,45 @@
-"""`make bench`: requests/s and latency beside the server of the tutorials, same model file, same texts, same run.
+"""`make bench`: compare requests/s and latency with a plain FastAPI server that runs the same model file.
 
-The servers take turns, several times, each alone on the machine with wrk; the ratio of medians is what counts.
+The servers take turns for several rounds. Each has the machine to itself, except for the load generator (wrk). Compare
+the ratios of the medians, not the absolute figures.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
 
-from perf.load import load, median, running, wrk_or_exit
-from perf.peers import PEERS
-from perf.texts import sentences
+from perf.load.server import running
+from perf.load.texts import sentences
+from perf.load.wrk import median, require_wrk, run_wrk, write_bodies
+from perf.peers.catalogue import PEERS
+
+_SERVERS = {
+    "rt-sentiment": [sys.executable, "-m", "app", "serve", "--cache-entries", "0", "--port"],
+    "tutorial": [sys.executable, *PEERS["tutorial"].arguments],
+}
 
 
 def main() -> None:
-    """Measure and print a table."""
     parser = argparse.ArgumentParser(prog="python -m perf.compare", description=__doc__)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 64])
-    parser.add_argument("--seconds", type=int, default=8, help="of load per server, connections and round")
+    parser.add_argument("--seconds", type=int, default=8, help="duration of the load per server, connections and round")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    wrk_or_exit()
+    require_wrk()
 
     results: dict[tuple[str, int], list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        bodies = Path(folder) / "bodies"
-        bodies.write_text("".join(json.dumps({"text": text}) + "\n" for text in sentences(60_000)))
+        bodies = write_bodies(Path(folder) / "bodies", ({"text": text} for text in sentences(60_000)))
         for turn in range(args.rounds):
             for name, command in _SERVERS.items():
                 with running(command) as address:
-                    load(address, bodies, connections=8, seconds=2)  # warm
+                    run_wrk(address, bodies, connections=8, seconds=2)  # warm up
                     for connections in args.connections:
-                        found = load(address, bodies, connections, args.seconds)
-                        results.setdefault((name, connections), []).append(found)
-                        print(
-                            f"  round {turn + 1}/{args.rounds}  {name:13} {connections:3} connections", file=sys.stderr
-                        )
+                        figures = run_wrk(address, bodies, connections, args.seconds)
+                        results.setdefault((name, connections), []).append(figures)
+                        progress = f"  round {turn + 1}/{args.rounds}  {name:13} {connections:3} connections"
+                        print(progress, file=sys.stderr)
     print(f"{'':14}" + "".join(f"{f'{number} connections':>34}" for number in args.connections))
     print(f"{'':14}" + f"{'requests/s   p50   p95 ms  failed':>34}" * len(args.connections))
     for name in _SERVERS:
@@ -46,14 +49,8 @@ def main() -> None:
     print(f"{'ratio':14}" + "".join(f"{f'{ratio:.2f} x':>34}" for ratio in ratios))
 
 
-_SERVERS = {
-    "rt-sentiment": [sys.executable, "-m", "app", "serve", "--cache-entries", "0", "--port"],
-    "tutorial": [sys.executable, *PEERS["tutorial"].arguments],
-}
-
-
 def _cell(rounds: list[dict[str, float]]) -> str:
-    failed = sum(found["failed"] for found in rounds)
+    failed = sum(figures["failed"] for figures in rounds)
     rate, p50, p95 = (median(rounds, figure) for figure in ("rate", "p50_ms", "p95_ms"))
     return f"{f'{rate:.0f} {p50:7.1f} {p95:7.1f} {failed:7.0f}':>34}"
 

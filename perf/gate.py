@@ -1,29 +1,31 @@
-"""`make perf-gate`: start the service, put a realistic load on it and fail when p95 is over the limit.
+"""`make perf-gate`: start the service, send a realistic load and fail if p95 latency is over the limit.
 
-The limit is in milliseconds, so it is the load that follows the machine: a share of the texts per second that the bare
-model does, measured in the moment before the service is started, with nothing of the service's in it.
+The limit is in milliseconds, so the load has to fit the machine: it is a share of the texts per second that the bare
+model reaches, measured just before the service starts.
 """
 
 import argparse
 import subprocess
 import sys
 
-from perf.bare import Bare
-from perf.feedback import Feedback
-from perf.load import ROOT, running
+from perf.load.bare_model import BareModel
+from perf.load.feedback import Feedback
+from perf.load.server import ROOT, running
 
 
 def main() -> None:
-    """Run the gate; its exit status is locust's."""
+    """Run the gate and exit with locust's status."""
     parser = argparse.ArgumentParser(prog="python -m perf.gate", description=__doc__)
-    parser.add_argument("--share", type=float, default=0.3, help="of the texts/s that the bare model does")
-    parser.add_argument("--seconds", type=int, default=30)
-    parser.add_argument("--p95-ms", type=float, default=100)
-    parser.add_argument("--backend", default="auto", help="of the service; the load is for the embedded model")
+    parser.add_argument("--share", type=float, default=0.3, help="load as a share of the bare model's texts/s")
+    parser.add_argument("--seconds", type=int, default=30, help="duration of the load")
+    parser.add_argument("--p95-ms", type=float, default=100, help="limit for the p95 latency of each route")
+    parser.add_argument(
+        "--backend", default="auto", help="backend of the service; the load is always based on the embedded model"
+    )
     args = parser.parse_args()
 
-    bare = Bare()
-    texts_per_s = bare.texts_per_s([[ids] for ids in bare.encode(Feedback(0).texts(500))], seconds=3)
+    model = BareModel()
+    texts_per_s = model.texts_per_s([[ids] for ids in model.encode(Feedback(0).texts(500))], seconds=3)
     users = max(10, round(args.share * texts_per_s / _texts_per_request()))
     print(f"bare model: {texts_per_s:.0f} texts/s; load: {args.share:.0%} of that, {users} requests/s", flush=True)
     with running([sys.executable, "-m", "app", "serve", "--backend", args.backend, "--port"]) as address:

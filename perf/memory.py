@@ -1,7 +1,7 @@
-"""`python -m perf.memory`: memory over a million requests of random lengths, every text different.
+"""`python -m perf.memory`: memory of the service over a million requests with different texts of random lengths.
 
-The resident memory of the service is looked at once a second. What counts is the last half: it must neither be over
-nor under the first of it by more than two percent. Ctrl-C ends it early, with what was seen by then.
+The resident memory is read once per second. The second half of the run counts: its end may not differ from its start by
+more than two percent. Ctrl-C ends the run early and reports what was measured so far.
 """
 
 import argparse
@@ -16,79 +16,79 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from perf.load import direct, load, running, wrk_or_exit
-from perf.texts import sentences
+from perf.load.metrics import scrape
+from perf.load.server import running
+from perf.load.texts import sentences
+from perf.load.wrk import require_wrk, run_wrk, write_bodies
 
-_BODIES = 40_000  # between one list of texts and the next
-# Lengths are about log-normal, as those of what people write: half have over 15 words, one in six over 40, four in a
-# thousand over 200. The longest have about as many tokens as the model reads.
-_MEDIAN_WORDS, _SPREAD, _MOST_WORDS = 15, 1.0, 400
-_FLAT = 0.02
+_TEXTS_PER_FILE = 40_000
+# Text lengths are roughly log-normal: half of the texts have more than 15 words, one in six more than 40, four in a
+# thousand more than 200. The longest have about as many tokens as the model reads.
+_MEDIAN_WORDS, _SIGMA, _MAX_WORDS = 15, 1.0, 400
+_MAX_CHANGE = 0.02
 
 
 def main() -> None:
-    """Measure, print, draw; exit with 1 when the memory is not flat."""
+    """Measure, print and plot; exit with 1 if the memory changes too much."""
     parser = argparse.ArgumentParser(prog="python -m perf.memory", description=__doc__)
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--out", type=Path, help="write memory.json and memory.png into this directory")
+    parser.add_argument("--out", type=Path, help="directory for memory.json and memory.png")
     args = parser.parse_args()
-    wrk_or_exit()
-    samples: list[tuple[float, float]] = []  # requests so far, MB
-    done, over = 0, threading.Event()
+    require_wrk()
+    samples: list[tuple[float, float]] = []  # requests so far, resident memory in MB
+    requests, stop = 0, threading.Event()
     with running([sys.executable, "-m", "app", "serve", "--port"]) as address, tempfile.TemporaryDirectory() as folder:
-        watcher = threading.Thread(target=_watch, args=(address, samples, over))
+        watcher = threading.Thread(target=_watch, args=(address, samples, stop))
         watcher.start()
         bar = tqdm(total=args.requests, unit="request", disable=None)
         try:
             for seed in range(10**9):
-                file = Path(folder) / "bodies"
-                file.write_text("".join(json.dumps({"text": text}) + "\n" for text in _texts(seed)))
-                found = load(address, file, args.connections, seconds=20)
-                if found["failed"] or not watcher.is_alive():
-                    sys.exit(f"{found['failed']:.0f} requests failed" if found["failed"] else "no metrics came")
-                done += int(found["requests"])
-                bar.update(int(found["requests"]))
-                if done >= args.requests:
+                bodies = write_bodies(Path(folder) / "bodies", ({"text": text} for text in _texts(seed)))
+                figures = run_wrk(address, bodies, args.connections, seconds=20)
+                if figures["failed"]:
+                    sys.exit(f"{figures['failed']:.0f} requests failed")
+                if not watcher.is_alive():
+                    sys.exit("the metrics of the service could not be read")
+                requests += int(figures["requests"])
+                bar.update(int(figures["requests"]))
+                if requests >= args.requests:
                     break
         except KeyboardInterrupt:
-            print("ended early", file=sys.stderr)
+            print("interrupted", file=sys.stderr)
         finally:
-            over.set()
+            stop.set()
             watcher.join()
     half = samples[len(samples) // 2 :]
     first, last = (
         statistics.median(mb for _, mb in part) for part in (half[: len(half) // 4], half[-len(half) // 4 :])
     )
     change = last / first - 1
-    print(f"{done} requests: {samples[0][1]:.0f} MB at the start, {first:.0f} half way, {last:.0f} at the end")
-    print(f"change over the last half: {change:+.1%}")
+    print(f"{requests} requests: {samples[0][1]:.0f} MB at the start, {first:.0f} half way, {last:.0f} at the end")
+    print(f"change over the second half: {change:+.1%}")
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "memory.json").write_text(json.dumps(samples) + "\n")
         _draw(samples, args.out / "memory.png")
-    if abs(change) > _FLAT:
-        sys.exit(f"memory is not flat: more than {_FLAT:.0%}")
+    if abs(change) > _MAX_CHANGE:
+        sys.exit(f"memory changed by more than {_MAX_CHANGE:.0%}")
 
 
 def _texts(seed: int) -> list[str]:
     rng = random.Random(seed)
-    words = " ".join(sentences(_BODIES, seed=seed)).split()
+    words = " ".join(sentences(_TEXTS_PER_FILE, seed=seed)).split()
     texts = []
-    for number in range(_BODIES):
-        length = min(_MOST_WORDS, max(1, round(rng.lognormvariate(math.log(_MEDIAN_WORDS), _SPREAD))))
+    for number in range(_TEXTS_PER_FILE):
+        length = min(_MAX_WORDS, max(1, round(rng.lognormvariate(math.log(_MEDIAN_WORDS), _SIGMA))))
         start = rng.randrange(len(words) - length)
         texts.append(f"{seed} {number} {' '.join(words[start : start + length])}")
     return texts
 
 
-def _watch(address: str, samples: list[tuple[float, float]], over: threading.Event) -> None:
-    while not over.wait(1):
-        with direct.open(f"{address}/metrics", timeout=30) as response:
-            lines = [line for line in response.read().decode().splitlines() if not line.startswith("#")]
-        metrics = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
-        requests = sum(value for name, value in metrics.items() if name.startswith("http_requests_total"))
-        samples.append((requests, metrics["process_resident_memory_bytes"] / 1e6))
+def _watch(address: str, samples: list[tuple[float, float]], stop: threading.Event) -> None:
+    while not stop.wait(1):
+        metrics = scrape(address)
+        samples.append((metrics["http_requests_total"], metrics["process_resident_memory_bytes"] / 1e6))
 
 
 def _draw(samples: list[tuple[float, float]], file: Path) -> None:

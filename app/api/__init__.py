@@ -1,1 +1,33 @@
-"""HTTP: the only folder that knows FastAPI."""
+"""HTTP: middleware, endpoints, schemas, errors. The only folder that knows FastAPI."""
+
+from .auth import authentication, log_loaded, watch_keys
+from .checks import Check, allowed_hosts, header_limit, one_host
+from .context import QUOTA_HEADERS, new_id
+from .errors import install_errors, problem
+from .middleware import Middleware
+from .openapi import install_openapi, prediction_routes
+from .predict import PredictBatchEndpoint, PredictEndpoint
+from .schemas import Limits
+from .status import report, status_router
+
+__all__ = [
+    "QUOTA_HEADERS",
+    "Check",
+    "Limits",
+    "Middleware",
+    "PredictBatchEndpoint",
+    "PredictEndpoint",
+    "allowed_hosts",
+    "authentication",
+    "header_limit",
+    "install_errors",
+    "install_openapi",
+    "log_loaded",
+    "new_id",
+    "one_host",
+    "prediction_routes",
+    "problem",
+    "report",
+    "status_router",
+    "watch_keys",
+]

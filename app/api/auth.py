@@ -1,4 +1,4 @@
-"""Who may call: API keys, before a body is looked at."""
+"""Authentication: an API key in the headers, checked before the body is read."""
 
 import asyncio
 import contextlib
@@ -9,39 +9,39 @@ from ipaddress import ip_address, ip_network
 from starlette.responses import Response
 from starlette.types import Scope
 
-from ..access.keys import Keys
+from ..access import Keys
 from ..errors import KeysError
 from ..logs import log, log_exception
-from .context import PROBES, headers_of
+from .checks import Check
+from .context import PROBES, RequestContext
 from .errors import problem
-from .gates import Gate
 
 _INFORMATION = ("/", "/info", "/metrics", "/openapi.json", "/docs", "/static-offline-docs")
-_LOOK_EVERY_S = 2.0
+_REFRESH_EVERY_S = 2.0
 
 
-def authentication(keys: Keys, *, closed: bool) -> Gate:
-    """Notes whose key a request shows, as `Authorization: Bearer` or `X-API-Key`.
+def authentication(keys: Keys, *, protect_information: bool) -> Check:
+    """Require a key, as `Authorization: Bearer` or `X-API-Key`, and note its name.
 
-    401 without one, 403 with a wrong one. Probes are open to all, and so is information unless `closed`.
+    401 without one, 403 with a wrong one. Probes need none, and information does only if `protect_information`.
     """
-    opened = PROBES if closed else (*PROBES, *_INFORMATION)
+    public = PROBES if protect_information else (*PROBES, *_INFORMATION)
 
-    def gate(scope: Scope) -> Response | None:
-        path, request_id = scope["path"], scope["state"]["id"]
-        if path in opened or ("/docs" in opened and path.startswith("/static-offline-docs/")):
+    def check(scope: Scope, context: RequestContext) -> Response | None:
+        path = scope["path"]
+        if path in public or ("/docs" in public and path.startswith("/static-offline-docs/")):
             return None
-        key = _presented(headers_of(scope))
+        key = _presented(context.headers)
         if key is None:
-            detail = "an API key is needed: Authorization: Bearer …, or X-API-Key"
-            return problem(request_id, 401, "Unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
-        name = scope["state"]["key"] = keys.holder(key) if key else None
-        if name is None:
-            log(logging.WARNING, "key refused", request_id=request_id, client=_host(scope))
-            return problem(request_id, 403, "Forbidden", "there is no such API key")
+            detail = "an API key is required: Authorization: Bearer …, or X-API-Key"
+            return problem(context.request_id, 401, "Unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
+        context.key_name = keys.holder(key) if key else None
+        if context.key_name is None:
+            log(logging.WARNING, "key refused", request_id=context.request_id, client=context.client)
+            return problem(context.request_id, 403, "Forbidden", "this API key is not valid")
         return None
 
-    return gate
+    return check
 
 
 def _presented(headers: Mapping[bytes, bytes]) -> str | None:
@@ -51,37 +51,26 @@ def _presented(headers: Mapping[bytes, bytes]) -> str | None:
     return headers[b"x-api-key"].decode("latin-1").strip() if b"x-api-key" in headers else None
 
 
-def holder(scope: Scope) -> str | None:
-    """Whose key came with a request, where keys are on."""
-    name: str | None = scope["state"].get("key")
-    return name
-
-
-def caller(scope: Scope) -> str:
-    """Whose request it is: the holder of its key, or its address, of IPv6 the network that one customer has."""
-    if name := holder(scope):
-        return f"key {name}"
-    address = _host(scope) or ""
+def caller_of(context: RequestContext) -> str:
+    """Return whom a rate limit counts: the name of the key, or the address (of IPv6 the /64 network)."""
+    if context.key_name:
+        return f"key {context.key_name}"
+    address = context.client or ""
     with contextlib.suppress(ValueError):
         parsed = ip_address(address)
-        parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # as proxies write it that listen on both
+        parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # a proxy that listens on both writes IPv4 like this
         return str(ip_network((parsed, 64), strict=False) if parsed.version == 6 else parsed)
     return address
 
 
-def _host(scope: Scope) -> str | None:
-    return scope["client"][0] if scope.get("client") else None
-
-
 def log_loaded(keys: Keys) -> None:
-    """Log whom there are keys for."""
     log(logging.INFO if keys.names else logging.WARNING, "keys loaded", names=keys.names)
 
 
-async def keep_fresh(keys: Keys) -> None:
-    """Follow changes of the file for as long as the server runs."""
+async def watch_keys(keys: Keys) -> None:
+    """Reload the keys when their file changes, as long as the server runs."""
     while True:
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(_REFRESH_EVERY_S)
         try:
             if await asyncio.to_thread(keys.refresh):
                 log_loaded(keys)

@@ -1,102 +1,108 @@
-"""What every request has, whichever way it is answered: an id, some headers, timings, a line in the log.
-
-All of it is kept in the `state` of the request's ASGI scope.
-"""
+"""What is known about a request while it is being answered: one typed object in the `state` of its ASGI scope."""
 
 import functools
 import logging
 import random
 import time
+from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
 
 from starlette.types import Scope
 
+from ..access import Quota
 from ..logs import log_fields
 from ..metrics import METHODS
 
+Header = tuple[bytes, bytes]
+
+PROBES = ("/livez", "/readyz", "/healthz")
+# These paths are polled. Their access lines are logged at the debug level.
+_POLLED = frozenset({*PROBES, "/metrics"})
 QUOTA_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
-# Nobody's page may frame ours or guess at the type of an answer, and no link of the docs tells where it was followed.
+# No page may show ours in a frame or guess the type of a response, and links of the docs send no referrer.
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )
-# Paths that are polled; their lines are noise at the usual level.
-PROBES = ("/livez", "/readyz", "/healthz")
-_QUIET = frozenset({*PROBES, "/metrics"})
-_LONGEST_ADDRESS = 45  # characters; what is longer is not worth a place in the cache of `_is_address`
-STATUS = "status"  # in the state, once the answer has begun
-TIMINGS = "timings"  # of a prediction: milliseconds to tokenise, in the queue, in the model
 _TIMINGS = b"tokenize;dur=%.2f, queue;dur=%.2f, infer;dur=%.2f, total;dur=%.2f"
-
-Header = tuple[bytes, bytes]
-
-
-def begin(scope: Scope) -> None:
-    """A request has come. Its time runs from here, also when this is said again of one that was let go the long way."""
-    if scope.get("client") and not (len(scope["client"][0]) <= _LONGEST_ADDRESS and _is_address(scope["client"][0])):
-        scope["client"] = None  # a proxy that is trusted has passed on what somebody wrote
-    state: dict[str, Any] = scope.setdefault("state", {})
-    if "id" in state:
-        return
-    state["started_s"] = time.perf_counter()
-    state["id"] = _request_id(headers_of(scope).get(b"x-request-id"))
+_MAX_ADDRESS_CHARS = 45
+_CLIENT_LEFT = 499  # nginx's status for a client that left before the response
 
 
-def common_headers(scope: Scope) -> list[Header]:
-    """What every answer has beside its own headers."""
-    state = scope["state"]
-    headers = [*_SECURITY_HEADERS, (b"x-request-id", state["id"].encode())]
-    if quota := state.get("quota"):
-        values = (quota.limit, quota.remaining, quota.reset_s)
-        headers += [(name.lower().encode(), b"%d" % value) for name, value in zip(QUOTA_HEADERS, values, strict=True)]
-    if timings := state.get(TIMINGS):
-        total_ms = (time.perf_counter() - state["started_s"]) * 1000
-        headers.append((b"server-timing", _TIMINGS % (*timings, total_ms)))
-    return headers
+@dataclass(slots=True)
+class RequestContext:
+    """One request: its id, its headers and what the layers found out about it."""
+
+    request_id: str
+    started_s: float
+    headers: dict[bytes, bytes]  # lower-case names; of a repeated header the first value
+    client: str | None  # IP address, after trusted proxies
+    key_name: str | None = None  # of the API key that came with the request
+    quota: Quota | None = None
+    timings_ms: tuple[float, float, float] | None = None  # tokenize, queue, infer
+    status: int | None = None  # once the response has started
+
+    def response_headers(self) -> list[Header]:
+        """Return the headers that every response has."""
+        headers = [*_SECURITY_HEADERS, (b"x-request-id", self.request_id.encode())]
+        if quota := self.quota:
+            values = (quota.limit, quota.remaining, quota.reset_s)
+            headers += [
+                (name.lower().encode(), b"%d" % value) for name, value in zip(QUOTA_HEADERS, values, strict=True)
+            ]
+        if self.timings_ms:
+            headers.append((b"server-timing", _TIMINGS % (*self.timings_ms, self.elapsed_s * 1000)))
+        return headers
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.perf_counter() - self.started_s
+
+    @property
+    def final_status(self) -> int:
+        return self.status or _CLIENT_LEFT
+
+    def log(self, method: str, path: str) -> None:
+        """Write the access line. `path` must be one of ours or "(none)": clients put texts into paths."""
+        fields: dict[str, object] = {
+            "method": method if method in METHODS else "(other)",
+            "path": path,
+            "status": self.final_status,
+            "ms": round(self.elapsed_s * 1000, 2),
+        }
+        if self.timings_ms:
+            tokenize_ms, queue_ms, infer_ms = self.timings_ms
+            fields["tokenize_ms"] = round(tokenize_ms, 2)
+            fields["queue_ms"] = round(queue_ms, 2)
+            fields["infer_ms"] = round(infer_ms, 2)
+        if self.key_name:
+            fields["key"] = self.key_name
+        fields["request_id"] = self.request_id
+        fields["client"] = self.client
+        log_fields(logging.DEBUG if path in _POLLED else logging.INFO, "request", fields)
 
 
-def end(scope: Scope, path: str) -> None:
-    """Write the line of a request that was answered. `path` is one of ours, or "(none)"."""
-    level = logging.DEBUG if path in _QUIET else logging.INFO
-    state = scope["state"]
-    fields = {
-        "method": scope["method"] if scope["method"] in METHODS else "(other)",
-        "path": path,
-        "status": status_of(scope),
-        "ms": round((time.perf_counter() - state["started_s"]) * 1000, 2),
-    }
-    if timings := state.get(TIMINGS):
-        tokenize_ms, queue_ms, infer_ms = timings
-        fields["tokenize_ms"] = round(tokenize_ms, 2)
-        fields["queue_ms"] = round(queue_ms, 2)
-        fields["infer_ms"] = round(infer_ms, 2)
-    if key := state.get("key"):
-        fields["key"] = key
-    fields["request_id"] = state["id"]
-    fields["client"] = scope["client"][0] if scope.get("client") else None
-    log_fields(level, "request", fields)
+def begin(scope: Scope) -> RequestContext:
+    """Make the context of a new request and put it into its scope."""
+    headers = dict(reversed(scope["headers"]))
+    client = scope["client"][0] if scope.get("client") else None
+    # A trusted proxy passes on what somebody wrote into X-Forwarded-For, which may be anything.
+    if client is not None and not (len(client) <= _MAX_ADDRESS_CHARS and _is_address(client)):
+        client = scope["client"] = None
+    context = RequestContext(_request_id(headers.get(b"x-request-id")), time.perf_counter(), headers, client)
+    scope.setdefault("state", {})["context"] = context
+    return context
 
 
-def headers_of(scope: Scope) -> dict[bytes, bytes]:
-    """By name, the first of each, as starlette has it; which looks through all of them for every one that is asked."""
-    state: dict[str, Any] = scope["state"]
-    if "headers" not in state:
-        state["headers"] = dict(reversed(scope["headers"]))
-    headers: dict[bytes, bytes] = state["headers"]
-    return headers
-
-
-def status_of(scope: Scope) -> int:
-    """The status that a request was answered with; nginx's 499 when its client had left before."""
-    status: int = scope["state"].get(STATUS, 499)
-    return status
+def context_of(scope: Scope) -> RequestContext:
+    """Return the context that `begin` made."""
+    context: RequestContext = scope["state"]["context"]
+    return context
 
 
 def new_id() -> str:
-    """An id for a request."""
-    return f"{random.getrandbits(64):016x}"  # tells requests apart, guards nothing
+    return f"{random.getrandbits(64):016x}"  # it tells requests apart and protects nothing
 
 
 @functools.lru_cache(1024)
@@ -105,11 +111,11 @@ def _is_address(host: str) -> bool:
         ip_address(host)
     except ValueError:
         return False
-    return "%" not in host  # behind which anything may stand
+    return "%" not in host  # anything may follow it
 
 
 def _request_id(given: bytes | None) -> str:
-    """The caller's id when it is 1 to 128 visible ASCII characters, one of our own otherwise."""
+    """Return the client's id if it is 1 to 128 visible ASCII characters, otherwise a new one."""
     given = given and given.strip()
     if given and len(given) <= 128 and all(ord("!") <= byte <= ord("~") for byte in given):
         return given.decode("ascii")

@@ -1,4 +1,4 @@
-"""Errors to problem+json: one table says which status each becomes."""
+"""Errors as problem+json (RFC 9457). One table says which status each becomes."""
 
 import logging
 import math
@@ -25,8 +25,9 @@ from ..errors import (
     TextTooLong,
 )
 from ..logs import log, log_exception
+from .context import context_of
 
-# type → (status, title); the first that fits counts.
+# type → (status, title); the first match counts.
 STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
     (TextTooLong, 413, "Content Too Large"),
     (InvalidInput, 422, "Unprocessable Content"),
@@ -38,7 +39,7 @@ STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
     (SentimentError, 500, "Internal Server Error"),
 )
 
-_MOST_ERRORS = 20  # that one answer lists
+_MAX_ERRORS = 20  # in one response
 _PLACE = re.compile(r"line \d+ column \d+")
 
 
@@ -65,50 +66,50 @@ def problem(
 
 
 class BodyInvalid(Exception):
-    """The JSON of a body doesn't fit; `errors` are pydantic's, `known` the fields that it may have."""
+    """The JSON of a body does not fit. `errors` are pydantic's, `fields` the names that the body may have."""
 
-    def __init__(self, errors: list[ErrorDetails], known: Iterable[str] = ()) -> None:
+    def __init__(self, errors: list[ErrorDetails], fields: Iterable[str] = ()) -> None:
         super().__init__("the body does not fit")
         self.errors = errors
-        self.known = sorted(known)
+        self.fields = sorted(fields)
 
     @classmethod
-    def from_pydantic(cls, error: ValidationError, known: Iterable[str]) -> "BodyInvalid":
-        """Keep what is wrong and where, drop the input."""
-        if error.error_count() > _MOST_ERRORS:
-            msg = f"{error.error_count()} parts of the body are wrong"
+    def from_pydantic(cls, error: ValidationError, fields: Iterable[str]) -> "BodyInvalid":
+        """Keep what is wrong and where, and drop the input."""
+        if error.error_count() > _MAX_ERRORS:
+            msg = f"{error.error_count()} parts of the body are invalid"
             return cls([{"type": "too_many_errors", "loc": (), "msg": msg, "input": None}])
-        return cls(error.errors(include_url=False, include_context=False, include_input=False), known)
+        return cls(error.errors(include_url=False, include_context=False, include_input=False), fields)
 
 
-def answer(request_id: str, error: BaseException) -> Response:
-    """Return what answers an error of a request; raise those that nobody expects."""
-    for kind, respond in _ANSWERS.items():
+def respond_to(request_id: str, error: BaseException) -> Response | None:
+    """Return the response to an error, or None if nobody expects an error of this type."""
+    for kind, respond in _RESPONSES.items():
         if isinstance(error, kind):
             return respond(request_id, error)
-    raise error
+    return None
 
 
 def unexpected(request_id: str, error: BaseException) -> Response:
-    """Log an error that nobody expects, and return what answers it."""
+    """Log an error that nobody expects and return the response to it."""
     log_exception("unexpected error", error, request_id=request_id)
     return problem(request_id, 500, "Internal Server Error", "the server failed to answer this request")
 
 
-def ending(request_id: str) -> Response:
-    """Return what answers a request that the end of the process has cut short."""
+def shutting_down(request_id: str) -> Response:
+    """Return the response to a request that the end of the process cuts short."""
     headers = {"Retry-After": "1", "Connection": "close"}
     return problem(request_id, 503, "Not Ready", "the server is shutting down", headers=headers)
 
 
-def install(app: FastAPI) -> None:
-    """Have `app` answer every error in the one shape."""
+def install_errors(app: FastAPI) -> None:
+    """Give the errors of routing (404, 405) the shape of all others."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return answer(request.state.id, error)
+        assert isinstance(error, HTTPException)
+        return _on_http_exception(context_of(request.scope).request_id, error)
 
-    for kind in _ANSWERS:
-        app.add_exception_handler(kind, handle)
+    app.add_exception_handler(HTTPException, handle)
 
 
 def _on_sentiment_error(request_id: str, error: BaseException) -> Response:
@@ -119,7 +120,7 @@ def _on_sentiment_error(request_id: str, error: BaseException) -> Response:
     if isinstance(error, Overloaded | NotReady):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, NotReady):
-        headers["Connection"] = "close"  # so that a proxy's next request goes to another replica
+        headers["Connection"] = "close"  # a proxy then sends its next request to another replica
     if isinstance(error, InvalidInput):
         if error.loc:
             detail = f"{'.'.join(map(str, error.loc))}: {error}"
@@ -133,42 +134,42 @@ def _on_sentiment_error(request_id: str, error: BaseException) -> Response:
 
 def _on_body_invalid(request_id: str, error: BaseException) -> Response:
     assert isinstance(error, BodyInvalid)
-    if found := next((item for item in error.errors if item["type"] == "json_invalid"), None):
-        return problem(request_id, 400, "Bad Request", _why_no_json(found["msg"]))
-    errors = [_safe(item, error.known) for item in error.errors]
+    if syntax_error := next((item for item in error.errors if item["type"] == "json_invalid"), None):
+        return problem(request_id, 400, "Bad Request", _describe_syntax_error(syntax_error["msg"]))
+    errors = [_without_input(item, error.fields) for item in error.errors]
     first = errors[0]
     where = ".".join(map(str, first["loc"]))
     detail = f"{where}: {first['msg']}"
     return problem(request_id, 422, "Unprocessable Content", detail, errors=errors)
 
 
-def _why_no_json(msg: str) -> str:
+def _describe_syntax_error(msg: str) -> str:
     place = _PLACE.search(msg)
     why = "the body is not valid JSON" + (": half of a surrogate pair, or of an escape" if "hex escape" in msg else "")
     return f"{why}, at {place[0]}" if place else why
 
 
-def _safe(item: ErrorDetails, known: list[str]) -> dict[str, Any]:
-    """One of pydantic's errors without anything that the caller wrote: an unknown field's name is the caller's."""
+def _without_input(item: ErrorDetails, fields: list[str]) -> dict[str, Any]:
+    """Return one of pydantic's errors without anything that the client wrote, such as the name of an unknown field."""
     loc = item["loc"][:-1] if item["type"] == "extra_forbidden" else item["loc"]
-    msg = f"unknown field; there are {', '.join(known)}" if item["type"] == "extra_forbidden" else item["msg"]
+    msg = f"unknown field; expected {', '.join(fields)}" if item["type"] == "extra_forbidden" else item["msg"]
     return {"loc": ["body", *loc], "msg": msg}
 
 
 def _on_http_exception(request_id: str, error: BaseException) -> Response:
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
-    detail = {404: "there is no such path", 405: "the path is there, but not for this method"}.get(
+    detail = {404: "this path does not exist", 405: "this path does not support the method"}.get(
         error.status_code, str(error.detail)
     )
     return problem(request_id, error.status_code, title, detail, headers=error.headers)
 
 
 def _on_disconnect(_request_id: str, _error: BaseException) -> Response:
-    return Response(status_code=499)  # nobody reads it; the log and the metrics have nginx's code for it
+    return Response(status_code=499)  # for the log and the metrics: nginx's status
 
 
-_ANSWERS: dict[type[Exception], Callable[[str, BaseException], Response]] = {
+_RESPONSES: dict[type[Exception], Callable[[str, BaseException], Response]] = {
     SentimentError: _on_sentiment_error,
     BodyInvalid: _on_body_invalid,
     HTTPException: _on_http_exception,

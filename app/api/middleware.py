@@ -1,63 +1,89 @@
-"""Around every request, in plain ASGI: an id and an access line, and an answer whatever happens."""
+"""The one way in: every request passes this ASGI middleware, whatever answers it."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import context
-from .context import STATUS
-from .errors import ending, unexpected
+from ..logs import log_exception
+from .checks import Check
+from .context import begin, context_of
+from .errors import respond_to, shutting_down, unexpected
 
 
-class RequestContext:
-    """Gives each request its id, writes its access line and adds `X-Request-ID` and `Server-Timing`.
+class Observer(Protocol):
+    """Counts responses."""
 
-    The lines name no other paths than those given: callers put texts there.
+    def answered(self, method: str, path: str, status: int, seconds: float) -> None:
+        """A response was sent; `path` is one of ours or "none"."""
+
+
+class Middleware:
+    """Gives each request its id, checks, an answer to every error, metrics and an access line.
+
+    A `POST` to one of `endpoints`, by path, is answered by that plain ASGI application; everything else by `app`.
+    `paths` are those that logs and metrics may name. `cors` wraps what answers, so that refusals have its headers.
     """
 
-    def __init__(self, app: ASGIApp, paths: Iterable[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        endpoints: Mapping[str, ASGIApp],
+        checks: Sequence[Check],
+        observer: Observer,
+        paths: Collection[str],
+        cors: Callable[[ASGIApp], ASGIApp] | None = None,
+    ) -> None:
         self._app = app
+        self._endpoints = endpoints
+        self._checks = checks
+        self._observer = observer
         self._paths = frozenset(paths)
+        self._inner = cors(self._answer) if cors else self._answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context.begin(scope)
+        context = begin(scope)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                scope["state"][STATUS] = message["status"]
-                message = {**message, "headers": [*message["headers"], *context.common_headers(scope)]}
+                context.status = message["status"]
+                message["headers"] = [*message["headers"], *context.response_headers()]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._inner(scope, receive, send_with_headers)
         finally:
-            path = scope["path"]
-            context.end(scope, path if path in self._paths else "(none)")
+            path = scope["path"] if scope["path"] in self._paths else None
+            try:
+                self._observer.answered(scope["method"], path or "none", context.final_status, context.elapsed_s)
+                context.log(scope["method"], path or "(none)")
+            except Exception as error:  # the client has its response, and its next request must not suffer
+                log_exception("unexpected error", error, request_id=context.request_id)
 
-
-class Recovery:
-    """Answers 500 to what nobody caught. Innermost, so that such an answer gets every header that others do."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and every error that it causes."""
+        context = context_of(scope)
         try:
-            await self._app(scope, receive, send)
+            for check in self._checks:
+                if refusal := check(scope, context):
+                    await refusal(scope, receive, send)
+                    return
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            endpoint = self._endpoints.get(path) if scope["method"] == "POST" else None
+            await (endpoint or self._app)(scope, receive, send)
         except asyncio.CancelledError:
-            # The server ends and has waited long enough, for a body that never came or an answer that nobody fetched.
-            if scope["type"] != "http" or STATUS in scope["state"]:
+            # The server has waited long enough for this request and shuts down.
+            if context.status is not None:
                 raise
-            await ending(scope["state"]["id"])(scope, receive, send)
-        except BaseException as error:  # a library's panic is no Exception
-            if scope["type"] != "http" or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            await shutting_down(context.request_id)(scope, receive, send)
+        except BaseException as error:  # a panic in a library written in Rust is not an Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
                 raise
-            response = unexpected(scope["state"]["id"], error)
-            if STATUS not in scope["state"]:
+            response = respond_to(context.request_id, error) or unexpected(context.request_id, error)
+            if context.status is None:
                 await response(scope, receive, send)

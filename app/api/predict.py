@@ -1,35 +1,139 @@
-"""The routes that predict, as FastAPI has them."""
+"""`POST /predict` and `POST /predict/batch`: plain ASGI endpoints from the bytes of a body to a response."""
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, Generic, TypeVar
 
-from fastapi import APIRouter, Request, Response
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from . import body, schemas
-from .context import headers_of
-from .disconnect import unless_disconnected
-from .endpoint import Endpoint, Many, One
-from .openapi import documented
+from ..access import RateLimit
+from ..errors import TextTooLong
+from ..serving import Answer, Lifecycle, Pending, Query
+from ..types import Location, Prediction
+from .auth import caller_of
+from .context import RequestContext, context_of
+from .request import check_headers, read_body, timeout_ms, unless_disconnected, validate
+from .schemas import BatchRequest, Limits, Options, PredictRequest
+
+O = TypeVar("O", bound=Options)  # noqa: E741 - options
+
+_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 
 
-def prediction_router(one: One, many: Many, *, body_timeout_s: float) -> APIRouter:
-    """Return `POST /predict` and `POST /predict/batch`."""
-    router = APIRouter()
+class _Endpoint(ABC, Generic[O]):
+    """Reads, validates, asks the service and renders. Raises what `errors.respond_to` answers."""
 
-    async def respond(endpoint: Endpoint[Any], request: Request) -> Response:
-        body.check(headers_of(request.scope), endpoint.max_bytes)
-        content = await body.read(request, endpoint.max_bytes, body_timeout_s)
-        asked = endpoint.understand(request.scope, content)
-        known = endpoint.at_once(asked)
-        return await unless_disconnected(request, endpoint.answer(asked)) if known is None else known
+    path: str
+    schema: type[O]
 
-    @router.post(one.path, **documented(schemas.PredictRequest, schemas.PredictResponse))
-    async def predict(request: Request) -> Response:
-        """The sentiment of one text."""
-        return await respond(one, request)
+    def __init__(
+        self, lifecycle: Lifecycle, limits: Limits, rate: RateLimit | None = None, *, body_timeout_s: float = 30
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._limits = limits
+        self._rate = rate
+        self._body_timeout_s = body_timeout_s
+        self._max_bytes = limits.max_body_bytes
 
-    @router.post(many.path, **documented(schemas.BatchRequest, schemas.BatchResponse))
-    async def predict_batch(request: Request) -> Response:
-        """The sentiments of several texts, in their order. Admitted whole or refused whole."""
-        return await respond(many, request)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = context_of(scope)
+        check_headers(context.headers, self._max_bytes)
+        options = validate(self.schema, await read_body(receive, self._max_bytes, self._body_timeout_s))
+        query = Query(
+            self._texts(options),
+            timeout_ms=timeout_ms(context.headers, self._limits.request_timeout_ms),
+            truncate=options.truncate,
+            long_text=options.long_text,
+            caller=context.key_name,
+            location_of=self._location_of,
+        )
+        answer = await self._answer(query, context, receive)
+        context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)
+        response = _PredictionResponse(self._render(answer.predictions, options.top_k), answer.cache)
+        await response(scope, receive, send)
 
-    return router
+    async def _answer(self, query: Query, context: RequestContext, receive: Receive) -> Answer:
+        service = self._lifecycle.serving()
+        if self._rate:
+            context.quota = await self._rate.take(caller_of(context), len(query.texts))
+            if context.quota and not context.quota.passed:
+                raise self._rate.refusal(context.quota)
+        self._lifecycle.in_flight += 1
+        try:
+            answer = await service.begin(query)
+            if isinstance(answer, Pending):
+                answer = await unless_disconnected(receive, answer.result())
+            return answer
+        finally:
+            self._lifecycle.in_flight -= 1
+
+    @abstractmethod
+    def _texts(self, options: O) -> list[str]: ...
+
+    @abstractmethod
+    def _location_of(self, index: int) -> Location: ...
+
+    @abstractmethod
+    def _render(self, predictions: list[Prediction], top_k: int | None) -> dict[str, Any]: ...
+
+
+class PredictEndpoint(_Endpoint[PredictRequest]):
+    """The sentiment of one text."""
+
+    path, schema = "/predict", PredictRequest
+
+    def __init__(
+        self, lifecycle: Lifecycle, limits: Limits, rate: RateLimit | None = None, *, body_timeout_s: float = 30
+    ) -> None:
+        super().__init__(lifecycle, limits, rate, body_timeout_s=body_timeout_s)
+        # The longest JSON of one text: a character may be written as two escapes of six bytes.
+        self._max_bytes = min(limits.max_body_bytes, 12 * limits.max_text_chars + 1024)
+
+    def _texts(self, options: PredictRequest) -> list[str]:
+        return [options.text]
+
+    def _location_of(self, _index: int) -> Location:
+        return ("body", "text")
+
+    def _render(self, predictions: list[Prediction], top_k: int | None) -> dict[str, Any]:
+        return render_prediction(predictions[0], top_k)
+
+
+class PredictBatchEndpoint(_Endpoint[BatchRequest]):
+    """The sentiments of several texts, in their order. The list is admitted whole or refused whole."""
+
+    path, schema = "/predict/batch", BatchRequest
+
+    def _texts(self, options: BatchRequest) -> list[str]:
+        if len(options.texts) > self._limits.max_batch_texts:
+            raise TextTooLong(f"over {self._limits.max_batch_texts} texts", ("body", "texts"))
+        return options.texts
+
+    def _location_of(self, index: int) -> Location:
+        return ("body", "texts", index)
+
+    def _render(self, predictions: list[Prediction], top_k: int | None) -> dict[str, Any]:
+        return {"predictions": [render_prediction(prediction, top_k) for prediction in predictions]}
+
+
+def render_prediction(prediction: Prediction, top_k: int | None) -> dict[str, Any]:
+    """Return the JSON of a prediction, with the `top_k` best classes in `scores` (None: all)."""
+    scores = {label: round(score, 4) for label, score in prediction.scores.items()}
+    confidence = scores[prediction.label]
+    if top_k is not None:
+        best = sorted(scores, key=lambda label: -prediction.scores[label])[:top_k]
+        scores = {label: score for label, score in scores.items() if label in best}
+    return {
+        "label": prediction.label,
+        "confidence": confidence,
+        "scores": scores,
+        "truncated": prediction.truncated,
+    }
+
+
+class _PredictionResponse(Response):
+    def __init__(self, content: dict[str, Any], cache: str) -> None:
+        self.status_code, self.background = 200, None
+        self.body = orjson.dumps(content)
+        self.raw_headers = [*_HEADERS, (b"x-cache", cache.encode()), (b"content-length", b"%d" % len(self.body))]

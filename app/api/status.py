@@ -1,4 +1,4 @@
-"""The routes that tell about the service: probes, information, metrics."""
+"""The routes that describe the service: probes, information, metrics."""
 
 import asyncio
 import platform
@@ -13,30 +13,30 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from .. import __version__
 from ..errors import NotReady
 from ..metrics import Metrics
-from ..serving.lifecycle import Lifecycle
+from ..serving import Lifecycle
 from . import schemas
 from .openapi import problems
 
 
 def report(lifecycle: Lifecycle, metrics: Metrics) -> None:
-    """Put what holds at this moment into the metrics."""
+    """Set the gauges to their current values."""
     wait_s = lifecycle.predicted_wait_ms / 1000
     metrics.state(ready=lifecycle.status == "ok", depth=lifecycle.queue_depth, wait_s=wait_s)
 
 
-def information_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits) -> APIRouter:
-    """Return the routes that are read with GET and HEAD."""
+def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits) -> APIRouter:
+    """Return the routes for GET and HEAD."""
     router = APIRouter()
-    looking = asyncio.Lock()
+    rendering = asyncio.Lock()
 
     @router.get("/livez", tags=["probes"])
     async def livez() -> schemas.Live:
-        """Whether the process runs its event loop. Never touches the model."""
+        """Whether the process runs its event loop. Does not use the model."""
         return schemas.Live(status="ok")
 
     @router.get("/readyz", tags=["probes"], response_model=schemas.Ready, responses=problems(503))
     async def readyz() -> schemas.Ready:
-        """Whether predictions are answered: 200 when they are, 503 with the reason when not."""
+        """Whether the service answers predictions: 200, or 503 with the reason."""
         if lifecycle.status != "ok":
             raise NotReady(lifecycle.reason)
         return schemas.Ready(status="ok", reason="")
@@ -59,7 +59,7 @@ def information_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.L
 
     @router.get("/info", tags=["information"], response_model=schemas.Info, responses=problems(503))
     async def info() -> dict[str, Any]:
-        """The model that answers, the limits and the build."""
+        """The model, the limits and the build."""
         if not lifecycle.model:
             raise NotReady(lifecycle.reason)
         build = {"version": __version__, "python": platform.python_version(), "platform": platform.platform()}
@@ -69,17 +69,17 @@ def information_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.L
     async def prometheus() -> Response:
         """Metrics in Prometheus' text format."""
         report(lifecycle, metrics)
-        # In a thread: it takes milliseconds and, of several workers, reads their files. One at a time: each that runs
-        # would make the event loop wait for its turn of the interpreter.
-        async with looking:
+        # In a thread, because it takes milliseconds and reads files if there are several workers. One at a time,
+        # because each such thread competes with the event loop for the interpreter.
+        async with rendering:
             return Response(await asyncio.to_thread(metrics.exposition), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
-        """People who open the address in a browser want the documentation."""
+        """Redirect browsers to the documentation."""
         return RedirectResponse("/docs")
 
     for route in [route for route in router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]:
-        # Load balancers and monitors ask this way too.
+        # Load balancers and monitors use HEAD, too.
         router.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
     return router

@@ -18,6 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     settings = read_settings(args)
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # the supervisor of several workers sets its own
-    from ..server.process import serve
+    from ..server import serve
 
     return serve(settings)

@@ -2,7 +2,7 @@
 
 import importlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -12,7 +12,7 @@ import numpy as np
 from ..cpu import usable_cores
 from ..errors import ArtifactError, BackendError, CorruptArtifact, InvalidInput, SentimentError
 from ..logs import log
-from ..types import Encoding, FloatArray, LongText, Prediction
+from ..types import Encoding, FloatArray, LongText, ModelInfo, Prediction
 from .artifact import Artifact, open_artifact
 from .backends import BACKENDS, Choice, choices, has_gpu, has_torch
 from .backends.base import Backend
@@ -26,23 +26,6 @@ T = TypeVar("T")
 
 _GPU_SLOTS = 2  # one batch is prepared while the other runs
 _MOCK_SLOTS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """What is known about a loaded model; `/info` shows it."""
-
-    model: str
-    model_version: str
-    labels: tuple[str, ...]
-    max_tokens: int
-    temperature: float
-    backend: str
-    device: str
-    precision: str
-    checksum: str | None
-    # Tokens per second of each backend that was tried, where `load_model` compared them.
-    compared_tokens_per_s: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""Encodings in, predictions out: lays out a batch, runs the backend, reads the logits, isolates what fails."""
+"""From encodings to predictions: lays out a batch, runs the backend, turns logits into scores, isolates failures."""
 
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +13,17 @@ from ..types import Encoding, FloatArray, Prediction
 from .backends.base import Backend
 from .packing import pack, pad
 
-# (texts, tokens each): from a lone short text to a full batch, so that the first request meets no cold path and the
-# cost model starts from measurements. A slow model makes do with the first of them.
+# (texts, tokens each): from one short text to a full batch, so that the first request is not slow and the cost model
+# starts from measurements. A slow model runs only the first of these.
 _WARMUP_SHAPES = ((1, 8), (1, 64), (8, 16), (1, 32), (16, 32), (1, 128), (8, 64), (1, 512))
 _WARMUP_BUDGET_S = 0.5
 _LARGEST_SHAPE = (128, 128)  # of a batch on a GPU
 
 
 class Runner:
-    """Runs batches of encodings on one backend. Thread-safe as far as the backend is.
+    """Runs batches of encodings on one backend, from several threads at once.
 
-    Scores are the softmax of the logits divided by `temperature`: the one place where a model's calibration counts.
+    Scores are the softmax of the logits divided by `temperature`, which calibrates them.
     """
 
     def __init__(self, backend: Backend, labels: Sequence[str], pad_id: int, temperature: float = 1.0) -> None:
@@ -31,17 +32,17 @@ class Runner:
         self._pad_id = pad_id
         self._temperature = temperature
 
-    def run(self, encodings: Sequence[Encoding]) -> list[Prediction | BackendError]:
+    def run(self, encodings: Sequence[Encoding], *, alone: bool = False) -> list[Prediction | BackendError]:
         """Predict every encoding; never raises.
 
-        A batch that fails is run again as two halves, and so on: a bad text fails alone after a few runs, and a batch
-        that is too large for the memory becomes one that isn't.
+        A batch that fails runs again in two halves, and so on: a bad text fails alone after a few runs, and a batch
+        that is too large for the memory becomes smaller ones. `alone`: see `Batch`.
         """
         try:
-            return self._predict(encodings)
+            return self._predict(encodings, alone=alone)
         except Exception as error:
             if len(encodings) == 1:
-                # The type alone: the message may be the library's, and with it the text's.
+                # Only the type: the message is the library's and may quote the text.
                 failure = BackendError(f"the model failed on this text ({type(error).__name__})")
                 failure.__cause__ = error
                 return [failure]
@@ -51,14 +52,16 @@ class Runner:
     def warm_up(self, *, max_tokens: int, max_batch_size: int, slots: int = 1) -> list[tuple[int, float]]:
         """Run batches of several shapes within these limits; return the tokens and milliseconds of each.
 
-        A `max_batch_size` of 0 is none. Each runs in all slots at once, as under load, when they compete for the
-        memory. Raises `BackendError` when the model does not work: a backend that never ran is not ready.
+        `max_batch_size` 0 means no limit. Each batch runs in all slots at once, as under load, because they compete
+        for memory bandwidth. Raises `BackendError` if the model does not work.
         """
         measured = []
         shapes = _WARMUP_SHAPES if self._backend.device == "cpu" else (*_WARMUP_SHAPES, _LARGEST_SHAPE)
         with ThreadPoolExecutor(slots) as pool:
             first = [Encoding([self._pad_id], truncated=False)]
-            list(pool.map(self._time, [first] * slots))  # libraries load and kernels are chosen, which may take long
+            list(
+                pool.map(self._time, [first] * slots)
+            )  # the first run loads libraries and chooses kernels, which may take long
             begun_s = time.perf_counter()
             for most_texts, most_tokens in shapes:
                 texts, tokens = min(most_texts, max_batch_size or most_texts), min(most_tokens, max_tokens)
@@ -81,21 +84,22 @@ class Runner:
             raise BackendError(f"the model failed its first run: {error}") from error
         return (time.perf_counter() - started_s) * 1000
 
-    def logits(self, encodings: Sequence[Encoding]) -> FloatArray:
+    def logits(self, encodings: Sequence[Encoding], *, alone: bool = False) -> FloatArray:
         """Return the backend's logits, before any temperature: float32 of shape (texts, labels)."""
         if len(encodings) == 1 or not self._backend.packs:
-            return self._backend.run(pad(encodings, self._pad_id))
+            batch = pad(encodings, self._pad_id)
+            return self._backend.run(replace(batch, alone=True) if alone else batch)
         batch, places = pack(encodings, self._pad_id)
-        return self._backend.run(batch)[places]
+        return self._backend.run(replace(batch, alone=True) if alone else batch)[places]
 
-    def _predict(self, encodings: Sequence[Encoding]) -> list[Prediction | BackendError]:
-        logits = self.logits(encodings)
+    def _predict(self, encodings: Sequence[Encoding], *, alone: bool = False) -> list[Prediction | BackendError]:
+        logits = self.logits(encodings, alone=alone)
         if logits.shape != (len(encodings), len(self._labels)):
             raise BackendError(f"expected logits for {len(encodings)} texts and {len(self._labels)} labels")
         if not np.isfinite(logits).all():
-            raise BackendError("the model's scores are not numbers")
+            raise BackendError("the model's logits are not finite")
         results: list[Prediction | BackendError] = []
-        # The best is that of the logits: at a high temperature scores become equal.
+        # By the logits, because at a high temperature scores become equal.
         best_ones = logits.argmax(axis=1).tolist()
         every = softmax(logits, self._temperature).tolist()
         for encoding, best, scores in zip(encodings, best_ones, every, strict=True):
@@ -105,7 +109,7 @@ class Runner:
 
 
 def softmax(logits: FloatArray, temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities of shape (texts, labels), in double precision so that each row sums to 1 within 1e-6."""
+    """Return probabilities of shape (texts, labels), in double precision so that each row sums to 1 within 1e-6."""
     shifted = np.exp((logits.astype(np.float64) - logits.max(axis=1, keepdims=True)) / temperature)
     probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
     return probabilities

@@ -1,1 +1,22 @@
-"""Which texts run when. Knows no model."""
+"""Which texts run when: queue, admission, fairness, cost model and the loop around them. Knows no model."""
+
+from .admission import Wait
+from .cost import CostModel
+from .executor import BatchExecutor, RunBatch
+from .item import WorkItem
+from .queue import BatchQueue, Entry
+from .scheduler import Scheduler, SchedulerLimits
+from .waiting import Waiting
+
+__all__ = [
+    "BatchExecutor",
+    "BatchQueue",
+    "CostModel",
+    "Entry",
+    "RunBatch",
+    "Scheduler",
+    "SchedulerLimits",
+    "Wait",
+    "Waiting",
+    "WorkItem",
+]

@@ -1,8 +1,8 @@
-"""The slots and fan-out: the thin asyncio loop around the policy of `admission.py`, `batching.py`, `fairness.py`.
+"""The thin asyncio loop around the policy in `admission`, `queue`, `fairness` and `cost`.
 
-It knows neither tokenizer nor backend nor HTTP. It is handed a function that runs a batch, and texts are opaque jobs
-with a cost. There is no wait timer: a job that finds an idle slot runs at once, and a batch is formed at the moment
-when a slot frees, from what has come by then.
+It knows neither tokenizer nor backend nor HTTP: it runs opaque items with a cost through a function that runs a batch.
+There is no wait timer. An item that finds an idle slot runs at once; otherwise a batch is formed at the moment a slot
+becomes free, from what has arrived by then.
 """
 
 import asyncio
@@ -16,10 +16,11 @@ from typing import Generic, Protocol, TypeVar
 from ..errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError, TextTooLong
 from .admission import NO_WAIT, Admission, Wait
 from .cost import CostModel
-from .executor import Slots
+from .executor import BatchExecutor, RunBatch
 from .fairness import Callers
-from .item import Job, in_turns
+from .item import WorkItem, link_turns
 from .queue import BatchQueue
+from .slots import RunningBatch, Slots
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -27,7 +28,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class SchedulerLimits:
-    """What bounds the queue and the batches."""
+    """The bounds of the queue and of a batch."""
 
     max_batch_size: int = 16
     max_batch_tokens: int = 512
@@ -37,30 +38,25 @@ class SchedulerLimits:
 
 
 class Observer(Protocol):
-    """Is told what happens, for metrics."""
+    """Counts what happens."""
 
     def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float) -> None:
         """A batch of `texts` ran for `run_s`; its first text had waited `queue_s`."""
 
     def refused(self, reason: str) -> None:
-        """A request was turned away."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Running(Generic[P, R]):
-    """A batch in a slot: when it should be done, and the timer that notices when it hangs."""
-
-    jobs: list[Job[P, R]]
-    end_s: float
-    watchdog: asyncio.TimerHandle
+        """A request was refused."""
 
 
 class Scheduler(Generic[P, R]):
-    """Runs jobs in batches on `slots` threads. Everything but the batches themselves happens on the event loop."""
+    """Runs items in batches on `slots` threads. Everything except the batches happens on the event loop.
+
+    `run` gets the payloads of a batch, and whether it is likely to have the machine to itself while it runs.
+    `on_stall` is called when a batch takes longer than any may.
+    """
 
     def __init__(
         self,
-        run: Callable[[Sequence[P]], Sequence[R | Exception]],
+        run: RunBatch[P, R],
         *,
         slots: int,
         limits: SchedulerLimits,
@@ -69,19 +65,18 @@ class Scheduler(Generic[P, R]):
         on_stall: Callable[[], None],
         packs: bool = False,
     ) -> None:
-        self._slots = self._idle = slots
+        self._slots: Slots[P, R] = Slots(slots)
         self._limits = limits
         self._cost = cost
         self._observer = observer
         self._on_stall = on_stall
-        self._queue: BatchQueue[Job[P, R]] = BatchQueue(
+        self._queue: BatchQueue[WorkItem[P, R]] = BatchQueue(
             cost, max_batch_size=limits.max_batch_size, max_batch_tokens=limits.max_batch_tokens, packs=packs
         )
         self._admission = Admission(limits.max_wait_ms, limits.max_queue_texts, observer.refused)
-        self._callers: Callers[Job[P, R]] = Callers(limits.max_batch_size * slots)
-        self._running: dict[int, _Running[P, R]] = {}
-        self._threads: Slots[P, R] = Slots(run, slots)
-        self._refusal: str | None = None  # why nothing is taken any more
+        self._callers: Callers[WorkItem[P, R]] = Callers(limits.max_batch_size * slots)
+        self._executor: BatchExecutor[P, R] = BatchExecutor(run, slots)
+        self._refusal: str | None = None  # the reason, once nothing is accepted any more
 
     @property
     def depth(self) -> int:
@@ -89,21 +84,24 @@ class Scheduler(Generic[P, R]):
         return len(self._queue)
 
     def predicted_wait_ms(self) -> float:
-        """How long a text that came now would wait for a slot."""
+        """How long a text that arrived now would wait for a slot."""
         return self._wait(time.monotonic()).ms
 
     def _wait(self, now_s: float, caller: str | None = None) -> Wait:
-        if self._idle:
+        if self._slots.idle:
             return NO_WAIT
         queued_ms = self._queue.backlog_ms(now_s)
-        if caller is not None:  # what it has sent before holds up what it sends now
+        if caller is not None:  # its own earlier texts come first
             queued_ms += self._queue.waiting_ms(self._callers.find(caller)) * max(1, self._callers.sharing())
-        return Wait(self._running_ms(now_s) / self._slots, queued_ms / self._slots, self._queue.batch_ms())
+        return Wait(
+            self._slots.remaining_ms(now_s) / self._slots.count, queued_ms / self._slots.count, self._queue.batch_ms()
+        )
 
     def admit(self, texts: int, deadline_s: float, caller: str | None = None) -> Wait:
-        """Raise unless a request of so many texts could be queued now, by `caller` where callers are known.
+        """Return the predicted wait if a request of so many texts may be queued now.
 
-        Raises as `Admission.check` does, and `NotReady` after `close` or a stall. Returns the predicted wait.
+        Raises as `Admission.check` does, and `NotReady` after `close` or a stall. `caller` is the name of the client,
+        if clients have names.
         """
         if self._refusal:
             raise NotReady(self._refusal)
@@ -112,147 +110,155 @@ class Scheduler(Generic[P, R]):
         self._admission.check(wait, now_s=now_s, deadline_s=deadline_s, texts=len(self._queue) + texts)
         return wait
 
-    def submit(self, jobs: Sequence[Job[P, R]], deadline_s: float, caller: str | None = None) -> None:
-        """Admit the texts of a request, whole or not at all; those that can start do so at once.
+    def submit(
+        self,
+        items: Sequence[WorkItem[P, R]],
+        deadline_s: float,
+        caller: str | None = None,
+        *,
+        admitted: Wait | None = None,
+    ) -> None:
+        """Queue the texts of a request, all or none; those that can start do so at once.
 
-        None of them is settled before the caller gives up control, so there is time to join them. Raises as `admit`
-        does, `Overloaded` when what is ahead of a list would keep it from being done by its deadline, and `TextTooLong`
-        when no queue, however empty, would hold it.
+        `admitted` is what `admit` returned in the same step of the event loop; without it, the request is admitted
+        here. None of the items is settled before the caller gives up control, so that there is time to join them.
+        Raises as `admit` does, `Overloaded` if what is ahead of a list would keep it from meeting its deadline, and
+        `TextTooLong` if no queue, however empty, could hold it.
         """
-        if len(jobs) > self._limits.max_queue_texts:
+        if len(items) > self._limits.max_queue_texts:
             raise TextTooLong(f"over {self._limits.max_queue_texts} texts and windows of texts")
-        now_s = time.monotonic()  # before `admit` looks: what it finds in time is in time below, too
-        wait = self.admit(len(jobs), deadline_s, caller)
-        tokens = [job.tokens for job in jobs]
-        turn = self._queue.first_turn(tokens) * self._slots
-        if turn < len(jobs) and (self._running or self._queue):
-            done_ms = (self._running_ms(now_s) + self._queue.in_turns_ms(tokens, len(jobs) / turn, now_s)) / self._slots
+        now_s = time.monotonic()  # before `admit` looks at the clock, so that what is in time there is in time here
+        wait = admitted or self.admit(len(items), deadline_s, caller)
+        tokens = [item.tokens for item in items]
+        turn = self._queue.first_turn(tokens) * self._slots.count
+        if turn < len(items) and (self._slots.idle < self._slots.count or self._queue):
+            done_ms = (
+                self._slots.remaining_ms(now_s) + self._queue.in_turns_ms(tokens, len(items) / turn, now_s)
+            ) / self._slots.count
             if now_s + done_ms / 1000 > deadline_s:
                 self._observer.refused("deadline")
-                raise Overloaded("what is ahead leaves too little time; try again later", done_ms / 1000)
+                raise Overloaded("the work ahead leaves too little time; try again later", done_ms / 1000)
         client = self._callers.find(caller) if caller is not None else None
         due = min(turn, self._callers.room(client)) if client else turn
-        in_turns(jobs, turn)
-        for place, job in enumerate(jobs):
-            job.arrived_s, job.deadline_s, job.client = now_s, deadline_s, client
-            job.due_s, job.predicted = (now_s, wait) if place < due else (math.inf, NO_WAIT)
+        link_turns(items, turn)
+        for place, item in enumerate(items):
+            item.arrived_s, item.deadline_s, item.client = now_s, deadline_s, client
+            item.due_s, item.predicted = (now_s, wait) if place < due else (math.inf, NO_WAIT)
         if client:
-            client.waiting.extend(jobs[due:turn])
-        if self._idle and len(jobs) == 1 and not self._queue:
-            self._start(list(jobs))  # the fast path: a lone text never sees the queue
+            client.waiting.extend(items[due:turn])
+        if self._slots.idle and len(items) == 1 and not self._queue:
+            self._start(list(items))  # the fast path: a lone text skips the queue
         else:
-            for job in jobs:
-                self._queue.push(job)
+            for item in items:
+                self._queue.push(item)
             self._fill_slots(now_s)
 
-    def join(self, job: Job[P, R], deadline_s: float) -> asyncio.Future[R]:
-        """Return a future of the result of `job`. To stop waiting, cancel it and call `leave`."""
-        job.deadline_s = max(job.deadline_s, deadline_s)
-        if job.awaited:  # a text at the end of somebody's list, which this caller has nothing to do with
-            self._queue.hasten(job, time.monotonic())
-        return job.add_waiter()
+    def join(self, item: WorkItem[P, R], deadline_s: float) -> asyncio.Future[R]:
+        """Return a future of the result of `item`. To stop waiting, cancel it and call `leave`."""
+        item.deadline_s = max(item.deadline_s, deadline_s)
+        if item.awaited:  # it may be at the end of a list of another request, with which this one need not wait
+            self._queue.hasten(item, time.monotonic())
+        return item.add_waiter()
 
-    def leave(self, job: Job[P, R]) -> None:
-        """A caller of `job` has gone; when it was the last and the job has not started, the job costs nothing."""
-        if job.queued and job.abandoned:
+    def leave(self, item: WorkItem[P, R]) -> None:
+        """A request that waited for `item` has left. If it was the last and the item has not started, drop the item."""
+        if item.queued and item.abandoned:
             now_s = time.monotonic()
-            self._learn([job], now_s, done=False)
-            self._queue.discard(job)
-            job.settle(None)
-            self._pass_on([job], now_s)
+            self._learn([item], now_s, done=False)
+            self._queue.discard(item)
+            item.settle(None)
+            self._pass_on([item], now_s)
 
     def close(self) -> None:
-        """Take nothing any more; whoever still waits gets `NotReady`."""
+        """Accept nothing more; requests that still wait get `NotReady`."""
         self._refuse("the server is shutting down", NotReady)
-        self._threads.close()
-
-    def _running_ms(self, now_s: float) -> float:
-        """Milliseconds that the batches which run still need, added up."""
-        # A batch that is late is taken to need as long again as it is late: a slot that hangs is not about to be free.
-        return sum(abs(batch.end_s - now_s) for batch in self._running.values()) * 1000
+        self._executor.close()
 
     def _fill_slots(self, now_s: float) -> None:
-        while self._idle and (batch := self._queue.take(self._idle)):
+        while self._slots.idle and (batch := self._queue.take(self._slots.idle)):
             self._pass_on(batch, now_s)
             end_s = now_s + self._cost.predict(self._queue.tokens_of(batch)) / 1000
             self._learn(batch, now_s)
-            # What would come too late is not begun; but what came just now is, or nobody would learn what it costs.
-            late = [job for job in batch if job.deadline_s <= (end_s if job.arrived_s < now_s else now_s)]
-            for job in late:
-                asyncio.get_running_loop().call_soon(self._drop, job)  # later: it may not have been joined
-            hopeless = [job for job in batch if job.is_hopeless(self._cost.token_ms / self._slots, now_s)]
-            if live := [job for job in batch if job not in late + hopeless]:
+            # What would be late is not started. What has just arrived is, so that the cost model can learn from it.
+            late = [item for item in batch if item.deadline_s <= (end_s if item.arrived_s < now_s else now_s)]
+            for item in late:
+                asyncio.get_running_loop().call_soon(self._drop, item)  # later: it may not have been joined yet
+            hopeless = [item for item in batch if item.is_hopeless(self._cost.token_ms / self._slots.count, now_s)]
+            if live := [item for item in batch if item not in late + hopeless]:
                 self._start(live)
-            if hopeless:  # the others of their lists leave first
-                for job in hopeless:
-                    job.settle(DeadlineExceeded("there is more text than can be scored in the request's time"))
+            if hopeless:  # first the rest of their lists leaves the queue
+                for item in hopeless:
+                    item.settle(
+                        DeadlineExceeded("this is more text than the model can score within the request's time")
+                    )
                 asyncio.get_running_loop().call_soon(lambda: self._fill_slots(time.monotonic()))
                 return
 
-    def _drop(self, job: Job[P, R]) -> None:
+    def _drop(self, item: WorkItem[P, R]) -> None:
         now_s = time.monotonic()
-        if not self._refusal and not job.abandoned and job.deadline_s > now_s + self._cost.predict(job.tokens) / 1000:
-            job.arrived_s = job.due_s = now_s  # somebody with more time has joined it meanwhile
-            self._queue.push(job)
+        if (
+            not self._refusal
+            and not item.abandoned
+            and item.deadline_s > now_s + self._cost.predict(item.tokens) / 1000
+        ):
+            item.arrived_s = item.due_s = now_s  # a request with more time has joined it meanwhile
+            self._queue.push(item)
             self._fill_slots(now_s)
         else:
-            job.settle(DeadlineExceeded("there was too little time left when the text's turn came"))
+            item.settle(DeadlineExceeded("too little time was left when it was the text's turn"))
 
-    def _learn(self, jobs: Sequence[Job[P, R]], now_s: float, *, done: bool = True) -> None:
-        waits = [(job.predicted, (now_s - job.arrived_s) * 1000) for job in jobs]
+    def _learn(self, items: Sequence[WorkItem[P, R]], now_s: float, *, done: bool = True) -> None:
+        waits = [(item.predicted, (now_s - item.arrived_s) * 1000) for item in items]
         self._admission.learn(waits, now_s, done=done)
 
-    def _pass_on(self, jobs: Sequence[Job[P, R]], now_s: float) -> None:
-        """These have left the queue: the next of their lists are due, those of callers with names in their turn."""
-        for job in jobs:
-            if job.next is None or job.settled:
+    def _pass_on(self, items: Sequence[WorkItem[P, R]], now_s: float) -> None:
+        """Items have left the queue: make the next of their lists due, and let callers with names take turns."""
+        for item in items:
+            if item.next is None or item.settled:
                 continue
-            if job.client:
-                job.client.waiting.append(job.next)
+            if item.client:
+                item.client.waiting.append(item.next)
             else:
-                self._queue.hasten(job.next, now_s)
-        for client in {id(job.client): job.client for job in jobs if job.client}.values():
+                self._queue.hasten(item.next, now_s)
+        for client in {id(item.client): item.client for item in items if item.client}.values():
             while (waiting := self._callers.turn(client)) is not None:
                 self._queue.hasten(waiting, now_s)
 
-    def _start(self, jobs: list[Job[P, R]]) -> None:
+    def _start(self, items: list[WorkItem[P, R]]) -> None:
         now_s = time.monotonic()
-        for job in jobs:
-            job.started_s = now_s
-        end_s = now_s + self._cost.predict(self._queue.tokens_of(jobs)) / 1000
+        for item in items:
+            item.started_s = now_s
+        end_s = now_s + self._cost.predict(self._queue.tokens_of(items)) / 1000
         watchdog = asyncio.get_running_loop().call_later(self._limits.run_timeout_s, self._stalled)
-        batch = _Running(jobs, end_s, watchdog)
-        self._idle -= 1
-        self._running[id(batch)] = batch
-        self._threads.start([job.payload for job in jobs], partial(self._finish, batch))
+        batch = self._slots.start(items, end_s, watchdog)
+        self._executor.start([item.payload for item in items], partial(self._finish, batch), alone=batch.alone)
 
-    def _finish(self, batch: _Running[P, R], results: Sequence[R | Exception], run_s: float) -> None:
-        batch.watchdog.cancel()
-        del self._running[id(batch)]
-        self._idle += 1
+    def _finish(self, batch: RunningBatch[P, R], results: Sequence[R | Exception], run_s: float) -> None:
+        self._slots.finish(batch)
         now_s = time.monotonic()
-        first, tokens = batch.jobs[0], self._queue.tokens_of(batch.jobs)
+        first, tokens = batch.items[0], self._queue.tokens_of(batch.items)
         try:
-            if not any(isinstance(result, Exception) for result in results):  # retries would spoil the fit
-                # What a batch costs is its slot's time, the ways from the event loop and back to it included.
+            if not any(
+                isinstance(result, Exception) for result in results
+            ):  # a batch that was split would spoil the fit
+                # The cost of a batch is its slot's time, including the way from the event loop and back.
                 self._cost.observe(tokens, (now_s - first.started_s) * 1000)
             self._observer.batch_finished(len(results), tokens, first.started_s - first.arrived_s, run_s)
-            self._fill_slots(now_s)  # the slot first, then those who wait
+            self._fill_slots(now_s)  # fill the slot first, then answer
         finally:
-            for job, result in zip(batch.jobs, results, strict=True):
-                job.finished_s = now_s
-                job.settle(result)
+            for item, result in zip(batch.items, results, strict=True):
+                item.finished_s = now_s
+                item.settle(result)
 
     def _stalled(self) -> None:
-        """A batch has run for longer than any should, so its thread is lost: answer everyone, take nothing more."""
+        """A batch takes longer than any may, so its thread is lost: answer all requests and accept nothing more."""
         self._refuse("the model stopped answering", BackendError)
         self._on_stall()
 
     def _refuse(self, reason: str, error: type[SentimentError]) -> None:
         self._refusal = self._refusal or reason
-        for batch in self._running.values():
-            for job in batch.jobs:
-                job.settle(error(reason))
+        for item in self._slots.items:
+            item.settle(error(reason))
         while waiting := self._queue.take():
-            for job in waiting:
-                job.settle(error(reason))
+            for item in waiting:
+                item.settle(error(reason))

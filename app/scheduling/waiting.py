@@ -1,10 +1,10 @@
-"""The jobs that a request waits for."""
+"""The work items that a request waits for."""
 
 import asyncio
 from collections.abc import Iterable
 from typing import Generic, Self, TypeVar
 
-from .item import Job
+from .item import WorkItem
 from .scheduler import Scheduler
 
 P = TypeVar("P")
@@ -12,31 +12,33 @@ R = TypeVar("R")
 
 
 class Waiting(Generic[P, R]):
-    """Joins jobs; those that are not done when the request stops waiting are left."""
+    """Joins items, and leaves those that are not done when the request stops waiting."""
 
     def __init__(self, scheduler: Scheduler[P, R], deadline_s: float) -> None:
         self._scheduler = scheduler
         self._deadline_s = deadline_s
-        self._waiters: list[tuple[Job[P, R], asyncio.Future[R]]] = []
+        self._waiters: list[tuple[WorkItem[P, R], asyncio.Future[R]]] = []
 
-    def __enter__(self) -> Self:
-        """Nothing is joined yet."""
-        return self
-
-    def join(self, jobs: Iterable[Job[P, R]]) -> None:
-        """Wait for these, too."""
-        for job in jobs:
-            self._waiters.append((job, self._scheduler.join(job, self._deadline_s)))
+    def join(self, items: Iterable[WorkItem[P, R]]) -> None:
+        """Wait for these items, too."""
+        for item in items:
+            self._waiters.append((item, self._scheduler.join(item, self._deadline_s)))
 
     async def results(self) -> list[R]:
-        """Return the results of all, in the order in which they were joined; raise the first error that there is."""
+        """Return all results, in the order in which the items were joined; raise the first error."""
         waiters = [waiter for _, waiter in self._waiters]
-        # gather takes longer than one text needs, but it also sees to the errors of those after the first.
+        # gather is slower than one text needs, but it also consumes the errors after the first.
         return [await waiters[0]] if len(waiters) == 1 else await asyncio.gather(*waiters)
 
-    def __exit__(self, *_: object) -> None:
-        """Leave those that are not done, whatever ended the wait."""
-        for job, waiter in self._waiters:
+    def leave(self) -> None:
+        """Stop waiting for items that are not done."""
+        for item, waiter in self._waiters:
             if not waiter.done() or waiter.cancelled():
                 waiter.cancel()
-                self._scheduler.leave(job)
+                self._scheduler.leave(item)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()

@@ -9,7 +9,6 @@ import socket
 import ssl
 import sys
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_address
 from types import FrameType
@@ -18,13 +17,11 @@ from typing import TYPE_CHECKING, NoReturn
 import uvicorn
 
 from .. import logs
-from ..api.transport import Cork
 from ..config import PREFIX, Settings
 from ..errors import SetupError
 from ..logs import log, log_loop_error
-from ..main import create_app
-from ..serving.lifecycle import Lifecycle
-from .protocol import Connection
+from ..main import build
+from .protocol import LimitedProtocol
 from .signals import Stop
 
 if TYPE_CHECKING:
@@ -135,20 +132,18 @@ class _Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = Stop()
         self._broken = False
-        app = create_app(settings, on_ready=self._on_ready, on_broken=self._on_broken)
-        self._lifecycle: Lifecycle = app.state.lifecycle
-        self._report: Callable[[], None] = app.state.report
+        app = build(settings, on_ready=self._on_ready, on_broken=self._on_broken)
+        self._lifecycle = app.lifecycle
+        self._report = app.report
         config = uvicorn.Config(
-            app,
+            app.asgi,
             log_config=None,
             access_log=False,  # ours has the request's id and timings
             http=partial(  # type: ignore[arg-type]  # uvicorn only calls it
-                Connection,
+                LimitedProtocol,
                 header_timeout_s=settings.header_timeout_s,
                 max_header_bytes=settings.max_header_bytes,
-                on_unreadable=app.state.on_unreadable,
-                express=app.state.express,
-                cork=Cork(),
+                on_unreadable=app.metrics.unreadable,
             ),
             server_header=False,
             forwarded_allow_ips=list(settings.trusted_proxies),

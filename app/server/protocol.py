@@ -1,36 +1,30 @@
-"""The connection of one client: uvicorn's, with an end to everything that a client can drag out or get wrong."""
+"""uvicorn's HTTP protocol, with limits on slow and broken clients.
+
+This is the one file that builds on undocumented names of uvicorn: it has no hook for what happens before a request is
+complete. `pyproject.toml` allows only versions between the lowest and the newest that the tests run on.
+"""
 
 import asyncio
+import logging
 import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ..api.body import ARRIVED
-from ..api.disconnect import LEFT, no_more_body
-from ..api.endpoint import Endpoint
-from ..api.exchange import Exchange, refuse
-from ..api.express import MOST_BYTES, Express
-from ..api.flow import MOST_WAITING, Flow, TooManyWaiting
-from ..api.head import check_host, head_without_upgrade
-from ..api.timer import Timer
-from ..api.transport import Cork, CorkedTransport
+from ..api import new_id, problem
+from ..logs import log
 
-_MOST_SURPLUS_BYTES = 16 * 1024 * 1024  # many clients read nothing before they have sent everything
-# Many clients send the headers and the body one after the other. What takes longer is not what the short way is for.
-_LONGEST_HELD_S = 0.05
-# Fields behind a body, which uvicorn would add to the headers (RFC 9110, 6.5.1, says not to) without end.
-_TRAILERS: Any = deque(maxlen=0)
+_MAX_PIPELINED = 100  # requests that wait behind the one that is being answered
+_MAX_SURPLUS_BYTES = 16 * 1024 * 1024  # of a body after its response: many clients send all of it before they read
 
 
-class Connection(HttpToolsProtocol):
-    """Answers 408 when the headers of a request are not there in time, 431 when they never end, 400 to broken HTTP.
+class LimitedProtocol(HttpToolsProtocol):
+    """Answers 408 to headers that do not arrive in time, 431 to headers without end and 400 to broken HTTP.
 
-    A client that sends on after its request was answered, or does not fetch its answer, is cut off. Requests that may
-    take the short way (`app.api.express`) are held until all of them has come.
+    Cuts off a client that does not read its response, or goes on with a body after its response. Ignores `Upgrade`.
     """
 
     def __init__(
@@ -38,222 +32,156 @@ class Connection(HttpToolsProtocol):
         *args: Any,
         header_timeout_s: float,
         max_header_bytes: int,
-        on_unreadable: Callable[[int], None],  # is told the status that it was refused with
-        express: Express,
-        cork: Cork,
+        on_unreadable: Callable[[int], None],  # gets the status of the refusal
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._express = express
-        self._cork = cork
-        self._endpoint: Endpoint[Any] | None = None  # of the request that is held, if any
-        self._held = bytearray()  # of its body
-        self._data = b""  # that the parser has last
-        self._holding = Timer(self.loop, _LONGEST_HELD_S)
-        self._on_unreadable = on_unreadable
+        self._timeout_s = header_timeout_s
         self._max_header_bytes = max_header_bytes
+        self._on_unreadable = on_unreadable
         self._in_headers = False
-        self._header_bytes = 0
-        self._reading = Timer(self.loop, header_timeout_s)
-        self._writing = Timer(self.loop, header_timeout_s)
-        self._surplus_bytes = 0  # of a body that came after its answer
-        self._running: RequestResponseCycle | Exchange | None = None
+        self._surplus_bytes = 0
+        self._unparsed_bytes = 0  # since headers were complete, or a part of a body came
+        self._data = b""  # what the parser got last
+        self._read_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first headers."""
-        super().connection_made(CorkedTransport(transport, self.loop, self._cork))  # type: ignore[arg-type]
-        self.flow = Flow(self.transport, self.pipeline)
-        self._reading.start(self._on_late_headers)
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._start_read_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing."""
-        self._reading.stop()
-        self._writing.stop()
-        self._let_go()
-        if isinstance(self._running, Exchange):
-            self._running.leave()
-        elif self._running is not None:
-            self._running.disconnected = True  # uvicorn tells the one that came last
-            if not (left := self._running.scope["state"][LEFT]).done():
-                left.set_result(None)
+        self._stop_read_timer()
+        self._stop_write_timer()
         super().connection_lost(exc)
-        self.cycle = self._running = None  # type: ignore[assignment]  # they know this connection, too
-        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; then see whether headers are left half way, or nothing is under way."""
-        self._header_bytes += len(data)
+        self._unparsed_bytes += len(data)
         self._data = data
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._header_bytes > self._max_header_bytes:  # or bytes around a body: heads of chunks, what follows it
-            if self._in_headers or self._answering or self._endpoint:
-                detail = f"the headers are larger than {self._max_header_bytes} bytes together"
-                self._refuse(431, "Request Header Fields Too Large", detail)
-            else:
-                self.transport.abort()
-        elif self._endpoint:
-            if not self._holding:
-                self._holding.start(self._let_go)
-        elif not self._in_headers:
-            if not (self._answering or self._reading or self.timeout_keep_alive_task):
-                # Anything that comes ends uvicorn's wait, even the rest of a body whose answer has gone.
-                self.timeout_keep_alive_task = self.loop.call_later(
-                    self.timeout_keep_alive, self.timeout_keep_alive_handler
-                )
-        elif not self._reading:
-            self._reading.start(self._on_late_headers)
+        if self._unparsed_bytes > self._max_header_bytes:
+            detail = f"the headers are larger than {self._max_header_bytes} bytes together"
+            self._refuse(431, "Request Header Fields Too Large", detail)
+        elif not self._answering and self._read_timer is None:  # headers are incomplete, or not even begun
+            self._start_read_timer()
 
     def on_message_begin(self) -> None:
-        """The first byte of a request came."""
         self._in_headers = True
-        self._unset_keepalive_if_required()  # the one before may have been answered while these bytes were read
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Hold the request if it may take the short way. Else the body is the application's to wait for."""
         self._in_headers = False
-        self._header_bytes = 0
-        self._reading.stop()
-        if self.cycle and self.transport.is_closing():
-            return  # the one before was the last
         if self._wants_upgrade():
-            return
-        check_host(self.headers, self.parser.get_http_version())
-        if len(self.pipeline) >= MOST_WAITING:
-            raise TooManyWaiting  # the parser stops, and the connection ends behind the answers to those before
-        if self._is_usual():
-            self._endpoint = self._express.take(self.parser.get_method(), self.url, self.scope)  # type: ignore[arg-type]
-        if not self._endpoint:
-            super().on_headers_complete()
-        self.headers = _TRAILERS
+            return  # the parser stops now
+        if len(self.pipeline) >= _MAX_PIPELINED:
+            raise OverflowError  # the parser fails, and the connection ends after the responses to the others
+        self._end_of_part()
+        super().on_headers_complete()
+        self._surplus_bytes = 0
+        self.headers = deque(maxlen=0)  # type: ignore[assignment]  # uvicorn would add trailers to the headers
 
     def on_body(self, body: bytes) -> None:
-        """Drop what comes after the answer, but not for ever."""
-        self._header_bytes = 0
-        if self._endpoint:
-            self._held += body
-            if len(self._held) > MOST_BYTES:
-                self._let_go()
-            return
+        self._unparsed_bytes = 0
         if self.cycle.response_complete:
             self._surplus_bytes += len(body)
-            if self._surplus_bytes > _MOST_SURPLUS_BYTES:
+            if self._surplus_bytes > _MAX_SURPLUS_BYTES:
                 self.transport.abort()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """All of the request has come."""
-        if self._endpoint:
-            self._exchange(self._endpoint)
-            return
-        if self._wants_upgrade():
-            return
-        self.cycle.scope["state"][ARRIVED] = True
-        self._surplus_bytes = 0
-        self._header_bytes = 0
-        self._reading.stop()
-        super().on_message_complete()
+        if not self._wants_upgrade():
+            self._end_of_part()
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The rest of a body that nobody read gets some time, so that its sender sees the answer before the end."""
-        if self._running is not None and self._running.more_body:
-            self._reading.start(self.transport.abort)
+        if not self.pipeline:
+            if self.cycle.more_body:  # it may go on for a while, so that its sender gets to see the response
+                self._start_read_timer(self.transport.abort)
+            elif self._in_headers:  # of the next request
+                self._start_read_timer()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """The client does not read."""
         super().pause_writing()
-        self._writing.start(self.transport.abort)
+        self._write_timer = self.loop.call_later(self._timeout_s, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It reads again, or has been cut off: then there is nothing to write to."""
-        self._writing.stop()
-        if not self.transport.is_closing():
-            super().resume_writing()
+        self._stop_write_timer()
+        super().resume_writing()
 
     def send_400_response(self, _msg: str) -> None:
-        """Answer to bytes that are no HTTP."""
-        self._refuse(400, "Bad Request", "this is not HTTP/1.1 as RFC 9112 has it")
-
-    def _wants_upgrade(self) -> bool:
-        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        self._refuse(400, "Bad Request", "this is not valid HTTP/1.1 (RFC 9112)")
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Ignore that a client would rather have another protocol, as a server may (RFC 9110, 7.8).
+        """Ignore `Upgrade`, as a server may (RFC 9110, section 7.8): Java's client sends it with each request.
 
-        The parser has stopped before the body and would go on no more, so another one begins again without the wish.
-        Java's client asks for HTTP/2 so with each request, and curl's --http2.
+        The parser has stopped after the headers, so a new one gets them again, without `Upgrade`.
         """
         stopped = sys.exception()
         if not self._wants_upgrade() or not isinstance(stopped, httptools.HttpParserUpgrade):
             return
-        head = head_without_upgrade(self.parser, self.url, self.scope["headers"])
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] not in (b"upgrade", b"connection")]
+        if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
+            lines.append(b"connection: close")
         self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
-        self.data_received(head + self._data[stopped.args[0] :])
-
-    def shutdown(self) -> None:
-        """The server ends: what is under way is answered, and then the connection is closed."""
-        self._let_go()
-        super().shutdown()
-
-    def _is_usual(self) -> bool:
-        return not (
-            self._answering
-            or self.transport.holds  # type: ignore[attr-defined]  # the answer to what came in the same step
-            or self.flow.write_paused
-            or self.expect_100_continue
-            or self.parser.get_http_version() != "1.1"
-        )
-
-    def _exchange(self, endpoint: Endpoint[Any]) -> None:
-        """Answer the request that is held."""
-        held = self._release()
-        self._header_bytes = self._surplus_bytes = 0
-        exchange = self._running = Exchange(self._express, endpoint, self)
-        self.cycle = exchange  # type: ignore[assignment]  # to uvicorn it is one
-        exchange.run(held)
-
-    def _let_go(self) -> None:
-        """The request that is held, if any, goes the long way."""
-        if self._endpoint:
-            held = self._release()
-            super().on_headers_complete()
-            super().on_body(held)
-
-    def _release(self) -> bytes:
-        """Hold nothing any more; return what was held of a body."""
-        held, self._held = bytes(self._held), bytearray()
-        self._holding.stop()
-        self._endpoint = None
-        return held
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running = cycle
-        cycle.scope["state"][LEFT] = self.loop.create_future()
-        super()._start_asgi_task(cycle, app)
-
-    def _on_late_headers(self) -> None:
-        if self._answering:
-            self._reading.start(self._on_late_headers)  # its turn has not come, and what it sent may not be read yet
-        elif self._in_headers or self._header_bytes:
-            self._refuse(408, "Request Timeout", "the headers did not come in time")
-        elif not self.transport.is_closing():
-            self.transport.close()  # a connection that was never used
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.data_received(b"\r\n".join([*lines, b"", self._data[stopped.args[0] :]]))
 
     @property
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
+    def _wants_upgrade(self) -> bool:
+        return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
+
+    def _end_of_part(self) -> None:
+        self._unparsed_bytes = 0
+        self._stop_read_timer()
+
+    def _start_read_timer(self, then: Callable[[], None] | None = None) -> None:
+        self._stop_read_timer()
+        self._read_timer = self.loop.call_later(self._timeout_s, then or self._on_late_headers)
+
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _on_late_headers(self) -> None:
+        self._read_timer = None
+        if self._in_headers:
+            self._refuse(408, "Request Timeout", "the headers did not arrive in time")
+        else:
+            self.transport.close()  # nothing but line breaks came
+
     def _refuse(self, status: int, title: str, detail: str) -> None:
+        """Respond to what is not a request, and close the connection."""
         if self.transport.is_closing():
             return
-        self._release()
-        if self._answering and not (self._running is self.cycle and no_more_body(self.cycle)):
-            self.cycle.keep_alive = False  # the connection ends behind the answers to what came before
-            self.flow.pause_reading()
-            return
-        refuse(self, status, title, detail)
+        if self._answering:
+            if self.pipeline or self.cycle.response_started or not self.cycle.more_body:
+                self.cycle.keep_alive = False  # the connection ends after the responses to earlier requests
+                self.flow.pause_reading()
+                return
+            self.cycle.disconnected = True  # its body is broken: the application must not wait for the rest
+            self.cycle.message_event.set()
+        request_id = new_id()
+        headers = {"X-Request-ID": request_id, "Connection": "close"}
+        response = problem(request_id, status, title, detail, headers=headers)
+        head = [b"%b: %b" % header for header in (*self.server_state.default_headers, *response.raw_headers)]
+        self.transport.write(STATUS_LINE[status] + b"\r\n".join([*head, b"", bytes(response.body)]))
+        self.transport.close()
+        client = self.client[0] if self.client else None
+        log(
+            logging.INFO, "request", method="(none)", path="(none)", status=status, request_id=request_id, client=client
+        )
         self._on_unreadable(status)

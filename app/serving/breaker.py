@@ -1,6 +1,6 @@
-"""A circuit breaker between the scheduler and the model: a model that fails at everything is left alone for a while.
+"""A circuit breaker between the scheduler and the model: it opens when the model fails at everything.
 
-One bad text after the other is no reason: before it opens, a canary must have failed too, a text that ran at the start.
+Bad texts in a row do not open it: a canary, which is a text that ran during warm-up, must fail as well.
 """
 
 import asyncio
@@ -8,58 +8,57 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from ..errors import BackendError
+from ..scheduling import RunBatch
 
 P = TypeVar("P")
 R = TypeVar("R")
 
-_FAILURES = 5  # batches on end of which no text was answered, before the canary is asked
-_FIRST_PAUSE_S, _ATTEMPTS = 1.0, 5  # each pause is twice the one before it: 31 s together
+_FAILURES = 5  # batches in a row without any result, before the canary runs
+_FIRST_PAUSE_S, _ATTEMPTS = 1.0, 5  # each pause is twice as long as the one before: 31 s in total
 
 
 class Breaker(Generic[P, R]):
-    """Runs batches by way of `run`, and none while it is open. `run` is called on any thread, the rest on the loop."""
+    """Runs batches through `run`, and none while it is open. All but `run` is called on the event loop."""
 
-    def __init__(
-        self, run: Callable[[Sequence[P]], Sequence[R | BackendError]], canary: P, *, on_open: Callable[[], None]
-    ) -> None:
+    def __init__(self, run: RunBatch[P, R], canary: P, *, on_open: Callable[[], None]) -> None:
         self._run = run
         self._canary = canary
         self._on_open = on_open
         self._failures = 0
         self.is_open = False
 
-    def run(self, payloads: Sequence[P]) -> Sequence[R | BackendError]:
+    def run(self, payloads: Sequence[P], *, alone: bool = False) -> Sequence[R | Exception]:
         """Run a batch; while the breaker is open, fail at once. `on_open` is called on the thread that opens it."""
         if self.is_open:
             return [BackendError("the model is failing") for _ in payloads]
-        results = self._run(payloads)
+        results = self._run(payloads, alone=alone)
         if not all(isinstance(result, BackendError) for result in results):
             self._failures = 0
         else:
             self._failures += 1
             if self._failures >= _FAILURES:
                 self._failures = 0
-                if not self._is_well() and not self.is_open:
+                if not self._canary_runs() and not self.is_open:
                     self.is_open = True
                     self._on_open()
         return results
 
-    def _is_well(self) -> bool:
+    def _canary_runs(self) -> bool:
         return not isinstance(self._run([self._canary])[0], BackendError)
 
-    async def recover(self, patience_s: float) -> bool:
-        """Ask the canary every now and then; close and return True when it is well, False when it stays ill.
+    async def recover(self, timeout_s: float) -> bool:
+        """Run the canary several times; close and return True once it succeeds, return False if it never does.
 
-        A run that takes longer than `patience_s` is not going to end.
+        A run that takes longer than `timeout_s` counts as hung.
         """
         for attempt in range(_ATTEMPTS):
             await asyncio.sleep(_FIRST_PAUSE_S * 2**attempt)
             try:
-                async with asyncio.timeout(patience_s):
-                    well = await asyncio.to_thread(self._is_well)
+                async with asyncio.timeout(timeout_s):
+                    succeeded = await asyncio.to_thread(self._canary_runs)
             except TimeoutError:
                 return False
-            if well:
+            if succeeded:
                 self.is_open = False
                 return True
         return False

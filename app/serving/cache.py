@@ -1,4 +1,4 @@
-"""Answers that are known, and those that are being computed: a bounded LRU and single-flight."""
+"""A bounded LRU of predictions, and the computations in progress that other requests can join."""
 
 import hashlib
 from collections.abc import Hashable
@@ -8,29 +8,28 @@ from cachetools import LRUCache
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-F = TypeVar("F")
+W = TypeVar("W")
 
 
 def key_of(text: str) -> bytes:
-    """A digest: 16 bytes however long the text is, and no user's words are kept in memory."""
+    """Return a digest of 16 bytes: the cache keeps no words of users."""
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def key_of_part(key: bytes, place: int) -> bytes:
-    """Of a window of a text: longer than any text's, so that none is taken for a whole text or its beginning."""
+    """Return the key of a window of a text. It is longer than the key of any text, so that they never collide."""
     return key + place.to_bytes(4)
 
 
-class Cache(Generic[K, V, F]):
-    """At most `entries` values (none for 0), the least recently used going first, and the flights under way.
+class Cache(Generic[K, V, W]):
+    """At most `entries` values (0: none), and the work in flight for values that are not there yet.
 
-    A flight is whatever computes a value; the cache only remembers it until it lands. Used on the event loop alone,
-    so it needs no lock.
+    The least recently used value is evicted first. Used on the event loop alone, so it needs no lock.
     """
 
     def __init__(self, entries: int) -> None:
         self._values: LRUCache[K, V] = LRUCache(entries)
-        self._flights: dict[K, F] = {}
+        self._in_flight: dict[K, W] = {}
 
     def __len__(self) -> int:
         return len(self._values)
@@ -39,16 +38,16 @@ class Cache(Generic[K, V, F]):
         """Return the value of `key`, or None."""
         return self._values.get(key)
 
-    def flight(self, key: K) -> F | None:
-        """Return what is computing the value of `key` right now, or None."""
-        return self._flights.get(key)
+    def in_flight(self, key: K) -> W | None:
+        """Return the work that computes the value of `key` now, or None."""
+        return self._in_flight.get(key)
 
-    def depart(self, key: K, flight: F) -> None:
-        """`flight` begins to compute the value of `key`."""
-        self._flights[key] = flight
+    def start(self, key: K, work: W) -> None:
+        """`work` begins to compute the value of `key`."""
+        self._in_flight[key] = work
 
-    def land(self, key: K, value: V | None) -> None:
-        """The flight of `key` is over: keep its value, if it has one."""
-        self._flights.pop(key, None)
+    def finish(self, key: K, value: V | None) -> None:
+        """The work for `key` is over: keep its value if it has one."""
+        self._in_flight.pop(key, None)
         if value is not None and self._values.maxsize:
             self._values[key] = value

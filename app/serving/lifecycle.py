@@ -1,11 +1,11 @@
-"""Where the process is between its start and its end: what the probes report."""
+"""The state of the process from start to end, which the probes report."""
 
 import time
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import NotReady
-from ..inference import ModelInfo
+from ..types import ModelInfo
 from .service import Service
 
 Status = Literal["loading", "ok", "degraded", "draining"]
@@ -13,18 +13,18 @@ Status = Literal["loading", "ok", "degraded", "draining"]
 
 @dataclass(slots=True)
 class Lifecycle:
-    """`loading` until a forward pass has succeeded, then `ok`, at times `degraded`, and at the end `draining`."""
+    """`loading` until a forward pass has succeeded, then `ok`; `degraded` while the model fails; `draining` at last."""
 
     status: Status = "loading"
     reason: str = "the model is loading"
     service: Service | None = None
     model: ModelInfo | None = None
     started_s: float = field(default_factory=time.monotonic)
-    in_flight: int = 0  # predictions being answered
+    in_flight: int = 0  # requests for predictions
 
     @property
     def uptime_s(self) -> float:
-        """Seconds since the process began."""
+        """Seconds since the process started."""
         return time.monotonic() - self.started_s
 
     @property
@@ -34,27 +34,27 @@ class Lifecycle:
 
     @property
     def predicted_wait_ms(self) -> float:
-        """How long a text that came now would wait."""
+        """How long a text that arrived now would wait."""
         return self.service.predicted_wait_ms if self.service else 0.0
 
     def ready(self, service: Service, model: ModelInfo) -> None:
-        """The model is loaded and has run. One that was told to drain meanwhile stays so."""
+        """The model is loaded and has run. A process that already drains goes on draining."""
         self.service, self.model = service, model
         if self.status == "loading":
             self.status, self.reason = "ok", ""
 
     def degrade(self, reason: str) -> None:
-        """The model cannot answer. A process that ends goes on ending."""
+        """The model cannot answer. A process that already drains goes on draining."""
         if self.status != "draining":
             self.status, self.reason = "degraded", reason
 
     def recover(self) -> None:
-        """It can again."""
+        """The model can answer again."""
         if self.status == "degraded":
             self.status, self.reason = "ok", ""
 
     def drain(self) -> None:
-        """The process has been told to end."""
+        """The process was told to stop."""
         self.status, self.reason = "draining", "the server is shutting down"
 
     def serving(self) -> Service:

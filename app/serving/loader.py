@@ -1,137 +1,147 @@
-"""Bring up the model: load it, put it to work, and say so when it fails."""
+"""Loads the model, puts it to work and notices when it fails."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Protocol
 
-from ..config import Settings
 from ..errors import SentimentError
-from ..inference.model import Model, load_model
+from ..inference import Model
 from ..logs import log, log_exception
-from ..metrics import Metrics
-from ..scheduling.cost import CostModel
-from ..scheduling.item import Job
-from ..scheduling.scheduler import Scheduler, SchedulerLimits
-from ..types import Encoding, Prediction
+from ..scheduling import CostModel, RunBatch, Scheduler, SchedulerLimits
+from ..types import Encoding, ModelInfo, Prediction
 from .breaker import Breaker
 from .cache import Cache
 from .lifecycle import Lifecycle
+from .resolution import Item
+from .service import Observer as ServiceObserver
 from .service import Service
 
-# Texts and tokens of a batch at most, where the settings don't say. Beyond 16 texts a processor gains nothing;
-# on a GPU hardly anything but the fixed cost of a batch counts (`python -m perf.simulate --cost 1.5 0.0002`).
-_BATCHES = {"cpu": (16, 512), "cuda": (128, 16_384)}
+# The largest batch, in texts and tokens, unless the limits say otherwise. A processor gains nothing from more than 16
+# texts. On a GPU little but the fixed cost of a batch counts (`python -m perf.profile.simulate --cost 1.5 0.0002`).
+_CPU_BATCH = (16, 512)
+_GPU_BATCH = (128, 16_384)
 
 
-class Startup:
-    """From settings to a service in `lifecycle`.
+@dataclass(frozen=True, slots=True)
+class ServingLimits:
+    """The bounds of a service; a batch size or token limit of 0 fits the device."""
 
-    `on_ready` is called when the model has run, `on_broken` when it cannot be loaded, has stopped answering or goes on
-    failing: then the process is of no use any more.
+    max_batch_size: int = 0
+    max_batch_tokens: int = 0
+    max_queue_texts: int = 4096
+    max_wait_ms: float = 1000.0
+    backend_timeout_ms: float = 30_000.0
+    max_text_chars: int = 10_000
+    cache_entries: int = 10_000
+
+
+class Observer(ServiceObserver, Protocol):
+    """Counts what happens."""
+
+    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float) -> None:
+        """See `scheduling.scheduler.Observer`."""
+
+    def refused(self, reason: str) -> None:
+        """See `scheduling.scheduler.Observer`."""
+
+    def model_loaded(self, info: ModelInfo, slots: int) -> None:
+        """A model answers from now on, `slots` batches at a time."""
+
+
+class Loader:
+    """Turns a model into a service in `lifecycle`.
+
+    `load` runs in a thread. `on_ready` is called once the model has run; `on_broken` when it cannot be loaded, hangs or
+    keeps failing, after which the process is of no use.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        load: Callable[[], Model],
+        limits: ServingLimits,
         lifecycle: Lifecycle,
-        metrics: Metrics,
+        observer: Observer,
         *,
         on_ready: Callable[[], None],
         on_broken: Callable[[], None],
     ) -> None:
-        self._settings = settings
+        self._load = load
+        self._limits = limits
         self._lifecycle = lifecycle
-        self._metrics = metrics
+        self._observer = observer
         self._on_ready = on_ready
         self._on_broken = on_broken
-        self._recovering: asyncio.Task[None] | None = None  # the loop itself holds tasks weakly
+        self._recovery: asyncio.Task[None] | None = None  # the event loop holds only weak references to tasks
 
     async def run(self) -> None:
-        """Load the model, off the event loop, and put it to work. Never raises."""
+        """Load the model and put it to work. Never raises."""
         started_s = time.perf_counter()
         try:
             model = await asyncio.to_thread(self._load)
             service = self._serve(model)
-            self._metrics.model_loaded(model.info, model.backend.slots)
+            self._observer.model_loaded(model.info, model.backend.slots)
             self._lifecycle.ready(service, model.info)
         except SentimentError as error:
             self._broken("the model could not be loaded", str(error))
-        except Exception as error:  # whatever it is, the process would hang half alive
+        except Exception as error:  # the process would be left half alive
             log_exception("the model could not be loaded", error)
             self._broken("the model could not be loaded", type(error).__qualname__)
         else:
             log(logging.INFO, "model loaded", seconds=round(time.perf_counter() - started_s, 2), **asdict(model.info))
             self._on_ready()
 
-    def _load(self) -> Model:
-        settings = self._settings
-        return load_model(
-            settings.model,
-            backend=settings.backend,
-            device=settings.device,
-            precision=settings.precision,
-            slots=settings.slots,
-            workers=settings.workers,
-            max_batch_size=settings.max_batch_size,
-            compare=settings.compare_backends,
-            mock_delay_ms=settings.mock_delay_ms,
-            mock_failure_rate=settings.mock_failure_rate,
-        )
-
     def _serve(self, model: Model) -> Service:
-        settings = self._settings
+        limits = self._limits
         cost = CostModel()
         for tokens, elapsed_ms in model.warmup:
             cost.observe(tokens, elapsed_ms)
-        texts, tokens = _BATCHES[model.backend.device]
-        limits = SchedulerLimits(
-            max_batch_size=settings.max_batch_size or texts,
-            max_batch_tokens=settings.max_batch_tokens or tokens,
-            max_queue_texts=settings.max_queue_texts,
-            max_wait_ms=settings.max_wait_ms,
-            run_timeout_s=settings.backend_timeout_ms / 1000,
-        )
-        stopped = "the model stopped answering"
+        max_texts, max_tokens = _GPU_BATCH if model.backend.device == "cuda" else _CPU_BATCH
+        stalled = "the model stopped answering"
         scheduler = Scheduler(
             self._guarded(model),
             slots=model.backend.slots,
-            limits=limits,
+            limits=SchedulerLimits(
+                max_batch_size=limits.max_batch_size or max_texts,
+                max_batch_tokens=limits.max_batch_tokens or max_tokens,
+                max_queue_texts=limits.max_queue_texts,
+                max_wait_ms=limits.max_wait_ms,
+                run_timeout_s=limits.backend_timeout_ms / 1000,
+            ),
             cost=cost,
-            observer=self._metrics,
-            on_stall=lambda: self._broken(stopped, stopped),
+            observer=self._observer,
+            on_stall=lambda: self._broken(stalled, stalled),
             packs=model.backend.packs,
         )
-        cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = Cache(settings.cache_entries)
-        return Service(model.tokenizer, scheduler, cache, self._metrics, max_text_chars=settings.max_text_chars)
+        cache: Cache[bytes, Prediction, Item] = Cache(limits.cache_entries)
+        return Service(model.tokenizer, scheduler, cache, self._observer, max_text_chars=limits.max_text_chars)
 
-    def _guarded(self, model: Model) -> Callable[[Sequence[Encoding]], Sequence[Prediction | Exception]]:
+    def _guarded(self, model: Model) -> RunBatch[Encoding, Prediction]:
+        """Return what runs the model, unless it fails at everything."""
         loop = asyncio.get_running_loop()
 
-        def failing() -> None:
+        def recover() -> None:
             self._lifecycle.degrade("the model is failing")
-            self._recovering = asyncio.create_task(self._recover(breaker))
+            self._recovery = asyncio.create_task(self._recover(breaker))
 
-        breaker: Breaker[Encoding, Prediction] = Breaker(
-            model.runner.run, model.tokenizer.encode(""), on_open=lambda: _call(loop, failing)
-        )
+        def on_open() -> None:
+            loop.call_soon_threadsafe(recover)
+
+        breaker: Breaker[Encoding, Prediction] = Breaker(model.runner.run, model.tokenizer.encode(""), on_open=on_open)
         return breaker.run
 
     async def _recover(self, breaker: Breaker[Encoding, Prediction]) -> None:
-        log(logging.ERROR, "model failing", reason="batch after batch failed, and so did a text that must not")
-        if await breaker.recover(self._settings.backend_timeout_ms / 1000):
+        log(logging.ERROR, "model failing", reason="several batches in a row failed, and so did a text that must not")
+        if await breaker.recover(self._limits.backend_timeout_ms / 1000):
             log(logging.INFO, "model recovered")
             self._lifecycle.recover()
         else:
             self._broken("the model is failing", "the model did not recover")
 
-    def _broken(self, published: str, reason: str) -> None:
-        """Callers get a fixed phrase; the reason, which may name files, is for the log."""
-        self._lifecycle.degrade(published)
+    def _broken(self, public_reason: str, reason: str) -> None:
+        """Clients get a fixed phrase. The reason may name files, so it goes to the log only."""
+        self._lifecycle.degrade(public_reason)
         log(logging.CRITICAL, "broken", reason=reason)
         self._on_broken()
-
-
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    loop.call_soon_threadsafe(function)

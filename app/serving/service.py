@@ -1,65 +1,72 @@
-"""The spine: normalise → cache → tokenise → schedule → answer. Knows neither HTTP nor which model runs."""
+"""From texts to predictions: normalise, look up, tokenise and queue, each once. Knows neither HTTP nor the model."""
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
 from ..errors import BackendError, DeadlineExceeded, InvalidInput, TextTooLong
-from ..inference.text import normalise
-from ..inference.tokenizer import Tokenizer
-from ..inference.windows import average
-from ..scheduling.item import Job
-from ..scheduling.scheduler import Scheduler
-from ..scheduling.waiting import Waiting
+from ..inference import Tokenizer, normalise
+from ..scheduling import Scheduler, Wait, Waiting, WorkItem
 from ..types import Answer, CacheOutcome, Encoding, Prediction
 from .cache import Cache, key_of, key_of_part
-from .offload import INLINE_CHARS, Offload
+from .offload import Offload, is_short
+from .query import Query
+from .resolution import Item, Resolution
 
 T = TypeVar("T")
 
-_Job = Job[Encoding, Prediction]
-
-
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """What a request asks for beside its texts, and who asks."""
-
-    deadline_s: float
-    truncate: bool
-    window: bool
-    caller: str | None
-
 
 class Observer(Protocol):
-    """Is told what happens, for metrics."""
+    """Counts what happens."""
 
     def tokenized(self, seconds: float) -> None:
-        """A request's texts were tokenised."""
+        """The texts of a request were tokenised."""
 
     def looked_up(self, outcome: CacheOutcome, texts: int) -> None:
-        """Texts were known, had to be computed, or joined a computation under way."""
+        """Texts came from the cache, had to be computed, or joined a computation in progress."""
 
     def predicted(self, label: str, confidence: float, truncated: bool) -> None:
-        """A text was given a label, by the model or from the cache."""
+        """A text got a label, from the model or from the cache."""
 
     def windowed(self, texts: int) -> None:
-        """Texts were scored by several windows, having more tokens than the model reads."""
+        """Texts were read in several windows, because they have more tokens than the model reads."""
 
     def backend_failed(self) -> None:
         """The model failed on a text."""
 
 
+class Pending:
+    """The answer to a query that waits for the model."""
+
+    def __init__(
+        self,
+        waiting: Waiting[Encoding, Prediction],
+        deadline_s: float,
+        assemble: Callable[[Sequence[Prediction]], Answer],
+    ) -> None:
+        self._waiting = waiting
+        self._deadline_s = deadline_s
+        self._assemble = assemble
+
+    async def result(self) -> Answer:
+        """Wait for the answer. Raises `DeadlineExceeded`, `NotReady` or `BackendError`.
+
+        If it is cancelled, texts that nobody else waits for are dropped.
+        """
+        with self._waiting:
+            return self._assemble(await _in_time(self._waiting.results(), self._deadline_s))
+
+
 class Service:
-    """Answers requests. Lives on the event loop."""
+    """Answers queries with one model. Lives on the event loop."""
 
     def __init__(
         self,
         tokenizer: Tokenizer,
         scheduler: Scheduler[Encoding, Prediction],
-        cache: Cache[bytes, Prediction, _Job],
+        cache: Cache[bytes, Prediction, Item],
         observer: Observer,
         *,
         max_text_chars: int,
@@ -78,166 +85,146 @@ class Service:
 
     @property
     def predicted_wait_ms(self) -> float:
-        """How long a text that came now would wait."""
+        """How long a text that arrived now would wait."""
         return self._scheduler.predicted_wait_ms()
 
     def close(self) -> None:
-        """Take nothing any more; whoever still waits gets `NotReady`."""
+        """Accept nothing more; requests that still wait get `NotReady`."""
         self._scheduler.close()
 
-    def at_once(
-        self, text: str, *, timeout_ms: float, truncate: bool = True, window: bool = False, caller: str | None = None
-    ) -> Answer | None:
-        """Answer one text from the cache, or refuse it, without the timers that waiting needs; None to say: `predict`.
+    async def predict(self, query: Query) -> Answer:
+        """Answer a query. Raises as `begin` and `Pending.result` do."""
+        answer = await self.begin(query)
+        return await answer.result() if isinstance(answer, Pending) else answer
 
-        Raises as `predict` does.
+    async def begin(self, query: Query) -> Answer | Pending:
+        """Answer from the cache, or queue what is missing and return what to wait for.
+
+        Gives up control only while long texts are prepared in a thread. Raises `InvalidInput` if a text is blank;
+        `TextTooLong` if one has too many characters, or more tokens than the model reads while `truncate` is off and
+        it is not read in windows; `Overloaded`, `NotReady` and `DeadlineExceeded`.
         """
-        if len(text) > min(INLINE_CHARS, self._max_text_chars) or not (normalised := normalise(text)):
-            return None
-        prediction = self._cache.get(key := key_of(normalised))
-        if prediction is None and len(normalised) <= self._max_text_chars:
-            terms = _Terms(time.monotonic() + timeout_ms / 1000, truncate, window, caller)
-            if self._is_fresh(key, terms):
-                self._scheduler.admit(1 + self._offload.texts, terms.deadline_s, caller)
-        if prediction is None or (prediction.truncated and (window or not truncate)):
-            return None
-        self._observer.looked_up("hit", 1)
-        self._observer.predicted(prediction.label, prediction.confidence, prediction.truncated)
-        return Answer([prediction], "hit")
-
-    async def predict(
-        self,
-        texts: Sequence[str],
-        *,
-        timeout_ms: float,
-        truncate: bool = True,
-        window: bool = False,
-        caller: str | None = None,
-    ) -> Answer:
-        """Predict every text, or raise for all of them.
-
-        Of a text with more tokens than the model reads only the beginning counts or, when `window` is on, all of it:
-        its windows are scored like the texts of a list, and their scores averaged. Callers with names take turns.
-
-        `InvalidInput` when a text is blank; `TextTooLong` when it has too many characters, or more tokens than the
-        model reads while `truncate` and `window` are off; `loc` is the index of that text. `Overloaded`, `NotReady`,
-        `DeadlineExceeded`, `BackendError`.
-        """
-        terms = _Terms(time.monotonic() + timeout_ms / 1000, truncate, window, caller)
-        try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                return await self._predict(texts, terms)
-        except TimeoutError:
-            raise DeadlineExceeded("no answer within the request's time") from None
-
-    async def _predict(self, texts: Sequence[str], terms: _Terms) -> Answer:
-        begun_s = time.monotonic()
-        self._check_characters(texts)
-        normalised, keys = await self._apart(_prepare, texts, terms)
+        started_s = time.monotonic()
+        deadline_s = started_s + query.timeout_ms / 1000
+        self._check_characters(query, query.texts)
+        normalised, keys = await self._run(_prepare, query.texts, query, deadline_s)
         if "" in normalised:
-            raise InvalidInput("the text has no visible character", (normalised.index(""),))
-        self._check_characters(normalised)  # a single character may stand for many
-        known = {
-            key: prediction
-            for key in keys
-            if (prediction := self._cache.get(key)) and not (terms.window and prediction.truncated)
-        }
-        missing = {key: text for key, text in zip(keys, normalised, strict=True) if key not in known}
-
-        encodings, windows = await self._tokenize(missing, terms) if missing else ({}, {})
+            raise InvalidInput("the text has no visible character", query.location_of(normalised.index("")))
+        self._check_characters(query, normalised)  # NFKC expands some characters
+        texts = Resolution(keys)
+        inline = is_short(normalised)
+        # While this gives up control a computation may end, so that only one that is joined at once can be counted on.
+        self._look_up(keys, texts, query, join=inline)
+        admitted = None
+        if missing := {key: text for key, text in zip(keys, normalised, strict=True) if not texts.knows(key)}:
+            admitted = self._admit(missing, query, deadline_s)
+            await self._tokenize(missing, texts, query, deadline_s)
         tokenized_s = time.monotonic()
-        if not (terms.truncate or terms.window):
-            for index, key in enumerate(keys):
-                if (encodings[key] if key in encodings else known[key]).truncated:
-                    message = f"the text has more than the {self._tokenizer.max_tokens} tokens that the model reads"
-                    raise TextTooLong(message, (index,))
-
-        # From here until every job is joined nothing gives up control, so that no flight is missed or started twice.
-        # What landed in the cache while this request was tokenised is known by now.
-        known |= {key: prediction for key in encodings if (prediction := self._cache.get(key))}
-        jobs = {key: job for key in encodings if key not in known and (job := self._cache.flight(key))}
-        fresh = {
-            key: Job(len(encoding), encoding, partial(self._settled, key))
-            for key, encoding in encodings.items()
-            if key not in known and key not in jobs
+        if not query.truncate and not query.reads_windows and (index := texts.first_truncated()) is not None:
+            message = f"the text has more than the {self._tokenizer.max_tokens} tokens that the model reads"
+            raise TextTooLong(message, query.location_of(index))
+        # From here on nothing gives up control, so that no computation is missed or started twice.
+        if texts.windows or not inline:  # windows have keys of their own; or time has passed
+            self._look_up(texts.encodings, texts, query)
+            admitted = None
+        texts.new = {
+            key: WorkItem(len(encoding), encoding, partial(self._settled, key))
+            for key, encoding in texts.encodings.items()
+            if not texts.knows(key)
         }
-        with Waiting(self._scheduler, terms.deadline_s) as waiting:
-            # First: to begin others may be what ends a flight that only a list without hope waits for.
-            waiting.join(jobs.values())
-            if fresh:
-                self._scheduler.submit(sorted(fresh.values(), key=_length), terms.deadline_s, terms.caller)
-                waiting.join(fresh.values())
-                for key, job in fresh.items():
-                    self._cache.depart(key, job)
-            whole = known.keys() | {key for key, parts in windows.items() if known.keys() >= set(parts)}
-            hits = sum(map(whole.__contains__, keys))
-            misses = len(fresh.keys() & missing.keys())
-            misses += sum(not fresh.keys().isdisjoint(parts) for parts in windows.values())
-            self._observer.looked_up("hit", hits)
-            self._observer.looked_up("miss", misses)
-            self._observer.looked_up("joined", len(keys) - hits - misses)
-            jobs |= fresh
-            if jobs:
-                known.update(zip(jobs, await waiting.results(), strict=True))
+        items = texts.items
+        waiting = self._queue(texts, deadline_s, query.caller, admitted)
+        hits, misses, joined = texts.counts()
+        self._observer.looked_up("hit", hits)
+        self._observer.looked_up("miss", misses)
+        self._observer.looked_up("joined", joined)
 
-        for key, parts in windows.items():
-            known[key] = average([known[part] for part in parts], [len(encodings[part]) for part in parts])
-        if windows:
-            self._observer.windowed(sum(key in windows for key in keys))
-        predictions = [known[key] for key in keys]
-        for prediction in predictions:
-            self._observer.predicted(prediction.label, prediction.confidence, prediction.truncated)
-        if not jobs:
-            return Answer(predictions, "hit")
-        started_s = max(tokenized_s, min(job.started_s for job in jobs.values()))
-        finished_s = max(job.finished_s for job in jobs.values())
-        return Answer(
-            predictions,
-            "miss" if fresh else "joined",
-            tokenize_ms=(tokenized_s - begun_s) * 1000,
-            queue_ms=(started_s - tokenized_s) * 1000,
-            infer_ms=(finished_s - started_s) * 1000,
-        )
+        def assemble(computed: Sequence[Prediction]) -> Answer:
+            predictions = self._observed(texts, texts.predictions(dict(zip(items, computed, strict=True))))
+            if not items:
+                return Answer(predictions, "hit")
+            run_s = max(tokenized_s, min(item.started_s for item in items.values()))
+            return Answer(
+                predictions,
+                "miss" if texts.new else "joined",
+                tokenize_ms=(tokenized_s - started_s) * 1000,
+                queue_ms=(run_s - tokenized_s) * 1000,
+                infer_ms=(max(item.finished_s for item in items.values()) - run_s) * 1000,
+            )
 
-    def _check_characters(self, texts: Sequence[str]) -> None:
+        return Pending(waiting, deadline_s, assemble) if items else assemble([])
+
+    def _check_characters(self, query: Query, texts: Sequence[str]) -> None:
         for index, text in enumerate(texts):
             if len(text) > self._max_text_chars:
-                raise TextTooLong(f"over {self._max_text_chars} characters", (index,))
+                raise TextTooLong(f"over {self._max_text_chars} characters", query.location_of(index))
 
-    async def _tokenize(
-        self, texts: Mapping[bytes, str], terms: _Terms
-    ) -> tuple[dict[bytes, Encoding], dict[bytes, list[bytes]]]:
-        """Return the encodings of texts, by key, and of each text that is read in windows the keys of those."""
-        if fresh := sum(self._is_fresh(key, terms) for key in texts):  # refused before it has cost anything
-            self._scheduler.admit(fresh + self._offload.texts, terms.deadline_s, terms.caller)
+    def _look_up(self, keys: Iterable[bytes], texts: Resolution, query: Query, *, join: bool = True) -> None:
+        for key in keys:
+            prediction = self._cache.get(key)
+            if prediction is not None and not (query.reads_windows and prediction.truncated):
+                texts.cached[key] = prediction
+            elif join and (item := self._cache.in_flight(key)) and not (query.reads_windows and item.payload.truncated):
+                texts.joined[key] = item
+
+    def _admit(self, keys: Collection[bytes], query: Query, deadline_s: float) -> Wait | None:
+        """Admit the missing texts before they are tokenised: what is refused must not have cost anything."""
+        new = len(keys)
+        if query.reads_windows:  # those of which no window is known, as far as one can tell by now
+            first = [key_of_part(key, 0) for key in keys]
+            new = sum(not (self._cache.in_flight(part) or self._cache.get(part)) for part in first)
+        return self._scheduler.admit(new + self._offload.texts, deadline_s, query.caller) if new else None
+
+    async def _tokenize(self, missing: Mapping[bytes, str], texts: Resolution, query: Query, deadline_s: float) -> None:
         started_s = time.perf_counter()
-        encodings: dict[bytes, Encoding] = {}
-        windows: dict[bytes, list[bytes]] = {}
-        if terms.window:
-            found = await self._apart(self._tokenizer.encode_windows, list(texts.values()), terms)
-            for key, parts in zip(texts, found, strict=True):
+        if query.reads_windows:
+            windows = await self._run(self._tokenizer.encode_windows, list(missing.values()), query, deadline_s)
+            for key, parts in zip(missing, windows, strict=True):
                 if len(parts) > 1:
-                    windows[key] = [key_of_part(key, place) for place in range(len(parts))]
-                encodings.update(zip(windows.get(key, [key]), parts, strict=True))
+                    texts.windows[key] = [key_of_part(key, place) for place in range(len(parts))]
+                texts.encodings.update(zip(texts.windows.get(key, [key]), parts, strict=True))
         else:
-            whole = await self._apart(self._tokenizer.encode_many, list(texts.values()), terms)
-            encodings.update(zip(texts, whole, strict=True))
+            encodings = await self._run(self._tokenizer.encode_many, list(missing.values()), query, deadline_s)
+            texts.encodings.update(zip(missing, encodings, strict=True))
         self._observer.tokenized(time.perf_counter() - started_s)
-        return encodings, windows
 
-    def _is_fresh(self, key: bytes, terms: _Terms) -> bool:
-        """Whether nothing of a text is known or under way, as far as can be told before it is tokenised."""
-        part = key_of_part(key, 0)
-        parts_known = terms.window and bool(self._cache.flight(part) or self._cache.get(part))
-        return self._cache.flight(key) is None and not parts_known
+    async def _run(
+        self, work: Callable[[Sequence[str]], T], texts: Sequence[str], query: Query, deadline_s: float
+    ) -> T:
+        """Run `work` on texts: at once if they are short, otherwise in a thread, where they count as queued."""
+        if is_short(texts):
+            return work(texts)
+        admit = partial(self._scheduler.admit, deadline_s=deadline_s, caller=query.caller)
+        return await _in_time(self._offload.run(work, texts, admit), deadline_s)
 
-    async def _apart(self, work: Callable[[Sequence[str]], T], texts: Sequence[str], terms: _Terms) -> T:
-        """Texts in threads count towards admission as if they were queued."""
-        admit = partial(self._scheduler.admit, deadline_s=terms.deadline_s, caller=terms.caller)
-        return await self._offload.run(work, texts, admit)
+    def _queue(
+        self, texts: Resolution, deadline_s: float, caller: str | None, admitted: Wait | None
+    ) -> Waiting[Encoding, Prediction]:
+        waiting: Waiting[Encoding, Prediction] = Waiting(self._scheduler, deadline_s)
+        try:
+            # First those in flight: queueing new ones may end an item that only a list without a chance waits for.
+            waiting.join(texts.joined.values())
+            if texts.new:
+                # By length, so that texts of similar length share batches and rows with little left over.
+                in_order = sorted(texts.new.values(), key=lambda item: item.tokens)
+                self._scheduler.submit(in_order, deadline_s, caller, admitted=admitted)
+                waiting.join(texts.new.values())
+        except BaseException:
+            waiting.leave()
+            raise
+        for key, item in texts.new.items():
+            self._cache.start(key, item)
+        return waiting
+
+    def _observed(self, texts: Resolution, predictions: list[Prediction]) -> list[Prediction]:
+        if texts.windows:
+            self._observer.windowed(sum(key in texts.windows for key in texts.keys))
+        for prediction in predictions:
+            self._observer.predicted(prediction.label, prediction.confidence, prediction.truncated)
+        return predictions
 
     def _settled(self, key: bytes, result: Prediction | Exception | None) -> None:
-        self._cache.land(key, result if isinstance(result, Prediction) else None)
+        self._cache.finish(key, result if isinstance(result, Prediction) else None)
         if isinstance(result, BackendError):
             self._observer.backend_failed()
 
@@ -248,6 +235,9 @@ def _prepare(texts: Sequence[str]) -> tuple[list[str], list[bytes]]:
     return normalised, [key_of(text) for text in normalised]
 
 
-def _length(job: _Job) -> int:
-    """By which the texts of a request take their turns: like ones share batches, and rows, with nothing left over."""
-    return job.tokens
+async def _in_time(work: Awaitable[T], deadline_s: float) -> T:
+    try:
+        async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
+            return await work
+    except TimeoutError:
+        raise DeadlineExceeded("no answer within the request's time") from None

@@ -1,9 +1,9 @@
-"""BentoML: worker processes with uvicorn in each, and batches whose size and wait follow the load.
+"""BentoML: worker processes with uvicorn in each, and batches whose size and wait adapt to the load.
 
-- `workers` is the number of cores, as is told for CPUs.
-- `batchable`, with the limits of the documentation's example. Such an endpoint takes a list, here of one text; a
-  second service in front, which would take the text alone, costs a hop more.
-- uvloop, which uvicorn takes where it is installed, and no access log, metrics or telemetry.
+- `workers` is the number of cores, as recommended for CPUs.
+- `batchable`, with the limits from the documentation's example. Such an endpoint takes a list, here with one text. A
+  second service in front that takes a single text would add one more hop.
+- uvloop, which uvicorn uses if it is installed. No access log, metrics or telemetry.
 
 https://docs.bentoml.com/en/latest/get-started/adaptive-batching.html
 https://docs.bentoml.com/en/latest/build-with-bentoml/parallelize-requests.html

@@ -1,7 +1,7 @@
-"""`python -m perf.peers.environment [name ...]`: install the peers, each in a virtual environment of its own.
+"""`python -m perf.peers.environment [name ...]`: install the peers, each in its own virtual environment.
 
-What one needs would often not go with what another does. An environment is made once, under `.peers/`, and made anew
-when the requirements have changed.
+Their requirements often conflict with each other. An environment is created once, in `.peers/`, and again when the
+requirements change.
 """
 
 import argparse
@@ -10,34 +10,35 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from perf.peers import PEERS, Peer
+from perf.load.server import ROOT
+from perf.peers.catalogue import PEERS, Peer
 
-_FOLDER = Path(__file__).parents[2] / ".peers"
+_FOLDER = ROOT / ".peers"
 
 
 class InstallError(Exception):
-    """A peer could not be installed; says why."""
+    """A peer could not be installed."""
 
 
 def python(peer: Peer, folder: Path = _FOLDER) -> str:
-    """The interpreter that a peer runs with: ours, where it needs nothing of its own."""
+    """The interpreter for a peer: our own if the peer has no requirements."""
     return str(_interpreter(folder / peer.name)) if peer.requirements else sys.executable
 
 
 def installed(peer: Peer, folder: Path = _FOLDER) -> bool:
-    """Whether a peer can be started, with the requirements that it has now."""
+    """Whether the environment of a peer exists and matches its requirements."""
     return not peer.requirements or up_to_date(folder / peer.name, peer.requirements)
 
 
 def install(peer: Peer, folder: Path = _FOLDER) -> str:
-    """Return a peer's interpreter; make its environment first where there is none, or one of other requirements."""
+    """Create the environment of a peer if it is missing or outdated, and return its interpreter."""
     if not installed(peer, folder):
         create(folder / peer.name, peer.requirements)
     return python(peer, folder)
 
 
 def create(environment: Path, requirements: Sequence[str]) -> None:
-    """Make a virtual environment with these requirements, in the place of what was there."""
+    """Create a virtual environment with these requirements, replacing an existing one."""
     _run(environment, [sys.executable, "-m", "venv", "--clear", str(environment)])
     if requirements:
         pip = [str(_interpreter(environment)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -46,7 +47,7 @@ def create(environment: Path, requirements: Sequence[str]) -> None:
 
 
 def up_to_date(environment: Path, requirements: Sequence[str]) -> bool:
-    """Whether `create` has come to its end there, with these requirements and this Python."""
+    """Whether `create` has completed here with these requirements and this version of Python."""
     stamp = _stamp(environment)
     return stamp.is_file() and stamp.read_text() == _content(requirements)
 
@@ -54,8 +55,8 @@ def up_to_date(environment: Path, requirements: Sequence[str]) -> bool:
 def _run(environment: Path, command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
-        raise InstallError(f"{environment} could not be made: {' '.join(command)}\n{said}")
+        output = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise InstallError(f"{environment} could not be created: {' '.join(command)}\n{output}")
 
 
 def _interpreter(environment: Path) -> Path:
@@ -71,12 +72,11 @@ def _content(requirements: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Install what is named, or all."""
     parser = argparse.ArgumentParser(prog="python -m perf.peers.environment", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(PEERS)}; all where none is named")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"{', '.join(PEERS)}; all if none is given")
     args = parser.parse_args()
     if unknown := set(args.names) - PEERS.keys():
-        parser.error(f"no such peer: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown peer: {', '.join(sorted(unknown))}")
     for name in args.names or PEERS:
         try:
             print(f"{name}: {install(PEERS[name])}", flush=True)

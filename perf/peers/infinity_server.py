@@ -1,12 +1,13 @@
-"""infinity: FastAPI, a queue of its own, and Optimum's ONNX Runtime pipeline in a thread.
+"""infinity: FastAPI, its own queue, and Optimum's ONNX Runtime pipeline in a thread.
 
-- `--engine optimum --device cpu`, which is what it recommends for CPUs. Version 0.0.78 finds the ONNX file of a local
-  model only where the model is the working directory: it looks for the file's path inside the model's.
-- `--no-model-warmup`: its ONNX classifier cuts no text, and the warm-up's are too long for this model. For the same
-  reason no text of more than 512 tokens may be sent: it answers nothing after one.
-- `--batch-size 32`, its default. ONNX Runtime's threads cannot be set: one text at a time, with a thread on each core.
-- `--onnx-disable-optimize`: the same file as for all others.
-- Logs only what goes wrong, no usage statistics, and looks for nothing on a hub.
+- `--engine optimum --device cpu`, recommended for CPUs. Version 0.0.78 finds the ONNX file of a local model only if the
+  model is the working directory, because it looks for the file's path inside the path of the model.
+- `--no-model-warmup`: its ONNX classifier does not truncate, and the warm-up texts are too long for this model. For the
+  same reason, do not send texts of more than 512 tokens: the server does not answer any request after one.
+- `--batch-size 32`, its default. The number of ONNX Runtime threads cannot be set: it makes one call at a time, with
+  one thread per core.
+- `--onnx-disable-optimize`: the same file as for all other servers.
+- Logs warnings only, no usage statistics, no access to a model hub.
 
 https://michaelfeil.eu/infinity/main/cli_v2/
 https://michaelfeil.eu/infinity/main/telemetry/

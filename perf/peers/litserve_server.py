@@ -1,9 +1,10 @@
-"""LitServe: worker processes that collect batches, behind as many processes that speak HTTP.
+"""LitServe: worker processes that collect batches, behind the same number of processes that handle HTTP.
 
-- `workers_per_device` is the number of cores, as is told for CPUs; as many API servers, which is the default.
-- `fast_queue`, for more than a hundred requests a second.
-- `max_batch_size` with a `batch_timeout` of 2 ms: at 0 an idle worker asks its queue again and again.
-- `log_level="warning"` and no access log, as in the example for production.
+- `workers_per_device` is the number of cores, as recommended for CPUs. The number of API servers is the same, which is
+  the default.
+- `fast_queue`, recommended for more than a hundred requests per second.
+- `max_batch_size` with a `batch_timeout` of 2 ms. With 0, an idle worker polls its queue without a pause.
+- `log_level="warning"` and no access log, as in the production example.
 
 https://lightning.ai/docs/litserve/features/batching
 https://lightning.ai/docs/litserve/api-reference/litserver

@@ -1,6 +1,6 @@
-"""What the servers of other projects share: the embedded model as their users run it, one thread a call.
+"""What the peers share: the embedded model as a user would run it, one thread per call.
 
-A batch is padded to its longest text, in the order in which it comes.
+A batch contains texts in order of arrival and is padded to its longest text.
 """
 
 import os
@@ -16,16 +16,15 @@ from tokenizers import Tokenizer
 from app.cpu import overflows_in_int8
 
 LABELS = ("negative", "neutral", "positive")
-MAX_BATCH_SIZE = 32  # as in BentoML's example, and infinity's default; the others leave it to their users
+MAX_BATCH_SIZE = 32  # from BentoML's example; infinity's default; the others have no default
 FOLDER = Path(__file__).parents[2] / "models" / "sentiment-en"
 _MAX_TOKENS = 512
 
 
 class Model:
-    """The file that the service serves too."""
+    """The same model file that the service uses."""
 
     def __init__(self) -> None:
-        """Load it."""
         self._tokenizer = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
         self._tokenizer.enable_truncation(_MAX_TOKENS)
         self._tokenizer.enable_padding()
@@ -33,22 +32,21 @@ class Model:
             str(FOLDER / "model_int8.onnx"),
             _options(),
             providers=["CPUExecutionProvider"],
-            disabled_optimizers=["SkipLayerNormFusion"],  # as in the service, lest the engine's settings be compared
+            disabled_optimizers=["SkipLayerNormFusion"],  # as in the service, so that only the servers differ
         )
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, str | float]]:
-        """The label and the confidence of each text."""
         encodings = self._tokenizer.encode_batch(list(texts))
         ids = np.array([encoding.ids for encoding in encodings], dtype=np.int64)
         mask = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)
-        return self._answers(ids, mask)
+        return self._predictions(ids, mask)
 
     def predict_one(self, text: str) -> dict[str, str | float]:
-        """The same of one text, without the detour over lists."""
+        """The same for one text, without building lists."""
         ids = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
-        return self._answers(ids, np.ones_like(ids))[0]
+        return self._predictions(ids, np.ones_like(ids))[0]
 
-    def _answers(self, ids: np.ndarray, mask: np.ndarray) -> list[dict[str, str | float]]:
+    def _predictions(self, ids: np.ndarray, mask: np.ndarray) -> list[dict[str, str | float]]:
         logits = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
         scores = np.exp(logits - logits.max(axis=1, keepdims=True))
         scores /= scores.sum(axis=1, keepdims=True)
@@ -60,10 +58,10 @@ class Model:
 
 def _options() -> ort.SessionOptions:
     options = ort.SessionOptions()
-    # As many calls at once as there are cores; more threads, or threads that spin, only get in each other's way.
+    # There are as many parallel calls as cores. More threads, or spinning threads, would only compete for the cores.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if overflows_in_int8():  # labels would be wrong, and answers faster than ours
+    if overflows_in_int8():  # otherwise the labels would be wrong
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options

@@ -1,8 +1,8 @@
-"""mosec: HTTP, queue and batches in Rust, the model in worker processes.
+"""mosec: HTTP, queue and batching in Rust, and the model in worker processes.
 
-- `num` is the number of cores: one process for each.
-- `max_batch_size` with `max_wait_time` at its least, 1 ms: what is in the queue when a worker is free makes a batch.
-- `--log-level warning`; there is no access log. (The command is in the catalogue.)
+- `num` is the number of cores: one process per core.
+- `max_batch_size` with the smallest `max_wait_time`, 1 ms: a free worker takes what is in the queue as its batch.
+- `--log-level warning`; there is no access log. (The command is in `catalogue.py`.)
 
 https://mosecorg.github.io/mosec/reference/interface.html#mosec.server.Server.append_worker
 https://mosecorg.github.io/mosec/reference/arguments.html

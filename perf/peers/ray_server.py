@@ -1,11 +1,11 @@
-"""Ray Serve: an HTTP proxy that hands requests to replicas, each a process.
+"""Ray Serve: an HTTP proxy that passes requests to replicas, each in its own process.
 
-- `num_replicas` is the number of cores, with one core for each.
-- `@serve.batch` with a wait of 2 ms, far under what is hoped for, as is told; `max_ongoing_requests` leaves room for
-  a batch that runs and one that gathers (its default of 5 would keep batches small).
-- The flags "optimized for throughput" (RAY_SERVE_THROUGHPUT_OPTIMIZED, in the catalogue), which ask that nothing
-  blocks the loop; so the model runs in a thread.
-- No access log, dashboard or usage statistics; for this machine alone, with a password that lasts as long as it does.
+- `num_replicas` is the number of cores, with one core for each replica.
+- `@serve.batch` with a wait of 2 ms, well below the target latency, as recommended. `max_ongoing_requests` allows one
+  batch that runs and one that fills (the default of 5 would keep batches small).
+- RAY_SERVE_THROUGHPUT_OPTIMIZED, set in `catalogue.py`, turns on the flags "optimized for throughput". They require
+  that nothing blocks the event loop, so the model runs in a thread.
+- No access log, dashboard or usage statistics. Listens on this machine only, with a token for this run only.
 
 https://docs.ray.io/en/latest/serve/advanced-guides/dyn-req-batch.html
 https://docs.ray.io/en/latest/serve/advanced-guides/performance.html
@@ -19,7 +19,7 @@ import sys
 import tempfile
 from typing import Any
 
-os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # it keeps one in the home directory otherwise
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # otherwise Ray stores a token in the home directory
 
 import ray
 from ray import serve

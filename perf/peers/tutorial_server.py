@@ -1,7 +1,7 @@
-"""The server that most tutorials build: a `def` endpoint in FastAPI's thread pool, one `session.run` a request.
+"""The server that most tutorials build: a `def` endpoint in FastAPI's thread pool, one `session.run` per request.
 
-Tuned in good faith: one ONNX Runtime thread a request without spinning (the defaults are slower here), uvloop and
-httptools, no access log. One process: its threads share the model, and `session.run` lets the others go on.
+Tuned fairly: one ONNX Runtime thread per request without spinning (the defaults are slower here), uvloop and httptools,
+no access log. It is one process whose threads share the model, because `session.run` releases the interpreter lock.
 https://fastapi.tiangolo.com/async/#path-operation-functions
 """
 

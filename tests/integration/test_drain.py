@@ -8,9 +8,7 @@ import pytest
 from tests.support.process import serve
 from tests.support.waiting import until
 
-ENDLESS_LOADING = (
-    "import threading, app.serving.loader\napp.serving.loader.load_model = lambda *_, **__: threading.Event().wait()"
-)
+ENDLESS_LOADING = "import threading, app.main\napp.main.load_model = lambda *_, **__: threading.Event().wait()"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -4,6 +4,7 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -11,12 +12,12 @@ from app.errors import BackendError
 from app.inference.backends.mock import mock_tokenizer
 from app.inference.tokenizer import Tokenizer
 from app.metrics import Metrics
-from app.scheduling.cost import CostModel
-from app.scheduling.item import Job
-from app.scheduling.scheduler import Scheduler, SchedulerLimits
+from app.scheduling import CostModel, Scheduler, SchedulerLimits
 from app.serving.cache import Cache
+from app.serving.query import Query
+from app.serving.resolution import Item
 from app.serving.service import Service
-from app.types import Encoding, Prediction
+from app.types import Answer, Encoding, Prediction
 
 MAX_TOKENS = 8
 
@@ -29,13 +30,16 @@ class Bench:
     """
 
     service: Service
-    cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = field(default_factory=lambda: Cache(0))
+    cache: Cache[bytes, Prediction, Item] = field(default_factory=lambda: Cache(0))
     runs: list[list[int]] = field(default_factory=list)
     open: threading.Event = field(default_factory=threading.Event)
     failing: set[int] = field(default_factory=set)
     metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
 
-    def run(self, encodings: Sequence[Encoding]) -> list[Prediction | Exception]:
+    async def predict(self, *texts: str, timeout_ms: float = 5000, **options: Any) -> Answer:
+        return await self.service.predict(Query(texts, timeout_ms, **options))
+
+    def run(self, encodings: Sequence[Encoding], *, alone: bool = False) -> list[Prediction | Exception]:
         self.runs.append([len(encoding) for encoding in encodings])
         assert self.open.wait(10)
         return [
@@ -67,7 +71,7 @@ async def serving(
         on_stall=lambda: None,
         packs=packs,
     )
-    cache: Cache[bytes, Prediction, Job[Encoding, Prediction]] = Cache(entries)
+    cache: Cache[bytes, Prediction, Item] = Cache(entries)
     tokenizer = Tokenizer(mock_tokenizer(), MAX_TOKENS)
     bench.service = Service(tokenizer, scheduler, cache, bench.metrics, max_text_chars=5000)
     bench.cache = cache

@@ -1,8 +1,8 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.inference import ModelInfo
 from app.metrics import Metrics
+from app.types import ModelInfo
 
 INFO = ModelInfo(
     model="m",

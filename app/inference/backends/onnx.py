@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-# Recent versions of ONNX Runtime report to their makers from Linux too, and keep an id of the machine for it, unless
-# told not to before they start (microsoft/onnxruntime#27379). What a service reports is for its operator to decide.
+# Recent versions of ONNX Runtime send telemetry from Linux, too, with an id of the machine, unless this variable is set
+# before they start (microsoft/onnxruntime#27379). The operator of a service decides what it reports.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
@@ -16,28 +16,27 @@ from ...errors import BackendError
 from ...types import Batch, FloatArray, IntArray
 from ..artifact import Artifact
 from ..packing import PACKS
-from .alone import Alone
 
-# On a CPU this one node takes several times as long as the two that it stands for: without it a run of the embedded
-# model is 1.15 times as fast.
+# On a CPU this fused node takes several times as long as the two nodes that it replaces: without it a run of the
+# embedded model is 1.15 times as fast.
 _SLOWER_FUSED = {"cpu": ["SkipLayerNormFusion"], "cuda": []}
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_MOST_THREADS = 4  # of a run that has the machine to itself: more than that gain little on a short text
+_MAX_THREADS = 4  # of a batch that runs alone; more gain little on a short text
 
 
 class OnnxBackend:
-    """One session, shared by all slots, each of which computes with one thread of its own.
+    """One session that all slots share; each of its runs computes with one thread.
 
-    On a CPU with several slots there is a second one, whose runs take the threads of the others, too: for a lone
-    caller, who would leave all slots idle but one. It holds the weights once more.
+    On a CPU with several slots there is a second session, with a second copy of the weights. Its runs use the threads
+    of all slots, for a batch that runs alone and would leave the other slots idle.
     """
 
     name = "onnx"
 
     def __init__(self, artifact: Artifact, *, device: str = "cpu", precision: str = "auto", slots: int = 1) -> None:
-        """Load `model_int8.onnx` or, when there is none or fp32 is asked for, `model.onnx`.
+        """Load `model_int8.onnx`, or `model.onnx` if there is no such file or `precision` is fp32.
 
-        Raises `BackendError` when the file, the precision or the device is not to be had.
+        Raises `BackendError` if the file, the precision or the device is not available.
         """
         kinds = {"auto": ("int8", "onnx"), "int8": ("int8",), "fp32": ("onnx",)}.get(precision, ())
         kind = next((kind for kind in kinds if kind in artifact.files), None)
@@ -50,30 +49,28 @@ class OnnxBackend:
         self.device = device
         self.precision = "int8" if kind == "int8" else "fp32"
         self.slots = slots
-        threads = min(slots, _MOST_THREADS) if device == "cpu" else 1
-        self._alone = Alone()
+        threads = min(slots, _MAX_THREADS) if device == "cpu" else 1
         try:
             self._session = self._wide = open_session(file, device)
             if threads > 1:
                 self._wide = open_session(file, device, threads)
-        except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
+        except Exception as error:  # the exceptions of ONNX Runtime have no other common base
             raise BackendError(f"{file}: ONNX Runtime cannot load it: {error}") from error
         if _PROVIDERS[device] not in self._session.get_providers():
             raise BackendError(f"ONNX Runtime could not start on {device}: its CUDA libraries are missing")
-        # Not on a GPU: its batches are large, and in the last layer each text has a copy of its row.
+        # Not on a GPU: its batches are large, and the last layer copies the row for each of its texts.
         self.packs = device == "cpu" and PACKS in self._session.get_modelmeta().custom_metadata_map
         self._inputs = [node.name for node in self._session.get_inputs()]
 
     def run(self, batch: Batch) -> FloatArray:
         """See `Backend.run`."""
-        with self._alone.run() as alone:
-            session = self._wide if alone else self._session
-            logits: FloatArray = session.run(None, feed(self._inputs, batch))[0]
+        session = self._wide if batch.alone else self._session
+        logits: FloatArray = session.run(None, feed(self._inputs, batch))[0]
         return logits
 
 
 def feed(names: Sequence[str], batch: Batch) -> dict[str, IntArray]:
-    """What a session with inputs of these names is given; BERTs ask, too, which of two texts each token is of."""
+    """Return the inputs of a session by name. BERT models also have `token_type_ids`, which are 0 for a single text."""
     arrays = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
     if "token_type_ids" in names:
         arrays["token_type_ids"] = np.zeros_like(batch.input_ids)
@@ -81,22 +78,22 @@ def feed(names: Sequence[str], batch: Batch) -> dict[str, IntArray]:
 
 
 def open_session(file: Path, device: str = "cpu", threads: int = 1) -> ort.InferenceSession:
-    """A session that is right on any processor; each of its runs computes with so many threads."""
+    """Open a session that computes correctly on any processor, with `threads` threads per run."""
     options = ort.SessionOptions()
-    # One thread for each of several texts at a time is the better throughput; the slots are the parallelism.
+    # One thread per run, with several runs at a time, has the highest throughput: the slots are the parallelism.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Spinning threads burn a core for a second after each query; but a run that had to wake the others for each of its
-    # products would gain nothing by them.
+    # Spinning threads use a core for a second after each run. A run of several threads needs them during the run:
+    # waking the others for each product would cost what they gain.
     if threads == 1:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     else:
-        options.add_session_config_entry("session.force_spinning_stop", "1")  # when a run ends
-    # Without VNNI the products of int8 weights and uint8 activations overflow the 16 bits that they are added up in,
-    # and labels are wrong (microsoft/onnxruntime#6004). Exact products take 1.4 times as long, so only there.
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # at the end of a run
+    # Without VNNI, sums of products of int8 weights and uint8 activations overflow 16 bits and labels are wrong
+    # (microsoft/onnxruntime#6004). Exact products take 1.4 times as long, so they are used only there.
     if overflows_in_int8():
         options.add_session_config_entry("session.x64quantprecision", "1")
-    # Memory patterns are kept per input shape; with texts of every length they only grow.
+    # Memory patterns are kept for each input shape, and texts have every length.
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     return ort.InferenceSession(

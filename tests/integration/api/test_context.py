@@ -74,12 +74,9 @@ def test_only_trusted_proxies_may_state_the_client_address(mock_server: Server) 
 
 
 @pytest.mark.parametrize("address", ["a text of a user", "fe80::1%a text of a user", "::1%" + "x" * 5000])
-@pytest.mark.parametrize("origin", [{}, {"origin": "http://a.example"}])
-def test_a_forwarded_value_that_is_not_an_address_is_ignored(
-    mock_server: Server, address: str, origin: dict[str, str]
-) -> None:
+def test_a_forwarded_value_that_is_not_an_address_is_ignored(mock_server: Server, address: str) -> None:
     with mock_server.client() as http:
-        response = http.post("/predict", json={"text": "good"}, headers={"x-forwarded-for": address} | origin)
+        response = http.post("/predict", json={"text": "good"}, headers={"x-forwarded-for": address})
     assert response.status_code == 200
     assert mock_server.wait_for("request", request_id=response.headers["x-request-id"])["client"] is None
 
@@ -141,7 +138,7 @@ def test_only_allowed_hosts_get_a_response() -> None:
         assert [status(host) for host in ("evil.example", "api.example.evil.example", "api.example:x", "")] == [400] * 4
         assert status("10.0.0.7:8000", "/healthz") == 200
         refused = http.post("/predict", json={"text": "good"}, headers={"host": "evil.example"})
-        assert refused.json()["detail"] == "the server does not answer to this Host"
+        assert refused.json()["detail"] == "the server does not serve this Host"
 
 
 @pytest.mark.parametrize(

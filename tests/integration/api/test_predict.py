@@ -126,7 +126,7 @@ BAD = [
         "application/json",
         422,
         ["body"],
-        "there are long_text, text, top_k, truncate",
+        "expected long_text, text, top_k, truncate",
     ),
 ]
 

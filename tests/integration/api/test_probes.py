@@ -49,13 +49,13 @@ def test_info_names_model_limits_and_build(server: Server) -> None:
 # The model loads once the file `gate` exists.
 SLOW_LOADING = """
 import pathlib, time
-import app.serving.loader
-load_model = app.serving.loader.load_model
+import app.main
+load_model = app.main.load_model
 def load_later(*args, **kwargs):
     while not pathlib.Path({gate!r}).exists():
         time.sleep(0.02)
     return load_model(*args, **kwargs)
-app.serving.loader.load_model = load_later
+app.main.load_model = load_later
 """
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from fastapi.routing import APIRoute
 
 from app.api import schemas
-from app.api.status import information_router
+from app.api.status import status_router
 from app.metrics import Metrics
 from app.serving.lifecycle import Lifecycle
 
@@ -31,7 +31,7 @@ class _SlowMetrics:
 
 async def test_metrics_are_rendered_one_at_a_time_and_off_the_event_loop() -> None:
     metrics, lifecycle = _SlowMetrics(), SimpleNamespace(predicted_wait_ms=0.0, status="ok", queue_depth=0)
-    router = information_router(
+    router = status_router(
         cast("Lifecycle", lifecycle), cast("Metrics", metrics), cast("schemas.Limits", SimpleNamespace())
     )
     look = next(each.endpoint for each in router.routes if isinstance(each, APIRoute) and each.path == "/metrics")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from unittest.mock import Mock
 
 import numpy as np
 import onnxruntime
@@ -23,6 +24,7 @@ from app.inference.model import Model, load_model
 from app.inference.packing import pack, pad
 from app.inference.runner import Runner, softmax
 from app.inference.tokenizer import Tokenizer
+from app.types import Encoding
 
 SENTENCES = {
     "I love this phone, the screen is gorgeous.": "positive",
@@ -290,3 +292,28 @@ def test_logits_are_the_same_on_processors_without_vnni(monkeypatch: pytest.Monk
     np.testing.assert_allclose(exact.run(batch), backend.run(batch), atol=1e-4)
     settings = exact._session.get_session_options()  # type: ignore[attr-defined]
     assert settings.get_session_config_entry("session.x64quantprecision") == "1"
+
+
+class TestRunningAlone:
+    @pytest.mark.parametrize("words", [1, 20, 300])
+    def test_scores_are_the_same_with_the_threads_of_all_slots(self, words: int) -> None:
+        artifact = open_artifact("sentiment-en")
+        backend = OnnxBackend(artifact, slots=2)
+        tokenizer = Tokenizer.load(artifact.directory, artifact.max_tokens)
+        batch = pad([tokenizer.encode("not bad at all " * words)], artifact.pad_id)
+        expected = backend.run(batch)
+        assert np.allclose(backend.run(replace(batch, alone=True)), expected, atol=1e-5)
+
+    def test_a_batch_alone_gets_the_session_with_several_threads(self) -> None:
+        backend = OnnxBackend(open_artifact("sentiment-en"), slots=2)
+        narrow, wide = Mock(wraps=backend._session), Mock(wraps=backend._wide)
+        backend._session, backend._wide = narrow, wide
+        batch = pad([Encoding([2, 3], truncated=False)], 0)
+        backend.run(batch)
+        backend.run(replace(batch, alone=True))
+        assert (narrow.run.call_count, wide.run.call_count) == (1, 1)
+        assert wide.get_session_options().intra_op_num_threads == 2
+
+    def test_one_slot_has_one_session(self) -> None:
+        backend = OnnxBackend(open_artifact("sentiment-en"), slots=1)
+        assert backend._wide is backend._session

@@ -9,7 +9,7 @@ import pytest
 from app.errors import Overloaded
 from app.scheduling.cost import CostModel
 from app.scheduling.fairness import Callers
-from app.scheduling.item import Job
+from app.scheduling.item import WorkItem
 from app.scheduling.queue import BatchQueue, Client, Entry
 from app.scheduling.scheduler import Scheduler
 from tests.unit.scheduling.test_scheduler import LAYOUT, Gate, layout, recorder, scheduling, settled
@@ -81,9 +81,9 @@ Asked = list[asyncio.Future[str]]
 
 def ask(scheduler: Scheduler[str, str], caller: str | None, *texts: str, tokens: int = 5) -> Asked:
     deadline_s = time.monotonic() + 10
-    jobs: list[Job[str, str]] = [Job(tokens, text, settled.append) for text in texts]
-    scheduler.submit(jobs, deadline_s, caller)
-    return [scheduler.join(job, deadline_s) for job in jobs]
+    items: list[WorkItem[str, str]] = [WorkItem(tokens, text, settled.append) for text in texts]
+    scheduler.submit(items, deadline_s, caller)
+    return [scheduler.join(item, deadline_s) for item in items]
 
 
 def turns(gate: Gate) -> list[str]:
@@ -152,15 +152,15 @@ async def test_turns_go_on_when_texts_leave_or_expire() -> None:
     async with scheduling(gate, max_batch_size=1) as scheduler:
         ask(scheduler, None, "x")
         deadline_s = time.monotonic() + 10
-        jobs: list[Job[str, str]] = [Job(5, f"a{number}", settled.append) for number in range(4)]
+        items: list[WorkItem[str, str]] = [WorkItem(5, f"a{number}", settled.append) for number in range(4)]
         waiters = []
-        for job in jobs:
-            scheduler.submit([job], deadline_s, "a")
-            waiters.append(scheduler.join(job, deadline_s))
-        for job, waiter in zip(jobs[:2], waiters[:2], strict=True):
+        for item in items:
+            scheduler.submit([item], deadline_s, "a")
+            waiters.append(scheduler.join(item, deadline_s))
+        for item, waiter in zip(items[:2], waiters[:2], strict=True):
             waiter.cancel()
-            scheduler.leave(job)
-        assert [job.due_s < math.inf for job in jobs[2:]] == [True, False]
+            scheduler.leave(item)
+        assert [item.due_s < math.inf for item in items[2:]] == [True, False]
         gate.open.set()
         assert await asyncio.gather(*waiters[2:]) == ["A2", "A3"]
 

@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded
 from app.scheduling.cost import CostModel
-from app.scheduling.item import Job
+from app.scheduling.item import WorkItem
 from app.scheduling.scheduler import Scheduler, SchedulerLimits
 
 
@@ -22,7 +22,7 @@ class Gate:
         self.batches: list[list[str]] = []
         self.open = threading.Event()
 
-    def __call__(self, payloads: Sequence[str]) -> list[str | Exception]:
+    def __call__(self, payloads: Sequence[str], *, alone: bool = False) -> list[str | Exception]:
         self.batches.append(list(payloads))
         assert self.open.wait(10)
         return [payload.upper() for payload in payloads]
@@ -52,7 +52,7 @@ def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 recorder = Recorder()
-settled: list[object] = []  # what each job was settled with
+settled: list[object] = []  # what each item was settled with
 
 
 @asynccontextmanager
@@ -83,23 +83,23 @@ async def scheduling(
 
 def ask(
     scheduler: Scheduler[str, str], *texts: str, tokens: int = 5, timeout_s: float = 10
-) -> list[tuple[Job[str, str], asyncio.Future[str]]]:
+) -> list[tuple[WorkItem[str, str], asyncio.Future[str]]]:
     deadline_s = time.monotonic() + timeout_s
-    jobs: list[Job[str, str]] = [Job(tokens, text, settled.append) for text in texts]
-    scheduler.submit(jobs, deadline_s)
-    return [(job, scheduler.join(job, deadline_s)) for job in jobs]
+    items: list[WorkItem[str, str]] = [WorkItem(tokens, text, settled.append) for text in texts]
+    scheduler.submit(items, deadline_s)
+    return [(item, scheduler.join(item, deadline_s)) for item in items]
 
 
-def upper(payloads: Sequence[str]) -> list[str | Exception]:
+def upper(payloads: Sequence[str], *, alone: bool = False) -> list[str | Exception]:
     return [payload.upper() for payload in payloads]
 
 
 async def test_a_lone_text_runs_at_once_and_never_sees_the_queue() -> None:
     async with scheduling(upper) as scheduler:
-        ((job, answer),) = ask(scheduler, "a")
+        ((item, answer),) = ask(scheduler, "a")
         assert scheduler.depth == 0
         assert await answer == "A"
-        assert job.arrived_s <= job.started_s <= job.finished_s
+        assert item.arrived_s <= item.started_s <= item.finished_s
         assert recorder.finished == [(1, 5)]
 
 
@@ -135,7 +135,7 @@ async def test_a_list_is_split_over_the_slots_that_are_idle() -> None:
 
 
 async def test_each_text_gets_its_own_answer_or_its_own_error() -> None:
-    def run(payloads: Sequence[str]) -> list[str | Exception]:
+    def run(payloads: Sequence[str], *, alone: bool = False) -> list[str | Exception]:
         return [BackendError("bad") if payload == "b" else payload.upper() for payload in payloads]
 
     async with scheduling(run) as scheduler:
@@ -147,7 +147,7 @@ async def test_each_text_gets_its_own_answer_or_its_own_error() -> None:
 
 
 async def test_a_run_that_raises_or_miscounts_answers_everyone_with_an_error() -> None:
-    def broken(payloads: Sequence[str]) -> list[str | Exception]:
+    def broken(payloads: Sequence[str], *, alone: bool = False) -> list[str | Exception]:
         if payloads == ["raise"]:
             raise ValueError("the text raise")
         return ["too", "many"]
@@ -179,10 +179,10 @@ async def test_a_job_runs_while_one_of_its_callers_stays() -> None:
     gate = Gate()
     async with scheduling(gate) as scheduler:
         ask(scheduler, "a")
-        ((job, first),) = ask(scheduler, "b")
-        second = scheduler.join(job, time.monotonic() + 5)
+        ((item, first),) = ask(scheduler, "b")
+        second = scheduler.join(item, time.monotonic() + 5)
         first.cancel()
-        scheduler.leave(job)
+        scheduler.leave(item)
         gate.open.set()
         assert await second == "B"
 
@@ -226,7 +226,7 @@ async def test_who_joins_a_text_that_is_being_dropped_has_his_own_time() -> None
         ((_, late),) = ask(scheduler, "b", tokens=10**7, timeout_s=2)  # minutes by the cost model
         drop, joined = scheduler._drop, []
 
-        def join_first(dropped: Job[str, str]) -> None:
+        def join_first(dropped: WorkItem[str, str]) -> None:
             joined.append(scheduler.join(dropped, time.monotonic() + 1e6))
             drop(dropped)
 
@@ -240,17 +240,17 @@ async def test_who_joins_a_text_that_is_being_dropped_has_his_own_time() -> None
 
 async def test_a_text_that_is_dropped_at_the_end_is_answered() -> None:
     async with scheduling(upper) as scheduler:
-        job: Job[str, str] = Job(5, "a", settled.append)
-        job.deadline_s = time.monotonic() + 10
-        waiter = job.add_waiter()
+        item: WorkItem[str, str] = WorkItem(5, "a", settled.append)
+        item.deadline_s = time.monotonic() + 10
+        waiter = item.add_waiter()
         scheduler.close()
-        scheduler._drop(job)
+        scheduler._drop(item)
         with pytest.raises(DeadlineExceeded):
             await waiter
 
 
 async def test_slots_give_way_and_admission_learns_from_waits() -> None:
-    def niceness(payloads: Sequence[str]) -> list[str | Exception]:
+    def niceness(payloads: Sequence[str], *, alone: bool = False) -> list[str | Exception]:
         return [str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())) for _ in payloads]
 
     async with scheduling(niceness) as scheduler:
@@ -397,13 +397,13 @@ async def test_no_job_is_settled_before_its_caller_could_join_it() -> None:
     async with scheduling(upper, slots=2) as scheduler:
         for _ in range(300):
             deadline_s = time.monotonic() + 0.0002
-            jobs: list[Job[str, str]] = [Job(5, text, settled.append) for text in "abc"]
+            items: list[WorkItem[str, str]] = [WorkItem(5, text, settled.append) for text in "abc"]
             try:
-                scheduler.submit(jobs, deadline_s)
+                scheduler.submit(items, deadline_s)
             except (DeadlineExceeded, Overloaded):
                 continue
-            assert not any(job.settled for job in jobs)
-            waiters = [scheduler.join(job, deadline_s) for job in jobs]
+            assert not any(item.settled for item in items)
+            waiters = [scheduler.join(item, deadline_s) for item in items]
             await asyncio.wait(waiters)
             assert [type(waiter.exception() or "") for waiter in waiters]
 
@@ -415,10 +415,10 @@ async def test_a_deadline_that_passes_during_admission_settles_nothing_early(
         for steps in range(12):  # the deadline falls between each two readings of the clock, in turn
             ticks = (100 + count / 1000 for count in range(1000))
             monkeypatch.setattr("app.scheduling.scheduler.time.monotonic", lambda ticks=ticks: next(ticks))
-            jobs: list[Job[str, str]] = [Job(5, text, settled.append) for text in "ab"]
+            items: list[WorkItem[str, str]] = [WorkItem(5, text, settled.append) for text in "ab"]
             with contextlib.suppress(DeadlineExceeded, Overloaded):
-                scheduler.submit(jobs, 100 + steps / 1000 - 0.0005)
-                assert not any(job.settled for job in jobs)
+                scheduler.submit(items, 100 + steps / 1000 - 0.0005)
+                assert not any(item.settled for item in items)
             monkeypatch.undo()
             await asyncio.sleep(0.02)
 
@@ -427,8 +427,8 @@ async def test_whoever_joins_a_text_at_the_end_of_a_list_does_not_wait_for_the_l
     gate = Gate()
     async with scheduling(gate, max_batch_size=1) as scheduler:
         ask(scheduler, "a")
-        jobs = [job for job, _ in ask(scheduler, *"bcdefgh", tokens=50)]
-        answer = scheduler.join(jobs[-1], time.monotonic() + 5)
+        items = [item for item, _ in ask(scheduler, *"bcdefgh", tokens=50)]
+        answer = scheduler.join(items[-1], time.monotonic() + 5)
         gate.open.set()
         assert await answer == "H"
         assert [batch[0] for batch in gate.batches].index("h") <= 2
@@ -450,7 +450,7 @@ async def test_an_observer_that_fails_costs_nobody_an_answer() -> None:
 
 async def test_without_a_thread_to_run_in_everyone_gets_an_error() -> None:
     async with scheduling(upper) as scheduler:
-        scheduler._threads._executor.shutdown()
+        scheduler._executor._threads.shutdown()
         with pytest.raises(BackendError, match="could not be run"):
             await ask(scheduler, "a")[0][1]
         assert scheduler.predicted_wait_ms() == 0
@@ -465,7 +465,7 @@ async def test_a_slot_that_is_late_does_not_look_free() -> None:
 
 
 async def test_the_cost_model_learns_from_what_ran_but_not_from_what_failed() -> None:
-    def slow(payloads: Sequence[str]) -> list[str | Exception]:
+    def slow(payloads: Sequence[str], *, alone: bool = False) -> list[str | Exception]:
         time.sleep(0.02)
         return [BackendError("no") if payload == "fail" else payload for payload in payloads]
 
@@ -482,7 +482,7 @@ async def test_the_cost_model_learns_from_what_ran_but_not_from_what_failed() ->
 
 
 async def test_a_list_that_cannot_be_done_in_time_is_given_up_when_that_shows() -> None:
-    def slow(payloads: Sequence[str]) -> list[str | Exception]:
+    def slow(payloads: Sequence[str], *, alone: bool = False) -> list[str | Exception]:
         time.sleep(0.02)
         return upper(payloads)
 
@@ -490,8 +490,41 @@ async def test_a_list_that_cannot_be_done_in_time_is_given_up_when_that_shows() 
         begun_s = time.monotonic()
         asked = ask(scheduler, *(str(number) for number in range(1000)), tokens=100, timeout_s=5)  # of the ten it needs
         scheduler.join(asked[4][0], begun_s + 5)  # the first that could be given up, if nobody else waited for it
-        with pytest.raises(DeadlineExceeded, match="more text than can be scored"):
+        with pytest.raises(DeadlineExceeded, match="more text than the model can score"):
             await asyncio.gather(*(answer for _, answer in asked))
         assert 4 <= len(recorder.finished) < 20
         await asyncio.wait([asked[4][1]], timeout=5)
         assert asked[4][1].result() == "4"
+
+
+async def test_a_batch_is_alone_after_many_that_never_overlapped() -> None:
+    alone: list[bool] = []
+
+    def run(payloads: Sequence[str], **how: bool) -> list[str | Exception]:
+        alone.append(how["alone"])
+        return [payload.upper() for payload in payloads]
+
+    async with scheduling(run, slots=2) as scheduler:
+        for number in range(30):
+            await ask(scheduler, str(number))[0][1]
+        assert not any(alone[:16])
+        assert all(alone[16:])
+
+
+async def test_batches_that_overlap_are_not_alone() -> None:
+    alone: list[bool] = []
+    gate = Gate()
+
+    def run(payloads: Sequence[str], **how: bool) -> list[str | Exception]:
+        alone.append(how["alone"])
+        return gate(payloads) if payloads[0].startswith("held") else [payload.upper() for payload in payloads]
+
+    async with scheduling(run, slots=2) as scheduler:
+        for number in range(20):
+            await ask(scheduler, str(number))[0][1]
+        first, second = ask(scheduler, "held 1"), ask(scheduler, "held 2")
+        gate.open.set()
+        await asyncio.gather(first[0][1], second[0][1])
+        await ask(scheduler, "after")[0][1]
+        assert sorted(alone[20:22]) == [False, True]
+        assert alone[22] is False

@@ -1,4 +1,4 @@
-"""What becomes of the jobs that a request waited for when it stops waiting."""
+"""What becomes of the items that a request waited for when it stops waiting."""
 
 import asyncio
 import gc
@@ -6,28 +6,28 @@ from typing import Any, cast
 
 import pytest
 
-from app.scheduling.item import Job
+from app.scheduling.item import WorkItem
 from app.scheduling.scheduler import Scheduler
 from app.scheduling.waiting import Waiting
 
-_Job = Job[str, str]
+Item = WorkItem[str, str]
 
 
 class _Joined:
     """A scheduler of which nothing is wanted but futures."""
 
     def __init__(self) -> None:
-        self.left: list[_Job] = []
+        self.left: list[Item] = []
 
-    def join(self, job: _Job, _deadline_s: float) -> asyncio.Future[str]:
-        return job.add_waiter()
+    def join(self, item: Item, _deadline_s: float) -> asyncio.Future[str]:
+        return item.add_waiter()
 
-    def leave(self, job: _Job) -> None:
-        self.left.append(job)
+    def leave(self, item: Item) -> None:
+        self.left.append(item)
 
 
-def jobs(count: int) -> list[_Job]:
-    return [Job(1, str(number), lambda _result: None) for number in range(count)]
+def items(count: int) -> list[Item]:
+    return [WorkItem(1, str(number), lambda _result: None) for number in range(count)]
 
 
 def waiting_on(scheduler: _Joined) -> Waiting[str, str]:
@@ -36,19 +36,19 @@ def waiting_on(scheduler: _Joined) -> Waiting[str, str]:
 
 @pytest.mark.parametrize("count", [1, 3])
 async def test_results_come_in_the_order_in_which_jobs_were_joined(count: int) -> None:
-    joined, scheduler = jobs(count), _Joined()
+    joined, scheduler = items(count), _Joined()
     with waiting_on(scheduler) as waiting:
         waiting.join(joined)
-        for job in reversed(joined):
-            job.settle(f"of {job.payload}")
-        assert await waiting.results() == [f"of {job.payload}" for job in joined]
+        for item in reversed(joined):
+            item.settle(f"of {item.payload}")
+        assert await waiting.results() == [f"of {item.payload}" for item in joined]
     assert scheduler.left == []
 
 
 async def test_a_job_that_fails_in_the_moment_in_which_its_request_gives_up_is_not_left_and_nothing_is_logged() -> None:
     logged: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: logged.append(context))
-    joined, scheduler = jobs(1), _Joined()
+    joined, scheduler = items(1), _Joined()
 
     async def request() -> None:
         with waiting_on(scheduler) as waiting:
@@ -70,7 +70,7 @@ async def test_a_job_that_fails_in_the_moment_in_which_its_request_gives_up_is_n
 
 
 async def test_what_is_not_done_when_a_request_gives_up_is_left() -> None:
-    joined, scheduler = jobs(3), _Joined()
+    joined, scheduler = items(3), _Joined()
     with waiting_on(scheduler) as waiting:
         waiting.join(joined)
         joined[0].settle("fine")

@@ -19,7 +19,7 @@ class Model:
         self.ill = False
         self.batches: list[list[str]] = []
 
-    def __call__(self, texts: Sequence[str]) -> list[str | BackendError]:
+    def __call__(self, texts: Sequence[str], *, alone: bool = False) -> list[str | BackendError]:
         self.batches.append(list(texts))
         return [BAD if self.ill or text.startswith("bad") else text.upper() for text in texts]
 
@@ -82,7 +82,7 @@ async def test_it_closes_when_the_canary_is_well_again(breaker: Breaker[str, str
     for _ in range(5):
         breaker.run(["a"])
     model.ill = False
-    assert await breaker.recover(patience_s=1)
+    assert await breaker.recover(timeout_s=1)
     assert breaker.run(["a"]) == ["A"]
 
 
@@ -91,7 +91,7 @@ async def test_it_gives_up_on_a_model_that_stays_ill(breaker: Breaker[str, str],
     for _ in range(5):
         breaker.run(["a"])
     before = len(model.batches)
-    assert not await breaker.recover(patience_s=1)
+    assert not await breaker.recover(timeout_s=1)
     assert model.batches[before:] == [["canary"]] * 5
     assert breaker.is_open
 
@@ -102,12 +102,12 @@ async def test_it_gives_up_on_a_model_that_hangs(model: Model, monkeypatch: pyte
 
     free = threading.Event()
 
-    def hanging(texts: Sequence[str]) -> list[str | BackendError]:
+    def hanging(texts: Sequence[str], *, alone: bool = False) -> list[str | BackendError]:
         free.wait(10)
         return model(texts)
 
     breaker: Breaker[str, str] = Breaker(hanging, "canary", on_open=lambda: None)
-    assert not await breaker.recover(patience_s=0.05)
+    assert not await breaker.recover(timeout_s=0.05)
     free.set()
 
 

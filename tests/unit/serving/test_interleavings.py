@@ -55,7 +55,7 @@ class Request:
         self._in_a_hurry = ms < 1
         self.is_cancelled = False
         spelled = [" ".join([f"w{word}"] * length) for word, length in words]
-        work = bench.service.predict(spelled, timeout_ms=ms, window=window, caller=caller)
+        work = bench.predict(*spelled, timeout_ms=ms, long_text="window" if window else "truncate", caller=caller)
         self.task = asyncio.ensure_future(work)
 
     def cancel(self) -> None:
@@ -83,9 +83,9 @@ async def play(script: list[Any], entries: int, packs: bool) -> None:
     async with serving(entries=entries, packs=packs, max_batch_size=3, max_queue_texts=30) as bench:
         bench.failing = {BAD}
         scheduler = bench.service._scheduler
-        scheduler._threads._executor.shutdown()
+        scheduler._executor._threads.shutdown()
         held = Held()
-        scheduler._threads._executor = held  # type: ignore[assignment]
+        scheduler._executor._threads = held  # type: ignore[assignment]
         requests: list[Request] = []
         closed = False
         for step, *details in script:
@@ -112,7 +112,7 @@ async def play(script: list[Any], entries: int, packs: bool) -> None:
             request.check(closed=closed)
             with contextlib.suppress(asyncio.CancelledError):
                 request.task.exception()
-        assert bench.cache._flights == {}
+        assert bench.cache._in_flight == {}
         assert bench.service.queue_depth == 0
         assert bench.service.predicted_wait_ms == 0
         for client in scheduler._callers._clients.values():

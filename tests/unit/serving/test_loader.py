@@ -1,57 +1,84 @@
-"""What the settings leave open is decided by what was loaded."""
+"""From a loaded model to a service."""
 
+from collections.abc import Callable
 from unittest.mock import patch
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.config import Settings
-from app.inference.model import load_model
+from app.errors import ArtifactError
+from app.inference import Model, load_model
 from app.metrics import Metrics
-from app.scheduling.scheduler import Scheduler
-from app.serving.lifecycle import Lifecycle
-from app.serving.loader import Startup
+from app.scheduling import Scheduler
+from app.serving import Lifecycle, Loader, Query, ServingLimits
+
+
+def loader(load: Callable[[], Model], lifecycle: Lifecycle, metrics: Metrics | None = None, **limits: int) -> Loader:
+    return Loader(
+        load,
+        ServingLimits(**limits),
+        lifecycle,
+        metrics or Metrics(CollectorRegistry()),
+        on_ready=lambda: None,
+        on_broken=lambda: None,
+    )
 
 
 @pytest.mark.parametrize(
-    ("device", "settings", "largest"),
+    ("device", "limits", "largest"),
     [("cpu", {}, 16), ("cuda", {}, 128), ("cuda", {"max_batch_size": 20}, 20), ("cuda", {"max_batch_tokens": 12}, 12)],
 )
-async def test_batches_are_as_large_as_suits_the_device(device: str, settings: dict[str, int], largest: int) -> None:
+async def test_the_largest_batch_fits_the_device(device: str, limits: dict[str, int], largest: int) -> None:
     model = load_model("", backend="mock", slots=1)
     model.backend.device = device
     lifecycle, metrics = Lifecycle(), Metrics(CollectorRegistry())
-    given = Settings(backend="mock", **settings)  # type: ignore[arg-type]
-    with (
-        patch("app.serving.loader.load_model", return_value=model),
-        patch.object(metrics, "batch_finished", wraps=metrics.batch_finished) as finished,
-    ):
-        await Startup(given, lifecycle, metrics, on_ready=lambda: None, on_broken=lambda: None).run()
-        await lifecycle.serving().predict([f"number{number}" for number in range(200)], timeout_ms=5000)
-        lifecycle.serving().close()
+    with patch.object(metrics, "batch_finished", wraps=metrics.batch_finished) as finished:
+        await loader(lambda: model, lifecycle, metrics, **limits).run()
+        service = lifecycle.serving()
+        await service.predict(Query([f"number{number}" for number in range(200)], 5000))
+        service.close()
     assert max(call.args[0] for call in finished.call_args_list) == largest
 
 
-@pytest.mark.parametrize("compare", [True, False])
-async def test_backends_are_compared_when_the_settings_say_so(compare: bool) -> None:
-    model = load_model("", backend="mock")
-    with patch("app.serving.loader.load_model", return_value=model) as load:
-        given = Settings(compare_backends=compare)
-        await Startup(
-            given, Lifecycle(), Metrics(CollectorRegistry()), on_ready=lambda: None, on_broken=lambda: None
-        ).run()
-    assert load.call_args.kwargs["compare"] == compare
-
-
 @pytest.mark.parametrize("packs", [True, False])
-async def test_batches_are_formed_as_suits_the_backend(packs: bool) -> None:
+async def test_batches_are_formed_for_what_the_backend_packs(packs: bool) -> None:
     model = load_model("", backend="mock")
     model.backend.packs = packs
-    with (
-        patch("app.serving.loader.load_model", return_value=model),
-        patch("app.serving.loader.Scheduler", wraps=Scheduler) as scheduler,
-    ):
-        await Startup(
-            Settings(), Lifecycle(), Metrics(CollectorRegistry()), on_ready=lambda: None, on_broken=lambda: None
-        ).run()
+    with patch("app.serving.loader.Scheduler", wraps=Scheduler) as scheduler:
+        await loader(lambda: model, Lifecycle()).run()
     assert scheduler.call_args.kwargs["packs"] == packs
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(ArtifactError("no such model"), "no such model"), (ZeroDivisionError("x"), "ZeroDivisionError")],
+)
+async def test_a_model_that_cannot_be_loaded_breaks_the_process(
+    error: Exception, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> Model:
+        raise error
+
+    lifecycle, broken = Lifecycle(), list[bool]()
+    await Loader(
+        fail,
+        ServingLimits(),
+        lifecycle,
+        Metrics(CollectorRegistry()),
+        on_ready=lambda: broken.append(False),
+        on_broken=lambda: broken.append(True),
+    ).run()
+    assert broken == [True]
+    assert (lifecycle.status, lifecycle.reason) == ("degraded", "the model could not be loaded")
+
+
+async def test_two_services_in_one_process_answer_with_their_own_labels() -> None:
+    models = [load_model("", backend="mock", slots=1) for _ in range(2)]
+    models[1].runner._labels = ("one", "two", "three")
+    lifecycles = [Lifecycle(), Lifecycle()]
+    for model, lifecycle in zip(models, lifecycles, strict=True):
+        await loader(lambda model=model: model, lifecycle).run()  # type: ignore[misc]
+    answers = [await lifecycle.serving().predict(Query(["good"], 5000)) for lifecycle in lifecycles]
+    assert [answer.predictions[0].label for answer in answers] == ["positive", "three"]
+    for lifecycle in lifecycles:
+        lifecycle.serving().close()

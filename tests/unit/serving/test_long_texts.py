@@ -29,7 +29,8 @@ def averaged(count: int) -> dict[str, float]:
 
 
 async def read(bench: Bench, *texts: str, window: bool = True, timeout_ms: float = 5000, **options: bool) -> Answer:
-    return await bench.service.predict(texts, timeout_ms=timeout_ms, window=window, **options)
+    long_text = "window" if window else "truncate"
+    return await bench.predict(*texts, timeout_ms=timeout_ms, long_text=long_text, **options)
 
 
 def count(bench: Bench, name: str) -> float | None:
@@ -133,7 +134,7 @@ async def test_a_failing_window_fails_its_own_request_only() -> None:
         assert isinstance(failed, BackendError)
         assert isinstance(joined, BackendError)
         assert isinstance(other, Answer)
-        assert bench.cache._flights == {}
+        assert bench.cache._in_flight == {}
         assert count(bench, "sentiment_backend_errors_total") == 1
         bench.failing = set()
         (found,) = (await read(bench, words(9))).predictions
@@ -159,7 +160,7 @@ async def test_more_windows_than_an_empty_queue_holds_are_too_long() -> None:
     async with serving(max_queue_texts=4) as bench:
         with pytest.raises(TextTooLong, match="over 4 texts and windows"):
             await read(bench, words(3 * MAX_TOKENS), words(2 * MAX_TOKENS, "v"))
-        assert bench.cache._flights == {}
+        assert bench.cache._in_flight == {}
         assert count(bench, "sentiment_refused_total") is None
 
 
@@ -190,7 +191,7 @@ async def test_windows_leave_the_queue_with_the_last_caller_that_waits() -> None
         bench.open.set()
         await blocker
         assert bench.runs == [[1]]
-        assert bench.cache._flights == {}
+        assert bench.cache._in_flight == {}
 
 
 async def test_a_long_text_in_flight_can_be_joined_during_overload() -> None:
@@ -245,5 +246,5 @@ async def test_each_of_300_mixed_requests_gets_its_own_outcome() -> None:
 
         outcomes = await asyncio.gather(*(one(number) for number in range(300)))
         assert set(outcomes) == {"answered", "failed", "cancelled"}
-        assert bench.cache._flights == {}
+        assert bench.cache._in_flight == {}
         assert bench.service.queue_depth == 0

@@ -9,9 +9,9 @@ from app.inference.model import Model
 from app.metrics import Metrics
 from app.scheduling.cost import CostModel
 from app.scheduling.scheduler import Scheduler, SchedulerLimits
+from app.serving import Query, Service
 from app.serving.cache import Cache
-from app.serving.service import Service
-from app.types import Encoding, Prediction
+from app.types import Encoding, LongText, Prediction
 from tests.support.texts import BLAME, PRAISE
 
 
@@ -30,22 +30,22 @@ async def service(embedded: Model) -> AsyncIterator[Service]:
     scheduler.close()
 
 
-async def predict(service: Service, text: str, *, window: bool) -> Prediction:
-    (prediction,) = (await service.predict([text], timeout_ms=20_000, window=window)).predictions
+async def predict(service: Service, text: str, long_text: LongText) -> Prediction:
+    (prediction,) = (await service.predict(Query([text], 20_000, long_text=long_text))).predictions
     return prediction
 
 
 async def test_an_opinion_after_the_first_window_can_decide_the_label(service: Service) -> None:
     text = PRAISE * 45 + BLAME * 130
-    truncated = await predict(service, text, window=False)
-    windowed = await predict(service, text, window=True)
+    truncated = await predict(service, text, "truncate")
+    windowed = await predict(service, text, "window")
     assert (truncated.label, truncated.truncated) == ("positive", True)
     assert (windowed.label, windowed.truncated) == ("negative", False)
 
 
 async def test_the_scores_are_the_average_of_the_scores_of_each_window(service: Service, embedded: Model) -> None:
     text = PRAISE * 45 + BLAME * 60
-    prediction = await predict(service, text, window=True)
+    prediction = await predict(service, text, "window")
     (windows,) = embedded.tokenizer.encode_windows([text])
     assert len(windows) > 2
     expected = dict.fromkeys(embedded.artifact.labels, 0.0)

@@ -5,14 +5,14 @@ import threading
 
 import pytest
 
-from app.serving.offload import INLINE_CHARS, Offload
+from app.serving.offload import Offload, is_short
 
-LONG = ["x" * INLINE_CHARS, "y"]
+LONG = ["x" * 3000, "y"]
 
 
-async def test_short_texts_take_no_thread_and_ask_nobody() -> None:
-    offload = Offload()
-    assert await offload.run(lambda _: threading.current_thread(), ["short"], pytest.fail) is threading.main_thread()
+def test_only_few_characters_together_are_short() -> None:
+    assert is_short(["x" * 1000, "y" * 1000])
+    assert not is_short(["x" * 1000, "y" * 1001])
 
 
 async def test_texts_count_until_their_thread_is_done_even_when_nobody_waits() -> None:

@@ -4,19 +4,20 @@ import gc
 import random
 import threading
 from collections.abc import Sequence
+from unittest.mock import Mock
 
 import pytest
 
 from app.errors import BackendError, DeadlineExceeded, InvalidInput, NotReady, Overloaded, TextTooLong
-from app.inference.tokenizer import Tokenizer
-from app.scheduling.item import Job
-from app.serving.service import Service
+from app.inference import Tokenizer, normalise
+from app.scheduling import WorkItem
+from app.serving import Query, Service
 from app.types import Answer, Encoding, Prediction
 from tests.support.bench import serving
 
 
 async def labels(service: Service, *texts: str, timeout_ms: float = 5000) -> list[str]:
-    answer = await service.predict(texts, timeout_ms=timeout_ms)
+    answer = await service.predict(Query(texts, timeout_ms))
     return [prediction.label for prediction in answer.predictions]
 
 
@@ -27,8 +28,8 @@ async def test_each_text_gets_its_own_answer_in_order() -> None:
 
 async def test_a_known_text_is_not_computed_again_however_it_is_spelled() -> None:
     async with serving() as bench:
-        first = await bench.service.predict(["a  b"], timeout_ms=1000)
-        second = await bench.service.predict([" a\tb\u200b"], timeout_ms=1000)
+        first = await bench.predict("a  b", timeout_ms=1000)
+        second = await bench.predict(" a\tb\u200b", timeout_ms=1000)
         assert (first.cache, second.cache) == ("miss", "hit")
         assert first.predictions == second.predictions
         assert bench.runs == [[2]]
@@ -36,51 +37,62 @@ async def test_a_known_text_is_not_computed_again_however_it_is_spelled() -> Non
         assert first.infer_ms > 0
 
 
-async def test_at_once_only_what_is_known_is_answered() -> None:
+async def test_a_cached_text_is_answered_without_giving_up_control() -> None:
     async with serving() as bench:
-        at_once = bench.service.at_once
-        assert at_once("a b", timeout_ms=1000) is None
-        answer = await bench.service.predict(["a b"], timeout_ms=1000)
-        assert at_once(" a\tb ", timeout_ms=1000) == Answer(answer.predictions, "hit")
+        answer = await bench.predict("a b")
+        coroutine = bench.service.begin(Query([" a\tb "], 1000))
+        with pytest.raises(StopIteration) as returned:
+            coroutine.send(None)
+        assert returned.value.value == Answer(answer.predictions, "hit")
         assert (bench.count("miss"), bench.count("hit"), bench.runs) == (1, 1, [[2]])
-        # What `predict` has to tell about is left to it.
-        assert at_once("  ", timeout_ms=1000) is None
-        assert at_once(f"a{' ' * 5000}b", timeout_ms=1000) is None
 
 
-async def test_at_once_a_text_that_was_cut_is_not_the_whole_of_it() -> None:
+async def test_a_truncated_answer_is_not_the_whole_text() -> None:
     async with serving() as bench:
         long = " ".join("abcdefghij")
-        await bench.service.predict([long], timeout_ms=1000)
-        assert bench.service.at_once(long, timeout_ms=1000) is not None
-        assert bench.service.at_once(long, timeout_ms=1000, window=True) is None
-        assert bench.service.at_once(long, timeout_ms=1000, truncate=False) is None
+        await bench.predict(long)
+        assert (await bench.predict(long)).cache == "hit"
+        assert (await bench.predict(long, long_text="window")).cache == "miss"
+        with pytest.raises(TextTooLong):
+            await bench.predict(long, truncate=False)
 
 
-async def test_at_once_what_could_not_be_answered_in_time_is_refused_but_not_what_is_under_way() -> None:
+async def test_a_miss_is_looked_up_and_admitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as bench:
+        get = Mock(wraps=bench.cache.get)
+        admit = Mock(wraps=bench.service._scheduler.admit)
+        normalised = Mock(wraps=normalise)
+        monkeypatch.setattr(bench.cache, "get", get)
+        monkeypatch.setattr(bench.service._scheduler, "admit", admit)
+        monkeypatch.setattr("app.serving.service.normalise", normalised)
+        await bench.predict("a b")
+        assert (get.call_count, admit.call_count, normalised.call_count) == (1, 1, 1)
+
+
+async def test_a_text_is_refused_at_once_while_the_queue_is_too_long() -> None:
     async with serving(is_open=False, max_wait_ms=1) as bench:
-        asked = asyncio.create_task(labels(bench.service, "a b"))
-        await asyncio.sleep(0.05)  # much longer than it should take: who came now would wait
-        assert bench.service.at_once("a b", timeout_ms=1000) is None
+        first = asyncio.create_task(labels(bench.service, "a b"))
+        await asyncio.sleep(0.05)  # much longer than predicted: a new text would have to wait
+        coroutine = bench.service.begin(Query(["another"], 1000))
         with pytest.raises(Overloaded):
-            bench.service.at_once("another", timeout_ms=1000)
+            coroutine.send(None)
         bench.open.set()
-        assert await asked == ["2"]
+        assert await first == ["2"]
         bench.service.close()
         with pytest.raises(NotReady):
-            bench.service.at_once("another", timeout_ms=1000)
+            await bench.predict("another")
 
 
 async def test_without_a_cache_every_text_is_computed() -> None:
     async with serving(entries=0) as bench:
         for _ in range(2):
-            assert (await bench.service.predict(["a"], timeout_ms=1000)).cache == "miss"
+            assert (await bench.predict("a", timeout_ms=1000)).cache == "miss"
         assert len(bench.runs) == 2
 
 
 async def test_identical_texts_in_flight_share_one_computation() -> None:
     async with serving(is_open=False) as bench:
-        asked = [asyncio.create_task(bench.service.predict(["a b"], timeout_ms=5000)) for _ in range(5)]
+        asked = [asyncio.create_task(bench.predict("a b", timeout_ms=5000)) for _ in range(5)]
         await asyncio.sleep(0.05)
         bench.open.set()
         answers = await asyncio.gather(*asked)
@@ -188,12 +200,12 @@ async def test_a_blank_text_is_named_by_its_index(blank: str) -> None:
 async def test_a_long_text_is_cut_and_flagged_or_refused() -> None:
     async with serving() as bench:
         long = "one two three four five six seven eight nine"
-        answer = await bench.service.predict(["a", long], timeout_ms=1000)
+        answer = await bench.predict("a", long, timeout_ms=1000)
         assert [prediction.truncated for prediction in answer.predictions] == [False, True]
         for texts in ((long,), ("new " + long,)):  # known and unknown
             with pytest.raises(TextTooLong, match="8 tokens"):
-                await bench.service.predict(texts, timeout_ms=1000, truncate=False)
-        assert (await bench.service.predict(["a"], timeout_ms=1000, truncate=False)).cache == "hit"
+                await bench.predict(*texts, timeout_ms=1000, truncate=False)
+        assert (await bench.predict("a", timeout_ms=1000, truncate=False)).cache == "hit"
 
 
 async def test_a_failing_text_fails_its_request_and_no_other_and_is_not_cached() -> None:
@@ -212,7 +224,7 @@ async def test_a_failing_text_fails_its_request_and_no_other_and_is_not_cached()
         gc.collect()  # an exception that nobody fetched would warn here
 
 
-async def test_a_refused_list_leaves_no_flights_behind() -> None:
+async def test_a_refused_list_leaves_no_in_flight_behind() -> None:
     async with serving(is_open=False, max_queue_texts=2) as bench:
         blockers = [asyncio.create_task(labels(bench.service, text)) for text in ("x", "y")]
         await asyncio.sleep(0.02)
@@ -281,7 +293,7 @@ async def test_no_flight_stays_behind_whatever_the_deadlines() -> None:
 
         await asyncio.gather(*(one(number) for number in range(200)))
         await asyncio.sleep(0.05)
-        assert bench.cache._flights == {}
+        assert bench.cache._in_flight == {}
         assert bench.service.queue_depth == 0
 
 
@@ -311,7 +323,7 @@ async def test_any_mix_of_arrivals_cancellations_and_failures_answers_each_exact
         outcomes = await asyncio.gather(*(one(number) for number in range(300)))
         assert len(outcomes) == 300
         assert {"failed", "answered"} <= set(outcomes)
-        assert bench.cache._flights == {}
+        assert bench.cache._in_flight == {}
         assert bench.service.queue_depth == 0
         assert bench.service.predicted_wait_ms == 0
 
@@ -321,20 +333,20 @@ async def test_a_text_of_a_list_without_hope_is_answered_whoever_comes_while_tha
 ) -> None:
     """The newcomer's own texts are begun in the moment in which the other list's are given up."""
     asked: list[asyncio.Task[list[str]]] = []
-    settle = Job.settle
+    settle = WorkItem.settle
 
-    def settled(job: Job[Encoding, Prediction], result: Prediction | Exception | None) -> None:
-        settle(job, result)
+    def settled(item: WorkItem[Encoding, Prediction], result: Prediction | Exception | None) -> None:
+        settle(item, result)
         if isinstance(result, DeadlineExceeded) and not asked:
             asked.append(asyncio.ensure_future(labels(bench.service, "a b c d", "a b c d e f")))
 
-    def hopeless(job: Job[Encoding, Prediction], *_: float) -> bool:
-        return job.rest_tokens > 0 and len(job._waiters) == 1
+    def hopeless(item: WorkItem[Encoding, Prediction], *_: float) -> bool:
+        return item.rest_tokens > 0 and len(item._waiters) == 1
 
-    monkeypatch.setattr(Job, "settle", settled)
-    monkeypatch.setattr(Job, "is_hopeless", hopeless)
+    monkeypatch.setattr(WorkItem, "settle", settled)
+    monkeypatch.setattr(WorkItem, "is_hopeless", hopeless)
     async with serving(max_batch_size=1, packs=True) as bench:
-        with pytest.raises(DeadlineExceeded, match="more text than can be scored"):
+        with pytest.raises(DeadlineExceeded, match="more text than the model can score"):
             await labels(bench.service, "a", "a b", "a b c", "a b c d", "a b c d e")
         assert await asked[0] == ["4", "6"]
         assert bench.service.queue_depth == 0

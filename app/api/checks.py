@@ -1,0 +1,49 @@
+"""Checks that need only the headers of a request. Each returns a response that refuses it, or None."""
+
+import re
+from collections.abc import Callable, Collection
+
+from starlette.responses import Response
+from starlette.types import Scope
+
+from .context import PROBES, RequestContext
+from .errors import problem
+
+Check = Callable[[Scope, RequestContext], Response | None]
+
+_PORT = re.compile(r":\d+$")
+
+
+def header_limit(max_header_bytes: int) -> Check:
+    """Refuse headers that are larger together with 431."""
+
+    def check(scope: Scope, context: RequestContext) -> Response | None:
+        if sum([len(name) + len(value) for name, value in scope["headers"]]) <= max_header_bytes:
+            return None
+        detail = f"the headers are larger than {max_header_bytes} bytes together"
+        return problem(context.request_id, 431, "Request Header Fields Too Large", detail)
+
+    return check
+
+
+def one_host(scope: Scope, context: RequestContext) -> Response | None:
+    """Refuse a request without a Host header, or with two, with 400 (RFC 9112, section 3.2)."""
+    hosts = [name for name, _ in scope["headers"]].count(b"host")
+    if hosts == 1 or (hosts == 0 and scope["http_version"] == "1.0"):
+        return None
+    detail, headers = "the request needs exactly one Host header", {"Connection": "close"}
+    return problem(context.request_id, 400, "Bad Request", detail, headers=headers)
+
+
+def allowed_hosts(hosts: Collection[str]) -> Check:
+    """Refuse any other `Host` with 400: the name of another site may resolve to this server (DNS rebinding)."""
+    allowed = frozenset(host.lower() for host in hosts)
+
+    def check(scope: Scope, context: RequestContext) -> Response | None:
+        host = context.headers.get(b"host", b"").decode("latin-1").lower()
+        # Probes use the server's address.
+        if scope["path"] in PROBES or host in allowed or _PORT.sub("", host) in allowed:
+            return None
+        return problem(context.request_id, 400, "Bad Request", "the server does not serve this Host")
+
+    return check

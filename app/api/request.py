@@ -1,0 +1,114 @@
+"""The body of a request: from bytes to a validated model, within limits of size and time."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from ..errors import InvalidInput, TextTooLong
+from .errors import BodyInvalid
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+Headers = Mapping[bytes, bytes]
+
+
+def check_headers(headers: Headers, max_bytes: int) -> None:
+    """Raise 415 unless the body is plain JSON, and `TextTooLong` if the stated length is over `max_bytes`."""
+    media_type = headers.get(b"content-type", b"")
+    if media_type != b"application/json" and media_type.partition(b";")[0].strip().lower() != b"application/json":
+        raise HTTPException(415, "the content type must be application/json")
+    compressed = headers.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity")
+    if compressed or headers.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
+        raise HTTPException(415, "compressed bodies are not supported")
+    stated = headers.get(b"content-length", b"0").lstrip(b"0")
+    if stated.isdigit():
+        _check_size(int(stated[:20]), max_bytes)  # Python refuses to parse thousands of digits
+
+
+async def read_body(receive: Receive, max_bytes: int, timeout_s: float) -> bytes:
+    """Read a body.
+
+    Raises `TextTooLong` as soon as it is over `max_bytes`, 408 if it is not complete after `timeout_s`, and
+    `ClientDisconnect` if the client leaves.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            body = bytearray()
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                body += message.get("body", b"")
+                _check_size(len(body), max_bytes)
+                more = message.get("more_body", False)
+            return bytes(body)
+    except TimeoutError:
+        raise HTTPException(408, "the body did not arrive in time", {"Connection": "close"}) from None
+
+
+def validate(model: type[M], body: bytes) -> M:
+    """Validate a body; raise `BodyInvalid` if it does not fit `model`.
+
+    pydantic parses the bytes itself, which takes half the time of parsing first and validating the result.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise BodyInvalid.from_pydantic(error, model.model_fields) from None
+
+
+def timeout_ms(headers: Headers, max_ms: float) -> float:
+    """Return the time limit of a request in milliseconds: the server's, or the client's if that is lower."""
+    stated = headers.get(b"x-request-timeout-ms")
+    if stated is None:
+        return max_ms
+    stated = stated.strip()
+    if not (stated.isdigit() and len(stated) <= 100 and int(stated) > 0):
+        raise InvalidInput("must be a whole number of milliseconds, 1 or more", ("header", "X-Request-Timeout-Ms"))
+    return min(max_ms, float(stated))
+
+
+async def unless_disconnected(receive: Receive, work: Awaitable[T]) -> T:
+    """Return the result of `work`; cancel it and raise `ClientDisconnect` if the client leaves before it is done.
+
+    The whole body must have been read.
+    """
+    current = asyncio.current_task()
+    assert current is not None
+    has_left = False
+
+    def cancel(watcher: asyncio.Task[None]) -> None:
+        nonlocal has_left
+        if not watcher.cancelled():
+            has_left = True
+            current.cancel()
+
+    watcher = asyncio.create_task(_disconnected(receive))
+    watcher.add_done_callback(cancel)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if has_left:
+            current.uncancel()
+            raise ClientDisconnect from None
+        raise
+    finally:
+        watcher.remove_done_callback(cancel)
+        watcher.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise TextTooLong(f"the body is over {max_bytes} bytes")

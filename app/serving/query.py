@@ -1,0 +1,26 @@
+"""What a request asks of the service."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..types import Location, LongText
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The texts of a request and how to answer them.
+
+    `caller` names whose texts take turns with those of others. `location_of` says where in the request the text with
+    an index is, for errors.
+    """
+
+    texts: Sequence[str]
+    timeout_ms: float
+    truncate: bool = True
+    long_text: LongText = "truncate"
+    caller: str | None = None
+    location_of: Callable[[int], Location] = lambda index: (index,)
+
+    @property
+    def reads_windows(self) -> bool:
+        return self.long_text == "window"

@@ -1,0 +1,28 @@
+"""The commands in perf/profile that need no load generator run and print their results."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.process import ROOT
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("perf.profile.layers --rounds 1 --requests 20", ["cached response", "refusal (429)"]),
+        (
+            "perf.profile.simulate --cores 1 2 --texts 200 --cost 0.5 0.03",
+            ["one at a time", "service, packed", "at 90%"],
+        ),
+        ("perf.profile.parts --rounds 1", ["run the model, one text", "tokenise, one by one"]),
+    ],
+)
+def test_a_command_runs_and_prints_its_results(command: str, expected: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command.split()], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for words in expected:
+        assert words in done.stdout
