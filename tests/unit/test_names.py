@@ -8,12 +8,9 @@ LONGEST = 70
 # Files that still have longer names.
 EXEMPT = {
     "integration/test_workers.py",
-    "perf/test_gate.py",
-    "perf/test_load.py",
     "training/test_average.py",
     "training/test_cases.py",
     "training/test_mixture.py",
-    "unit/api/test_exchange.py",
     "unit/scheduling/test_admission.py",
     "unit/scheduling/test_queue.py",
     "unit/scheduling/test_scheduler.py",

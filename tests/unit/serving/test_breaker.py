@@ -7,7 +7,6 @@ import pytest
 from app.errors import BackendError
 from app.serving import breaker as module
 from app.serving.breaker import Breaker
-from tests.support.process import Server, serve
 
 BAD = BackendError("bad")
 
@@ -109,32 +108,3 @@ async def test_it_gives_up_on_a_model_that_hangs(model: Model, monkeypatch: pyte
     breaker: Breaker[str, str] = Breaker(hanging, "canary", on_open=lambda: None)
     assert not await breaker.recover(timeout_s=0.05)
     free.set()
-
-
-def status(server: Server, text: str) -> int:
-    with server.client() as http:
-        return http.post("/predict", json={"text": text}).status_code
-
-
-def test_a_broken_device_takes_a_server_out_of_service_until_it_recovers() -> None:
-    with serve(backend="mock", cache_entries="0") as server, server.client() as http:
-        assert status(server, "good") == 200
-        assert status(server, "good [break]") == 500
-        statuses = [status(server, f"good {number}") for number in range(8)]
-        assert statuses == [500] * 4 + [503] * 4
-        refused = http.post("/predict", json={"text": "good"})
-        assert refused.json()["detail"] == "the model is failing"
-        assert int(refused.headers["retry-after"]) >= 1
-        assert http.get("/readyz").status_code == 503
-        assert http.get("/livez").status_code == 200
-        assert http.get("/healthz").json()["status"] == "degraded"
-        assert len(server.events("model failing")) == 1
-        server.wait_for("model recovered", timeout_s=20)
-        assert status(server, "good") == 200
-        assert http.get("/healthz").json()["status"] == "ok"
-
-
-def test_bad_texts_of_one_caller_take_nobody_else_out() -> None:
-    with serve(backend="mock", cache_entries="0") as server:
-        assert [status(server, f"[fail] {number}") for number in range(20)] == [500] * 20
-        assert status(server, "good") == 200

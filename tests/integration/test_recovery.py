@@ -1,0 +1,31 @@
+"""A server whose model fails: the circuit breaker opens, and closes once the model has recovered."""
+
+from tests.support.process import Server, serve
+
+
+def status(server: Server, text: str) -> int:
+    return server.post({"text": text}).status_code
+
+
+def test_a_server_is_unready_until_its_device_has_recovered() -> None:
+    with serve(backend="mock", cache_entries="0") as server, server.client() as http:
+        assert status(server, "good") == 200
+        assert status(server, "good [break]") == 500
+        statuses = [status(server, f"good {number}") for number in range(8)]
+        assert statuses == [500] * 4 + [503] * 4
+        refused = http.post("/predict", json={"text": "good"})
+        assert refused.json()["detail"] == "the model is failing"
+        assert int(refused.headers["retry-after"]) >= 1
+        assert http.get("/readyz").status_code == 503
+        assert http.get("/livez").status_code == 200
+        assert http.get("/healthz").json()["status"] == "degraded"
+        assert len(server.events("model failing")) == 1
+        server.wait_for("model recovered", timeout_s=20)
+        assert status(server, "good") == 200
+        assert http.get("/healthz").json()["status"] == "ok"
+
+
+def test_texts_that_fail_do_not_make_a_server_unready() -> None:
+    with serve(backend="mock", cache_entries="0") as server:
+        assert [status(server, f"[fail] {number}") for number in range(20)] == [500] * 20
+        assert status(server, "good") == 200
