@@ -1,9 +1,11 @@
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from app.inference.model import Model, load_model
+from tests.support.gate import Gate
 from tests.support.process import Server, serve
 
 # Files with slow tests that share no fixtures: pytest-xdist distributes their tests one by one, other files as a whole.
@@ -27,6 +29,12 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("SENTIMENT_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """Holds the model of a server until the test opens it."""
+    return Gate(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import signal
 import httpx
 import pytest
 
+from tests.support.gate import Gate
 from tests.support.process import serve
 from tests.support.waiting import until
 
@@ -12,12 +13,14 @@ ENDLESS_LOADING = "import threading, app.main\napp.main.load_model = lambda *_, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_requests_in_flight_are_answered_and_the_exit_status_is_0(number: signal.Signals) -> None:
-    with serve(backend="mock") as server:
-        slow = server.post_in_background({"text": "good [slow]"})
+def test_requests_in_flight_are_answered_and_the_exit_status_is_0(number: signal.Signals, gate: Gate) -> None:
+    with serve(backend="mock", prelude=gate.prelude) as server:
+        request = server.post_in_background({"text": "good"})
         server.wait_for_misses(1)
         server.process.send_signal(number)
-        assert slow.response().json()["label"] == "positive"
+        server.wait_for("draining")
+        gate.open()
+        assert request.response().json()["label"] == "positive"
         assert server.wait() == 0
         assert server.events("draining")[0]["in_flight"] == 1
 
@@ -43,10 +46,10 @@ def test_new_requests_get_503_during_a_drain() -> None:
 
 def test_a_request_that_exceeds_the_drain_timeout_gets_503() -> None:
     with serve(backend="mock", drain_timeout_ms="100") as server:
-        slow = server.post_in_background({"text": "[slow]"})
+        request = server.post_in_background({"text": "[hang]"})
         server.wait_for_misses(1)
         server.terminate()
-        assert slow.response().status_code == 503
+        assert request.response().status_code == 503
         assert server.wait(10) == 0
         assert server.events("drain timed out")
 

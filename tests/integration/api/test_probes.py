@@ -7,6 +7,7 @@ import pytest
 
 from app import __version__
 from app.inference.artifact import open_artifact
+from tests.support.gate import Gate
 from tests.support.process import Server, serve
 
 
@@ -113,10 +114,9 @@ def test_metrics_count_texts_and_requests() -> None:
         assert 'sentiment_model_info{backend="mock"' in http.get("/metrics").text
 
 
-def test_refusals_are_counted() -> None:
-    with serve(backend="mock", max_queue_texts="256", slots="1") as server:
-        # The slot is busy for a second. Meanwhile a list fills the queue.
-        slow = server.post_in_background({"text": "[slow]"})
+def test_refusals_are_counted(gate: Gate) -> None:
+    with serve(backend="mock", max_queue_texts="256", slots="1", prelude=gate.prelude) as server:
+        running = server.post_in_background({"text": "good"})
         server.wait_for_misses(1)
         texts = [f"text {index}" for index in range(256)]
         waiting = server.post_in_background({"texts": texts}, "/predict/batch")
@@ -125,7 +125,8 @@ def test_refusals_are_counted() -> None:
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
         assert refused.json()["title"] == "Overloaded"
-        assert slow.response().status_code == 200
+        gate.open()
+        assert running.response().status_code == 200
         assert waiting.response().status_code == 200
         assert server.metric('sentiment_refused_total{reason="full"}') == 1
 
