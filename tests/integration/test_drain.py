@@ -25,9 +25,11 @@ def test_requests_in_flight_are_answered_and_the_exit_status_is_0(number: signal
         assert server.events("draining")[0]["in_flight"] == 1
 
 
-def test_new_requests_get_503_during_a_drain() -> None:
-    with serve(backend="mock", drain_delay_ms="800") as server, server.client() as http:
+def test_new_requests_get_503_during_a_drain(gate: Gate) -> None:
+    with serve(backend="mock", prelude=gate.prelude) as server, server.client() as http:
         assert http.get("/readyz").status_code == 200
+        in_flight = server.post_in_background({"text": "good"})
+        server.wait_for_misses(1)
         server.terminate()
         server.wait_for("draining")
         ready = http.get("/readyz")
@@ -41,6 +43,8 @@ def test_new_requests_get_503_during_a_drain() -> None:
         assert server.post({"text": "good"}).status_code == 503
         assert httpx.get(f"{server.address}/healthz").json()["status"] == "draining"
         assert httpx.get(f"{server.address}/livez").status_code == 200
+        gate.open()
+        assert in_flight.response().status_code == 200
         assert server.wait() == 0
 
 

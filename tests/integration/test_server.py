@@ -37,7 +37,7 @@ def test_a_missing_model_ends_the_process_with_the_reason() -> None:
 
 
 def test_a_hanging_model_fails_its_requests_and_ends_the_process() -> None:
-    with serve(backend="mock", backend_timeout_ms="500", slots="1") as server:
+    with serve(backend="mock", backend_timeout_ms="2000", slots="1") as server:
         hanging = server.post_in_background({"text": "[hang]"})
         server.wait_for_misses(1)
         waiting = server.post_in_background({"text": "good"})
