@@ -67,11 +67,11 @@ fuzz: .venv/dev.stamp  ## broken HTTP over raw sockets: no server error, no hang
 image:  ## build the cpu image with buildah and try it (as root; status 77 where that cannot be done)
 	@deploy/image.sh
 
-export: .venv/dev.stamp  ## make an artifact of a checkpoint: MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]
+export: .venv/dev.stamp  ## export a checkpoint to an artifact: MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]
 	$(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-name OUT=models/name))
 	$(BIN)/python -m onnx_export "$(MODEL)" --out "$(OUT)" $(if $(DEV),--dev $(DEV)) $(ARGS)
 
-evaluate: .venv/dev.stamp  ## how good the embedded model is: the behavioural suite, and labelled texts with DEV="files"
+evaluate: .venv/dev.stamp  ## measure the embedded model: behavioural suite and, with DEV="files", labelled texts
 	$(if $(DEV),$(BIN)/python -m onnx_export models/sentiment-en --out runs/float32 --fp32 > /dev/null)
 	$(if $(DEV),$(BIN)/python -m training evaluate models/sentiment-en runs/float32 --batch-size 1 --data $(DEV))
 	$(BIN)/python -m training behaviour sentiment-en $(ARGS)

@@ -20,6 +20,7 @@ PREFIX = "SENTIMENT_"
 PROFILES = Path(__file__).parent / "profiles"
 
 # Kubernetes adds these variables to every pod in the namespace of a Service named "sentiment".
+_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)")
 
 
@@ -48,6 +49,12 @@ def _host(value: str) -> str:
 def _origin(value: str) -> str:
     if value != "*" and (not value.startswith(("http://", "https://")) or value.count("/") != 2):
         raise ValueError(f"{value!r} is not an origin; write scheme://host[:port] without a path, or *")
+    return value
+
+
+def _backend(value: str) -> str:
+    if value not in ("auto", "onnx", "torch", "mock") and not _CLASS.fullmatch(value):
+        raise ValueError("expected auto, onnx, torch, mock or package.module:Class")
     return value
 
 
@@ -89,7 +96,9 @@ class Settings(BaseSettings):
         "sentiment-en",
         description="embedded model, directory, or hub name (owner/name@revision) of a sequence classifier",
     )
-    backend: Literal["auto", "onnx", "torch", "mock"] = Field("auto", description="backend that runs the model")
+    backend: Annotated[str, AfterValidator(_backend)] = Field(
+        "auto", description="auto, onnx, torch, mock, or your own class as package.module:Class"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="device that the model runs on")
     precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = Field(
         "auto", description="numeric precision: int8 or fp32 with onnx; fp32, fp16 or bf16 with torch"

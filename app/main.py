@@ -12,7 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import __version__
 from .access import Keys, RateLimit
@@ -53,31 +53,31 @@ Errors are `application/problem+json` (RFC 9457). Every response has `X-Request-
 class Application:
     """The ASGI application, and what the process that runs it needs to know about it."""
 
-    asgi: FastAPI
+    asgi: ASGIApp  # the middleware, around `fastapi` and the endpoints of the two hot routes
+    fastapi: FastAPI
     lifecycle: Lifecycle
     metrics: Metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.asgi(scope, receive, send)
 
     def report(self) -> None:
         """Set the gauges to their current values."""
         report(self.lifecycle, self.metrics)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Return the ASGI application, for any ASGI server."""
-    return build(settings or load_settings()).asgi
-
-
-def build(
-    settings: Settings,
+def create_app(
+    settings: Settings | None = None,
     *,
     on_ready: Callable[[], None] = lambda: None,
     on_broken: Callable[[], None] = lambda: None,
 ) -> Application:
-    """Wire the application.
+    """Return the ASGI application, for any ASGI server. The settings come from the environment by default.
 
     The model is loaded in the background once the server has started, so that probes are answered meanwhile.
     `on_ready` and `on_broken`: see `Loader`.
     """
+    settings = settings or load_settings()
     lifecycle = Lifecycle()
     metrics = Metrics(CollectorRegistry())
     keys = _keys(settings)
@@ -94,7 +94,7 @@ def build(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.openapi()  # takes 20 ms, which the first request for it would wait
-        inspect.getsourcelines(build)  # FastAPI does this for each route once; the first call takes 5 ms
+        inspect.getsourcelines(create_app)  # FastAPI does this for each route once; the first call takes 5 ms
         tasks = [asyncio.create_task(loader.run())]
         if settings.workers > 1:  # the kernel would give connections to a worker that cannot answer yet
             await tasks[0]
@@ -131,19 +131,16 @@ def build(
         app.include_router(router)
     install_errors(app)
     install_openapi(app)
-    endpoints = [
-        endpoint(lifecycle, limits, rate, body_timeout_s=settings.body_timeout_s)
-        for endpoint in (PredictEndpoint, PredictBatchEndpoint)
-    ]
-    app.add_middleware(
-        Middleware,
+    endpoints = [endpoint(lifecycle, limits, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
+    middleware = Middleware(
+        app,
         endpoints={endpoint.path: endpoint for endpoint in endpoints},
         checks=_checks(settings, keys),
         observer=metrics,
         paths={route.path for router in (app.router, *routers) for route in router.routes if isinstance(route, Route)},
         cors=partial(_cors, settings) if settings.cors_origins else None,
     )
-    return Application(app, lifecycle, metrics)
+    return Application(middleware, app, lifecycle, metrics)
 
 
 def _load(settings: Settings) -> Model:

@@ -1,4 +1,4 @@
-"""Offline: from a PyTorch checkpoint to the artifact that is served, and proof that nothing was lost on the way."""
+"""Offline export: from a PyTorch checkpoint to the artifact that is served, with a check of its accuracy."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Fewer and larger operations for the same computation."""
+"""Fuse operations into fewer and larger ones."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ from onnxruntime.transformers.optimizer import optimize_model
 
 
 def fuse(source: Path, target: Path) -> None:
-    """Write a copy of the float32 graph at `source` with one node for each attention and each activation function.
+    """Write a copy of the float32 graph at `source` with one node per attention and per activation function.
 
-    An exporter writes some twenty-five nodes for an attention, and for a lone text of a small model each node costs
-    as much as a good part of its arithmetic. What is not recognised stays as it is.
+    An exporter writes about 25 nodes per attention. For a single text and a small model, the overhead of a node is a
+    large part of its cost. Operations that are not recognised do not change.
     """
     options = FusionOptions("bert")
-    # The quantised tables and products have no part in these; on the first see also app/inference/backends/onnx.py.
+    # These do not work with quantised tables and products. For the first, see also app/inference/backends/onnx.py.
     options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = False
     options.enable_embed_layer_norm = options.enable_bias_gelu = False
-    # Its question stays apart from what it is put to, so that only the first token's need be computed: see narrow.py.
+    # Queries are separate from keys and values, so that narrow.py can compute only the query of the first token.
     options.use_multi_head_attention = True
-    # GELU by tanh (Hendrycks and Gimpel 2016): 5e-4 off at most, for 1.02 times as many texts.
+    # GELU by tanh (Hendrycks and Gimpel 2016): an error of at most 5e-4, and 1.02 times the throughput.
     options.enable_gelu_approximation = True
     fused = optimize_model(str(source), model_type="bert", optimization_options=options, opt_level=0)
     fused.save_model_to_file(str(target))

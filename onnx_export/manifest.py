@@ -1,4 +1,4 @@
-"""`manifest.json`: what lies in an artifact, where it came from and how good it is."""
+"""Write `manifest.json`: the files of an artifact, its origin and its accuracy."""
 
 import importlib.metadata
 import json
@@ -13,7 +13,7 @@ _TOOLS = ("torch", "transformers", "optimum", "onnx", "onnxruntime", "tokenizers
 
 
 def write_manifest(directory: Path, version: str, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    """Describe every file of `directory` with its sha256 and size, and add what is known of the model."""
+    """Record sha256 and size of every file in `directory`, with the metrics and the origin of the model."""
     files = {
         file.relative_to(directory).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size}
         for file in sorted(directory.rglob("*"))

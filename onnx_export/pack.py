@@ -1,4 +1,4 @@
-"""A graph that reads several texts in one row, so that a batch of unlike lengths needs no padding."""
+"""Change a graph so that a row can hold several texts, and a batch of different lengths needs no padding."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,8 +8,8 @@ import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from app.inference.packing import PACKS
-from onnx_export.attention import biased, is_known, standard, take_opset
-from onnx_export.narrow import constants_of, has_graphs_inside, takes_first
+from onnx_export.attention import add_bias, is_supported, raise_opset, standard_attention
+from onnx_export.narrow import constants_of, has_subgraphs, takes_first_token
 
 _MASK = "attention_mask"
 _NEVER = -1e9  # added to a score before the softmax
@@ -25,26 +25,24 @@ _CONSTANTS: Mapping[str, np.ndarray] = {
 
 
 def pack(source: Path, target: Path) -> bool:
-    """Write a copy of the narrowed graph at `source` that reads rows of several texts, and says so in its metadata.
+    """Write a copy of the narrowed graph at `source` that reads rows of several texts; its metadata records this.
 
-    Returns whether it could; where not, nothing is written.
+    In the mask, 0 is padding and k marks the k-th text of a row, so a mask of ones and zeros keeps its meaning. Tokens
+    attend only to their own text, positions start at 0 in each text, and there are logits for each text, row by row.
+    Krell et al. (2021, arXiv 2107.02027) packed sequences in this way for pretraining.
 
-    The mask says which: 0 is padding, k the k-th text of its row. A mask of ones with zeros behind them, a text a row,
-    means what it always has. Tokens attend to those of their own text, positions count from its beginning, and logits
-    are those of each text, row by row. Sequences were first packed so for pretraining (Krell et al. 2021,
-    arXiv 2107.02027).
-
-    It can where positions follow from the shape of the input alone (DistilBERT, BERT; not RoBERTa), attentions are
-    single nodes, and nothing else reads the mask. Shapes are not looked at: whoever asked for it compares the logits.
+    This works if positions depend only on the shape of the input (DistilBERT and BERT, but not RoBERTa), attentions are
+    single nodes, and nothing else reads the mask. Otherwise nothing is written and the result is False. Shapes are not
+    checked, so the caller must compare the logits.
     """
     model = onnx.load(source)
     graph = model.graph
     positions = _lookups_of_positions(graph)
     attentions = [node for node in graph.node if node.op_type == "MultiHeadAttention"]
     constants = constants_of(graph)
-    firsts = [node for node in graph.node if takes_first(node, constants, rank=1)]
-    known = all(is_known(node, graph) for node in attentions)
-    if has_graphs_inside(graph) or not (positions and attentions and firsts and known):
+    firsts = [node for node in graph.node if takes_first_token(node, constants, rank=1)]
+    supported = all(is_supported(node, graph) for node in attentions)
+    if has_subgraphs(graph) or not (positions and attentions and firsts and supported):
         return False
     for node in positions:
         node.input[1] = "rows_positions"
@@ -52,22 +50,22 @@ def pack(source: Path, target: Path) -> bool:
         min(weight.dims[0] for weight in graph.initializer if weight.name in {node.input[0] for node in positions}) - 1
     )
     graph.initializer.append(numpy_helper.from_array(np.array(last), "rows_last_position"))
-    nodes = [*_layout(), *_apart(graph, firsts)]
-    take_opset(model)
+    nodes = [*_layout_nodes(), *_isolating_nodes(graph, firsts)]
+    raise_opset(model)
     del graph.node[:]
     graph.node.extend(nodes)
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in _CONSTANTS.items())
     _drop_unread(graph)
     if [node.output[0] for node in graph.node if _MASK in node.input] != ["rows_text", "rows_shape"]:
         return False
-    del graph.value_info[:]  # shapes are others now
+    del graph.value_info[:]  # the shapes have changed
     model.metadata_props.add(key=PACKS, value="several")
     onnx.save(model, target)
     return True
 
 
 def _lookups_of_positions(graph: GraphProto) -> list[NodeProto]:
-    """Lookups in a table by what follows from the input's shape; none if one goes by something computed."""
+    """Return the lookups whose index depends only on the input's shape, or none if another depends on its values."""
     makers = {name: node for node in graph.node for name in node.output}
     tables = {weight.name for weight in graph.initializer if len(weight.dims) == 2}
     inputs = {value.name for value in graph.input}
@@ -80,40 +78,42 @@ def _lookups_of_positions(graph: GraphProto) -> list[NodeProto]:
         node = makers[name]
         return {"shape"} if node.op_type == "Shape" else set().union(*map(sources, node.input))
 
-    found = [node for node in graph.node if node.op_type == "Gather" and node.input[0] in tables]
-    computed = [(node, sources(node.input[1])) for node in found if node.input[1] not in inputs]
-    return [] if any("input" in of for _, of in computed) else [node for node, of in computed if of == {"shape"}]
+    lookups = [node for node in graph.node if node.op_type == "Gather" and node.input[0] in tables]
+    computed = [(node, sources(node.input[1])) for node in lookups if node.input[1] not in inputs]
+    if any("input" in index for _, index in computed):
+        return []
+    return [node for node, index in computed if index == {"shape"}]
 
 
-def _layout() -> list[NodeProto]:
-    """What the mask says: who belongs together, positions, and where each text begins."""
+def _layout_nodes() -> list[NodeProto]:
+    """Return nodes that derive from the mask: attention scores, positions, and the start of each text."""
 
     def node(kind: str, inputs: list[str], output: str, **attributes: object) -> NodeProto:
         return helper.make_node(kind, inputs, [output], output, **attributes)
 
     return [
         node("Cast", [_MASK], "rows_text", to=TensorProto.INT32),  # (rows, tokens)
-        node("Unsqueeze", ["rows_text", "rows_axis_2"], "rows_asking"),
-        node("Unsqueeze", ["rows_text", "rows_axis_1"], "rows_asked"),
-        node("Equal", ["rows_asking", "rows_asked"], "rows_own"),  # (rows, tokens, tokens)
-        # Padding looks at all of its row. If it saw nothing but itself it would become so unlike a text that int8, with
-        # one scale for a whole batch, would be twice as far from float32.
+        node("Unsqueeze", ["rows_text", "rows_axis_2"], "rows_query_text"),
+        node("Unsqueeze", ["rows_text", "rows_axis_1"], "rows_key_text"),
+        node("Equal", ["rows_query_text", "rows_key_text"], "rows_same_text"),  # (rows, tokens, tokens)
+        # Padding attends to its whole row. If it attended only to itself, its activations would be so different from
+        # those of texts that int8, with one scale per batch, would have twice the error.
         node("Cast", ["rows_text"], "rows_no_padding", to=TensorProto.BOOL),
         node("Not", ["rows_no_padding"], "rows_padding"),
-        node("Unsqueeze", ["rows_padding", "rows_axis_2"], "rows_padding_asks"),
-        node("Or", ["rows_own", "rows_padding_asks"], "rows_seen"),
-        node("Where", ["rows_seen", "rows_together", "rows_apart"], "rows_scores"),
+        node("Unsqueeze", ["rows_padding", "rows_axis_2"], "rows_padding_query"),
+        node("Or", ["rows_same_text", "rows_padding_query"], "rows_visible"),
+        node("Where", ["rows_visible", "rows_together", "rows_apart"], "rows_scores"),
         node("Unsqueeze", ["rows_scores", "rows_axis_1"], "rows_pairs"),  # for every head
-        # The first token of one's own text is the first that belongs to it.
-        node("Cast", ["rows_seen"], "rows_seen_float", to=TensorProto.FLOAT),
-        node("ArgMax", ["rows_seen_float"], "rows_begin", axis=2, keepdims=0),
+        # The start of a token's text is the first token that it can attend to.
+        node("Cast", ["rows_visible"], "rows_visible_float", to=TensorProto.FLOAT),
+        node("ArgMax", ["rows_visible_float"], "rows_begin", axis=2, keepdims=0),
         node("Shape", [_MASK], "rows_shape", start=1, end=2),
         node("Squeeze", ["rows_shape"], "rows_width"),
         node("Range", ["rows_0", "rows_width", "rows_1"], "rows_places"),
         node("Sub", ["rows_places", "rows_begin"], "rows_distances"),
-        # Those of padding count from the beginning of the row, which may be longer than any text.
+        # Positions of padding count from the start of the row, which may be longer than any text.
         node("Min", ["rows_distances", "rows_last_position"], "rows_positions"),
-        # Places of the first tokens: (texts, 2), row and place in it.
+        # Coordinates of the first tokens: (texts, 2), row and place in the row.
         node("Equal", ["rows_places", "rows_begin"], "rows_begins"),
         node("And", ["rows_begins", "rows_no_padding"], "rows_first"),
         node("NonZero", ["rows_first"], "rows_coordinates"),
@@ -124,8 +124,8 @@ def _layout() -> list[NodeProto]:
     ]
 
 
-def _apart(graph: GraphProto, firsts: Sequence[NodeProto]) -> list[NodeProto]:
-    """The graph's own nodes, with attentions that keep texts apart, and the first token of each text, not each row."""
+def _isolating_nodes(graph: GraphProto, firsts: Sequence[NodeProto]) -> list[NodeProto]:
+    """Return the nodes of the graph, with attention within each text, and with the first token of each text."""
     narrow: set[str] = set()  # of shape (texts, 1, width), not (rows, tokens, width)
     nodes: list[NodeProto] = []
     for node in graph.node:
@@ -138,15 +138,15 @@ def _apart(graph: GraphProto, firsts: Sequence[NodeProto]) -> list[NodeProto]:
             narrow.add(result)
             continue
         if node.op_type == "MultiHeadAttention":
-            added, inputs = biased(node, graph)
+            added, inputs = add_bias(node, graph)
             nodes += added
-            asks_first = node.input[0] in narrow
-            if asks_first:  # each text asks the row that it is in
+            is_first_only = node.input[0] in narrow
+            if is_first_only:  # each text attends to the row that it is in
                 for place in (1, 2):
                     own = f"{inputs[place]}_of_texts"
                     nodes.append(helper.make_node("Gather", [inputs[place], "rows_of_texts"], [own], own, axis=0))
                     inputs[place] = own
-            nodes.append(standard(node, inputs, "rows_pairs_of_firsts" if asks_first else "rows_pairs"))
+            nodes.append(standard_attention(node, inputs, "rows_pairs_of_firsts" if is_first_only else "rows_pairs"))
         else:
             nodes.append(node)
         if any(name in narrow for name in node.input):
@@ -155,7 +155,7 @@ def _apart(graph: GraphProto, firsts: Sequence[NodeProto]) -> list[NodeProto]:
 
 
 def _drop_unread(graph: GraphProto) -> None:
-    """Remove what nobody reads any more."""
+    """Remove nodes and weights whose results are not read any more."""
     while True:
         read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
         unread = [node for node in graph.node if not any(name in read for name in node.output)]

@@ -1,4 +1,4 @@
-"""Whether a quantised model still says what the original said. An artifact that doesn't is not written."""
+"""Compare a changed or quantised model with the original. An artifact that differs too much is not written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,35 +9,36 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
 from app.inference.artifact import open_artifact
-from app.inference.backends.onnx import OnnxBackend, feed, open_session
+from app.inference.backends.onnx import feed, open_session
+from app.inference.model import load_model
 from app.inference.packing import pack, pad
 from app.inference.text import normalise
 from app.inference.tokenizer import Tokenizer
 from app.types import Batch
 from training.errors import InputError
 
-_ROW_TEXTS = 12
-_FEWEST = 6
-_SAME = 1e-3  # of logits in float32, whose last digits go by the order of additions
+_COMPARED_TEXTS = 12
+_FEWEST_TEXTS = 6
+_TOLERANCE = 1e-3  # of float32 logits, whose last digits depend on the order of additions
 
 Logits = NDArray[np.float32]
 
 
-class Unfaithful(Exception):
-    """The int8 model differs too much from the fp32 one."""
+class ParityError(Exception):
+    """The int8 model differs too much from the float32 model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much int8 may differ from fp32 on each sample."""
+    """How much int8 may differ from float32 on each sample."""
 
-    lost_points: float = 0.5  # of accuracy, in percent
-    other_labels: float = 2.0  # percent of the texts
+    lost_points: float = 0.5  # percentage points of accuracy
+    other_labels: float = 2.0  # percentage of the texts
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Texts to compare on, with their labels where these are known."""
+    """Texts to compare on, with their labels if all are known."""
 
     name: str
     texts: Sequence[str]
@@ -46,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """int8 against fp32 on one sample, in percent. Accuracy is over the classes that it has; None without labels."""
+    """int8 against float32 on one sample, in percent. Accuracy is over the sample's classes; None without labels."""
 
     texts: int
     disagreement: float
@@ -54,19 +55,19 @@ class Parity:
     int8_accuracy: float | None = None
 
     def check(self, name: str, limits: Limits) -> None:
-        """Raise `Unfaithful` over either limit."""
+        """Raise `ParityError` if a limit is exceeded."""
         lost = round((self.fp32_accuracy or 0.0) - (self.int8_accuracy or 0.0), 2)
         if lost > limits.lost_points:
-            raise Unfaithful(f"{name}: int8 loses {lost:.2f} points of accuracy; {limits.lost_points:g} are allowed")
+            raise ParityError(f"{name}: int8 loses {lost:.2f} points of accuracy, more than {limits.lost_points:g}")
         if self.disagreement > limits.other_labels:
-            raise Unfaithful(
-                f"{name}: int8 gives another label to {self.disagreement:.2f} % of the texts; "
-                f"{limits.other_labels:g} % are allowed"
+            raise ParityError(
+                f"{name}: int8 gives another label to {self.disagreement:.2f} % of the texts, "
+                f"more than {limits.other_labels:g} %"
             )
 
 
 def compare(sample: Sample, names: Sequence[str], fp32: Logits, int8: Logits) -> Parity:
-    """Hold the logits of both models on `sample` against each other; `names` are the labels in the model's order."""
+    """Compare the logits of both models on `sample`; `names` are the labels in the model's order."""
     disagreement = round(100 * float((fp32.argmax(axis=1) != int8.argmax(axis=1)).mean()), 2)
     if sample.labels is None:
         return Parity(len(sample.texts), disagreement)
@@ -82,33 +83,36 @@ def _accuracy(logits: Logits, truth: NDArray[np.int64]) -> float:
     return round(100 * float((present[logits[:, present].argmax(axis=1)] == truth).mean()), 2)
 
 
-def loads(file: Path) -> bool:
-    """Whether ONNX Runtime takes a graph."""
+def can_load(file: Path) -> bool:
+    """Return whether ONNX Runtime can load a graph."""
     try:
         open_session(file)
-    except Exception:  # its exceptions have no common base but this
+    except Exception:  # the exceptions of ONNX Runtime have no other common base class
         return False
     return True
 
 
-def keeps_apart(packed: Path, plain: Path, texts: Sequence[str]) -> bool:
-    """Whether a float32 graph says of texts in rows what another says of each alone; the companions lie beside it."""
+def isolates_texts(packed: Path, plain: Path, texts: Sequence[str]) -> bool:
+    """Return whether `packed` gives texts that share rows the same logits as `plain` gives each text alone.
+
+    Both are float32 graphs. Tokenizer and config are read from the folder of `packed`.
+    """
     artifact = open_artifact(str(packed.parent))
     tokenizer = Tokenizer.load(artifact.directory, artifact.max_tokens)
-    # Of all lengths, and twice as many as there are rows at least, or some would have one to themselves.
-    chosen = sorted(texts, key=len)[:: max(1, len(texts) // _ROW_TEXTS)]
+    # Texts of all lengths, and at least twice as many as rows, so that no text has a row for itself.
+    chosen = sorted(texts, key=len)[:: max(1, len(texts) // _COMPARED_TEXTS)]
     encodings = tokenizer.encode_many([normalise(text) for text in chosen])
-    if len(encodings) < _FEWEST:
+    if len(encodings) < _FEWEST_TEXTS:
         return False
     alone = open_session(plain)
     expected = np.concatenate([_run(alone, pad([encoding], artifact.pad_id)) for encoding in encodings])
     try:
         session = open_session(packed)
         layouts = [pack(encodings, artifact.pad_id, rows=rows) for rows in (1, 3)]
-        found = [_run(session, rows)[places] for rows, places in layouts]
-    except Exception:  # see `loads`
+        results = [_run(session, rows)[places] for rows, places in layouts]
+    except Exception:  # see `can_load`
         return False
-    return all(np.abs(together - expected).max() < _SAME for together in found)
+    return all(np.abs(together - expected).max() < _TOLERANCE for together in results)
 
 
 def _run(session: InferenceSession, batch: Batch) -> Logits:
@@ -117,9 +121,6 @@ def _run(session: InferenceSession, batch: Batch) -> Logits:
 
 
 def logits_of(directory: Path, precision: str, texts: Sequence[str]) -> Logits:
-    """Logits of shape (texts, labels) from the file of that precision, one text at a time, as a lone one is served."""
-    artifact = open_artifact(str(directory))
-    backend = OnnxBackend(artifact, precision=precision)
-    tokenizer = Tokenizer.load(artifact.directory, artifact.max_tokens)
-    batches = [pad([tokenizer.encode(normalise(text))], artifact.pad_id) for text in texts]
-    return np.concatenate([backend.run(batch) for batch in batches])
+    """Return logits of shape (texts, labels) from the file of that precision, with one text per batch."""
+    model = load_model(str(directory), backend="onnx", device="cpu", precision=precision, slots=1)
+    return model.logits(texts, batch_size=1)

@@ -1,1 +1,1 @@
-"""Offline: from a pretrained encoder and labelled text to a checkpoint that `onnx_export` turns into an artifact."""
+"""Offline training: from a pretrained encoder and labelled text to a checkpoint that `onnx_export` can export."""

@@ -1,4 +1,4 @@
-"""`python -m training STEP …`: the steps, in the order in which they are used. STEP --help says more."""
+"""`python -m training STEP`: the command line of all steps."""
 
 import argparse
 import importlib
@@ -7,43 +7,82 @@ import sys
 from app.errors import SentimentError
 from training.errors import InputError
 
-# Each step is a module of this name with `add_arguments(parser)` and `main(args)`. It is imported when it is asked for:
-# measuring a server takes no PyTorch.
+# Each step is a module with `add_arguments(parser)` and `main(args)`. It is imported only when it runs, so that
+# measuring a server does not need PyTorch.
 STEPS = {
-    "convert": "make a classifier of a pretrained encoder; a BERT becomes a DistilBERT",
-    "templates": "write labelled sentences of what public sets lack: negation, contrast, plain facts, emoji",
-    "splices": "write sentences of a set anew, with phrases of it exchanged, for a teacher to label",
-    "label": "write down a teacher's scores on texts, for a small model to learn from",
-    "train": "fine-tune a classifier on labelled text",
-    "average": "make one checkpoint of the mean of several, trained one from the other",
-    "calibrate": "fit the temperature of a checkpoint, so that its confidence means what it says",
-    "evaluate": "measure checkpoints, artifacts or running servers on labelled text",
-    "behaviour": "put an artifact or a running server through the behavioural suite",
+    "convert": (
+        "training.checkpoints.convert",
+        "Make a classifier from a pretrained encoder (a BERT becomes a DistilBERT).",
+    ),
+    "templates": (
+        "training.data.templates",
+        "Generate labelled sentences from a grammar: negation, contrast, facts, emoji and more.",
+    ),
+    "splices": (
+        "training.data.splices",
+        "Generate unlabelled sentences by exchanging phrases between the texts of a set.",
+    ),
+    "label": (
+        "training.checkpoints.label",
+        "Score texts with a teacher model, so that a smaller model can learn from its scores.",
+    ),
+    "train": (
+        "training.fit.train",
+        "Fine-tune a classifier on labelled text.",
+    ),
+    "average": (
+        "training.checkpoints.average",
+        "Average the weights of several checkpoints of the same model.",
+    ),
+    "calibrate": (
+        "training.checkpoints.calibrate",
+        "Fit the temperature of a checkpoint, so that its confidence matches its accuracy.",
+    ),
+    "evaluate": (
+        "training.evaluation.evaluate",
+        "Measure checkpoints, artifacts or running servers on labelled text.",
+    ),
+    "behaviour": (
+        "training.evaluation.behaviour",
+        "Run the behavioural test suite on an artifact or a running server.",
+    ),
 }
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the step that the command line names; exit with 1 and a sentence when it cannot be done."""
-    width = max(map(len, STEPS))
-    listing = "\n".join(f"  {name:{width}}  {what}" for name, what in STEPS.items())
+    """Run one step. Bad input ends it with exit code 1 and a message of one line."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] not in STEPS:
-        asked = bool(argv) and argv[0] in ("-h", "--help")
-        print(f"usage: python -m training STEP …\n\n{listing}", file=sys.stdout if asked else sys.stderr)
-        sys.exit(0 if asked else 2)
+        is_help = bool(argv) and argv[0] in ("-h", "--help")
+        print(_usage(), file=sys.stdout if is_help else sys.stderr)
+        sys.exit(0 if is_help else 2)
     step, *rest = argv
+    path, description = STEPS[step]
     try:
-        module = importlib.import_module(f"training.{step}")
-    except ModuleNotFoundError as error:  # serving takes less
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
         if str(error.name).startswith(("app.", "training.")):
             raise
-        sys.exit(f"{step}: needs the package {error.name}: make .venv/dev.stamp, or pip install 'rt-sentiment[train]'")
-    parser = argparse.ArgumentParser(prog=f"python -m training {step}", description=STEPS[step])
+        sys.exit(
+            f"{step}: the package {error.name} is missing; run `make .venv/dev.stamp` "
+            "or `pip install 'rt-sentiment[train]'`"
+        )
+    parser = argparse.ArgumentParser(prog=f"python -m training {step}", description=description)
     module.add_arguments(parser)
     try:
         module.main(parser.parse_args(rest))
     except (SentimentError, InputError, OSError, KeyboardInterrupt) as error:
         sys.exit(f"{step}: {error or 'interrupted'}")
+
+
+def _usage() -> str:
+    width = max(map(len, STEPS))
+    steps = "\n".join(f"  {name:{width}}  {description}" for name, (_, description) in STEPS.items())
+    return (
+        "usage: python -m training STEP [options]\n\n"
+        f"Steps, in the order of use:\n\n{steps}\n\n"
+        "Run `python -m training STEP --help` for the options of a step."
+    )
 
 
 if __name__ == "__main__":

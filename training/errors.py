@@ -1,9 +1,9 @@
-"""What whoever runs a step can cause, and mend: texts, files, settings. The step ends with the message alone.
+"""The error for bad input.
 
-Any other error is a slip of ours and keeps its traceback. Errors of libraries about what they were given to read are
-translated where they arise.
+A step that fails with it prints the message without a traceback. Any other exception is a bug and keeps its traceback.
+Exceptions that libraries raise because of a user's file are converted to `InputError` where they occur.
 """
 
 
 class InputError(ValueError):
-    """What was given cannot be used as it is; the message says what, and where it stands."""
+    """A text, file or setting cannot be used. The message says what is wrong, and where."""

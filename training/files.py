@@ -1,4 +1,4 @@
-"""Files that are as they were, or complete."""
+"""Reading JSON, and writing files so that a crash never leaves half a file."""
 
 import hashlib
 import json
@@ -11,27 +11,27 @@ from training.errors import InputError
 
 
 @contextmanager
-def making(out: Path) -> Iterator[Path]:
-    """Yield where to write what gets the name `out` when it is complete.
+def atomic_output(out: Path) -> Iterator[Path]:
+    """Yield a path to write to, and rename it to `out` at the end.
 
-    Raises `InputError` when there is something of that name. What was written stays when it could not be completed.
+    After an exception the incomplete file or directory remains as `NAME.part`. Raises `InputError` if `out` exists.
     """
     if out.exists():
-        raise InputError(f"{out} exists; name another")
+        raise InputError(f"{out} already exists; choose another name")
     part = out.with_name(f"{out.name}.part")
     yield part
     part.rename(out)
 
 
 def replace(file: Path, text: str) -> None:
-    """Put `text` in place of what is in `file`; a crash leaves that."""
+    """Replace the content of `file`. After a crash the file has either the old content or the new."""
     fresh = file.with_name(f"{file.name}.new")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(file)
 
 
 def checksum(rows: Iterable[object]) -> str:
-    """The sha256 of what is in `rows`, and of their order."""
+    """Return a sha256 that depends on the rows and on their order."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(repr(row).encode())
@@ -39,10 +39,10 @@ def checksum(rows: Iterable[object]) -> str:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Read a JSON object; raise `InputError` when the file holds something else."""
+    """Read a JSON object; raise `InputError` if the file holds anything else."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, or not even UTF-8
+    except ValueError as error:  # invalid JSON or invalid UTF-8
         raise InputError(f"{file}: not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise InputError(f"{file}: not a JSON object")

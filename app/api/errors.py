@@ -93,7 +93,7 @@ def respond_to(request_id: str, error: BaseException) -> Response | None:
 def unexpected(request_id: str, error: BaseException) -> Response:
     """Log an error that nobody expects and return the response to it."""
     log_exception("unexpected error", error, request_id=request_id)
-    return problem(request_id, 500, "Internal Server Error", "the server failed to answer this request")
+    return _internal_error(request_id)
 
 
 def shutting_down(request_id: str) -> Response:
@@ -103,13 +103,19 @@ def shutting_down(request_id: str) -> Response:
 
 
 def install_errors(app: FastAPI) -> None:
-    """Give the errors of routing (404, 405) the shape of all others."""
+    """Give the errors of FastAPI's routes the shape of all others."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return _on_http_exception(context_of(request.scope).request_id, error)
+        request_id = context_of(request.scope).request_id
+        # starlette raises unexpected errors again, and the middleware logs them.
+        return respond_to(request_id, error) or _internal_error(request_id)
 
-    app.add_exception_handler(HTTPException, handle)
+    for kind in (*_RESPONSES, Exception):
+        app.add_exception_handler(kind, handle)
+
+
+def _internal_error(request_id: str) -> Response:
+    return problem(request_id, 500, "Internal Server Error", "the server failed to answer this request")
 
 
 def _on_sentiment_error(request_id: str, error: BaseException) -> Response:

@@ -27,19 +27,16 @@ class _Endpoint(ABC, Generic[O]):
     path: str
     schema: type[O]
 
-    def __init__(
-        self, lifecycle: Lifecycle, limits: Limits, rate: RateLimit | None = None, *, body_timeout_s: float = 30
-    ) -> None:
+    def __init__(self, lifecycle: Lifecycle, limits: Limits, rate: RateLimit | None = None) -> None:
         self._lifecycle = lifecycle
         self._limits = limits
         self._rate = rate
-        self._body_timeout_s = body_timeout_s
         self._max_bytes = limits.max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = context_of(scope)
         check_headers(context.headers, self._max_bytes)
-        options = validate(self.schema, await read_body(receive, self._max_bytes, self._body_timeout_s))
+        options = validate(self.schema, await read_body(receive, self._max_bytes))
         query = Query(
             self._texts(options),
             timeout_ms=timeout_ms(context.headers, self._limits.request_timeout_ms),
@@ -83,10 +80,8 @@ class PredictEndpoint(_Endpoint[PredictRequest]):
 
     path, schema = "/predict", PredictRequest
 
-    def __init__(
-        self, lifecycle: Lifecycle, limits: Limits, rate: RateLimit | None = None, *, body_timeout_s: float = 30
-    ) -> None:
-        super().__init__(lifecycle, limits, rate, body_timeout_s=body_timeout_s)
+    def __init__(self, lifecycle: Lifecycle, limits: Limits, rate: RateLimit | None = None) -> None:
+        super().__init__(lifecycle, limits, rate)
         # The longest JSON of one text: a character may be written as two escapes of six bytes.
         self._max_bytes = min(limits.max_body_bytes, 12 * limits.max_text_chars + 1024)
 

@@ -1,4 +1,4 @@
-"""The body of a request: from bytes to a validated model, within limits of size and time."""
+"""The body of a request: from bytes to a validated model, within limits of size."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping
@@ -31,26 +31,21 @@ def check_headers(headers: Headers, max_bytes: int) -> None:
         _check_size(int(stated[:20]), max_bytes)  # Python refuses to parse thousands of digits
 
 
-async def read_body(receive: Receive, max_bytes: int, timeout_s: float) -> bytes:
-    """Read a body.
+async def read_body(receive: Receive, max_bytes: int) -> bytes:
+    """Read a body. The server limits the time that it may take.
 
-    Raises `TextTooLong` as soon as it is over `max_bytes`, 408 if it is not complete after `timeout_s`, and
-    `ClientDisconnect` if the client leaves.
+    Raises `TextTooLong` as soon as it is over `max_bytes`, and `ClientDisconnect` if the client leaves.
     """
-    try:
-        async with asyncio.timeout(timeout_s):
-            body = bytearray()
-            more = True
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                body += message.get("body", b"")
-                _check_size(len(body), max_bytes)
-                more = message.get("more_body", False)
-            return bytes(body)
-    except TimeoutError:
-        raise HTTPException(408, "the body did not arrive in time", {"Connection": "close"}) from None
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        _check_size(len(body), max_bytes)
+        more = message.get("more_body", False)
+    return bytes(body)
 
 
 def validate(model: type[M], body: bytes) -> M:

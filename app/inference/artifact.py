@@ -172,7 +172,4 @@ def _files(directory: Path) -> dict[str, Path]:
         file = next((directory / name for name in names if (directory / name).is_file()), None)
         if file is not None:
             files[kind] = file
-    if not files:
-        candidates = ", ".join(name for names in FORMATS.values() for name in names)
-        raise ArtifactError(f"{directory}: no weights; looked for {candidates}")
     return files

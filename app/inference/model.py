@@ -1,6 +1,5 @@
 """A loaded model: what answers, and what is known about it."""
 
-import importlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +9,12 @@ from typing import TypeVar
 import numpy as np
 
 from ..cpu import usable_cores
-from ..errors import ArtifactError, BackendError, CorruptArtifact, InvalidInput, SentimentError
+from ..errors import BackendError, CorruptArtifact, InvalidInput, SentimentError
 from ..logs import log
 from ..types import Encoding, FloatArray, LongText, ModelInfo, Prediction
 from .artifact import Artifact, open_artifact
-from .backends import BACKENDS, Choice, choices, has_gpu, has_torch
-from .backends.base import Backend
-from .batches import group_by_length
+from .backends import Backend, Choice, choices, has_gpu, has_torch, load_backend
+from .batches import BATCH_TOKENS, group_by_length
 from .runner import Runner
 from .text import normalise
 from .tokenizer import Tokenizer
@@ -24,7 +22,7 @@ from .windows import average
 
 T = TypeVar("T")
 
-_GPU_SLOTS = 2  # one batch is prepared while the other runs
+_GPU_SLOTS = 2  # one batch is prepared while another runs
 _MOCK_SLOTS = 2
 
 
@@ -45,14 +43,16 @@ class Model:
         *,
         long_text: LongText = "truncate",
         batch_size: int = 16,
+        batch_tokens: int = BATCH_TOKENS,
         on_done: Callable[[int], object] = lambda _: None,
     ) -> list[Prediction]:
         """Predict `texts`, in their order. Blocks until all are done.
 
-        Texts of similar length run together, at most `batch_size` at a time, in as many threads as the backend has
-        slots. A text with more tokens than the model reads is cut or, with `long_text="window"`, read in windows.
-        `on_done` is told of each batch how many texts it had. Raises `InvalidInput`, with the index of the text in
-        `loc`, for a text without a visible character, and `BackendError` when the model fails.
+        Texts of similar length run together, at most `batch_size` texts and `batch_tokens` tokens at a time, in as many
+        threads as the backend has slots. A text with more tokens than the model reads is cut or, with
+        `long_text="window"`, read in windows. `on_done` is called after each batch with the number of its texts. Raises
+        `InvalidInput`, with the index of the text in `loc`, for a text without a visible character, and `BackendError`
+        when the model fails.
         """
         normalised = self._normalise(texts)
         if long_text == "window":
@@ -61,7 +61,7 @@ class Model:
             parts = [[encoding] for encoding in self.tokenizer.encode_many(normalised)]
         encodings = [encoding for windows in parts for encoding in windows]
         results: dict[int, Prediction] = {}
-        for places, batch in self._run(self.runner.run, encodings, batch_size):
+        for places, batch in self._run(self.runner.run, encodings, batch_size, batch_tokens):
             for place, result in zip(places, batch, strict=True):
                 if isinstance(result, BackendError):
                     raise result
@@ -71,12 +71,17 @@ class Model:
         return [average([next(in_order) for _ in windows], [*map(len, windows)]) for windows in parts]
 
     def logits(
-        self, texts: Sequence[str], *, batch_size: int = 16, on_done: Callable[[int], object] = lambda _: None
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = 16,
+        batch_tokens: int = BATCH_TOKENS,
+        on_done: Callable[[int], object] = lambda _: None,
     ) -> FloatArray:
         """Return what the backend says before any temperature: float32 of shape (texts, labels). See `predict`."""
         encodings = self.tokenizer.encode_many(self._normalise(texts))
         logits = np.empty((len(texts), len(self.artifact.labels)), dtype=np.float32)
-        for places, values in self._run(self.runner.logits, encodings, batch_size):
+        for places, values in self._run(self.runner.logits, encodings, batch_size, batch_tokens):
             logits[places] = values
             on_done(len(places))
         return logits
@@ -88,9 +93,9 @@ class Model:
         return normalised
 
     def _run(
-        self, run: Callable[[list[Encoding]], T], encodings: Sequence[Encoding], batch_size: int
+        self, run: Callable[[list[Encoding]], T], encodings: Sequence[Encoding], batch_size: int, batch_tokens: int
     ) -> Iterator[tuple[list[int], T]]:
-        batches = group_by_length([*map(len, encodings)], batch_size)
+        batches = group_by_length([*map(len, encodings)], batch_size, batch_tokens)
         with ThreadPoolExecutor(self.backend.slots) as pool:
             results = pool.map(lambda places: run([encodings[place] for place in places]), batches)
             yield from zip(batches, results, strict=True)
@@ -127,16 +132,18 @@ def load_model(
 ) -> Model:
     """Load `model` on the best backend that works here, and run it once in each slot.
 
-    With 0 slots there is one for each core or, on a GPU, there are two; `workers` that do the same share them.
-    The best is the first that `choices` names or, to `compare`, the one that was fastest in these runs. Their batches
-    have `max_batch_size` texts at most (0: any number). Raises `ArtifactError` or `BackendError`, with what to do about
-    it, when none works.
+    `model` is an embedded model, a directory, or a hub name. `backend` is `auto`, `onnx`, `torch`, `mock` or
+    `package.module:Class`. `slots` 0 means one per usable core, or two on a GPU, divided among `workers` processes.
+    With `auto`, the best backend is the first that works, or with `compare` the fastest of all that work.
+    Warm-up batches have at most `max_batch_size` texts (0: no limit).
+
+    Raises `ArtifactError`, `BackendError` or `SetupError`, which say what to do, if no backend works.
     """
     if backend == "mock":
         from .backends.mock import MockBackend, mock_artifact, mock_tokenizer
 
         artifact = mock_artifact()
-        slots = slots or _share(_MOCK_SLOTS, workers)
+        slots = slots or max(1, _MOCK_SLOTS // workers)
         mock = MockBackend(delay_ms=mock_delay_ms, failure_rate=mock_failure_rate, slots=slots)
         return _warm(artifact, Tokenizer(mock_tokenizer(), artifact.max_tokens), mock, max_batch_size)
 
@@ -144,49 +151,33 @@ def load_model(
     artifact.verify_companions()
     tokenizer = Tokenizer.load(artifact.directory, artifact.max_tokens)
     candidates = choices(backend, device, artifact, has_torch=has_torch(), has_gpu=has_gpu())
-    found: list[tuple[Choice, Model]] = []
+    loaded: list[tuple[Choice, Model]] = []
     for number, choice in enumerate(candidates, 1):
+        per_process = _GPU_SLOTS if choice.device == "cuda" else usable_cores()
+        slots_here = slots or max(1, per_process // workers)
         try:
-            loaded = _load(choice, artifact, precision, slots or _share(_slots(choice), workers))
-            found.append((choice, _warm(artifact, tokenizer, loaded, max_batch_size)))
+            instance = load_backend(
+                choice.backend, artifact, device=choice.device, precision=precision, slots=slots_here
+            )
+            loaded.append((choice, _warm(artifact, tokenizer, instance, max_batch_size)))
         except CorruptArtifact:
             raise
         except SentimentError as error:
-            last = number == len(candidates)
-            if last and not found:
+            is_last = number == len(candidates)
+            if is_last and not loaded:
                 raise
-            event = "backend failed" if last else "backend failed, trying the next"
+            event = "backend failed" if is_last else "backend failed, trying the next"
             log(logging.WARNING, event, backend=choice.backend, why=str(error))
-        if found and not compare:
+        if loaded and not compare:
             break
-    (choice, best), why = found[0], found[0][0].reason
+    (choice, best), reason = loaded[0], loaded[0][0].reason
     if compare:
-        speeds = [_tokens_per_s(each) for _, each in found]
-        (choice, best), why = found[speeds.index(max(speeds))], "the fastest of those that were measured"
-        names = [f"{each.backend} {each.device}" for each, _ in found]
+        speeds = [_tokens_per_s(each) for _, each in loaded]
+        (choice, best), reason = loaded[speeds.index(max(speeds))], "the fastest of those that were measured"
+        names = [f"{each.backend} {each.device}" for each, _ in loaded]
         best = replace(best, info=replace(best.info, compared_tokens_per_s=dict(zip(names, speeds, strict=True))))
-    log(logging.INFO, "backend chosen", backend=choice.backend, device=choice.device, why=why)
+    log(logging.INFO, "backend chosen", backend=choice.backend, device=choice.device, why=reason)
     return best
-
-
-def _share(slots: int, workers: int) -> int:
-    return max(1, slots // workers)
-
-
-def _slots(choice: Choice) -> int:
-    return _GPU_SLOTS if choice.device == "cuda" else usable_cores()
-
-
-def _load(choice: Choice, artifact: Artifact, precision: str, slots: int) -> Backend:
-    module, name = BACKENDS[choice.backend].split(":")
-    try:
-        backend_class = getattr(importlib.import_module(module, __package__), name)
-    except (ImportError, OSError) as error:  # not installed, or one of its libraries is missing
-        what = "rt-sentiment[torch]" if choice.backend == "torch" else "rt-sentiment"
-        hint = f"pip install '{what}'" if isinstance(error, ModuleNotFoundError) else "its package is there but broken"
-        raise ArtifactError(f"the {choice.backend} backend cannot be imported ({error}): {hint}") from error
-    backend: Backend = backend_class(artifact, device=choice.device, precision=precision, slots=slots)
-    return backend
 
 
 def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_size: int) -> Model:
@@ -196,5 +187,5 @@ def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_
 
 
 def _tokens_per_s(model: Model) -> int:
-    """What all slots together did in the best of the warm-up batches."""
+    """Return the throughput of all slots together in the best of the warm-up batches."""
     return round(model.backend.slots * 1000 * max(tokens / ms for tokens, ms in model.warmup))

@@ -20,7 +20,7 @@ from .. import logs
 from ..config import PREFIX, Settings
 from ..errors import SetupError
 from ..logs import log, log_loop_error
-from ..main import build
+from ..main import create_app
 from .protocol import LimitedProtocol
 from .signals import Stop
 
@@ -132,7 +132,7 @@ class _Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = Stop()
         self._broken = False
-        app = build(settings, on_ready=self._on_ready, on_broken=self._on_broken)
+        app = create_app(settings, on_ready=self._on_ready, on_broken=self._on_broken)
         self._lifecycle = app.lifecycle
         self._report = app.report
         config = uvicorn.Config(
@@ -142,6 +142,7 @@ class _Server(uvicorn.Server):
             http=partial(  # type: ignore[arg-type]  # uvicorn only calls it
                 LimitedProtocol,
                 header_timeout_s=settings.header_timeout_s,
+                body_timeout_s=settings.body_timeout_s,
                 max_header_bytes=settings.max_header_bytes,
                 on_unreadable=app.metrics.unreadable,
             ),

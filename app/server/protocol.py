@@ -16,13 +16,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ..api import new_id, problem
 from ..logs import log
+from .transport import JoiningTransport
 
 _MAX_PIPELINED = 100  # requests that wait behind the one that is being answered
 _MAX_SURPLUS_BYTES = 16 * 1024 * 1024  # of a body after its response: many clients send all of it before they read
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Answers 408 to headers that do not arrive in time, 431 to headers without end and 400 to broken HTTP.
+    """Answers 408 to headers and bodies that do not arrive in time, 431 to large headers and 400 to broken HTTP.
 
     Cuts off a client that does not read its response, or goes on with a body after its response. Ignores `Upgrade`.
     """
@@ -31,12 +32,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self,
         *args: Any,
         header_timeout_s: float,
+        body_timeout_s: float,
         max_header_bytes: int,
         on_unreadable: Callable[[int], None],  # gets the status of the refusal
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._timeout_s = header_timeout_s
+        self._body_timeout_s = body_timeout_s
         self._max_header_bytes = max_header_bytes
         self._on_unreadable = on_unreadable
         self._in_headers = False
@@ -47,7 +50,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
         self._start_read_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -64,8 +67,11 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._unparsed_bytes > self._max_header_bytes:
             detail = f"the headers are larger than {self._max_header_bytes} bytes together"
             self._refuse(431, "Request Header Fields Too Large", detail)
-        elif not self._answering and self._read_timer is None:  # headers are incomplete, or not even begun
-            self._start_read_timer()
+        elif self._read_timer is None:
+            if not self._answering:  # headers are incomplete, or not even begun
+                self._start_read_timer()
+            elif self._waits_for_body:
+                self._start_read_timer(self._on_late_body, self._body_timeout_s)
 
     def on_message_begin(self) -> None:
         self._in_headers = True
@@ -142,9 +148,13 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unparsed_bytes = 0
         self._stop_read_timer()
 
-    def _start_read_timer(self, then: Callable[[], None] | None = None) -> None:
+    @property
+    def _waits_for_body(self) -> bool:
+        return self.cycle.more_body and not self.cycle.response_started
+
+    def _start_read_timer(self, then: Callable[[], None] | None = None, timeout_s: float | None = None) -> None:
         self._stop_read_timer()
-        self._read_timer = self.loop.call_later(self._timeout_s, then or self._on_late_headers)
+        self._read_timer = self.loop.call_later(timeout_s or self._timeout_s, then or self._on_late_headers)
 
     def _stop_read_timer(self) -> None:
         if self._read_timer is not None:
@@ -163,16 +173,23 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()  # nothing but line breaks came
 
+    def _on_late_body(self) -> None:
+        self._read_timer = None
+        if self.pipeline:  # it is not this request's turn, and what it sent may not have been read
+            self._start_read_timer(self._on_late_body, self._body_timeout_s)
+        elif self._waits_for_body:
+            self._refuse(408, "Request Timeout", "the body did not arrive in time")
+
     def _refuse(self, status: int, title: str, detail: str) -> None:
         """Respond to what is not a request, and close the connection."""
         if self.transport.is_closing():
             return
         if self._answering:
-            if self.pipeline or self.cycle.response_started or not self.cycle.more_body:
+            if self.pipeline or not self._waits_for_body:
                 self.cycle.keep_alive = False  # the connection ends after the responses to earlier requests
                 self.flow.pause_reading()
                 return
-            self.cycle.disconnected = True  # its body is broken: the application must not wait for the rest
+            self.cycle.disconnected = True  # the application must not wait for the rest of the body
             self.cycle.message_event.set()
         request_id = new_id()
         headers = {"X-Request-ID": request_id, "Connection": "close"}

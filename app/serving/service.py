@@ -115,14 +115,16 @@ class Service:
         inline = is_short(normalised)
         # While this gives up control a computation may end, so that only one that is joined at once can be counted on.
         self._look_up(keys, texts, query, join=inline)
+        if len(texts.cached) == len(set(keys)):  # the common case, kept short
+            self._check_tokens(texts, query)
+            self._observer.looked_up("hit", len(keys))
+            return Answer(self._observed(texts, [texts.cached[key] for key in keys]), "hit")
         admitted = None
         if missing := {key: text for key, text in zip(keys, normalised, strict=True) if not texts.knows(key)}:
             admitted = self._admit(missing, query, deadline_s)
             await self._tokenize(missing, texts, query, deadline_s)
         tokenized_s = time.monotonic()
-        if not query.truncate and not query.reads_windows and (index := texts.first_truncated()) is not None:
-            message = f"the text has more than the {self._tokenizer.max_tokens} tokens that the model reads"
-            raise TextTooLong(message, query.location_of(index))
+        self._check_tokens(texts, query)
         # From here on nothing gives up control, so that no computation is missed or started twice.
         if texts.windows or not inline:  # windows have keys of their own; or time has passed
             self._look_up(texts.encodings, texts, query)
@@ -158,6 +160,11 @@ class Service:
         for index, text in enumerate(texts):
             if len(text) > self._max_text_chars:
                 raise TextTooLong(f"over {self._max_text_chars} characters", query.location_of(index))
+
+    def _check_tokens(self, texts: Resolution, query: Query) -> None:
+        if not query.truncate and not query.reads_windows and (index := texts.first_truncated()) is not None:
+            message = f"the text has more than the {self._tokenizer.max_tokens} tokens that the model reads"
+            raise TextTooLong(message, query.location_of(index))
 
     def _look_up(self, keys: Iterable[bytes], texts: Resolution, query: Query, *, join: bool = True) -> None:
         for key in keys:

@@ -1,8 +1,8 @@
 """`python -m perf.profile.layers`: processor time per request of the layers around the model, in microseconds.
 
 Requests go through uvicorn's protocol class, as its event loop calls it, but without a socket. Measured are a plain
-ASGI function that reads and writes the same JSON, a typed FastAPI route, and the service: a cached response, one to a
-request with an `Origin`, and a refusal. They take turns, and the median of the rounds is printed.
+ASGI function that reads and writes the same JSON, a typed FastAPI route, and the service: a cached response and
+a refusal. They take turns, and the median of the rounds is printed.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 
 from app import logs
 from app.config import Settings
-from app.main import build
+from app.main import create_app
 from app.scheduling import Wait
 from app.server.protocol import LimitedProtocol
 from perf.load.http_only import plain, typed
@@ -86,14 +86,14 @@ def _config(app: ASGIApp) -> uvicorn.Config:
 
 
 async def _service(*, refusing: bool = False) -> LimitedProtocol:
-    app = build(Settings(backend="mock", cache_entries=0 if refusing else 100, cors_origins=("http://a.example",)))
-    context = app.asgi.router.lifespan_context(app.asgi)
+    app = create_app(Settings(backend="mock", cache_entries=0 if refusing else 100))
+    context = app.fastapi.router.lifespan_context(app.fastapi)
     await context.__aenter__()  # never closed: the process ends after the measurement
     while app.lifecycle.status != "ok":  # noqa: ASYNC110 - happens once
         await asyncio.sleep(0.01)
     if refusing:
         app.lifecycle.serving()._scheduler._wait = lambda *_: Wait(5000)  # type: ignore[method-assign]  # noqa: SLF001
-    limits = {"header_timeout_s": 10, "max_header_bytes": 32768, "on_unreadable": lambda _: None}
+    limits = {"header_timeout_s": 10, "body_timeout_s": 10, "max_header_bytes": 32768, "on_unreadable": lambda _: None}
     return LimitedProtocol(_config(app.asgi), ServerState(), {}, **limits)
 
 
@@ -102,7 +102,6 @@ async def _compare(rounds: int, requests: int) -> None:
         "plain ASGI function": Subject(HttpToolsProtocol(_config(plain), ServerState(), {}), 200),
         "typed FastAPI route": Subject(HttpToolsProtocol(_config(typed()), ServerState(), {}), 200),
         "cached response": Subject(await _service(), 200),
-        "cached response to a page": Subject(await _service(), 200, "Origin: http://a.example\r\n"),
         "refusal (429)": Subject(await _service(refusing=True), 429),
     }
     results: dict[str, list[float]] = {name: [] for name in subjects}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import main
-from tests.support.process import ROOT, environment
+from tests.support.process import ROOT, clean_environment
 
 
 @pytest.mark.parametrize(("ending", "status"), [("closed output", 1), ("Ctrl-C", 130)])
@@ -35,7 +35,7 @@ def test_predict_exits_without_a_traceback(ending: str, status: int) -> None:
 def test_python_m_app_is_the_same_command() -> None:
     command = [sys.executable, "-m", "app", "predict", "good"]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment(backend="mock"), capture_output=True, text=True, check=True
+        command, cwd=ROOT, env=clean_environment(backend="mock"), capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout)["label"] == "positive"
 

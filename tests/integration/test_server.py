@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from nginx.process import free_port
 from tests.support.gate import Gate
-from tests.support.process import ROOT, Server, serve
+from tests.support.process import ROOT, Server, clean_environment, serve
 from tests.support.waiting import until
 
 NO_TORCH = "import sys\nsys.modules['torch'] = sys.modules['transformers'] = None\n"
@@ -162,3 +163,27 @@ def test_make_dev_serves_the_mock_and_restarts_when_a_file_changes(tmp_path: Pat
         process.terminate()
         process.wait(30)
     wait_for("stopped", 2)
+
+
+def test_the_application_works_on_stock_uvicorn() -> None:
+    """`uvicorn app.main:create_app --factory`, without our protocol class and process."""
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    command = [sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory", "--port", str(port)]
+
+    def is_ready() -> bool:
+        try:
+            return httpx.get(f"{address}/readyz").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    with subprocess.Popen(
+        command, cwd=ROOT, env=clean_environment(backend="mock"), stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            until(is_ready)
+            response = httpx.post(f"{address}/predict", json={"text": "good"})
+            assert response.json()["label"] == "positive"
+            assert response.headers["x-cache"] == "miss"
+        finally:
+            process.terminate()
+            process.wait(10)

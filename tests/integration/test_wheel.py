@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import ROOT, environment
+from tests.support.process import ROOT, clean_environment
 
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 
@@ -37,7 +37,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def run(command: list[str | Path], project: Path, installed: Path) -> str:
-    variables = environment(backend="mock") | {"PYTHONPATH": f".:{installed}"}
+    variables = clean_environment(backend="mock") | {"PYTHONPATH": f".:{installed}"}
     done = subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

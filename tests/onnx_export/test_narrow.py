@@ -1,4 +1,4 @@
-"""A graph that computes only what its classifier looks at says what the whole graph says."""
+"""A narrowed graph gives the same logits as the whole graph."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ pytestmark = WARNINGS
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_behind_the_last_attention_there_is_the_first_token_alone(family: str, tmp_path: Path) -> None:
+def test_the_last_layer_computes_only_the_first_token(family: str, tmp_path: Path) -> None:
     whole, fused, narrowed = graph_of(family, tmp_path), tmp_path / "fused.onnx", tmp_path / "narrow.onnx"
     fuse(whole, fused)
     narrow(fused, narrowed)
@@ -24,13 +24,13 @@ def test_behind_the_last_attention_there_is_the_first_token_alone(family: str, t
     nodes = onnx.load(narrowed).graph.node
     first = {node.output[0] for node in nodes if node.output[0].endswith("_first")}
     attention = [node for node in nodes if node.op_type == "MultiHeadAttention"][-1]
-    question, key = (next(node for node in nodes if attention.input[place] in node.output) for place in (0, 1))
+    query, key = (next(node for node in nodes if attention.input[place] in node.output) for place in (0, 1))
     assert len(first) == 1
-    assert question.input[0] in first
+    assert query.input[0] in first
     assert key.input[0] not in first
     np.testing.assert_allclose(logits(narrowed), logits(fused), atol=1e-4)
 
-    narrow(whole, narrowed)  # of single operations
+    narrow(whole, narrowed)  # without fused operations
     assert any(node.output[0].endswith("_first") for node in onnx.load(narrowed).graph.node)
     np.testing.assert_allclose(logits(narrowed), logits(whole), atol=1e-4)
 
@@ -53,13 +53,13 @@ READER = node("ReduceMax", ["sum"], "most", keepdims=0)
         pytest.param([*SUM, PICK], 0, (4,), ["y"], True, id="a bias"),
         pytest.param([PLAIN, PICK], 0, (4,), ["y"], True, id="an attention"),
         pytest.param([*SUM, PICK], 1, (4,), ["y"], False, id="another token"),
-        pytest.param([*SUM, PICK], 0, (3, 4), ["y"], False, id="something else for each token"),
-        pytest.param([*SUM, PICK], 0, (4,), ["y", "sum"], False, id="the whole is an output"),
-        pytest.param([*SUM, READER, PICK], 0, (4,), ["y", "most"], False, id="somebody reads the whole"),
+        pytest.param([*SUM, PICK], 0, (3, 4), ["y"], False, id="a different bias for each token"),
+        pytest.param([*SUM, PICK], 0, (4,), ["y", "sum"], False, id="the whole tensor is an output"),
+        pytest.param([*SUM, READER, PICK], 0, (4,), ["y", "most"], False, id="another node reads the whole tensor"),
         pytest.param([MASKED, PICK], 0, (4,), ["y"], False, id="a mask of pairs"),
     ],
 )
-def test_it_is_narrowed_where_the_other_tokens_are_not_needed(
+def test_a_graph_is_narrowed_if_other_tokens_are_not_needed(
     nodes: list[onnx.NodeProto],
     index: int,
     bias: tuple[int, ...],
@@ -92,7 +92,7 @@ def test_it_is_narrowed_where_the_other_tokens_are_not_needed(
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
-def test_a_graph_with_graphs_inside_is_left_alone(tmp_path: Path) -> None:
+def test_a_graph_with_subgraphs_does_not_change(tmp_path: Path) -> None:
     inner = helper.make_graph([node("ReduceMax", ["sum"], "most", keepdims=0)], "inner", [], [_float("most")])
     choice = helper.make_node("If", ["yes"], ["z"], then_branch=inner, else_branch=inner)
     graph = helper.make_graph(

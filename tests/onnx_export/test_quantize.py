@@ -1,4 +1,4 @@
-"""What becomes of a table of embeddings, and of a product in parts."""
+"""Quantised tables of embeddings, and products in parts."""
 
 import numpy as np
 import onnx
@@ -10,12 +10,12 @@ from onnx_export.quantize import _quantize_tables, _split
 
 
 class TestTables:
-    """A graph that looks rows up in a table, by the reference implementation of ONNX."""
+    """A graph that looks up rows in a table, run by the reference implementation of ONNX."""
 
     ROWS = np.outer(np.geomspace(0.01, 100, 2500), [1, -0.5, 0.25, 0.1]).astype(np.float32)
 
     def graph(self, *more: onnx.NodeProto) -> onnx.GraphProto:
-        lookup = helper.make_node("Gather", ["table", "ids"], ["found"], "lookup", axis=0)
+        lookup = helper.make_node("Gather", ["table", "ids"], ["result"], "lookup", axis=0)
         ids = helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, [None])
         outputs = [helper.make_tensor_value_info(node.output[0], 1, None) for node in (lookup, *more)]
         return helper.make_graph([lookup, *more], "g", [ids], outputs, [numpy_helper.from_array(self.ROWS, "table")])
@@ -30,17 +30,17 @@ class TestTables:
         }
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
         ids = np.array([0, 2499, 1200, 0])
-        (found,) = ReferenceEvaluator(model).run(None, {"ids": ids})
+        (result,) = ReferenceEvaluator(model).run(None, {"ids": ids})
         steps = np.abs(self.ROWS[ids]).max(axis=1, keepdims=True) / 127
-        assert (np.abs(found - self.ROWS[ids]) <= 0.51 * steps).all()
+        assert (np.abs(result - self.ROWS[ids]) <= 0.51 * steps).all()
 
-    def test_a_table_that_is_read_otherwise_too_stays(self) -> None:
+    def test_a_table_with_another_reader_does_not_change(self) -> None:
         graph = self.graph(helper.make_node("Transpose", ["table"], ["turned"]))
         _quantize_tables(graph)
         assert [weight.name for weight in graph.initializer] == ["table"]
 
     @pytest.mark.parametrize("large", [(slice(None), 5), (7, 5)], ids=["column", "value"])
-    def test_a_large_one_costs_the_others_little(self, large: tuple[slice | int, int]) -> None:
+    def test_an_outlier_costs_other_values_little_precision(self, large: tuple[slice | int, int]) -> None:
         self.ROWS = np.random.default_rng(0).normal(size=(2500, 64)).astype(np.float32)
         self.ROWS[large] *= 100
         self.ROWS[:, 6] = 0
@@ -48,15 +48,15 @@ class TestTables:
         _quantize_tables(graph)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
         ids = np.arange(6).reshape(2, 3)
-        (found,) = ReferenceEvaluator(model).run(None, {"ids": ids})
-        off = np.abs(found - self.ROWS[ids])
+        (result,) = ReferenceEvaluator(model).run(None, {"ids": ids})
+        off = np.abs(result - self.ROWS[ids])
         assert off.shape == (2, 3, 64)
         assert off[..., [each for each in range(64) if each != 5]].max() < 0.03
         assert off[..., 5].max() < 0.1 * np.abs(self.ROWS[ids, 5]).max()
 
 
 @pytest.mark.parametrize("readers", [1, 2])
-def test_a_product_in_parts_is_the_same_product(readers: int) -> None:
+def test_a_product_in_parts_has_the_same_result(readers: int) -> None:
     rng = np.random.default_rng(0)
     weights, x = rng.normal(size=(10, 3)).astype(np.float32), rng.normal(size=(2, 5, 10)).astype(np.float32)
     names = [f"y{number}" for number in range(readers)]
@@ -73,5 +73,5 @@ def test_a_product_in_parts_is_the_same_product(readers: int) -> None:
     assert [node.op_type for node in graph.node].count("MatMul") == 4 * readers
     assert sum(np.prod(weight.dims) for weight in graph.initializer if len(weight.dims) == 2) == weights.size
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    for found in ReferenceEvaluator(model).run(None, {"x": x}):
-        np.testing.assert_allclose(found, x @ weights, atol=1e-5)
+    for result in ReferenceEvaluator(model).run(None, {"x": x}):
+        np.testing.assert_allclose(result, x @ weights, atol=1e-5)

@@ -13,7 +13,7 @@ from pathlib import Path
 # Importing these two registers their faults.
 from tests.robustness import process_faults, replica_faults  # noqa: F401
 from tests.robustness.fault import FAULTS, Outcome
-from training.tables import aligned
+from training.evaluation import aligned
 
 _HEADER = ("fault", "requests", "lost", "recovery, s", "responses")
 _TEXT_COLUMNS = {0, 4}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,10 +116,13 @@ class BackgroundRequest:
 
 
 @contextlib.contextmanager
-def serve(*flags: str, wait: str = "ready", prelude: str = "", **settings: str) -> Iterator[Server]:
+def serve(
+    *flags: str, wait: str = "ready", prelude: str = "", environment: Mapping[str, str] | None = None, **settings: str
+) -> Iterator[Server]:
     """Start `rt-sentiment serve`, wait for a log event, and stop the server at the end, by force if necessary.
 
-    `settings` are environment variables without their prefix. `prelude` is Python code that the process runs first.
+    `settings` are environment variables without their prefix, `environment` others. `prelude` is Python code that the
+    process runs first.
     """
     command = f"{prelude}\nfrom app.cli import main\nmain()"
     with tempfile.TemporaryDirectory() as folder:
@@ -128,7 +131,7 @@ def serve(*flags: str, wait: str = "ready", prelude: str = "", **settings: str) 
             process = subprocess.Popen(
                 [sys.executable, "-c", command, "serve", "--port", "0", "--log-format", "json", *flags],
                 cwd=ROOT,
-                env=environment(**settings),
+                env=clean_environment(**settings) | dict(environment or {}),
                 stderr=stream,
             )
         server = Server(process, log)
@@ -146,7 +149,7 @@ def serve(*flags: str, wait: str = "ready", prelude: str = "", **settings: str) 
                     process.wait()
 
 
-def environment(**settings: str) -> dict[str, str]:
+def clean_environment(**settings: str) -> dict[str, str]:
     """The environment of the tests with these settings and no others."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")}
     return inherited | {f"SENTIMENT_{name.upper()}": value for name, value in settings.items()}

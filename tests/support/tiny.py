@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
 from app.inference.artifact import open_artifact
-from training.convert import convert
-from training.emoji import EMOJI
-from training.examples import Example
+from training.checkpoints import convert_encoder
+from training.checkpoints.emoji import EMOJI
+from training.data import Example
 
 torch.set_num_threads(1)  # more threads are slower with matrices this small
 
@@ -62,5 +62,5 @@ def _without_emoji(tokenizer: dict[str, Any]) -> dict[str, Any]:
 def tiny_classifier(directory: Path) -> Path:
     """Write an untrained DistilBERT classifier that is converted from such an encoder."""
     (directory / "encoder").mkdir()
-    convert(tiny_encoder(directory / "encoder"), directory / "classifier", ROWS, vocabulary=4000)
+    convert_encoder(tiny_encoder(directory / "encoder"), directory / "classifier", ROWS, vocabulary=4000)
     return directory / "classifier"

@@ -1,4 +1,4 @@
-"""What a step says when it cannot be done: one line of what its user gave it, a traceback of a slip of ours."""
+"""Bad input ends a step with one line; a bug ends it with a traceback."""
 
 import io
 import json
@@ -9,8 +9,8 @@ import pytest
 
 from onnx_export import __main__ as exporter
 from tests.support.tiny import tiny_classifier, tiny_encoder
-from training import splices
-from training.__main__ import main
+from training.__main__ import STEPS, main
+from training.data import splices
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def encoder(tmp_path: Path) -> Path:
     return tiny_encoder(tmp_path / "encoder")
 
 
-def test_a_slip_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splices, "read_all", lambda _: list(zip([1], [], strict=True)))
     with pytest.raises(ValueError, match="shorter than argument 1"):
         main(["splices", "--data", "any.tsv", "--out", str(tmp_path / "out.jsonl")])
@@ -31,7 +31,7 @@ def test_a_slip_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("content", "complaint"), [(b"epochs = ", "not valid TOML: Invalid value"), (b"\xff", "not valid TOML: 'utf-8'")]
 )
-def test_a_recipe_that_cannot_be_read_is_one_line(tmp_path: Path, content: bytes, complaint: str) -> None:
+def test_an_unreadable_recipe_is_reported_in_one_line(tmp_path: Path, content: bytes, complaint: str) -> None:
     (tmp_path / "recipe.toml").write_bytes(content)
     arguments = ["--data", "any.tsv", "--dev", "any.tsv", "--out", str(tmp_path / "run")]
     with pytest.raises(SystemExit, match=rf"^train: .*recipe\.toml: {complaint}"):
@@ -50,7 +50,7 @@ def test_a_recipe_that_cannot_be_read_is_one_line(tmp_path: Path, content: bytes
         ("tokenizer_config.json", b"{", "tokenizer_config.json: not valid JSON"),
     ],
 )
-def test_a_checkpoint_that_cannot_be_read_is_one_line(
+def test_an_unreadable_checkpoint_is_reported_in_one_line(
     encoder: Path, tmp_path: Path, name: str, content: bytes, complaint: str
 ) -> None:
     (encoder / name).write_bytes(content)
@@ -58,24 +58,24 @@ def test_a_checkpoint_that_cannot_be_read_is_one_line(
         main(["convert", str(encoder), "--out", str(tmp_path / "out")])
 
 
-def test_an_encoder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_encoder_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"^convert: .*nowhere/tokenizer\.json cannot be read: No such file"):
         main(["convert", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
 
 
-def test_a_model_that_cannot_be_exported_is_one_line(encoder: Path, tmp_path: Path) -> None:
+def test_an_unknown_model_type_is_reported_in_one_line(encoder: Path, tmp_path: Path) -> None:
     config = encoder / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "oracle"}))
     with pytest.raises(SystemExit, match=r"^nothing was written: .*oracle"):
         exporter.main([str(encoder), "--out", str(tmp_path / "out")])
 
 
-def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_model_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"^nothing was written: .*nowhere: no such directory"):
         exporter.main([str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
 
 
-def test_weights_that_are_cut_off_are_one_line(tmp_path: Path) -> None:
+def test_truncated_weights_are_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     model = tiny_classifier(tmp_path / "model")
     weights = (model / "model.safetensors").read_bytes()
@@ -87,25 +87,36 @@ def test_weights_that_are_cut_off_are_one_line(tmp_path: Path) -> None:
     rows, dev = str(tmp_path / "rows.tsv"), str(tmp_path / "dev.tsv")
     with pytest.raises(SystemExit, match=r"^train: .*classifier: "):
         main(["train", str(model), "--data", rows, "--dev", dev, "--out", str(tmp_path / "run")])
-    with pytest.raises(SystemExit, match=r"^train: every text to train on is also in --dev"):
+    with pytest.raises(SystemExit, match=r"^train: every text in --data is also in --dev"):
         main(["train", str(model), "--data", rows, "--dev", rows, "--out", str(tmp_path / "run")])
 
 
-def test_a_step_whose_packages_are_not_installed_says_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    for module in ("training.train", "training.device", "training.learner"):
+    loaded = [name for name in sys.modules if name.startswith(("training.fit", "training.checkpoints"))]
+    for module in loaded:
         monkeypatch.delitem(sys.modules, module, raising=False)
-    with pytest.raises(SystemExit, match=r"^train: needs the package torch: make \.venv/dev\.stamp"):
+    with pytest.raises(SystemExit, match=r"^train: the package torch is missing; run `make \.venv/dev\.stamp`"):
         main(["train", "--help"])
 
 
-def test_labelled_text_that_is_no_utf_8_is_one_line(tmp_path: Path) -> None:
+def test_text_that_is_not_utf_8_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(b'{"text": "\xff"}\n')
     with pytest.raises(SystemExit, match=r"^splices: .*rows\.jsonl: not UTF-8"):
         main(["splices", "--data", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "out.jsonl")])
 
 
-def test_a_server_of_something_else_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.targets.urlopen", lambda *_, **__: io.BytesIO(b"<html>"))
-    with pytest.raises(SystemExit, match=r"^evaluate: http://127\.0\.0\.1:1/info answered no JSON"):
+def test_another_kind_of_server_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.evaluation.targets.urlopen", lambda *_, **__: io.BytesIO(b"<html>"))
+    with pytest.raises(SystemExit, match=r"^evaluate: http://127\.0\.0\.1:1/info did not return JSON"):
         main(["evaluate", "http://127.0.0.1:1", "--data", "any.tsv"])
+
+
+def test_help_lists_the_steps_in_the_order_of_use(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    steps = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert steps == [*STEPS]
+    assert steps[0] == "convert"
+    assert steps.index("train") < steps.index("calibrate") < steps.index("evaluate")

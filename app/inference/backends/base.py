@@ -1,4 +1,4 @@
-"""The contract between the service and whatever runs the model: this screen, and nothing else."""
+"""The contract of a backend. docs/backends.md shows how to write one."""
 
 from typing import Protocol
 
@@ -6,17 +6,21 @@ from ...types import Batch, FloatArray
 
 
 class Backend(Protocol):
-    """Runs batches. Chosen at start-up, loaded by its constructor, called from `slots` threads at once."""
+    """Runs a model on batches.
 
-    name: str  # "onnx", "torch", "mock"
+    The constructor gets `(artifact, *, device, precision, slots)` and loads the model. `run` is called from `slots`
+    threads at once.
+    """
+
+    name: str  # "onnx", "torch", "mock", …
     device: str  # "cpu", "cuda"
     precision: str  # "int8", "fp32", "bf16", …
-    slots: int  # batches that are run at the same time
-    packs: bool  # whether a row of a batch may have several texts
+    slots: int  # batches that run at the same time
+    packs: bool  # whether a row of a batch may hold several texts; if not, each text has a row, with padding
 
     def run(self, batch: Batch) -> FloatArray:
         """Return the logits of `batch`: float32 of shape (texts, labels), texts in the order of their rows.
 
-        Thread-safe. Any exception means that the whole batch failed; the caller decides what to retry.
+        Must be thread-safe. An exception means that the whole batch failed; the caller runs it again in parts.
         """
         ...

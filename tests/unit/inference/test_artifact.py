@@ -118,9 +118,6 @@ def test_the_error_names_the_missing_file(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ArtifactError, match="not valid JSON"):
         open_artifact(str(tmp_path))
-    make(tmp_path, None, other="")
-    with pytest.raises(ArtifactError, match=r"no weights; looked for model_int8\.onnx"):
-        open_artifact(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["nope", "/no/such/place", "./a/b", "a/b/c"])

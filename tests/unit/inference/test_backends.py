@@ -265,11 +265,13 @@ class TestAuto:
     def test_a_configured_backend_has_no_fallback(self) -> None:
         artifact = artifact_with("int8", "safetensors")
         assert choices("torch", "cuda", artifact, has_torch=True, has_gpu=False) == [
-            Choice("torch", "cuda", "asked for")
+            Choice("torch", "cuda", "named in the settings")
         ]
         chosen = choices("torch", "auto", artifact, has_torch=True, has_gpu=True)
         assert [choice.device for choice in chosen] == ["cuda", "cpu"]
-        assert choices("onnx", "auto", artifact, has_torch=True, has_gpu=True) == [Choice("onnx", "cpu", "asked for")]
+        assert choices("onnx", "auto", artifact, has_torch=True, has_gpu=True) == [
+            Choice("onnx", "cpu", "named in the settings")
+        ]
 
     def test_the_error_says_what_to_do_if_no_backend_fits(self) -> None:
         with pytest.raises(ArtifactError, match=r"It has safetensors\. .*onnx_export.*rt-sentiment\[torch\]"):

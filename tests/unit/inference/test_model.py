@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import ArtifactError, BackendError, InvalidInput
-from app.inference import model as model_module
 from app.inference.artifact import open_artifact
+from app.inference.backends import BACKENDS
 from app.inference.backends.mock import MockBackend
 from app.inference.backends.onnx import OnnxBackend
 from app.inference.model import Model, load_model
@@ -108,7 +108,7 @@ def test_a_backend_that_was_named_does_not_fall_back(copy: Path) -> None:
 
 
 def test_the_error_says_how_to_install_a_missing_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(model_module.BACKENDS, "torch", "not_installed:TorchBackend")
+    monkeypatch.setitem(BACKENDS, "torch", "not_installed:TorchBackend")
     with pytest.raises(ArtifactError, match=r"pip install 'rt-sentiment\[torch\]'"):
         load_model("sentiment-en", backend="torch")
 
@@ -186,7 +186,7 @@ def test_the_error_says_why_a_backend_cannot_be_imported(
     def fail(name: str, package: str) -> None:
         raise error
 
-    monkeypatch.setattr(model_module.importlib, "import_module", fail)
+    monkeypatch.setattr("app.inference.backends.loading.importlib.import_module", fail)
     with pytest.raises(ArtifactError, match=hint):
         load_model("sentiment-en", backend="torch")
 
@@ -202,6 +202,12 @@ def test_predict_reports_its_progress(embedded: Model) -> None:
     done: list[int] = []
     embedded.predict(["good", "bad", "fine"], batch_size=2, on_done=done.append)
     assert done == [2, 1]
+
+
+def test_predict_limits_the_tokens_of_a_batch(embedded: Model) -> None:
+    done: list[int] = []
+    embedded.predict(["good " * 60, "good " * 60, "bad", "fine"], batch_tokens=100, on_done=done.append)
+    assert done == [1, 1, 2]
 
 
 def test_predict_names_the_text_without_visible_characters(embedded: Model) -> None:

@@ -1,0 +1,174 @@
+"""Labelled text in every supported format, and errors in it."""
+
+import sys
+from pathlib import Path
+
+import datasets
+import pytest
+
+from training.data.examples import Example, read
+
+
+def written(path: Path, content: str) -> Path:
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+class TestFiles:
+    def test_a_directory_is_read_and_its_texts_are_normalised(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.tsv", 'label\ttext\npositive\tSo "good"<br />and  http://x.y @me\n')
+        written(tmp_path / "b.csv", "label,text\nneutral,plain\n")
+        written(tmp_path / "c.jsonl", '{"label": "negative", "text": "never"}\n\n')
+        written(tmp_path / "README.md", "not data")
+        assert read(tmp_path) == [
+            Example('So "good" and http @user', "positive", "a"),
+            Example("plain", "neutral", "b"),
+            Example("never", "negative", "c"),
+        ]
+
+    def test_quotes_have_a_meaning_in_csv_and_none_in_tsv(self, tmp_path: Path) -> None:
+        (row,) = read(written(tmp_path / "a.csv", 'text,label\n"One, ""two"",\nthree",positive\n'))
+        assert row.text == 'One, "two", three'
+        (row,) = read(written(tmp_path / "a.tsv", 'text\tlabel\n"One, ""two\tpositive\n'))
+        assert row.text == '"One, ""two'
+
+    @pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl"])
+    def test_a_byte_order_mark_is_ignored(self, tmp_path: Path, name: str) -> None:
+        content = {"a.tsv": "label\ttext\nneutral\tplain\n", "a.csv": "label,text\nneutral,plain\n"}
+        written(tmp_path / name, "\ufeff" + content.get(name, '{"label": "neutral", "text": "plain"}'))
+        assert read(tmp_path / name) == [Example("plain", "neutral", "a")]
+
+    def test_columns_and_labels_can_have_other_names(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.csv", "id,stars,my review\n7,5,Great\n8,1,Awful\n")
+        rows = read(f"{tmp_path}/a.csv?text=my+review&label=stars&map=1:negative,5:positive")
+        assert [(row.text, row.label) for row in rows] == [("Great", "positive"), ("Awful", "negative")]
+        assert read(f"{tmp_path}/a.csv?text=my+review&label=stars", {"1": "negative", "5": "positive"}) == rows
+
+    def test_labels_are_strings_in_lower_case(self, tmp_path: Path) -> None:
+        lines = ['{"label": 1, "text": "a"}', '{"label": 2.0, "text": "b"}', '{"label": "POS", "text": "c"}']
+        rows = read(written(tmp_path / "a.jsonl", "\n".join(lines)), {"Pos": "Positive"})
+        assert [row.label for row in rows] == ["1", "2", "positive"]
+
+    def test_source_and_scores_are_only_read_from_json_lines(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.csv", "text,label,source,scores\nplain,neutral,Web App,3\n")
+        assert read(tmp_path / "a.csv") == [Example("plain", "neutral", "a")]
+
+    @pytest.mark.parametrize("content", ["", "label\ttext\n"])
+    def test_a_file_without_rows_is_rejected(self, tmp_path: Path, content: str) -> None:
+        with pytest.raises(ValueError, match=r"a\.tsv: no rows"):
+            read(written(tmp_path / "a.tsv", content))
+
+    def test_a_file_name_can_contain_a_question_mark(self, tmp_path: Path) -> None:
+        written(tmp_path / "what?.tsv", "label\ttext\nneutral\tplain\n")
+        assert read(tmp_path / "what?.tsv")[0].source == "what?"
+
+    def test_an_empty_label_option_reads_only_the_text(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.tsv", "text\nplain\n")
+        assert read(f"{tmp_path}/a.tsv?label=") == [Example("plain", None, "a")]
+
+
+class TestScores:
+    def test_scores_replace_the_label_or_come_with_it(self, tmp_path: Path) -> None:
+        lines = ['{"text": "a", "scores": {"x": 0.2, "y": 0.8}}', '{"text": "b", "label": "x", "scores": {"x": 1}}']
+        first, second = read(written(tmp_path / "a.jsonl", "\n".join(lines)))
+        assert (first.label, first.scores) == (None, {"x": 0.2, "y": 0.8})
+        assert (second.label, second.scores) == ("x", {"x": 1})
+
+    def test_scores_of_labels_with_the_same_name_are_added_up(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.jsonl", '{"text": "a", "scores": {"4": 0.25, "5": 0.5, "1": 0.25}}')
+        (row,) = read(f"{tmp_path}/a.jsonl?map=4:positive,5:positive,1:negative")
+        assert row.scores == {"positive": 0.75, "negative": 0.25}
+
+    @pytest.mark.parametrize(
+        ("scores", "message"),
+        [
+            ("[0.5, 0.5]", "must be an object"),
+            ("{}", "must be an object"),
+            ('{"x": 0.5, "y": 0.6}', "sum to 1.1"),
+            ('{"x": 1.5, "y": -0.5}', "the score of x is not a probability"),
+            ('{"x": NaN}', "the score of x is not a probability"),
+            ('{"x": true}', "the score of x is not a probability"),
+            ('{"z": 1.0}', "unknown label 'z'"),
+        ],
+    )
+    def test_invalid_scores_are_rejected(self, tmp_path: Path, scores: str, message: str) -> None:
+        written(tmp_path / "a.jsonl", f'{{"text": "a", "scores": {scores}}}')
+        with pytest.raises(ValueError, match=f"a.jsonl, line 1: .*{message}"):
+            read(tmp_path / "a.jsonl", names=("x", "y"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.tsv", "sentiment\ttext\nx\tfine\n", "a.tsv, line 2: no column label; the columns are sentiment, text"),
+        ("a.tsv", "label\tbody\nx\tfine\n", "a.tsv, line 2: no column text; the columns are label, body"),
+        ("a.tsv", "label\ttext\ttext\nx\tfine\tmore\n", "two columns have the same name: label, text, text"),
+        ("a.tsv", "label\ttext\nx\tfine\nx\n", "a.tsv, line 3: 1 fields, but the header has 2"),
+        ("a.tsv", "label\ttext\nx\tfine\tmore\n", "a.tsv, line 2: 3 fields, but the header has 2"),
+        ("a.tsv", "label\ttext\nx\tfine\n\nx\t \u200b<br />\n", "a.tsv, line 4: the text has no visible character"),
+        ("a.tsv", "label\ttext\nw\tfine\n", "a.tsv, line 2: unknown label 'w'; use x, y"),
+        ("a.tsv", "label\ttext\n\tfine\n", "a.tsv, line 2: unknown label ''"),
+        ("a.csv", 'label,text\nx,"fine\n', "a.csv, line 2: unexpected end of data"),
+        ("a.csv", 'label,text\nx,"fi"ne\n', "a.csv, line 2: "),
+        ("a.jsonl", '{"label": "x", "text": "fine"}\n{"label":\n', "a.jsonl, line 2: not valid JSON"),
+        ("a.jsonl", '["x", "fine"]\n', "a.jsonl, line 1: not a JSON object"),
+        ("a.jsonl", '{"label": "x", "text": 7}\n', "a.jsonl, line 1: the text is not a string"),
+        ("a.jsonl", '{"label": null, "text": "fine"}\n', "a.jsonl, line 1: column label is empty"),
+        ("a.txt", "fine\n", "a.txt: expected .tsv, .csv, .jsonl"),
+    ],
+)
+def test_an_invalid_row_is_reported_with_its_line(tmp_path: Path, name: str, content: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        read(written(tmp_path / name, content), names=("x", "y"))
+
+
+def test_a_file_that_is_not_utf_8_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_bytes(b"label\ttext\nx\tcaf\xe9\n")
+    with pytest.raises(ValueError, match=r"a\.tsv: not UTF-8 .*convert it to UTF-8"):
+        read(tmp_path / "a.tsv")
+
+
+def test_a_directory_without_data_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="or a directory of such files"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"), [("txt=a", "unknown option txt"), ("map=positive", "expected theirs:ours")]
+)
+def test_an_invalid_option_is_reported(tmp_path: Path, query: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read(f"{tmp_path}/a.tsv?{query}")
+
+
+class TestHub:
+    @pytest.fixture
+    def directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A dataset in the format of the hub, in a directory: Parquet files with class names."""
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+        datasets.disable_progress_bars()
+        classes = datasets.ClassLabel(names=["Bad", "Good"])
+        features = datasets.Features({"sentence": datasets.Value("string"), "label": classes})
+        rows = {"sentence": ["Loved  it", "Hated it"], "label": [1, 0]}
+        out = tmp_path / "films"
+        out.mkdir()
+        datasets.Dataset.from_dict(rows, features).to_parquet(out / "train.parquet")
+        secret = {"sentence": ["Who knows"], "label": [-1]}
+        datasets.Dataset.from_dict(secret, features).to_parquet(out / "test.parquet")
+        return out
+
+    def test_a_dataset_is_read_with_its_class_names(self, directory: Path) -> None:
+        assert read(f"hub:{directory}?text=sentence&map=good:positive,bad:negative") == [
+            Example("Loved it", "positive", "films-train"),
+            Example("Hated it", "negative", "films-train"),
+        ]
+
+    def test_unpublished_labels_are_missing(self, directory: Path) -> None:
+        with pytest.raises(ValueError, match="row 1 of test: column label is empty"):
+            read(f"hub:{directory}?text=sentence&split=test")
+        assert read(f"hub:{directory}?text=sentence&split=test&label=") == [Example("Who knows", None, "films-test")]
+
+    def test_a_missing_package_is_reported_with_the_command(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "datasets", None)
+        with pytest.raises(ValueError, match=r"pip install 'rt-sentiment\[train\]'"):
+            read("hub:owner/name")

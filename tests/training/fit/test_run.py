@@ -1,0 +1,86 @@
+"""The directory of a training: what it keeps, and what it drops when it resumes."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from training.fit.run import Run, Signals
+
+SETTINGS = {"recipe": {"seed": 1}}
+
+
+def test_nothing_is_written_before_the_run_begins(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", SETTINGS)
+    assert not (tmp_path / "run").exists()
+    assert run.begin() is None
+    assert json.loads((tmp_path / "run" / "run.json").read_text()) == SETTINGS
+
+
+def test_entries_after_the_saved_state_are_dropped(tmp_path: Path) -> None:
+    run = Run(tmp_path, SETTINGS)
+    run.begin()
+    for step in (10, 20):
+        run.record({"step": step, "loss": 1.0})
+    run.save({"step": 20})
+    run.record({"step": 20, "dev": {}})  # the evaluation runs again
+    run.record({"step": 30, "loss": 1.0})
+
+    again = Run(tmp_path, SETTINGS)
+    assert again.begin() == {"step": 20}
+    assert [(entry["step"], "dev" in entry) for entry in again.history()] == [(10, False), (20, False)]
+
+
+def test_entries_are_dropped_if_no_state_was_saved(tmp_path: Path) -> None:
+    run = Run(tmp_path, SETTINGS)
+    run.begin()
+    run.record({"step": 10, "loss": 1.0})
+    again = Run(tmp_path, SETTINGS)
+    assert again.begin() is None
+    assert again.history() == []
+
+
+def test_a_line_that_a_crash_cut_off_is_ignored(tmp_path: Path) -> None:
+    run = Run(tmp_path, SETTINGS)
+    run.begin()
+    run.record({"step": 10, "loss": 1.0})
+    run.save({"step": 10})
+    with (tmp_path / "history.jsonl").open("a") as file:
+        file.write('{"step": 11, "lo')
+    again = Run(tmp_path, SETTINGS)
+    again.begin()
+    again.record({"step": 20, "loss": 0.5})
+    assert [entry["step"] for entry in again.history()] == [10, 20]
+
+
+def test_a_crash_while_resuming_leaves_the_files_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path, SETTINGS)
+    run.begin()
+    run.record({"step": 10, "loss": 1.0})
+    run.save({"step": 10})
+    before = {name: (tmp_path / name).read_bytes() for name in ("run.json", "history.jsonl", "state.pt")}
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", lambda self, text, **_: self.write_bytes(text[:1].encode()) and 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Run(tmp_path, SETTINGS).begin()
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert Run(tmp_path, SETTINGS).begin() == {"step": 10}
+
+
+def test_a_file_cannot_be_the_directory_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("years of work")
+    with pytest.raises(ValueError, match="does not hold a run"):
+        Run(tmp_path / "file", SETTINGS)
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once(which: signal.Signals) -> None:
+    before = signal.getsignal(which)
+    with Signals() as signals:
+        os.kill(os.getpid(), which)
+        assert signals.received
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), which)
+    assert signal.getsignal(which) is before

@@ -1,0 +1,304 @@
+"""A training on a few rows: it learns, records what it did, and resumes after an interruption."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
+
+from app.inference.artifact import open_artifact
+from app.inference.tokenizer import Tokenizer
+from tests.support.tiny import ROWS, WORDS, tiny_classifier
+from training.data.examples import LABELS, Example
+from training.errors import InputError
+from training.evaluation import evaluate_target, open_targets, suite_examples
+from training.fit import train as module
+from training.fit.learner import Learner
+from training.fit.mixture import Row
+from training.fit.ranges import Ranges
+from training.fit.recipe import Recipe
+from training.fit.train import Interrupted, fine_tune
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+DEV = [
+    Example(f"The {thing} is {word} {word}.", label, "dev")
+    for label, words in WORDS.items()
+    for word in words
+    for thing in ("film", "room")
+]
+RECIPE = Recipe(epochs=2, batch_size=12, learning_rate=1e-3, label_smoothing=0.0, weights={"set": 30})
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_classifier(tmp_path_factory.mktemp("start"))
+
+
+@pytest.fixture(scope="module")
+def finished(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "run"
+    fine_tune(start, run, ROWS, DEV, RECIPE)
+    return run
+
+
+def _read(file: Path) -> str:
+    return file.read_text() if file.is_file() else ""
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+
+
+def test_the_loss_falls_and_the_model_learns(finished: Path) -> None:
+    losses = [entry["loss"] for entry in history(finished) if "loss" in entry]
+    assert losses[-1] < 0.6 * losses[0]
+    report = json.loads((finished / "report.json").read_text())
+    assert report["dev"]["dev"]["accuracy"] > 0.9
+    (target,) = open_targets(str(finished / "checkpoint"), "torch")
+    assert evaluate_target(target, DEV).reports["dev"].accuracy == report["dev"]["dev"]["accuracy"]
+    assert open_artifact(str(finished / "checkpoint")).labels == LABELS
+
+
+def test_the_report_records_the_settings_and_the_data(finished: Path) -> None:
+    report = json.loads((finished / "report.json").read_text())
+    assert report["recipe"]["epochs"] == 2
+    assert report["rows"] == {"set": 36}
+    assert report["measured_on"]["sets"] == {"dev": 18}
+    assert report["steps"] == 180 == history(finished)[-1]["step"]
+    assert json.loads((finished / "checkpoint" / "training.json").read_text()) == report
+    assert not (finished / "state.pt").exists()
+    pictures = {file.name: file.stat().st_size for file in (finished / "plots").iterdir()}
+    assert pictures.keys() == {"learning-curve.png", "reliability.png", "confusion.png"}
+    assert min(pictures.values()) > 5000
+
+
+def test_the_learning_rate_rises_and_falls(finished: Path) -> None:
+    rates = [entry["learning_rate"] for entry in history(finished) if "learning_rate" in entry]
+    assert max(rates) == pytest.approx(1e-3, rel=0.1)
+    assert rates[-1] < 0.02 * max(rates)
+
+
+@pytest.fixture(scope="module")
+def averaged(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "averaged"
+    fine_tune(start, run, ROWS, DEV, replace(RECIPE, average=0.5))
+    return run
+
+
+@pytest.mark.parametrize(("average", "first_step"), [(0.0, 10), (0.5, 120)])
+def test_an_interrupted_run_resumes_with_the_same_result(
+    start: Path, finished: Path, averaged: Path, tmp_path: Path, average: float, first_step: int
+) -> None:
+    run, recipe = tmp_path / "run", replace(RECIPE, average=average)
+
+    def stop() -> None:
+        while f'"step": {first_step},' not in _read(run / "history.jsonl"):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(Interrupted, match="of 180; run the same command again"):
+        fine_tune(start, run, ROWS, DEV, recipe)
+    stopper.join()
+    assert (run / "state.pt").is_file()
+    # A line from after the saved state, as a run that crashed later would leave it.
+    with (run / "history.jsonl").open("a") as file:
+        file.write('{"step": 179, "loss": 99}\n')
+
+    fine_tune(start, run, ROWS, DEV, recipe)
+    uninterrupted = averaged if average else finished
+    ours, theirs = (load_file(each / "checkpoint" / "model.safetensors") for each in (run, uninterrupted))
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
+    steps = [entry["step"] for entry in history(run) if "loss" in entry]
+    assert steps == sorted(set(steps))
+    assert 99 not in [entry.get("loss") for entry in history(run)]
+
+
+def test_the_weights_of_the_last_steps_are_averaged(averaged: Path, finished: Path) -> None:
+    mean, last = (load_file(run / "checkpoint" / "model.safetensors") for run in (averaged, finished))
+    assert mean.keys() == last.keys()
+    assert not all(mean[name].equal(last[name]) for name in last)
+    assert json.loads((averaged / "report.json").read_text())["dev"]["dev"]["accuracy"] > 0.9
+
+
+def test_a_missing_last_evaluation_is_done_on_resume(
+    start: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    evaluate_ = module._evaluate
+    monkeypatch.setattr(module, "_evaluate", fail)
+    with pytest.raises(OSError, match="no space"):
+        fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1))
+    monkeypatch.setattr(module, "_evaluate", evaluate_)
+    fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1))
+    entries = history(tmp_path / "run")
+    assert [entry["step"] for entry in entries if "loss" in entry] == list(range(10, 91, 10))
+    assert [entry["step"] for entry in entries if "dev" in entry] == [90]
+
+
+def test_a_run_is_finished_once_its_plots_are_drawn(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    run, recipe = tmp_path / "run", replace(RECIPE, epochs=1, weights={})
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "draw_evaluations", fail)
+        with pytest.raises(OSError, match="no space"):
+            fine_tune(start, run, ROWS, DEV, recipe)
+    fine_tune(start, run, ROWS, DEV, recipe)
+    assert (run / "report.json").is_file()
+    assert len([*(run / "plots").iterdir()]) == 3
+
+
+def test_a_training_that_diverges_stops_at_once(start: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, learning_rate=1e30)
+    with pytest.raises(InputError, match=r"diverged after step \d: .* lower learning_rate"):
+        fine_tune(start, tmp_path / "run", ROWS, DEV, recipe)
+
+
+@pytest.mark.parametrize("step", [5, 6])  # within the second epoch, and at its end
+def test_the_state_before_the_divergence_is_kept(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    learn = Learner.learn
+
+    def spoil(learner: Learner, rows: list[Row]) -> float:
+        loss = learn(learner, rows)
+        if learner.step == step:
+            with torch.no_grad():
+                learner.model.classifier.weight.fill_(torch.inf)
+        return loss
+
+    monkeypatch.setattr(Learner, "learn", spoil)
+    with pytest.raises(InputError, match=f"diverged after step {step}"):
+        fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, weights={}))
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert state["step"] == 3
+    assert all(weight.isfinite().all() for weight in state["learner"]["model"].values())
+
+
+def test_the_weights_of_new_labels_depend_on_the_seed(start: Path, tmp_path: Path) -> None:
+    rows, dev = ([replace(row, label=f"my {row.label}") for row in each] for each in (ROWS, DEV))
+    for name, seed in (("one", 1), ("two", 1), ("other", 2)):
+        fine_tune(start, tmp_path / name, rows, dev, replace(RECIPE, epochs=1, weights={}, seed=seed))
+    one, two, other = (
+        load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("one", "two", "other")
+    )
+    assert all(one[name].equal(two[name]) for name in one)
+    # In three steps Adam changes a weight by at most three times the learning rate, so the initial weights differ.
+    assert (one["classifier.weight"] - other["classifier.weight"]).abs().max() > 0.01
+
+
+def test_texts_to_measure_on_are_not_trained_on(start: Path, tmp_path: Path) -> None:
+    rows = [*ROWS, replace(DEV[0], source="set"), Example(suite_examples()[0].text.upper(), "positive", "set")]
+    fine_tune(start, tmp_path / "run", rows, DEV, replace(RECIPE, epochs=1, weights={}))
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["rows"] == {"set": len(ROWS)}
+
+
+def test_the_old_temperature_is_dropped(start: Path, tmp_path: Path) -> None:
+    shutil.copytree(start, tmp_path / "calibrated")
+    config = tmp_path / "calibrated" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"calibration_temperature": 2.5}))
+    fine_tune(tmp_path / "calibrated", tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1, weights={}))
+    assert open_artifact(str(tmp_path / "run" / "checkpoint")).temperature == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        (
+            {"dev": [Example("So so.", "mixed", "dev")]},
+            "dev: a row with the label mixed; the training has negative",
+        ),
+        ({"dev": [Example("So so.", None, "dev")]}, "dev: a row without a label"),
+        ({"dev": []}, "--dev has no text to measure on"),
+        ({"examples": [row for row in ROWS if row.label == "neutral"]}, "only one label: neutral"),
+        ({"examples": [replace(row, label=None) for row in ROWS]}, "no text has a label"),
+        ({"recipe": replace(RECIPE, max_tokens=1000)}, "max_tokens is 1000, but .* reads at most 512"),
+        ({"recipe": replace(RECIPE, weights={"set": 0})}, "leave no text"),
+    ],
+)
+def test_invalid_input_is_rejected_before_anything_is_written(
+    start: Path, tmp_path: Path, changes: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        fine_tune(start, tmp_path / "run", **{"examples": ROWS, "dev": DEV, "recipe": RECIPE} | changes)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_weight_of_an_unknown_set_is_shown(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1, weights={"sett": 2, "set": 0.5}))
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()[:3]]
+    assert shown == [["set", "rows", "per", "epoch"], ["set", "36", "0.5"], ["sett", "none", "2"]]
+
+
+def test_activations_stay_near_their_bound(start: Path, finished: Path, tmp_path: Path) -> None:
+    bound = 2.5
+
+    def excess(checkpoint: Path) -> float:
+        model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
+        tokenizer = Tokenizer.load(checkpoint, 512)
+        with Ranges(model, bound) as ranges:
+            for row in ROWS:
+                model(torch.tensor([tokenizer.encode(row.text).ids]))
+            return torch.as_tensor(ranges.penalty()).item()
+
+    fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, max_activation=bound))
+    assert excess(tmp_path / "run" / "checkpoint") < 0.5 * excess(finished / "checkpoint")
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["dev"]["dev"]["accuracy"] > 0.9
+
+
+def test_lower_layers_learn_slower(start: Path, tmp_path: Path) -> None:
+    fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, layer_decay=0.1, weights={}))
+    before, after = (load_file(each / "model.safetensors") for each in (start, tmp_path / "run" / "checkpoint"))
+
+    def moved(name: str) -> float:
+        return float((after[name] - before[name]).abs().mean())
+
+    layer = "distilbert.transformer.layer.{}.ffn.lin1.weight"
+    assert 5 * moved(layer.format(0)) < moved(layer.format(1))
+    assert 5 * moved(layer.format(1)) < moved("pre_classifier.weight")
+
+
+def test_other_labels_get_a_new_head(start: Path, tmp_path: Path) -> None:
+    rows = [replace(row, label="yes" if row.label == "positive" else "no") for row in ROWS]
+    dev = [replace(row, label="yes" if row.label == "positive" else "no") for row in DEV]
+    fine_tune(start, tmp_path / "run", rows, dev, RECIPE)
+    assert open_artifact(str(tmp_path / "run" / "checkpoint")).labels == ("no", "yes")
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["dev"]["dev"]["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("dev", "recipe", "complaint"),
+    [
+        (DEV, RECIPE, "holds a finished run"),
+        (DEV, replace(RECIPE, seed=8), "with other settings"),
+        (DEV[1:], RECIPE, "with other settings"),  # otherwise one learning curve would mix two development sets
+    ],
+)
+def test_a_run_is_never_overwritten(
+    start: Path, finished: Path, dev: list[Example], recipe: Recipe, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        fine_tune(start, finished, ROWS, dev, recipe)
+
+
+def test_a_directory_without_a_run_is_left_alone(start: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="does not hold a run"):
+        fine_tune(start, tmp_path, ROWS, DEV, RECIPE)

@@ -1,0 +1,32 @@
+"""How good a model is: metrics on labelled text, and the behavioural suite."""
+
+from training.evaluation.behaviour import Outcome, judge, rates, scorer
+from training.evaluation.cases import Case, read_cases, suite_examples
+from training.evaluation.evaluation import Evaluation, as_json, evaluate_target
+from training.evaluation.metrics import Indices, Report, classes_of, measure, score
+from training.evaluation.tables import aligned, confusions, overview
+from training.evaluation.targets import Target, logits, open_targets
+
+__all__ = [
+    "Case",
+    "Evaluation",
+    "Indices",
+    "Outcome",
+    "Report",
+    "Target",
+    "aligned",
+    "as_json",
+    "classes_of",
+    "confusions",
+    "evaluate_target",
+    "judge",
+    "logits",
+    "measure",
+    "open_targets",
+    "overview",
+    "rates",
+    "read_cases",
+    "score",
+    "scorer",
+    "suite_examples",
+]

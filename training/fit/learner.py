@@ -1,0 +1,143 @@
+"""One training step: loss, gradient, learning rate, and the average of the weights."""
+
+import math
+import re
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from app.inference.packing import pad
+from app.inference.tokenizer import Tokenizer
+from app.types import Encoding
+from training.checkpoints import Device
+from training.errors import InputError
+from training.fit.mixture import Row
+from training.fit.ranges import Ranges
+from training.fit.recipe import Recipe
+
+_MAX_GRADIENT_NORM = 1.0  # over all weights
+_PENALTY_EVERY = 4  # steps
+
+
+class Learner:
+    """A classifier with its optimizer, schedule and average, for a training of `steps` steps."""
+
+    def __init__(self, model: Any, tokenizer: Tokenizer, recipe: Recipe, steps: int, device: Device) -> None:
+        self.step = 0
+        self.model = model.train()
+        _set_dropout(model, recipe.dropout)
+        self._device = device
+        self._first, self._last = tokenizer.encode("").ids
+        self._seed = recipe.seed
+        self._averaged_from = steps * (1 - recipe.average)
+        self._ranges = Ranges(model, recipe.max_activation)
+        self._optimizer = torch.optim.AdamW(parameter_groups(model, recipe), recipe.learning_rate, fused=True)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer, lambda step: linear_schedule(step, steps, recipe.warmup)
+        )
+        self._average = AveragedModel(model) if recipe.average else None
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that is needed to resume."""
+        return {"step": self.step} | {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"model": self.model, "optimizer": self._optimizer, "schedule": self._schedule}
+        return parts | ({"average": self._average} if self._average else {})
+
+    @property
+    def result(self) -> Any:
+        """The trained model: the average of the last steps if the recipe sets `average`."""
+        return self._average.module if self._average else self.model
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the highest layer in the next step."""
+        return float(self._schedule.get_last_lr()[-1])
+
+    def learn(self, rows: list[Row]) -> float:
+        """Do one step and return the loss of `rows`, without the penalty.
+
+        Raises `InputError` if the gradient is not finite. The weights are unchanged then.
+        """
+        torch.manual_seed(self._seed * 1_000_003 + self.step)  # so that a resumed run has the same dropout
+        inputs, targets, is_open = self._tensors(rows)
+        # The penalty takes a quarter of the time of a step, and its effect lasts for the steps in between.
+        with self._ranges if self.step % _PENALTY_EVERY == 0 else nullcontext(), self._device.autocast():
+            logits = self.model(**inputs).logits
+        loss = cross_entropy(logits.float(), targets, is_open)
+        (loss + self._ranges.penalty()).backward()
+        self._require_finite(torch.nn.utils.clip_grad_norm_(self.model.parameters(), _MAX_GRADIENT_NORM))
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._schedule.step()
+        self.step += 1
+        if self._average and self.step > self._averaged_from:
+            self._average.update_parameters(self.model)
+        return float(loss.item())
+
+    def check(self, rows: list[Row]) -> None:
+        """Raise `InputError` if the results are not finite after the last step, before that state is saved."""
+        with torch.no_grad(), self._device.autocast():
+            self._require_finite(self.model(**self._tensors(rows)[0]).logits)
+
+    def _require_finite(self, numbers: torch.Tensor) -> None:
+        if not numbers.isfinite().all():
+            raise InputError(
+                f"the training has diverged after step {self.step}: its results are not finite; "
+                "start a new run with a lower learning_rate or a longer warmup"
+            )
+
+    def _tensors(self, rows: list[Row]) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+        encodings = [Encoding([self._first, *row.ids.tolist(), self._last], truncated=False) for row in rows]
+        batch = pad(encodings, self.model.config.pad_token_id)
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        targets, is_open = np.stack([row.target for row in rows]), np.stack([row.open for row in rows])
+        put = self._device.put
+        return {name: put(array) for name, array in inputs.items()}, put(targets), put(is_open)
+
+
+def _set_dropout(model: torch.nn.Module, share: float) -> None:
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = share
+        elif hasattr(module, "dropout_prob"):  # fused attention
+            module.dropout_prob = share
+
+
+def parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Group parameters by depth and kind: lower layers learn more slowly, and biases and norms do not decay."""
+    layers = model.config.num_hidden_layers
+    groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        layer = re.search(r"\.layer\.(\d+)\.", name)
+        depth = int(layer[1]) + 1 if layer else 0 if "embeddings" in name else layers + 1
+        groups.setdefault((depth, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": recipe.learning_rate * recipe.layer_decay ** (layers + 1 - depth),
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for (depth, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def linear_schedule(step: int, steps: int, warmup: float) -> float:
+    """Return the share of the full learning rate at a step: a linear rise, then a linear fall to 0."""
+    rise = max(1, math.ceil(steps * warmup))
+    return min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise)))
+
+
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, is_open: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy over the labels that are open. All arguments have the shape (rows, labels)."""
+    log_probabilities = logits.masked_fill(~is_open, -1e4).log_softmax(dim=-1)
+    return -(targets * log_probabilities).sum(dim=-1).mean()

@@ -1,0 +1,104 @@
+"""The directory of a training: its settings, its history, and the state to resume from."""
+
+import json
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.errors import InputError
+from training.files import read_json, replace
+
+_SAVE_EVERY_S = 600.0
+
+
+class Run:
+    """`run.json` (settings), `history.jsonl` (steps and evaluations), `checkpoint/` (the model), `plots/`, `state.pt`.
+
+    An interrupted run with the same settings is resumed. A run that has other settings or is finished raises
+    `InputError`, so that no result is overwritten.
+    """
+
+    def __init__(self, directory: Path, settings: Mapping[str, Any]) -> None:
+        self.directory = directory
+        self.checkpoint = directory / "checkpoint"
+        self._history_file = directory / "history.jsonl"
+        self._state_file = directory / "state.pt"
+        self._began_s = self._saved_s = time.monotonic()
+        self._settings_file = directory / "run.json"
+        self._settings = json.loads(json.dumps(settings))
+        if self._settings_file.is_file():
+            if read_json(self._settings_file) != self._settings:
+                raise InputError(f"{directory} holds a run with other settings (run.json); choose another directory")
+            if (directory / "report.json").is_file():
+                raise InputError(f"{directory} holds a finished run; choose another directory")
+        elif directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise InputError(f"{directory} exists and does not hold a run; choose another directory")
+
+    def begin(self) -> dict[str, Any] | None:
+        """Create the directory, and return the last saved state if the run resumes."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        replace(self._settings_file, json.dumps(self._settings, indent=2) + "\n")
+        self._began_s = self._saved_s = time.monotonic()
+        state: dict[str, Any] | None = None
+        if self._state_file.is_file():
+            state = torch.load(self._state_file, map_location="cpu", weights_only=True)
+        # Entries after the saved state will be written again: later steps, and an evaluation at the same step.
+        done = state["step"] if state else 0
+        kept = [entry for entry in self.history() if entry["step"] < done + ("dev" not in entry)]
+        replace(self._history_file, "".join(json.dumps(entry) + "\n" for entry in kept))
+        return state
+
+    @property
+    def lasted_s(self) -> float:
+        """Seconds since the run started or resumed."""
+        return time.monotonic() - self._began_s
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Save `state`. After a crash in between, the previous state is still there."""
+        fresh = self._state_file.with_suffix(".new")
+        torch.save(state, fresh)
+        fresh.replace(self._state_file)
+        self._saved_s = time.monotonic()
+
+    @property
+    def is_save_due(self) -> bool:
+        return time.monotonic() - self._saved_s > _SAVE_EVERY_S
+
+    def record(self, entry: Mapping[str, Any]) -> None:
+        """Append an entry to the history."""
+        with self._history_file.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return all entries of the history, except for a line that a crash has cut off."""
+        lines = self._history_file.read_text().split("\n")[:-1] if self._history_file.is_file() else []
+        return [json.loads(line) for line in lines]
+
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """Finish the run: write settings and report, also to the checkpoint, where the exporter reads them."""
+        for file in (self.checkpoint / "training.json", self.directory / "report.json"):
+            replace(file, json.dumps(self._settings | dict(report), indent=2) + "\n")
+        self._state_file.unlink(missing_ok=True)
+
+
+class Signals:
+    """Records SIGTERM and Ctrl-C, so that the training can save its state. A second signal stops it at once."""
+
+    received = False
+
+    def __enter__(self) -> "Signals":
+        self._before = {each: signal.signal(each, self._receive) for each in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each, handler in self._before.items():
+            signal.signal(each, handler)
+
+    def _receive(self, *_: object) -> None:
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = True
