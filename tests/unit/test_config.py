@@ -27,7 +27,7 @@ def test_there_are_two_profiles() -> None:
     [
         ("PORT", "eighty", "SENTIMENT_PORT: .*integer"),
         ("PORT", "70000", "SENTIMENT_PORT: .*65535"),
-        ("BACKEND", "tensorrt", "SENTIMENT_BACKEND: .*'onnx'"),
+        ("BACKEND", "tensorrt", "SENTIMENT_BACKEND: expected auto, onnx, "),
         ("PROFILE", "staging", "SENTIMENT_PROFILE: .*'dev' or 'prod'"),
         ("CACHE_ENTRIES", "-1", "SENTIMENT_CACHE_ENTRIES"),
         ("CORS_ORIGINS", "example.com", "SENTIMENT_CORS_ORIGINS: 'example.com' is not an origin"),

@@ -17,7 +17,7 @@ async def test_an_unexpected_error_is_a_500_without_its_message(
 ) -> None:
     app = create_app(load_settings({"backend": "mock"}))
 
-    @app.get("/broken")
+    @app.fastapi.get("/broken")
     async def broken() -> None:
         raise error("internal words")
 
