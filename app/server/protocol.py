@@ -38,7 +38,7 @@ class LimitedProtocol(HttpToolsProtocol):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._timeout_s = header_timeout_s
+        self._header_timeout_s = header_timeout_s
         self._body_timeout_s = body_timeout_s
         self._max_header_bytes = max_header_bytes
         self._on_unreadable = on_unreadable
@@ -46,15 +46,15 @@ class LimitedProtocol(HttpToolsProtocol):
         self._surplus_bytes = 0
         self._unparsed_bytes = 0  # since headers were complete, or a part of a body came
         self._data = b""  # what the parser got last
-        self._read_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None  # for what the client has to send
         self._write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
-        self._start_read_timer()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_read_timer()
+        self._stop_timer()
         self._stop_write_timer()
         super().connection_lost(exc)
 
@@ -67,11 +67,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._unparsed_bytes > self._max_header_bytes:
             detail = f"the headers are larger than {self._max_header_bytes} bytes together"
             self._refuse(431, "Request Header Fields Too Large", detail)
-        elif self._read_timer is None:
-            if not self._answering:  # headers are incomplete, or not even begun
-                self._start_read_timer()
-            elif self._waits_for_body:
-                self._start_read_timer(self._on_late_body, self._body_timeout_s)
+        elif self._timer is None and (not self._answering or self._waits_for_body):
+            self._start_timer()
 
     def on_message_begin(self) -> None:
         self._in_headers = True
@@ -83,9 +80,9 @@ class LimitedProtocol(HttpToolsProtocol):
             return  # the parser stops now
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise OverflowError  # the parser fails, and the connection ends after the responses to the others
-        self._end_of_part()
+        self._unparsed_bytes = self._surplus_bytes = 0
+        self._stop_timer()
         super().on_headers_complete()
-        self._surplus_bytes = 0
         self.headers = deque(maxlen=0)  # type: ignore[assignment]  # uvicorn would add trailers to the headers
 
     def on_body(self, body: bytes) -> None:
@@ -98,20 +95,18 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         if not self._wants_upgrade():
-            self._end_of_part()
+            self._unparsed_bytes = 0
+            self._stop_timer()
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        if not self.pipeline:
-            if self.cycle.more_body:  # it may go on for a while, so that its sender gets to see the response
-                self._start_read_timer(self.transport.abort)
-            elif self._in_headers:  # of the next request
-                self._start_read_timer()
+        if not self.pipeline and (self._in_headers or self.cycle.more_body):
+            self._start_timer()  # for the headers of the next request, or the rest of the body
         super().on_response_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self._timeout_s, self.transport.abort)
+        self._write_timer = self.loop.call_later(self._header_timeout_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         self._stop_write_timer()
@@ -144,41 +139,36 @@ class LimitedProtocol(HttpToolsProtocol):
     def _wants_upgrade(self) -> bool:
         return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
 
-    def _end_of_part(self) -> None:
-        self._unparsed_bytes = 0
-        self._stop_read_timer()
-
     @property
     def _waits_for_body(self) -> bool:
         return self.cycle.more_body and not self.cycle.response_started
 
-    def _start_read_timer(self, then: Callable[[], None] | None = None, timeout_s: float | None = None) -> None:
-        self._stop_read_timer()
-        self._read_timer = self.loop.call_later(timeout_s or self._timeout_s, then or self._on_late_headers)
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        timeout_s = self._body_timeout_s if self._answering else self._header_timeout_s
+        self._timer = self.loop.call_later(timeout_s, self._on_timeout)
 
-    def _stop_read_timer(self) -> None:
-        if self._read_timer is not None:
-            self._read_timer.cancel()
-            self._read_timer = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timeout(self) -> None:
+        self._timer = None
+        if self._answering:
+            if self.pipeline:  # it is not the turn of this request, and its data may not have been read
+                self._start_timer()
+            elif self._waits_for_body:
+                self._refuse(408, "Request Timeout", "the body did not arrive in time")
+        elif self._in_headers:
+            self._refuse(408, "Request Timeout", "the headers did not arrive in time")
+        else:  # nothing came, or a body after its response
+            self.transport.abort()
 
     def _stop_write_timer(self) -> None:
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
-
-    def _on_late_headers(self) -> None:
-        self._read_timer = None
-        if self._in_headers:
-            self._refuse(408, "Request Timeout", "the headers did not arrive in time")
-        else:
-            self.transport.close()  # nothing but line breaks came
-
-    def _on_late_body(self) -> None:
-        self._read_timer = None
-        if self.pipeline:  # it is not this request's turn, and what it sent may not have been read
-            self._start_read_timer(self._on_late_body, self._body_timeout_s)
-        elif self._waits_for_body:
-            self._refuse(408, "Request Timeout", "the body did not arrive in time")
 
     def _refuse(self, status: int, title: str, detail: str) -> None:
         """Respond to what is not a request, and close the connection."""
@@ -197,8 +187,6 @@ class LimitedProtocol(HttpToolsProtocol):
         head = [b"%b: %b" % header for header in (*self.server_state.default_headers, *response.raw_headers)]
         self.transport.write(STATUS_LINE[status] + b"\r\n".join([*head, b"", bytes(response.body)]))
         self.transport.close()
-        client = self.client[0] if self.client else None
-        log(
-            logging.INFO, "request", method="(none)", path="(none)", status=status, request_id=request_id, client=client
-        )
+        fields = {"status": status, "request_id": request_id, "client": self.client[0] if self.client else None}
+        log(logging.INFO, "request", method="(none)", path="(none)", **fields)
         self._on_unreadable(status)
