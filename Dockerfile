@@ -3,21 +3,21 @@
 #   docker build --target gpu .    PyTorch on CUDA
 #   docker build --target cpu .    int8 on ONNX Runtime, without PyTorch
 #
-# Another base will do when it has Python 3.11 or later as `python3`, with venv, and Debian's useradd. The gpu target
-# starts from the same one: PyTorch's wheels carry the CUDA libraries that they were built with, so that an nvidia/cuda
-# base would hold them a second time. The driver comes from the host, by way of the NVIDIA container toolkit.
+# You can use another base if it has Python 3.11 or later as `python3`, with venv, and Debian's useradd. The gpu target
+# uses the same base: PyTorch's wheels contain the CUDA libraries, so an nvidia/cuda base would contain them twice. The
+# driver comes from the host, through the NVIDIA container toolkit.
 #
-# Behind a package mirror, hand in what pip needs: --secret id=pip.conf,src=… (its configuration) and --secret
-# id=ca.crt,src=… (certificates, for pip at /etc/ssl/certs/ca-certificates.crt). No layer keeps them.
+# Behind a package mirror, pass what pip needs: --secret id=pip.conf,src=… (its configuration) and --secret
+# id=ca.crt,src=… (certificates, which pip reads from /etc/ssl/certs/ca-certificates.crt). No layer keeps them.
 ARG BASE=python:3.11-slim-bookworm
 
 
-# All that the service is made of but its code. The project is installed in editable form, which reads nothing of it but
-# its version and finds the rest later, where it now sees placeholders: a change of the code leaves this stage, and the
-# largest layer of the image, as it is.
+# Everything except the code. The project is installed in editable mode, with placeholders for the files that come
+# later: the installation reads only the version. So a change of the code does not rebuild this stage, which is the
+# largest layer of the image.
 FROM ${BASE} AS dependencies
 WORKDIR /opt/rt-sentiment
-# Two environments: pip stays here, the other one is copied out.
+# Two environments: the one with pip stays here, the other one is copied into the image.
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
 COPY LICENSE pyproject.toml constraints.txt requirements.txt ./
 COPY app/__init__.py app/
@@ -39,8 +39,8 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     chmod -R go-w /opt/venv
 
 
-# Code and models as they go into the images: compiled, since nothing can be written later; readable by every user,
-# whatever the checkout's modes are; and only models whose files are those that their manifests state.
+# Code and models for the images. The code is compiled, because the running container cannot write. All files become
+# readable by every user, whatever their modes in the checkout. The build fails if a model differs from its manifest.
 FROM dependencies AS content
 COPY app app
 COPY models models
@@ -54,16 +54,16 @@ RUN chmod -R u=rwX,go=rX app models && \
 
 
 FROM content AS content-cpu
-# PyTorch alone reads them.
+# Only PyTorch reads these files.
 RUN find models \( -name '*.safetensors' -o -name 'pytorch_model.bin' \) -delete
 
 
-# What both images are but for their content.
+# The common part of both images.
 FROM ${BASE} AS runtime
 WORKDIR /opt/rt-sentiment
 RUN groupadd --gid 10001 sentiment && \
     useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sentiment
-# Nothing is written, so that the root file system can be read-only. Only a model that is fetched from the hub
+# The service writes no files, so the root file system can be read-only. Only a model from the Hugging Face Hub
 # (SENTIMENT_MODEL=owner/name) needs a writable HF_HOME.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -72,7 +72,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# http.client, because urllib would ask the proxy that http_proxy names.
+# http.client instead of urllib, which would use the proxy from http_proxy.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD \
     ["python", "-ISc", "import http.client, os, ssl, sys; \
       host = os.environ.get('SENTIMENT_HOST') or '0.0.0.0'; \
@@ -81,7 +81,7 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD \
       c = http.client.HTTPSConnection(host, port, timeout=2, context=ssl._create_unverified_context()) \
         if os.environ.get('SENTIMENT_TLS_CERT_FILE') else http.client.HTTPConnection(host, port, timeout=2); \
       c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
-# The server itself is process 1 and gets the signals: SIGTERM drains.
+# The server is process 1 and receives the signals: SIGTERM drains.
 ENTRYPOINT ["rt-sentiment"]
 CMD ["serve"]
 ARG BASE
@@ -96,7 +96,7 @@ LABEL org.opencontainers.image.title="rt-sentiment" \
 
 
 FROM runtime AS gpu
-# As soon as it is imported, PyTorch makes a folder for its compiler, which is not used: it is named one that exists.
+# On import PyTorch creates a cache folder for its compiler, even if the compiler is not used. Use one that exists.
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     TORCHINDUCTOR_CACHE_DIR=/tmp

@@ -1,4 +1,4 @@
-"""Lets an editable install import the folder `app` as `rt_sentiment`, the name that the package has in the wheel."""
+"""Makes the folder `app` importable as `rt_sentiment`, its name in the wheel, in editable installs."""
 
 import tempfile
 from pathlib import Path
@@ -8,10 +8,10 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class EditableName(BuildHookInterface):  # type: ignore[type-arg]
-    """A build hook of hatchling, which cannot rename a package in editable installs by itself."""
+    """Build hook for hatchling, which cannot rename a package in an editable install."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add a module `rt_sentiment` that replaces itself with the folder `app`."""
+        """Add a module `rt_sentiment` that replaces itself with the package in the folder `app`."""
         if version != "editable":
             return
         from editables import EditableProject  # not at the top: `pip install .` does not install it

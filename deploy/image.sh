@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Build the cpu image without a container engine and try it as an engine would run it: as process 1 in namespaces of its
-# own, on a read-only root file system, without privileges.
+# Build the cpu image without a container engine, and test it the way an engine would run it: as process 1 in its own
+# namespaces, on a read-only root file system, without privileges.
 #
-#   deploy/image.sh                                    on a base that debootstrap makes (once; it is kept in the cache)
-#   BASE=python:3.11-slim-bookworm deploy/image.sh     on another base, where a registry can be reached
+#   deploy/image.sh                                    with a base made by debootstrap (once; it is cached)
+#   BASE=python:3.11-slim-bookworm deploy/image.sh     with another base, if a registry can be reached
 #
-# Ends with 0 when all is well, 1 when something is wrong, 77 when this machine cannot do it. The build gets what pip is
-# told in /etc/pip.conf (or $PIP_CONFIG_FILE) and this machine's certificates, as secrets that no layer keeps.
+# Exit status: 0 if everything works, 1 if something fails, 77 if this machine cannot run the test. The build uses pip's
+# configuration (/etc/pip.conf or $PIP_CONFIG_FILE) and the certificates of this machine; no layer keeps them.
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
@@ -16,14 +16,14 @@ readonly DEBIAN=localhost/rt-sentiment-base:bookworm
 readonly CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/rt-sentiment"
 readonly URL=http://127.0.0.1:8000
 work=$(mktemp -d)
-container='' root='' engine='' server='' scratch='' # of the trial: the image's copy, where it is mounted, unshare, the server
+container='' root='' engine='' server='' scratch='' # of the test: the container, its mount point, the pid of unshare, the pid of the server
 
 say() { printf 'image: %s\n' "$*" >&2; }
 fail() { say "failed: $*"; exit 1; }
 cannot() { say "skipped: $*"; exit 77; }
 
 cleanup() {
-  # Both: that a child dies with unshare (--kill-child) is forgotten when the child changes its user.
+  # Both: --kill-child of unshare has no effect any more once the child has changed its user.
   if [[ -n $engine ]]; then
     pkill -KILL -P "$engine" || true
     kill -KILL "$engine" 2>/dev/null || true
@@ -39,22 +39,22 @@ trap 'exit 130' INT TERM
 
 check_machine() {
   local tool
-  [[ $(id -u) == 0 ]] || cannot "this needs root"
+  [[ $(id -u) == 0 ]] || cannot "this test needs root"
   for tool in buildah unshare nsenter setpriv ip pgrep curl; do
-    command -v "$tool" >/dev/null || cannot "no $tool on this machine"
+    command -v "$tool" >/dev/null || cannot "$tool is not installed"
   done
-  [[ -n ${BASE:-} ]] || command -v debootstrap >/dev/null || cannot "no debootstrap on this machine, and no BASE given"
-  unshare --mount --pid --net --fork true 2>/dev/null || cannot "namespaces are not to be had here"
+  [[ -n ${BASE:-} ]] || command -v debootstrap >/dev/null || cannot "debootstrap is not installed and BASE is not set"
+  unshare --mount --pid --net --fork true 2>/dev/null || cannot "this machine does not allow namespaces"
 }
 
-# Debian's own Python in place of python:3.11-slim-bookworm. For a trial alone: nobody renews it.
+# Debian's Python instead of python:3.11-slim-bookworm. Only for this test, because nothing updates it.
 make_base() {
   local tarball="$CACHE/bookworm.tar" rootfs="$work/rootfs"
   if [[ ! -f $tarball ]]; then
-    say "making a base of Debian bookworm (once) …"
+    say "making a Debian bookworm base (once) …"
     debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv bookworm "$rootfs" >"$work/log" 2>&1 ||
-      { tail -20 "$work/log" >&2; cannot "debootstrap could not make a base"; }
-    # As Debian's slim images do.
+      { tail -20 "$work/log" >&2; cannot "debootstrap failed"; }
+    # Debian's slim images remove these files too.
     rm -rf "$rootfs"/usr/share/{doc,info,locale,man}/* "$rootfs"/var/cache/apt/* "$rootfs"/var/lib/apt/lists/*
     mkdir -p "$CACHE"
     tar -C "$rootfs" -cf "$tarball.$$" . && mv "$tarball.$$" "$tarball"
@@ -71,12 +71,12 @@ build() {
   if [[ -f $pip_conf ]]; then secrets+=(--secret "id=pip.conf,src=$pip_conf"); fi
   if [[ -f $certificates ]]; then secrets+=(--secret "id=ca.crt,src=$certificates"); fi
   say "building $IMAGE …"
-  # OCI's own format has no place for HEALTHCHECK.
+  # The OCI format has no HEALTHCHECK.
   buildah bud --isolation chroot --format docker --layers --force-rm --target cpu --tag "$IMAGE" \
     "${secrets[@]}" --build-arg "BASE=${BASE:-$DEBIAN}" \
     --build-arg "VERSION=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' app/__init__.py)" \
     --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)" . >"$work/log" 2>&1 ||
-    { tail -40 "$work/log" >&2; fail "the build"; }
+    { tail -40 "$work/log" >&2; fail "the build failed"; }
 }
 
 check_size() {
@@ -86,12 +86,12 @@ check_size() {
   [[ $size =~ ^([0-9]+)(\.[0-9]+)?\ MB$ && ${BASH_REMATCH[1]} -lt $LIMIT_MB ]] || fail "the limit is $LIMIT_MB MB"
 }
 
-# A field of the image's configuration, a line for each of its entries.
+# Print a field of the image's configuration, one entry per line.
 configured() {
   buildah inspect --type image --format "{{range .Docker.Config.$1}}{{println .}}{{end}}" "$IMAGE" | sed '/^$/d'
 }
 
-# What an engine does for `docker run --read-only --cap-drop ALL --security-opt no-new-privileges`.
+# Start the container as an engine does for `docker run --read-only --cap-drop ALL --security-opt no-new-privileges`.
 start() {
   local -a command
   mapfile -t health < <(configured Healthcheck.Test)
@@ -100,7 +100,7 @@ start() {
   user=$(buildah inspect --type image --format '{{.Docker.Config.User}}' "$IMAGE")
   container=$(buildah from "$IMAGE")
   root=$(buildah mount "$container")
-  # shellcheck disable=SC2016 # its own variables
+  # shellcheck disable=SC2016 # the inner shell expands them
   unshare --mount --pid --net --ipc --uts --fork --kill-child bash -euc '
     root=$1 user=$2; shift 2
     mount --bind "$root" "$root"
@@ -125,10 +125,10 @@ start() {
     sleep 0.1
   done
   cat "$work/log" >&2
-  fail "the server did not get ready"
+  fail "the server did not become ready"
 }
 
-# Run a command in the container, as `docker exec` does.
+# Run a command in the container, like `docker exec`.
 inside() {
   env -i "${environment[@]}" "$(command -v nsenter)" --target "$server" --mount --pid --net --root \
     --setuid "${user%:*}" --setgid "${user#*:}" "$@"
@@ -141,7 +141,7 @@ check_process() {
   grep -Eq '^NSpid:.*\s1$' "$status" || fail "the server is not process 1"
   grep -Eq '^Uid:(\s10001){4}$' "$status" || fail "the server does not run as user 10001"
   grep -Eq '^CapEff:\s0+$' "$status" || fail "the server has capabilities"
-  ! inside sh -c ': > /tmp/file' 2>/dev/null || fail "the root file system can be written to"
+  ! inside sh -c ': > /tmp/file' 2>/dev/null || fail "the root file system is writable"
   say "process 1, user 10001, no capabilities, read-only"
 }
 
@@ -149,11 +149,11 @@ check_answers() {
   local answer
   answer=$(request "$URL/predict" -H 'Content-Type: application/json' -d '{"text": "I loved every minute of it."}')
   say "POST /predict: $answer"
-  [[ $answer == '{"label":"positive",'* ]] || fail "not the answer"
-  inside "${health[@]:1}" || fail "HEALTHCHECK says that a good server is ill"
+  [[ $answer == '{"label":"positive",'* ]] || fail "unexpected response"
+  inside "${health[@]:1}" || fail "HEALTHCHECK fails although the server is healthy"
   say "HEALTHCHECK: $(request "$URL/healthz")"
-  ! grep -v '^{' "$work/log" >&2 || fail "the log has lines that are not JSON"
-  say "memory: $(awk '/^VmHWM/ { printf "%d MB at most so far", $2 / 1000 }' "/proc/$server/status")"
+  ! grep -v '^{' "$work/log" >&2 || fail "the log contains lines that are not JSON"
+  say "memory: $(awk '/^VmHWM/ { printf "%d MB peak", $2 / 1000 }' "/proc/$server/status")"
 }
 
 check_end() {
@@ -162,12 +162,12 @@ check_end() {
   sleep 0.5
   [[ $(request --output /dev/null --write-out '%{http_code}' "$URL/readyz") == 503 ]] ||
     fail "still ready after SIGTERM"
-  if inside "${health[@]:1}" 2>/dev/null; then fail "HEALTHCHECK says that a draining server is well"; fi
+  if inside "${health[@]:1}" 2>/dev/null; then fail "HEALTHCHECK passes although the server is draining"; fi
   wait "$engine" || ended=$?
   engine=''
   tail -2 "$work/log" >&2
-  ((ended == 0)) || fail "SIGTERM ended it with $ended"
-  say "SIGTERM: drained, exit 0 after $((SECONDS - begun)) s"
+  ((ended == 0)) || fail "exit status $ended after SIGTERM"
+  say "SIGTERM: drained, exit status 0 after $((SECONDS - begun)) s"
 }
 
 check_machine
@@ -178,4 +178,4 @@ start
 check_process
 check_answers
 check_end
-say "all is well: $IMAGE"
+say "passed: $IMAGE"

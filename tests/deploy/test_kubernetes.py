@@ -1,4 +1,4 @@
-"""deploy/kubernetes: valid for the newest Kubernetes, and true to the service where mistakes show only in a cluster."""
+"""The manifests in deploy/kubernetes are valid and match the service, where mistakes would only show in a cluster."""
 
 import copy
 import fnmatch
@@ -22,7 +22,7 @@ from tests.support.process import ROOT, serve
 
 KUBERNETES = "1.37"
 NGINX = ROOT / "nginx" / "http.conf"
-CUSTOM = {"ServiceMonitor"}  # the Prometheus operator's: Kubernetes has no schema of it
+CUSTOM = {"ServiceMonitor"}  # of the Prometheus operator, so Kubernetes has no schema for it
 
 
 @pytest.fixture(params=SHAPES)
@@ -32,14 +32,14 @@ def manifests(request: pytest.FixtureRequest) -> Manifests:
 
 @pytest.fixture
 def settings(manifests: Manifests, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The settings as the process in the container reads them."""
+    """The settings that the process in the container reads."""
     for name, value in manifests.settings.items():
         monkeypatch.setenv(name, value)
     return load_settings()
 
 
 def selects(selector: dict[str, Any], labelled: dict[str, Any]) -> bool:
-    assert selector.keys() == {"matchLabels"}, "an empty selector takes everything, others are not used here"
+    assert selector.keys() == {"matchLabels"}, "only matchLabels is used here"
     return bool(selector["matchLabels"]) and selector["matchLabels"].items() <= labelled["metadata"]["labels"].items()
 
 
@@ -55,21 +55,21 @@ class TestSchema:
             if document["kind"] not in CUSTOM:
                 kubernetes_validate.validate(document, KUBERNETES, strict=True)
 
-    def test_it_is_the_newest_that_there_is_a_schema_of(self) -> None:
+    def test_the_schema_is_the_newest_one(self) -> None:
         assert kubernetes_validate.latest_version().startswith(f"{KUBERNETES}.")
 
-    def test_a_misspelt_field_would_be_found(self) -> None:
+    def test_a_misspelt_field_is_detected(self) -> None:
         wrong = copy.deepcopy(load("files").one("Deployment"))
         wrong["spec"]["template"]["spec"]["terminationGracePeriod"] = 40
         with pytest.raises(kubernetes_validate.ValidationError, match="terminationGracePeriod"):
             kubernetes_validate.validate(wrong, KUBERNETES, strict=True)
 
     @pytest.mark.parametrize("shape", SHAPES[1:])
-    def test_everything_is_in_the_one_namespace(self, shape: str) -> None:
-        found = {document["metadata"].get("namespace") for document in load(shape) if document["kind"] != "Namespace"}
-        assert found == {load(shape).one("Namespace")["metadata"]["name"]}
+    def test_all_objects_are_in_one_namespace(self, shape: str) -> None:
+        used = {document["metadata"].get("namespace") for document in load(shape) if document["kind"] != "Namespace"}
+        assert used == {load(shape).one("Namespace")["metadata"]["name"]}
 
-    def test_no_file_lies_about_unused(self) -> None:
+    def test_every_file_is_used(self) -> None:
         used = {FOLDER / "components" / "prometheus" / "adapter-values.yaml"}
         for kustomization in FOLDER.rglob("kustomization.yaml"):
             content = yaml.safe_load(kustomization.read_text())
@@ -80,21 +80,21 @@ class TestSchema:
 
 
 class TestSettings:
-    def test_each_is_one_of_the_services_and_they_load(self, manifests: Manifests, settings: Settings) -> None:
+    def test_the_service_accepts_them(self, manifests: Manifests, settings: Settings) -> None:
         assert settings.profile == "prod"
         assert settings.host not in ("127.0.0.1", "::1", "localhost")
         for name in manifests.settings:
             assert name.removeprefix("SENTIMENT_").lower() in Settings.model_fields
 
-    def test_the_pod_takes_them_and_the_optional_secret(self, manifests: Manifests) -> None:
+    def test_the_pod_gets_them_and_the_optional_secret(self, manifests: Manifests) -> None:
         config, secret = manifests.container["envFrom"]
         assert config["configMapRef"]["name"] == manifests.all("ConfigMap")[0]["metadata"]["name"]
         assert secret["secretRef"]["optional"] is True
         for generated in manifests.all("Secret"):
             assert secret["secretRef"]["name"] == generated["metadata"]["name"]
 
-    def test_kubernetes_adds_none_of_its_own(self, manifests: Manifests) -> None:
-        """SENTIMENT_PORT=tcp://…, for a Service of this name."""
+    def test_kubernetes_adds_no_service_variables(self, manifests: Manifests) -> None:
+        """For a Service of this name, it would set SENTIMENT_PORT=tcp://…."""
         assert manifests.one("Service")
         assert manifests.template["spec"]["enableServiceLinks"] is False
 
@@ -109,7 +109,7 @@ class TestSettings:
         assert secret["metadata"]["name"].startswith("sentiment-secrets-")
         assert secret["data"].keys() == {"HF_TOKEN"}
 
-    def test_the_documented_keys_reach_the_pod_as_a_file_that_may_change(self) -> None:
+    def test_the_documented_keys_reach_the_pod_as_an_updatable_file(self) -> None:
         mine = load("overlays/mine")
         [variable] = mine.container["env"]
         assert variable["name"] == "SENTIMENT_API_KEYS_FILE"
@@ -118,21 +118,21 @@ class TestSettings:
         assert "subPath" not in mount
         [volume] = [volume for volume in mine.template["spec"]["volumes"] if volume["name"] == mount["name"]]
         command = f"create secret generic {volume['secret']['secretName']} --from-file={name}"
-        told = " ".join((ROOT / "docs" / "deployment.md").read_text().split())
-        assert command in told
+        document = " ".join((ROOT / "docs" / "deployment.md").read_text().split())
+        assert command in document
         assert command in (FOLDER / "components" / "keys" / "kustomization.yaml").read_text()
         assert "sentiment-keys" not in str([*load("base"), *load("overlays/cpu")])
 
 
 class TestLife:
-    def test_every_probe_asks_a_route_of_the_service(self, manifests: Manifests) -> None:
+    def test_every_probe_uses_a_route_of_the_service(self, manifests: Manifests) -> None:
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             action = manifests.container[probe]["httpGet"]
             assert action["port"] in manifests.ports
             assert action["path"] == ("/livez" if probe == "livenessProbe" else "/readyz")
 
-    def test_the_probes_answer_as_their_use_needs(self) -> None:
-        """Alive throughout; started once the model answers; ready until SIGTERM."""
+    def test_the_probes_answer_correctly_in_each_state(self) -> None:
+        """Alive all the time; started once the model is ready; ready until SIGTERM."""
         container = load("files").container
         paths = [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "startupProbe", "readinessProbe")]
         with serve(backend="mock", drain_delay_ms="1000", wait="listening", prelude=SLOW_LOAD) as server:
@@ -147,22 +147,22 @@ class TestLife:
             server.wait_for("draining")
             assert answers() == [200, 503, 503]
 
-    def test_the_start_has_a_minute_at_least(self, manifests: Manifests) -> None:
+    def test_the_start_may_take_a_minute(self, manifests: Manifests) -> None:
         probe = manifests.container["startupProbe"]
         budget_s = probe["periodSeconds"] * probe["failureThreshold"]
         assert budget_s >= 60
         assert manifests.one("Deployment")["spec"]["progressDeadlineSeconds"] > budget_s
 
-    def test_the_grace_period_covers_the_whole_end(self, manifests: Manifests, settings: Settings) -> None:
+    def test_the_grace_period_covers_the_whole_shutdown(self, manifests: Manifests, settings: Settings) -> None:
         before_s = manifests.container["lifecycle"]["preStop"]["sleep"]["seconds"]
         drain_s = (settings.drain_delay_ms + settings.drain_timeout_ms) / 1000
         assert before_s >= 5
         assert manifests.template["spec"]["terminationGracePeriodSeconds"] >= before_s + drain_s + _LAST_BYTES_S + 5
 
-    def test_what_was_accepted_is_answered_before_the_drain_ends(self, settings: Settings) -> None:
+    def test_the_drain_lasts_longer_than_any_request(self, settings: Settings) -> None:
         assert settings.drain_timeout_ms > settings.request_timeout_ms
 
-    def test_a_rollout_never_takes_a_replica_away_first(self, manifests: Manifests) -> None:
+    def test_a_rollout_adds_a_replica_before_it_removes_one(self, manifests: Manifests) -> None:
         strategy = manifests.one("Deployment")["spec"]["strategy"]["rollingUpdate"]
         assert strategy["maxUnavailable"] == 0
         assert strategy["maxSurge"] >= 1
@@ -195,7 +195,7 @@ class TestWiring:
         for policy in manifests.all("NetworkPolicy"):
             for rule in policy["spec"]["ingress"]:
                 assert [port["port"] for port in rule["ports"]] == ["http"]
-                assert rule["from"], "an empty list is everybody"
+                assert rule["from"], "an empty list would allow everyone"
 
     def test_prometheus_finds_the_metrics(self, manifests: Manifests) -> None:
         for monitor in manifests.all("ServiceMonitor"):
@@ -204,7 +204,7 @@ class TestWiring:
             assert selects(monitor["spec"]["selector"], service)
             assert monitor["spec"]["jobLabel"] in service["metadata"]["labels"]
             assert endpoint["port"] in [port["name"] for port in service["spec"]["ports"]]
-            assert endpoint["path"] in create_app(Settings(backend="mock")).openapi()["paths"]
+            assert endpoint["path"] in create_app(Settings(backend="mock")).fastapi.openapi()["paths"]
 
     def test_shipped_overlays_have_a_monitor_and_the_base_needs_no_operator(self) -> None:
         assert [len(load(shape).all("ServiceMonitor")) for shape in ("base", "overlays/cpu", "overlays/gpu")] == [
@@ -213,7 +213,7 @@ class TestWiring:
             1,
         ]
 
-    def test_the_service_itself_asks_nobody(self, manifests: Manifests) -> None:
+    def test_the_service_opens_no_connections(self, manifests: Manifests) -> None:
         policy = manifests.one("NetworkPolicy")["spec"]
         assert "Egress" in policy["policyTypes"]
         ports = [port["port"] for rule in policy["egress"] for port in rule["ports"]]
@@ -225,31 +225,31 @@ class TestWiring:
 
 
 class TestIngress:
-    def test_limits_are_the_services(self, manifests: Manifests, settings: Settings) -> None:
-        notes = {
+    def test_limits_match_the_service(self, manifests: Manifests, settings: Settings) -> None:
+        annotations = {
             name.rpartition("/")[2]: value
             for name, value in manifests.one("Ingress")["metadata"]["annotations"].items()
         }
-        assert notes["proxy-body-size"] == f"{settings.max_body_bytes // 2**20}m"
+        assert annotations["proxy-body-size"] == f"{settings.max_body_bytes // 2**20}m"
         assert settings.max_body_bytes % 2**20 == 0
         timeout_s = settings.request_timeout_ms / 1000
-        assert float(notes["proxy-next-upstream-timeout"]) < timeout_s < float(notes["proxy-read-timeout"])
+        assert float(annotations["proxy-next-upstream-timeout"]) < timeout_s < float(annotations["proxy-read-timeout"])
 
-    def test_it_asks_the_replicas_as_our_own_nginx_does(self, manifests: Manifests) -> None:
+    def test_it_uses_the_same_proxy_settings_as_nginx(self, manifests: Manifests) -> None:
         directives = dict(re.findall(r"^(proxy_\w+) +(.+?);", NGINX.read_text(), re.MULTILINE))
         for name, value in manifests.one("Ingress")["metadata"]["annotations"].items():
             directive = name.rpartition("/")[2].replace("-", "_")
             if directive != "proxy_body_size":
                 assert directives[directive].removesuffix("s") == value
 
-    def test_every_route_but_the_metrics_is_open(self, manifests: Manifests) -> None:
+    def test_every_route_except_the_metrics_is_public(self, manifests: Manifests) -> None:
         [rule] = manifests.one("Ingress")["spec"]["rules"]
         patterns = [
             pattern
             for path in rule["http"]["paths"]
             for pattern in ([path["path"]] + [path["path"] + "/*"] * (path["pathType"] == "Prefix"))
         ]
-        app = create_app(Settings(backend="mock"))
+        app = create_app(Settings(backend="mock")).fastapi
         paths = {*app.openapi()["paths"], *(route.path for route in app.routes if hasattr(route, "path"))}
         assert {"/predict", "/predict/batch", "/docs", "/metrics"} <= paths
         closed = {path for path in paths if not any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)}
@@ -261,7 +261,7 @@ class TestAutoscaler:
         scaler, deployment = manifests.one("HorizontalPodAutoscaler")["spec"], manifests.one("Deployment")
         target = scaler["scaleTargetRef"]
         assert (target["kind"], target["name"]) == (deployment["kind"], deployment["metadata"]["name"])
-        assert "replicas" not in deployment["spec"], "every apply would set it back"
+        assert "replicas" not in deployment["spec"], "each apply would reset the number"
         assert (
             scaler["maxReplicas"]
             > scaler["minReplicas"]
@@ -275,7 +275,7 @@ class TestAutoscaler:
             else:
                 assert metric["pods"]["metric"]["name"] in series()
 
-    def test_overlays_scale_on_the_queue_which_the_adapter_hands_on(self) -> None:
+    def test_overlays_scale_on_the_queue_metric_of_the_adapter(self) -> None:
         values = FOLDER / "components" / "prometheus" / "adapter-values.yaml"
         [rule] = yaml.safe_load(values.read_text())["rules"]["custom"]
         name = rule["name"]["as"]
@@ -284,8 +284,8 @@ class TestAutoscaler:
             metrics = load(shape).one("HorizontalPodAutoscaler")["spec"]["metrics"]
             assert [metric["pods"]["metric"]["name"] for metric in metrics if metric["type"] == "Pods"] == [name]
 
-    def test_what_is_requested_is_what_there_is(self, manifests: Manifests) -> None:
-        """The service runs a batch for each core of the limit: a fraction of one would be throttled."""
+    def test_requests_equal_limits(self, manifests: Manifests) -> None:
+        """The service runs one batch per core of the limit: with less than one core, it would be throttled."""
         resources = manifests.container["resources"]
         assert resources["requests"] == resources["limits"]
         assert int(resources["limits"]["cpu"]) >= 1

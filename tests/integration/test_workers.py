@@ -17,8 +17,8 @@ from tests.support.process import ROOT, Server, serve
 ANSWERED = 'http_requests_total{handler="/predict",method="POST",status="200"}'
 
 
-def ask(server: Server, text: str = "good") -> httpx.Response:
-    """Over a connection of its own, which any worker may get."""
+def predict(server: Server, text: str = "good") -> httpx.Response:
+    """Send one request over a new connection, which the kernel gives to any worker."""
     return httpx.post(f"{server.address}/predict", json={"text": text}, timeout=30)
 
 
@@ -36,93 +36,116 @@ def alive(pid: int) -> bool:
 def wait_until_gone(pid: int) -> None:
     ends = time.monotonic() + 30
     while alive(pid):
-        assert time.monotonic() < ends, f"process {pid} is still there"
+        assert time.monotonic() < ends, f"process {pid} still runs"
         time.sleep(0.02)
 
 
-def eventually(holds: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     ends = time.monotonic() + 30
-    while not holds():
+    while not condition():
         assert time.monotonic() < ends
         time.sleep(0.05)
 
 
-def test_all_workers_answer_and_each_scrape_has_what_all_counted() -> None:
+def start_requests(server: Server, count: int) -> Callable[[], list[int]]:
+    """Start requests in threads; return once the workers have them, with a function that waits for their statuses."""
+    statuses: list[int] = []
+    threads = [
+        threading.Thread(target=lambda n=n: statuses.append(predict(server, f"text {n}").status_code))
+        for n in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: server.metric('sentiment_cache_total{outcome="miss"}') == count)
+
+    def wait() -> list[int]:
+        for thread in threads:
+            thread.join()
+        return statuses
+
+    return wait
+
+
+def test_all_workers_answer_and_metrics_add_up_over_workers() -> None:
     with serve(backend="mock", workers="2", slots="3") as server:
-        found = [ask(server) for _ in range(40)]
-        assert {response.status_code for response in found} == {200}
-        # Each has a cache of its own, so each computed the text once.
-        assert [response.headers["X-Cache"] for response in found].count("miss") == 2
-        eventually(lambda: server.metric(ANSWERED) == 40)  # the last is counted when it has been sent
+        responses = [predict(server) for _ in range(40)]
+        assert {response.status_code for response in responses} == {200}
+        # Each worker has its own cache, so each computes the text once.
+        assert [response.headers["X-Cache"] for response in responses].count("miss") == 2
+        wait_until(lambda: server.metric(ANSWERED) == 40)  # a response is counted after it has been sent
         for _ in range(8):
             assert server.metric(ANSWERED) == 40
             assert server.metric("sentiment_slots") == 6
             assert server.metric("sentiment_ready") == 1
         resident = server.metric("process_resident_memory_bytes")
         page = os.sysconf("SC_PAGE_SIZE")
-        each = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page for pid in pids(server)]
-        assert resident == pytest.approx(sum(each), rel=0.2)
+        resident_each = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page for pid in pids(server)]
+        assert resident == pytest.approx(sum(resident_each), rel=0.2)
         assert server.metric("process_cpu_seconds_total") > 0
 
 
-@pytest.mark.parametrize(("number", "says"), [(signal.SIGKILL, "worker ended"), (signal.SIGSTOP, "worker killed")])
-def test_a_worker_that_dies_or_freezes_is_replaced_and_what_it_counted_stays(number: signal.Signals, says: str) -> None:
+@pytest.mark.parametrize(("number", "event"), [(signal.SIGKILL, "worker ended"), (signal.SIGSTOP, "worker killed")])
+def test_a_worker_that_dies_or_freezes_is_replaced_and_keeps_its_counts(number: signal.Signals, event: str) -> None:
     with serve(backend="mock", workers="2") as server:
         for _ in range(20):
-            ask(server)
+            predict(server)
         victim, other = pids(server)
         os.kill(victim, number)
-        assert server.wait_for(says, pid=victim)
+        assert server.wait_for(event, pid=victim)
         assert server.wait_for("worker ended", pid=victim)["status"] == -signal.SIGKILL
         ends = time.monotonic() + 30
         while len(server.events("worker ready")) < 3:
-            assert ask(server).status_code == 200  # the other one
+            assert predict(server).status_code == 200  # by the other worker
             assert time.monotonic() < ends
         assert alive(other)
-        eventually(lambda: server.metric("sentiment_ready") == 1)
+        wait_until(lambda: server.metric("sentiment_ready") == 1)
         answered = server.metric(ANSWERED)
         assert answered >= 21
-        assert [ask(server).status_code for _ in range(10)] == [200] * 10
-        eventually(lambda: server.metric(ANSWERED) == answered + 10)
+        assert [predict(server).status_code for _ in range(10)] == [200] * 10
+        wait_until(lambda: server.metric(ANSWERED) == answered + 10)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_all_once_they_have_answered_even_when_all_of_them_get_it(number: signal.Signals) -> None:
+def test_a_signal_to_all_processes_drains_every_worker(number: signal.Signals) -> None:
     with serve(backend="mock", workers="2", mock_delay_ms="600", slots="8") as server:
-        found: list[int] = []
-        asking = [
-            threading.Thread(target=lambda n=n: found.append(ask(server, f"text {n}").status_code)) for n in range(6)
-        ]
-        for thread in asking:
-            thread.start()
-        eventually(lambda: server.metric('sentiment_cache_total{outcome="miss"}') == 6)
-        for pid in (*pids(server), server.process.pid):  # as systemd does, and a terminal that closes
+        statuses = start_requests(server, 6)
+        for pid in (*pids(server), server.process.pid):  # as systemd does
             os.kill(pid, number)
         assert server.wait() == 0
-        for thread in asking:
-            thread.join()
-        assert found == [200] * 6
+        assert statuses() == [200] * 6
         assert not any(map(alive, pids(server)))
         assert len(server.events("worker stopped")) == 2
         assert server.events("stopped")
 
 
-def test_a_second_signal_ends_all_at_once_even_one_that_is_frozen() -> None:
-    def give_up() -> None:
+def test_sigterm_to_one_worker_drains_and_replaces_it() -> None:
+    with serve(backend="mock", workers="2", mock_delay_ms="600", slots="8") as server:
+        statuses = start_requests(server, 6)
+        victim = pids(server)[0]
+        os.kill(victim, signal.SIGTERM)
+        assert server.wait_for("worker ended", pid=victim)["status"] == 0
+        assert statuses() == [200] * 6
+        wait_until(lambda: len(server.events("worker ready")) == 3)
+        server.terminate()
+        assert server.wait() == 0
+
+
+def test_a_second_signal_kills_all_workers_even_a_frozen_one() -> None:
+    def fail() -> None:
         with pytest.raises(httpx.HTTPError):
-            ask(server)
+            predict(server)
 
     with serve(backend="mock", workers="2", mock_delay_ms="4000") as server:
-        asking = threading.Thread(target=give_up)
-        asking.start()
-        eventually(lambda: server.metric('sentiment_cache_total{outcome="miss"}') == 1)
+        request = threading.Thread(target=fail)
+        request.start()
+        wait_until(lambda: server.metric('sentiment_cache_total{outcome="miss"}') == 1)
         os.kill(pids(server)[0], signal.SIGSTOP)
         server.terminate()
         server.wait_for("worker draining")
-        time.sleep(0.6)  # what comes sooner is the same wish
+        time.sleep(0.6)  # a signal that follows sooner does not count as a second one
         server.terminate()
         assert server.wait(10) == 1
-        asking.join()
+        request.join()
         assert not any(map(alive, pids(server)))
 
 
@@ -134,13 +157,23 @@ def test_a_signal_while_workers_start_ends_them(pause_s: float) -> None:
         assert "starting" in process.stderr.readline()
         time.sleep(pause_s)
         process.terminate()
-        said = process.stderr.read()
-    assert process.returncode == 0, said
-    assert '"event":"stopped"' in said
-    assert "Traceback" not in said
+        log = process.stderr.read()
+    assert process.returncode == 0, log
+    assert '"event":"stopped"' in log
+    assert "Traceback" not in log
 
 
-def test_workers_end_when_nobody_looks_after_them() -> None:
+def test_workers_survive_when_their_supervisor_is_stopped_for_a_while() -> None:
+    with serve(backend="mock", workers="2") as server:
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(6)  # longer than a worker may be silent
+        server.process.send_signal(signal.SIGCONT)
+        server.terminate()
+        assert server.wait() == 0
+        assert not server.events("worker killed")
+
+
+def test_workers_end_when_their_supervisor_is_killed() -> None:
     with serve(backend="mock", workers="2") as server:
         workers = pids(server)
         server.process.kill()
@@ -151,32 +184,32 @@ def test_workers_end_when_nobody_looks_after_them() -> None:
 def test_the_same_port_serves_again_at_once() -> None:
     with serve(backend="mock", workers="2") as server:
         port = server.address.rpartition(":")[2]
-        with server.client() as kept:  # the server closes it, and its port waits for stragglers
-            assert kept.post("/predict", json={"text": "good"}).status_code == 200
+        with server.client() as client:  # the server closes it, so its port stays in TIME_WAIT
+            assert client.post("/predict", json={"text": "good"}).status_code == 200
             server.terminate()
             assert server.wait() == 0
     with serve("--port", port, backend="mock", workers="2") as again:
-        assert ask(again).status_code == 200
+        assert predict(again).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "says"),
+    ("setting", "value", "reason"),
     [
         ("MODEL", "/nowhere", "/nowhere"),
         ("API_KEYS_FILE", "/nowhere", "/nowhere"),
         ("RATE_LIMIT", "10/minute", "RATE_LIMIT_STORAGE"),
     ],
 )
-def test_what_keeps_one_from_serving_keeps_all(setting: str, value: str, says: str) -> None:
+def test_a_setting_that_no_worker_can_serve_with_ends_all(setting: str, value: str, reason: str) -> None:
     command = [sys.executable, "-m", "app", "serve", "--port", "0", "--workers", "2"]
     environment = os.environ | {f"SENTIMENT_{setting}": value}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode in {1, 2}
-    assert says in done.stderr
+    assert reason in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_that_others_serve_is_not_shared_with_them() -> None:
+def test_a_port_in_use_is_not_shared_with_another_server() -> None:
     with serve(backend="mock", workers="2") as server:
         port = server.address.rpartition(":")[2]
         command = [sys.executable, "-m", "app", "serve", "--port", port, "--workers", "2", "--backend", "mock"]

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests as objects, read from their files or built by kustomize."""
+"""The Kubernetes manifests as objects: read from their files, or built by kustomize."""
 
 import functools
 import os
@@ -16,7 +16,7 @@ import yaml
 from tests.support.process import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
-# The plain files, which need no tool; the shipped kustomizations; and the custom overlay of the documentation.
+# The plain files, which need no tool; the shipped overlays; and the custom overlay from the documentation.
 SHAPES = ["files", "base", "overlays/cpu", "overlays/gpu", "overlays/mine"]
 
 
@@ -28,13 +28,13 @@ class Manifests(list[dict[str, Any]]):
 
     def one(self, kind: str) -> dict[str, Any]:
         """The object of this kind with the name of the service."""
-        [named] = [document for document in self.all(kind) if document["metadata"]["name"] == "sentiment"]
-        return named
+        [document] = [document for document in self.all(kind) if document["metadata"]["name"] == "sentiment"]
+        return document
 
     @property
     def settings(self) -> dict[str, str]:
-        [config_map] = self.all("ConfigMap")
-        return dict(config_map["data"])
+        [config] = self.all("ConfigMap")
+        return dict(config["data"])
 
     @property
     def template(self) -> dict[str, Any]:
@@ -47,14 +47,14 @@ class Manifests(list[dict[str, Any]]):
 
     @property
     def ports(self) -> dict[str, int]:
-        """The ports of the container by name."""
+        """The container's ports by their names."""
         return {port["name"]: port["containerPort"] for port in self.container["ports"]}
 
 
 def files() -> list[Path]:
-    """The files that contain whole objects, and no kustomizations, patches or chart values."""
-    candidates = [file for file in sorted(FOLDER.rglob("*.yaml")) if re.fullmatch(r"[a-z-]+", file.stem)]
-    return [file for file in candidates if file.stem != "kustomization" and not file.stem.endswith("-values")]
+    """The files that are complete objects: not kustomizations, patches or Helm values."""
+    named = [file for file in sorted(FOLDER.rglob("*.yaml")) if re.fullmatch(r"[a-z-]+", file.stem)]
+    return [file for file in named if file.stem != "kustomization" and not file.stem.endswith("-values")]
 
 
 def env_file(file: Path) -> dict[str, str]:
@@ -64,7 +64,7 @@ def env_file(file: Path) -> dict[str, str]:
 
 @functools.cache
 def load(shape: str) -> Manifests:
-    """The manifests of one of `SHAPES`. Skips the test if it needs kubectl and there is none."""
+    """The manifests of a shape. Skips the test if kubectl is needed but missing."""
     if shape == "files":
         settings = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "sentiment-settings"}}
         settings["data"] = env_file(FOLDER / "base" / "settings.env")
@@ -88,11 +88,11 @@ def documented_overlay() -> str:
 
 
 def _build(kustomization: Path) -> Manifests:
-    # The kubectl of the development environment comes first.
+    # Prefer the kubectl of the virtual environment.
     kubectl = shutil.which("kubectl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if kubectl is None:
-        pytest.skip("building the overlays needs kubectl")
+        pytest.skip("kubectl is not installed; it builds the overlays")
     done = subprocess.run([kubectl, "kustomize", kustomization], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "", "kustomize printed a warning"
+    assert done.stderr == "", "kubectl warns, for example about deprecated fields"
     return Manifests(yaml.safe_load_all(done.stdout))

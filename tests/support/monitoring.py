@@ -1,4 +1,4 @@
-"""The metrics and queries of docs/metrics.md, the Prometheus rules, the alerts and the dashboard."""
+"""Reads docs/metrics.md, the rules, the alerts and the dashboard for the tests."""
 
 import json
 import re
@@ -23,13 +23,13 @@ class Metric:
 
 @dataclass(frozen=True)
 class Query:
-    """A PromQL expression and where it is used."""
+    """A PromQL expression and where it comes from."""
 
     where: str
     expression: str
 
     def metrics(self) -> set[str]:
-        """The metrics that the expression reads: its names without strings, selectors, groupings and functions."""
+        """The metric names in it: what remains without strings, selectors, groupings and functions."""
         rest = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^\]]*\]', " ", self.expression)
         rest = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", rest)
         rest = re.sub(r"\boffset\s+\w+|\b(and|or|unless|bool|atan2)\b", " ", rest)
@@ -41,7 +41,7 @@ def codes(cell: str) -> list[str]:
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The rows of all documented tables whose first column has this heading."""
+    """The cells of all tables in docs/metrics.md whose first heading is this one."""
     tables = re.findall(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", DOCUMENT, flags=re.MULTILINE)
     return [[cell.strip() for cell in line.strip("|").split("|")] for table in tables for line in table.splitlines()]
 
@@ -77,7 +77,7 @@ def panel_queries() -> Iterator[Query]:
 
 
 def document_queries() -> Iterator[Query]:
-    """The examples of docs/metrics.md and docs/runbook.md."""
+    """The examples in docs/metrics.md and docs/runbook.md."""
     for name in ("metrics.md", "runbook.md"):
         text = (ROOT / "docs" / name).read_text()
         for number, block in enumerate(re.findall(r"^```promql\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL), 1):

@@ -1,4 +1,4 @@
-"""What `make replicas` runs, as a process of its own, and a load on it."""
+"""Runs the command of `make replicas` in a separate process, and sends load to it."""
 
 import asyncio
 import contextlib
@@ -18,12 +18,12 @@ import httpx
 
 from tests.support.process import ROOT
 
-# Far from the edge, whatever the number of the order is.
+# Clear labels, whatever the order number is.
 LABELS = {"Order {}: I love it, a wonderful present.": "positive", "Order {}: this is awful, I hate it.": "negative"}
 
 
 class Replicas:
-    """The process of `make replicas`, and its log: its own lines, those of the replicas and those of nginx."""
+    """The process of `make replicas` and its log, with the lines of the supervisor, the replicas and nginx."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
         self.process = process
@@ -36,11 +36,11 @@ class Replicas:
         return [line for line in lines if fields.items() <= line.items()]
 
     def printed(self, pattern: str) -> list[str]:
-        """What matches in the lines that are for people."""
+        """The matches of a pattern in the lines that the command prints for people."""
         return re.findall(rf"^replicas: .*{pattern}", self.log.read_text(), flags=re.MULTILINE)
 
     def replicas(self) -> list[str]:
-        """The addresses of the replicas, without nginx."""
+        """The addresses of the replicas, behind nginx."""
         return self.printed(r"(http://127\.0\.0\.1:\d+) \(process \d+\)$")[:2]
 
     def wait_until(self, condition: Callable[[], Any], timeout_s: float = 60) -> None:
@@ -51,7 +51,7 @@ class Replicas:
             time.sleep(0.05)
 
     def processes(self) -> list[int]:
-        """The replicas' process ids, as they are now."""
+        """The current process ids of the replicas."""
         return [pid for pid in self.children() if b"--multiprocessing-fork" in _command(pid)]
 
     def children(self) -> list[int]:
@@ -64,7 +64,7 @@ class Replicas:
 
 @contextlib.contextmanager
 def running(*flags: str, ends_with: int | None = 0, **settings: str) -> Iterator[Replicas]:
-    """Start replicas and nginx, and end them as a person would; `ends_with` is the status to expect, None for any."""
+    """Start replicas and nginx, and end them with SIGTERM. `ends_with` is the expected exit status, None for any."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")}
     environment |= {f"SENTIMENT_{name.upper()}": value for name, value in settings.items()}
     with tempfile.TemporaryDirectory() as folder:
@@ -72,48 +72,48 @@ def running(*flags: str, ends_with: int | None = 0, **settings: str) -> Iterator
         with log.open("wb") as stream:
             command = [sys.executable, "-m", "nginx.replicas", "--port", "0", *flags]
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=stream)
-        found = Replicas(process, log)
+        replicas = Replicas(process, log)
         try:
-            found.wait_until(lambda: found.printed("ready: "))
-            found.address = found.printed(r"ready: (\S+)")[0]
-            yield found
+            replicas.wait_until(lambda: replicas.printed("ready: "))
+            replicas.address = replicas.printed(r"ready: (\S+)")[0]
+            yield replicas
         finally:
             process.terminate()
             assert process.wait(60) == ends_with or ends_with is None, log.read_text()
 
 
 async def load(address: str, during: Callable[[], Any], connections: int = 16) -> Counter[str]:
-    """Ask over and over until `during` has returned, in a thread; count the outcomes."""
+    """Send requests without a pause while `during` runs in a thread; count the outcomes."""
     outcomes: Counter[str] = Counter()
-    over = asyncio.Event()
+    finished = asyncio.Event()
 
-    async def ask(http: httpx.AsyncClient, number: int) -> None:
+    async def send(http: httpx.AsyncClient, number: int) -> None:
         text, label = list(LABELS.items())[number % 2]
         count = 0
-        while not over.is_set():
+        while not finished.is_set():
             count += 1
             try:
                 response = await http.post("/predict", json={"text": text.format(f"{number}.{count}")})
             except httpx.HTTPError as error:
                 outcomes[type(error).__name__] += 1
             else:
-                right = response.status_code == 200 and response.json()["label"] == label
-                outcomes["right" if right else f"wrong: {response.status_code}"] += 1
+                correct = response.status_code == 200 and response.json()["label"] == label
+                outcomes["right" if correct else f"wrong: {response.status_code}"] += 1
 
     async with httpx.AsyncClient(base_url=address, timeout=30) as http, asyncio.TaskGroup() as tasks:
         for number in range(connections):
-            tasks.create_task(ask(http, number))
+            tasks.create_task(send(http, number))
         try:
             await asyncio.to_thread(during)
         finally:
-            over.set()
+            finished.set()
     return outcomes
 
 
 def _command(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:  # it has just ended
+    except OSError:  # the process has just ended
         return b""
 
 
