@@ -9,12 +9,10 @@ from tests.support.gate import Gate
 from tests.support.process import serve
 from tests.support.waiting import until
 
-ENDLESS_LOADING = "import threading, app.main\napp.main.load_model = lambda *_, **__: threading.Event().wait()"
-
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_requests_in_flight_are_answered_and_the_exit_status_is_0(number: signal.Signals, gate: Gate) -> None:
-    with serve(backend="mock", prelude=gate.prelude) as server:
+    with serve(backend="mock", prelude=gate.before_runs) as server:
         request = server.post_in_background({"text": "good"})
         server.wait_for_misses(1)
         server.process.send_signal(number)
@@ -26,7 +24,7 @@ def test_requests_in_flight_are_answered_and_the_exit_status_is_0(number: signal
 
 
 def test_new_requests_get_503_during_a_drain(gate: Gate) -> None:
-    with serve(backend="mock", prelude=gate.prelude) as server, server.client() as http:
+    with serve(backend="mock", prelude=gate.before_runs) as server, server.client() as http:
         assert http.get("/readyz").status_code == 200
         in_flight = server.post_in_background({"text": "good"})
         server.wait_for_misses(1)
@@ -86,8 +84,8 @@ def test_a_hanging_model_does_not_keep_the_process_alive(signals: int) -> None:
         hanging.join()
 
 
-def test_a_loading_model_does_not_keep_the_process_alive() -> None:
-    with serve(wait="listening", prelude=ENDLESS_LOADING) as server:
+def test_a_loading_model_does_not_keep_the_process_alive(gate: Gate) -> None:
+    with serve(wait="listening", prelude=gate.before_loading) as server:
         server.terminate()
         assert server.wait(8) == 0
 

@@ -49,7 +49,7 @@ def test_a_hanging_model_fails_its_requests_and_ends_the_process() -> None:
 
 
 def test_the_model_does_not_run_for_a_client_that_has_left(gate: Gate) -> None:
-    with serve(backend="mock", slots="1", prelude=gate.prelude) as server:
+    with serve(backend="mock", slots="1", prelude=gate.before_runs) as server:
         request = server.post_in_background({"text": "good"})
         server.wait_for_misses(1)
         body = json.dumps({"text": "good but the client leaves"}).encode()
@@ -116,7 +116,7 @@ async def test_200_concurrent_requests_each_get_their_own_response(server: Serve
 
 
 def test_forty_requests_with_one_text_run_the_model_once(gate: Gate) -> None:
-    with serve(backend="mock", prelude=gate.prelude) as server:
+    with serve(backend="mock", prelude=gate.before_runs) as server:
         before = server.metric("sentiment_batch_texts_sum")
         requests = [server.post_in_background({"text": "the same good text"}) for _ in range(40)]
         server.wait_for_metric('sentiment_cache_total{outcome="joined"}', 39)

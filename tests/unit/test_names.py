@@ -7,10 +7,6 @@ from tests.support.process import ROOT
 LONGEST = 70
 # Files that still have longer names.
 EXEMPT = {
-    "integration/test_workers.py",
-    "training/test_average.py",
-    "training/test_cases.py",
-    "training/test_mixture.py",
     "unit/scheduling/test_admission.py",
     "unit/scheduling/test_queue.py",
     "unit/scheduling/test_scheduler.py",

@@ -1,7 +1,6 @@
 """The probes, /info, /metrics and the API documentation."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -47,23 +46,8 @@ def test_info_names_model_limits_and_build(server: Server) -> None:
     assert info["build"]["version"] == __version__
 
 
-# The model loads once the file `gate` exists.
-SLOW_LOADING = """
-import pathlib, time
-import app.main
-load_model = app.main.load_model
-def load_later(*args, **kwargs):
-    while not pathlib.Path({gate!r}).exists():
-        time.sleep(0.02)
-    return load_model(*args, **kwargs)
-app.main.load_model = load_later
-"""
-
-
-def test_only_liveness_is_ok_while_the_model_loads(tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    prelude = SLOW_LOADING.format(gate=str(gate))
-    with serve(backend="mock", wait="listening", prelude=prelude) as server, server.client() as http:
+def test_only_liveness_is_ok_while_the_model_loads(gate: Gate) -> None:
+    with serve(backend="mock", wait="listening", prelude=gate.before_loading) as server, server.client() as http:
         assert http.get("/livez").status_code == 200
         ready = http.get("/readyz")
         assert ready.status_code == 503
@@ -77,7 +61,7 @@ def test_only_liveness_is_ok_while_the_model_loads(tmp_path: Path) -> None:
         refused = http.post("/predict", json={"text": "good"})
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
-        gate.touch()
+        gate.open()
         server.wait_for("ready")
         assert http.get("/readyz").status_code == 200
         assert server.metric("sentiment_ready") == 1
@@ -115,7 +99,7 @@ def test_metrics_count_texts_and_requests() -> None:
 
 
 def test_refusals_are_counted(gate: Gate) -> None:
-    with serve(backend="mock", max_queue_texts="256", slots="1", prelude=gate.prelude) as server:
+    with serve(backend="mock", max_queue_texts="256", slots="1", prelude=gate.before_runs) as server:
         running = server.post_in_background({"text": "good"})
         server.wait_for_misses(1)
         texts = [f"text {index}" for index in range(256)]
