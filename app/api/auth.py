@@ -27,8 +27,8 @@ def authentication(keys: Keys, *, protect_information: bool) -> Check:
     """
     public = PROBES if protect_information else (*PROBES, *_INFORMATION)
 
-    def check(scope: Scope, context: RequestContext) -> Response | None:
-        path = scope["path"]
+    def check(_scope: Scope, context: RequestContext) -> Response | None:
+        path = context.path
         if path in public or ("/docs" in public and path.startswith("/static-offline-docs/")):
             return None
         key = _presented(context.headers)

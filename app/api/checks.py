@@ -39,10 +39,10 @@ def allowed_hosts(hosts: Collection[str]) -> Check:
     """Refuse any other `Host` with 400: the name of another site may resolve to this server (DNS rebinding)."""
     allowed = frozenset(host.lower() for host in hosts)
 
-    def check(scope: Scope, context: RequestContext) -> Response | None:
+    def check(_scope: Scope, context: RequestContext) -> Response | None:
         host = context.headers.get(b"host", b"").decode("latin-1").lower()
         # Probes use the server's address.
-        if scope["path"] in PROBES or host in allowed or _PORT.sub("", host) in allowed:
+        if context.path in PROBES or host in allowed or _PORT.sub("", host) in allowed:
             return None
         return problem(context.request_id, 400, "Bad Request", "the server does not serve this Host")
 

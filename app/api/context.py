@@ -36,6 +36,7 @@ class RequestContext:
 
     request_id: str
     started_s: float
+    path: str  # below the root path
     headers: dict[bytes, bytes]  # lower-case names; of a repeated header the first value
     client: str | None  # IP address, after trusted proxies
     key_name: str | None = None  # of the API key that came with the request
@@ -90,7 +91,8 @@ def begin(scope: Scope) -> RequestContext:
     # A trusted proxy passes on what somebody wrote into X-Forwarded-For, which may be anything.
     if client is not None and not (len(client) <= _MAX_ADDRESS_CHARS and _is_address(client)):
         client = scope["client"] = None
-    context = RequestContext(_request_id(headers.get(b"x-request-id")), time.perf_counter(), headers, client)
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    context = RequestContext(_request_id(headers.get(b"x-request-id")), time.perf_counter(), path, headers, client)
     scope.setdefault("state", {})["context"] = context
     return context
 

@@ -52,13 +52,13 @@ class Middleware:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 context.status = message["status"]
-                message["headers"] = [*message["headers"], *context.response_headers()]
+                message["headers"] = [*message.get("headers", ()), *context.response_headers()]
             await send(message)
 
         try:
             await self._inner(scope, receive, send_with_headers)
         finally:
-            path = scope["path"] if scope["path"] in self._paths else None
+            path = context.path if context.path in self._paths else None
             try:
                 self._observer.answered(scope["method"], path or "none", context.final_status, context.elapsed_s)
                 context.log(scope["method"], path or "(none)")
@@ -73,8 +73,7 @@ class Middleware:
                 if refusal := check(scope, context):
                     await refusal(scope, receive, send)
                     return
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
-            endpoint = self._endpoints.get(path) if scope["method"] == "POST" else None
+            endpoint = self._endpoints.get(context.path) if scope["method"] == "POST" else None
             await (endpoint or self._app)(scope, receive, send)
         except asyncio.CancelledError:
             # The server has waited long enough for this request and shuts down.

@@ -77,11 +77,12 @@ async def unless_disconnected(receive: Receive, work: Awaitable[T]) -> T:
     """
     current = asyncio.current_task()
     assert current is not None
-    has_left = False
+    cancelled_before = current.cancelling()
+    is_waiting, has_left = True, False
 
     def cancel(watcher: asyncio.Task[None]) -> None:
         nonlocal has_left
-        if not watcher.cancelled():
+        if is_waiting and not watcher.cancelled():
             has_left = True
             current.cancel()
 
@@ -90,12 +91,11 @@ async def unless_disconnected(receive: Receive, work: Awaitable[T]) -> T:
     try:
         return await work
     except asyncio.CancelledError:
-        if has_left:
-            current.uncancel()
+        if has_left and current.uncancel() <= cancelled_before:  # otherwise the server cancels the request, too
             raise ClientDisconnect from None
         raise
     finally:
-        watcher.remove_done_callback(cancel)
+        is_waiting = False  # removing the callback is not enough: the loop may be about to call it
         watcher.cancel()
 
 

@@ -1,10 +1,10 @@
-"""The JSON that goes in and comes out, as the OpenAPI document shows it."""
+"""The JSON of requests and responses, as documented in OpenAPI."""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-# Strict: "1" is no number here. Unknown fields are refused, so that a typing error is told instead of ignored.
+# Strict: the string "1" is not accepted as a number. An unknown field is an error, so that typos do not pass silently.
 _STRICT = ConfigDict(strict=True, extra="forbid")
 
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -14,89 +14,92 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# 3.0 is a whole number, in JSON Schema and in what some clients send.
+# JSON Schema counts 3.0 as an integer, and some clients send integers like this.
 Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 
 
 class Options(BaseModel):
-    """What a request may say beside its texts."""
+    """Options of a prediction request."""
 
     model_config = _STRICT
 
     truncate: bool = Field(True, description="Cut a text that is too long for the model; if false, refuse it with 413.")
     long_text: Literal["truncate", "window"] = Field(
         "truncate",
-        description="What counts of a text that is too long for the model. `truncate`: its beginning. `window`: all of "
-        "it, in windows that are scored one by one and averaged by length: nothing is cut, whatever `truncate` says.",
+        description="How to read a text that is too long for the model. `truncate`: only its beginning. `window`: all "
+        "of it, in windows that are scored one by one and averaged by length. Nothing is cut then, and the option "
+        "`truncate` has no effect.",
     )
-    top_k: Count | None = Field(None, description="Keep only the best k classes in `scores`.")
+    top_k: Count | None = Field(None, description="Return only the k best classes in `scores`.")
 
 
 class PredictRequest(Options):
-    """One text."""
+    """A single text."""
 
     model_config = _STRICT | ConfigDict(
         json_schema_extra={"examples": [{"text": "An instant classic, if you ask me."}]}
     )
 
-    text: Text = Field(description="At least one visible character; at most SENTIMENT_MAX_TEXT_CHARS (10 000).")
+    text: Text = Field(description="At least one visible character, at most SENTIMENT_MAX_TEXT_CHARS (10 000).")
 
 
 class BatchRequest(Options):
-    """Several texts."""
+    """A list of texts."""
 
     model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [{"texts": ["good", "bad", "meh"]}]})
 
-    # The first bad text is enough: a list may have a million.
+    # Validation stops at the first invalid text, because a list may have a million.
     texts: list[Text] = Field(
         min_length=1, fail_fast=True, description="At most SENTIMENT_MAX_BATCH_TEXTS (256) texts."
     )
 
 
 class PredictResponse(BaseModel):
-    """The answer to one text."""
+    """The prediction for one text."""
 
-    label: str = Field(description="The best class.", examples=["positive"])
+    label: str = Field(description="The most probable class.", examples=["positive"])
     confidence: float = Field(description="Its probability.", examples=[0.993])
     scores: dict[str, float] = Field(
-        description="The probability of every class, in the model's order.",
+        description="The probability of each class, in the order of the model.",
         examples=[{"negative": 0.002, "neutral": 0.005, "positive": 0.993}],
     )
-    truncated: bool = Field(description="Whether the text had more tokens than the model reads.", examples=[False])
+    truncated: bool = Field(
+        description="Whether the end of the text was ignored, because the model reads fewer tokens.", examples=[False]
+    )
 
 
 class BatchResponse(BaseModel):
-    """One answer per text, in the same order."""
+    """One prediction per text, in the same order."""
 
     predictions: list[PredictResponse]
 
 
 class Live(BaseModel):
-    """The process runs."""
+    """Liveness: the process runs."""
 
     status: Literal["ok"]
 
 
 class Ready(BaseModel):
-    """Whether predictions are answered."""
+    """Readiness: whether the service answers predictions."""
 
     status: Literal["ok", "loading", "degraded", "draining"]
-    reason: str = Field(description="Why not, where the status isn't ok.", examples=[""])
+    reason: str = Field(description="Why the status is not `ok`; empty if it is.", examples=[""])
 
 
 class Health(Ready):
-    """Readiness, with detail; what depends on the model is null while it loads."""
+    """Readiness in detail. Fields about the model are null while it loads."""
 
     backend: str | None = Field(examples=["onnx"])
     device: str | None = Field(examples=["cpu"])
     model: str | None = Field(examples=["sentiment-en"])
-    version: str = Field(description="Of the service.", examples=["0.1.0"])
+    version: str = Field(description="Version of the service.", examples=["0.1.0"])
     uptime_s: float
-    queue_depth: int = Field(description="Texts that wait for the model.")
+    queue_depth: int = Field(description="Number of texts that wait for the model.")
 
 
 class Limits(BaseModel):
-    """What bounds a request."""
+    """The limits of a request."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -107,7 +110,7 @@ class Limits(BaseModel):
 
 
 class Build(BaseModel):
-    """What runs."""
+    """Versions of the software that runs."""
 
     version: str
     python: str
@@ -115,39 +118,39 @@ class Build(BaseModel):
 
 
 class Info(BaseModel):
-    """The model, the limits, the build."""
+    """The model, the limits and the build."""
 
     model: str
     model_version: str
     labels: list[str]
     max_tokens: int
     temperature: float = Field(
-        description="What the model's logits are divided by before the softmax; 1 unless it was calibrated."
+        description="The logits are divided by this before the softmax. 1 unless the model was calibrated."
     )
     backend: str
     device: str
     precision: str
-    checksum: str | None = Field(description="sha256 of the weights.")
+    checksum: str | None = Field(description="SHA-256 of the weights.")
     compared_tokens_per_s: dict[str, int] | None = Field(
-        description="How fast each backend was at the start, where they were compared; the fastest answers."
+        description="Speed of each backend at start-up, if they were compared. The fastest is in use."
     )
     limits: Limits
     build: Build
 
 
 class FieldError(BaseModel):
-    """What is wrong with one part of a request."""
+    """An error in one part of a request."""
 
     loc: list[str | int]
     msg: str
 
 
 class Problem(BaseModel):
-    """An error, as RFC 9457 has it."""
+    """An error in the format of RFC 9457."""
 
     type: str = "about:blank"
     title: str = Field(examples=["Overloaded"])
     status: int = Field(examples=[429])
     detail: str
     request_id: str
-    errors: list[FieldError] | None = Field(None, description="422 only: each part that is wrong.")
+    errors: list[FieldError] | None = Field(None, description="For 422 only: each invalid part of the request.")

@@ -1,4 +1,4 @@
-"""Who is let in: by the wait that is predicted, and by how far off such predictions have been. Pure and synchronous."""
+"""Admission control: a request is accepted only if it is likely to be answered in time. Pure and synchronous."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,21 +6,18 @@ from dataclasses import dataclass
 
 from ..errors import DeadlineExceeded, Overloaded
 
-_SHARE = 0.99  # of the texts that wait, who shall wait no longer than is reckoned with
+_SHARE = 0.99  # target quantile of the waiting time
 _STEP = 0.1
-_LEAST_MS = 20.0  # what is shorter says nothing about a full queue
-# A queue that is filled up to the last moment of its texts' time gets no more done than one of two thirds of it, and
-# some of its texts come too late.
+_LEAST_MS = 20.0  # shorter waits say nothing about a full queue
+# Lower bound, initial value and upper bound of `spread`. At 1.0 the queue would be filled until its texts have no time
+# to spare. That gives no more throughput than two thirds of it, and some texts miss their deadline.
 _LEAST, _FIRST, _MOST = 1.5, 2.0, 4.0
-_FADE_S = 30.0  # in which two thirds of what was learned are forgotten: one bad moment must not count for hours
+_FADE_S = 30.0  # time constant of forgetting: one bad moment must not count for hours
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """How long a text is predicted to wait, in milliseconds: for what runs, and for what is queued before it.
-
-    And how long the batch may take that it will be in.
-    """
+    """A predicted wait: for the running batches, for the queue ahead, and for the batch that the text will be in."""
 
     running_ms: float = 0.0
     queued_ms: float = 0.0
@@ -28,7 +25,7 @@ class Wait:
 
     @property
     def ms(self) -> float:
-        """Until it starts."""
+        """Return the time until the text starts."""
         return self.running_ms + self.queued_ms
 
 
@@ -38,9 +35,9 @@ NO_WAIT = Wait()
 class Admission:
     """Admits requests that are likely to be answered in time.
 
-    A prediction is of the mean wait. Where like lengths run together, some texts of a long queue wait much longer than
-    others: `spread` is how many times its prediction the wait for the queue takes at most, but for one in a hundred. It
-    is learned from waits as they come true, by stochastic approximation of that quantile (Robbins and Monro 1951).
+    The predicted wait is a mean. Where texts of similar length share a batch, some texts of a long queue wait much
+    longer than others. `spread` is the 99th percentile of the ratio between the actual and the predicted wait in the
+    queue. It is estimated from observed waits by stochastic approximation (Robbins and Monro 1951).
     """
 
     def __init__(self, max_wait_ms: float, max_queue_texts: int, refused: Callable[[str], None]) -> None:
@@ -51,10 +48,10 @@ class Admission:
         self.spread = _FIRST
 
     def check(self, wait: Wait, *, now_s: float, deadline_s: float, texts: int) -> None:
-        """Raise unless a text may wait for so long, and the queue hold `texts`.
+        """Raise if a text must not wait this long, or if the queue cannot hold `texts` texts in total.
 
-        `DeadlineExceeded` when there is no time left at all; `Overloaded` when the wait would be too long for the limit
-        or for the request's own time, or the queue is full.
+        Raises `DeadlineExceeded` if the deadline has passed, and `Overloaded` if the wait would exceed the limit or the
+        time left, or if the queue is full.
         """
         self._fade(now_s)
         timeout_ms = (deadline_s - now_s) * 1000
@@ -69,16 +66,17 @@ class Admission:
             raise Overloaded("the queue is full; try again later", wait.ms / 1000)
 
     def learn(self, waits: Sequence[tuple[Wait, float]], now_s: float, *, done: bool = True) -> None:
-        """Texts of one batch waited so many milliseconds; or one left after so long (not `done`) and would have waited.
+        """Update `spread` with predicted waits and actual ones in milliseconds, all of the texts of one batch.
 
-        Those of a batch have waited for the same things, so they are one reason to reckon with more, not many.
+        If `done` is false, the text left the queue before it could start, so its wait is only a lower bound. The texts
+        of a batch waited for the same work, so together they raise `spread` only once.
         """
         self._fade(now_s)
-        told = [(wait, ms) for wait, ms in waits if wait.queued_ms >= _LEAST_MS]
-        if any(ms - wait.running_ms > self.spread * wait.queued_ms for wait, ms in told):
+        long_waits = [(wait, ms) for wait, ms in waits if wait.queued_ms >= _LEAST_MS]
+        if any(ms - wait.running_ms > self.spread * wait.queued_ms for wait, ms in long_waits):
             self.spread = min(_MOST, self.spread + _STEP * _SHARE)
         elif done:
-            self.spread = max(_LEAST, self.spread - _STEP * (1 - _SHARE) * len(told))
+            self.spread = max(_LEAST, self.spread - _STEP * (1 - _SHARE) * len(long_waits))
 
     def _fade(self, now_s: float) -> None:
         self.spread = _FIRST + (self.spread - _FIRST) * math.exp((self._looked_s - now_s) / _FADE_S)

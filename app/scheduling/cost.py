@@ -1,19 +1,19 @@
-"""What a batch costs: milliseconds by the number of its tokens, learned from the batches that ran. Pure."""
+"""The cost of a batch: milliseconds as a function of its tokens, learned from past batches. Pure."""
 
 from dataclasses import dataclass
 
-# How fast old measurements fade from the cost model: after 50 batches, a second or so under load, one counts a third.
+# Weight of the past at each new batch. After 50 batches, about a second under load, a measurement counts a third.
 _DECAY = 0.98
-# From so many measurements on, one counts as so many times its prediction at most.
+# Once the weights add up to _TRUSTED, a measurement counts as at most _OUTLIER times its prediction.
 _TRUSTED, _OUTLIER = 5.0, 4.0
 
 
 @dataclass(slots=True)
 class CostModel:
-    """`ms = base_ms + token_ms · tokens`, with padding where the model can't pack, fitted to the batches that ran.
+    """`ms = base_ms + token_ms · tokens`, fitted to past batches. Tokens include padding if the model cannot pack.
 
-    Exponentially weighted least squares on `ms / tokens = token_ms + base_ms · (1 / tokens)`: errors count in relation
-    to the size of a batch, or a few large batches would decide what a small one is thought to cost.
+    The fit is exponentially weighted least squares on `ms / tokens = token_ms + base_ms · (1 / tokens)`. Errors count
+    relative to the size of a batch. Otherwise a few large batches would decide the estimate for small ones.
     """
 
     base_ms: float = 1.0
@@ -25,12 +25,12 @@ class CostModel:
     _xy: float = 0.0
 
     def predict(self, tokens: int) -> float:
-        """Milliseconds that a batch of so many tokens takes in one slot."""
+        """Return the milliseconds that a batch of `tokens` tokens takes in one slot."""
         return self.base_ms + self.token_ms * tokens
 
     def observe(self, tokens: int, ms: float) -> None:
-        """Learn from a batch that ran."""
-        if self._weight >= _TRUSTED:  # a machine that stumbles once must not be thought slow for minutes
+        """Update the fit with a batch that ran."""
+        if self._weight >= _TRUSTED:  # one slow moment must not make the machine look slow for minutes
             ms = min(ms, _OUTLIER * self.predict(tokens))
         x, y = 1 / tokens, ms / tokens
         self._weight = self._weight * _DECAY + 1
@@ -42,8 +42,8 @@ class CostModel:
         variance = self._xx / self._weight - mean_x * mean_x
         if variance > 0.01 * mean_x * mean_x:
             slope = (self._xy / self._weight - mean_x * mean_y) / variance
-            # A line through noise may start below zero or fall: a batch costs something, and so does a token.
+            # A line through noise may start below zero or slope down, but both costs must stay positive.
             self.base_ms = min(max(slope, 0.0), 0.95 * mean_y / mean_x)
-        else:  # batches of one size say how long they take, not why: scale the line
+        else:  # batches of one size do not tell the two costs apart: scale both
             self.base_ms *= mean_y / (self.token_ms + self.base_ms * mean_x)
         self.token_ms = mean_y - self.base_ms * mean_x

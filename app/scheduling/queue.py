@@ -1,6 +1,9 @@
-"""The policy: which texts go into the next batch, and how long a newcomer would wait. Pure and synchronous.
+"""The queue: which texts go into the next batch, and how much work is ahead of a new one. Pure and synchronous.
 
-No clock, no threads, no futures: time is an argument, so that every rule here is tested by calling it.
+It uses no clock, no threads and no futures. Time is an argument, so tests can call every rule directly.
+
+A *slot* runs one batch at a time. An entry is *due* once its turn in the queue has come; until then its `due_s` is
+infinite. A *turn* is the part of a list that is due at the same time: as many texts as fit into one batch per slot.
 """
 
 import heapq
@@ -13,15 +16,15 @@ from typing import Any, Generic, TypeVar
 
 from .cost import CostModel
 
-_SWEEP = 64
-_WORTH = 0.5  # of a run that is saved: what padding may cost
+_SWEEP = 64  # stale entries that the heaps may hold beyond the number of queued ones
+_WORTH = 0.5  # what padding may cost, as a share of the cost of the run that it saves
 
 
 @dataclass(slots=True, eq=False)
 class Client:
-    """What one caller has in the queue: how many texts that are due, and those that are to be due next, in order.
+    """The entries of one caller: how many are due, and which become due next, in order.
 
-    `waiting` belongs to `app.scheduling.fairness`.
+    Only `fairness` and `scheduler` change `waiting`.
     """
 
     waiting: deque[Any] = field(default_factory=deque)
@@ -30,7 +33,7 @@ class Client:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One text in the queue: what it costs and when its turn is. `queued` and `overdue` belong to the queue."""
+    """One text in the queue: its cost and the time at which it is due. Only the queue sets `queued` and `overdue`."""
 
     tokens: int
     due_s: float
@@ -43,17 +46,17 @@ E = TypeVar("E", bound=Entry)
 
 
 def padded_tokens(batch: Sequence[Entry]) -> int:
-    """Tokens that a batch has when all its texts are as long as the longest."""
+    """Return the tokens of a batch in which every text is padded to the longest."""
     return max(entry.tokens for entry in batch) * len(batch)
 
 
 class BatchQueue(Generic[E]):
-    """Entries that wait for a slot, each in the order in which it is due; by length, unless the model `packs`.
+    """Entries that wait for a slot, in the order in which they are due; grouped by length unless the model `packs`.
 
-    An entry is due when it arrives; of a list only its first turn is, and the others one by one as those of their list
-    start. So lists take turns with each other and with single texts (round robin, as in Shreedhar and Varghese's
-    deficit round robin, 1995), however wrong the cost model is. What isn't due runs when nothing else does or,
-    where the model doesn't pack, fills the batch of an entry of like length.
+    A single text is due when it arrives. Of a list, only the first turn is. Whenever one of its texts starts, the next
+    one becomes due. Lists thus take turns with each other and with single texts, even if the cost model is wrong (round
+    robin, as in Shreedhar and Varghese's deficit round robin, 1995). Entries that are not due run when nothing else
+    does. If the model does not pack, they also fill up the batch of an entry of similar length.
     """
 
     def __init__(self, cost: CostModel, *, max_batch_size: int, max_batch_tokens: int, packs: bool = False) -> None:
@@ -65,7 +68,7 @@ class BatchQueue(Generic[E]):
         self._not_due: list[tuple[float, int, E]] = []
         self._order = itertools.count()
         self._depth = self._tokens = 0
-        self._stale = 0  # entries that were taken out since the last sweep
+        self._stale = 0  # entries removed since the last sweep
         self._overdue_entries = 0
         self._overdue_tokens = 0
 
@@ -73,16 +76,16 @@ class BatchQueue(Generic[E]):
         return self._depth
 
     def batch_ms(self) -> float:
-        """Milliseconds that a batch takes which is as full as the limits and what waits allow."""
+        """Return the milliseconds of a batch that is as full as its limits and the queue allow."""
         full = self._tokens * min(1.0, self._max_size / self._depth) if self._depth else 0.0
         return self._cost.predict(round(min(self._max_tokens, full)))
 
     def tokens_of(self, batch: Sequence[Entry]) -> int:
-        """Tokens that the model runs for a batch: with padding, unless rows hold several texts and hardly need any."""
+        """Return the tokens that the model computes for a batch. If it packs, there is hardly any padding."""
         return sum(entry.tokens for entry in batch) if self._packs else padded_tokens(batch)
 
     def first_turn(self, tokens: Sequence[int]) -> int:
-        """How many texts of a list make the first batch, at least 1."""
+        """Return how many texts of a list fit into its first batch, at least 1."""
         longest = total = 0
         for count, length in enumerate(tokens[: self._max_size]):
             longest = max(longest, length)
@@ -92,19 +95,18 @@ class BatchQueue(Generic[E]):
         return min(len(tokens), self._max_size)
 
     def in_turns_ms(self, tokens: Sequence[int], turns: float, now_s: float) -> float:
-        """Milliseconds of one slot until a list is done that came now, of texts of so many tokens, in so many turns.
+        """Return the milliseconds of one slot until a list that arrives now is done; it takes `turns` turns.
 
-        In each turn what is due goes before it; but all that there is, once at most.
+        In each turn, everything that is due runs before it. No entry of the queue counts more than once, though.
         """
         others_ms = min(self._milliseconds(self._depth, self._tokens), math.ceil(turns) * self.backlog_ms(now_s))
         return others_ms + self._milliseconds(len(tokens), sum(tokens))
 
     def waiting_ms(self, client: Client) -> float:
-        """Milliseconds of one slot that those entries of a client need which are to be due before any newer one."""
+        """Return the milliseconds of one slot for the entries of a client that become due before any newer one."""
         return self._milliseconds(len(client.waiting), sum(entry.tokens for entry in client.waiting))
 
     def push(self, entry: E) -> None:
-        """Add an entry."""
         item = (entry.due_s, next(self._order), entry)
         heapq.heappush(self._by_length.setdefault(0 if self._packs else entry.tokens, []), item)
         heapq.heappush(self._not_due, item)
@@ -115,7 +117,7 @@ class BatchQueue(Generic[E]):
         self._tokens += entry.tokens
 
     def discard(self, entry: E) -> None:
-        """Take an entry out, wherever it is; one that isn't queued is left alone."""
+        """Remove an entry; do nothing if it is not queued."""
         if not entry.queued:
             return
         entry.queued = False
@@ -128,22 +130,22 @@ class BatchQueue(Generic[E]):
             entry.overdue = False
             self._overdue_entries -= 1
             self._overdue_tokens -= entry.tokens
-        # The heaps forget an entry when they come to it, which may be never: sweep before most of them is stale.
+        # The heaps drop a removed entry only when it reaches their top, which may be never.
         if self._stale > self._depth + _SWEEP:
             self._sweep()
 
     def hasten(self, entry: E, now_s: float) -> None:
-        """Make a queued entry due now, if it isn't yet: its turn in its list has come, or somebody else wants it."""
+        """Make a queued entry due now: its turn has come, or another request wants the same text."""
         if entry.queued and entry.due_s > now_s:
             self.discard(entry)
             entry.due_s = now_s
             self.push(entry)
 
     def take(self, idle_slots: int = 1) -> list[E]:
-        """Form the next batch, for one of `idle_slots`, and take it out of the queue; empty when nothing waits.
+        """Form the next batch and remove it from the queue; it is empty if the queue is.
 
-        The entry that has been due longest anchors the batch. Those due next join it where the model packs, those of
-        like length where it doesn't.
+        The queue is shared evenly between `idle_slots`. The entry that has been due longest starts the batch. If the
+        model packs, the entries that are due next join it; otherwise those of similar length do.
         """
         anchor = self._longest_due()
         if anchor is None:
@@ -168,10 +170,10 @@ class BatchQueue(Generic[E]):
         return batch
 
     def _alike(self, anchor: E, room: int) -> list[E]:
-        """The nearest lengths join first.
+        """Form a batch of similar lengths around `anchor`; the nearest lengths join first.
 
-        And one only when the padding that comes with it costs less than half of the run that it saves: left alone it
-        might well be joined by a nearer one later, for less (`python -m perf.simulate`).
+        A length joins only if its padding costs less than half of the run that it saves. Otherwise it is better to let
+        it wait for texts nearer to its length (`python -m perf.profile.simulate`).
         """
         batch: list[E] = []
         longest = 0
@@ -191,7 +193,7 @@ class BatchQueue(Generic[E]):
         return batch
 
     def backlog_ms(self, now_s: float) -> float:
-        """Milliseconds of one slot that the entries need which are due: those that a newcomer waits for."""
+        """Return the milliseconds of one slot for all entries that are due: the work ahead of a new text."""
         while self._not_due and self._not_due[0][0] <= now_s:
             entry = heapq.heappop(self._not_due)[2]
             if entry.queued and not entry.overdue:

@@ -100,8 +100,8 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        if not self.pipeline and (self._in_headers or self.cycle.more_body):
-            self._start_timer()  # for the headers of the next request, or the rest of the body
+        if self.cycle.more_body or (self._in_headers and not self.pipeline):
+            self._start_timer()  # for the rest of a body, which was not read before its turn, or of the next headers
         super().on_response_complete()
 
     def pause_writing(self) -> None:

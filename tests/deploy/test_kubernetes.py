@@ -15,7 +15,7 @@ from app import __version__
 from app.config import Settings, load_settings
 from app.main import create_app
 from app.metrics import Metrics
-from app.server.process import _LAST_BYTES_S
+from app.server.draining import _LAST_BYTES_S
 from tests.support.gate import Gate
 from tests.support.manifests import FOLDER, SHAPES, Manifests, env_file, files, load
 from tests.support.process import ROOT, serve

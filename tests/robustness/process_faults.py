@@ -137,9 +137,9 @@ def the_clock_jumps() -> Outcome:
 @fault
 def the_disk_is_full() -> Outcome:
     prelude = "import os\nos.dup2(os.open('/dev/full', os.O_WRONLY), 1)"
-    full = "import logging, app.server.process\nready = app.server.process._Server._on_ready\n"
+    full = "import logging, app.server.draining\nready = app.server.draining.DrainingServer._on_ready\n"
     full += "def on_ready(self):\n    ready(self)\n    logging.root.handlers[0].setStream(open('/dev/full', 'w'))\n"
-    full += "app.server.process._Server._on_ready = on_ready"
+    full += "app.server.draining.DrainingServer._on_ready = on_ready"
     return _under_load("the disk of the log is full", _wait_for_requests, prelude=f"{prelude}\n{full}")
 
 

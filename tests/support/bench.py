@@ -31,7 +31,7 @@ class Bench:
 
     service: Service
     cache: Cache[bytes, Prediction, Item] = field(default_factory=lambda: Cache(0))
-    runs: list[list[int]] = field(default_factory=list)
+    runs: list[list[int]] = field(default_factory=list)  # number of tokens of each text, by batch
     open: threading.Event = field(default_factory=threading.Event)
     failing: set[int] = field(default_factory=set)
     metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
@@ -39,7 +39,12 @@ class Bench:
     async def predict(self, *texts: str, timeout_ms: float = 5000, **options: Any) -> Answer:
         return await self.service.predict(Query(texts, timeout_ms, **options))
 
+    async def labels(self, *texts: str, **options: Any) -> list[str]:
+        answer = await self.predict(*texts, **options)
+        return [prediction.label for prediction in answer.predictions]
+
     def run(self, encodings: Sequence[Encoding], *, alone: bool = False) -> list[Prediction | Exception]:
+        """Run the fake model on a batch."""
         self.runs.append([len(encoding) for encoding in encodings])
         assert self.open.wait(10)
         return [
@@ -50,10 +55,12 @@ class Bench:
         ]
 
     def count(self, outcome: str) -> float:
+        """Return how many texts were looked up with this outcome: hit, miss or joined."""
         return self.metrics.registry.get_sample_value("sentiment_cache_total", {"outcome": outcome}) or 0
 
 
 def scores(length: int) -> dict[str, float]:
+    """Return the scores of a text of `length` tokens: 1 for its label, 0 for all others."""
     return {str(other): float(other == length) for other in range(1, MAX_TOKENS + 1)}
 
 
@@ -61,6 +68,10 @@ def scores(length: int) -> dict[str, float]:
 async def serving(
     *, entries: int = 100, is_open: bool = True, packs: bool = False, **limits: float
 ) -> AsyncIterator[Bench]:
+    """Yield a service with one slot, a cache of `entries` predictions and the `limits` of its scheduler.
+
+    Unless `is_open`, the model waits until the test sets `open`.
+    """
     bench = Bench(None)  # type: ignore[arg-type]
     scheduler: Scheduler[Encoding, Prediction] = Scheduler(
         bench.run,

@@ -105,7 +105,7 @@ def test_only_cli_server_and_main_know_the_settings() -> None:
 
 def test_undocumented_names_of_uvicorn_are_in_one_file() -> None:
     assert importers("uvicorn.protocols") == {"app.server.protocol"}
-    assert importers("uvicorn") == {"app.server.protocol", "app.server.process"}
+    assert importers("uvicorn") == {"app.server.protocol", "app.server.draining"}
     assert importers("starlette._utils") | importers("fastapi._compat") == set()
 
 

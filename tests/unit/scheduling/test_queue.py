@@ -1,3 +1,5 @@
+"""Which entries form the next batch, and how much work is ahead of a new one."""
+
 import math
 import random
 
@@ -20,77 +22,35 @@ def queue_of(
     return queue
 
 
-class TestCostModel:
-    def test_it_finds_the_line_that_the_batches_lie_on(self) -> None:
-        cost = CostModel()
-        for tokens in (8, 32, 128, 512) * 20:
-            cost.observe(tokens, 0.7 + 0.03 * tokens)
-        assert cost.base_ms == pytest.approx(0.7, rel=0.01)
-        assert cost.token_ms == pytest.approx(0.03, rel=0.01)
-
-    def test_it_follows_a_machine_that_becomes_slower(self) -> None:
-        cost = CostModel()
-        for _ in range(500):
-            cost.observe(10, 1.0)
-            cost.observe(100, 5.0)
-        for _ in range(1000):
-            cost.observe(10, 3.0)
-            cost.observe(100, 15.0)
-        assert cost.predict(100) == pytest.approx(15, rel=0.05)
-
-    def test_batches_of_one_size_scale_the_line_it_has(self) -> None:
-        cost = CostModel(base_ms=2, token_ms=0.1)
-        for _ in range(50):
-            cost.observe(20, 8.0)
-        assert cost.predict(20) == pytest.approx(8)
-        assert cost.base_ms / cost.token_ms == pytest.approx(20)
-
-    def test_one_batch_that_stumbles_is_no_slow_machine(self) -> None:
-        cost = CostModel()
-        for tokens in (8, 32, 128) * 5:
-            cost.observe(tokens, 0.7 + 0.02 * tokens)
-        before = cost.predict(8)
-        cost.observe(12, 1000.0)
-        assert cost.predict(8) < 2 * before
-
-    @given(st.lists(st.tuples(st.integers(1, 10_000), st.floats(0.01, 10_000)), min_size=1, max_size=60))
-    def test_whatever_it_sees_neither_base_nor_tokens_become_free(self, seen: list[tuple[int, float]]) -> None:
-        cost = CostModel()
-        for tokens, ms in seen:
-            cost.observe(tokens, ms)
-        assert cost.base_ms >= 0
-        assert cost.token_ms > 0
-
-
 class TestTake:
     def test_an_empty_queue_gives_an_empty_batch(self) -> None:
         assert queue_of([]).take() == []
 
-    def test_like_lengths_share_a_batch_up_to_its_size(self) -> None:
+    def test_texts_of_one_length_share_a_batch_up_to_its_size(self) -> None:
         entries = [Entry(20, due) for due in range(5)]
         queue = queue_of(entries, size=3)
         assert queue.take() == entries[:3]
         assert queue.take() == entries[3:]
         assert len(queue) == 0
 
-    def test_the_longest_due_anchors_and_the_nearest_lengths_join_first(self) -> None:
+    def test_the_nearest_lengths_join_the_entry_that_is_due_longest(self) -> None:
         far, anchor, near, same = Entry(24, 1), Entry(20, 0), Entry(21, 3), Entry(20, 2)
         assert queue_of([far, anchor, near, same], size=3).take() == [anchor, same, near]
 
-    def test_a_length_stays_out_when_its_padding_costs_more_than_half_a_run(self) -> None:
-        # 0.1 ms a token and 1 ms a run: five tokens of padding pay, for each length that joins.
+    def test_a_length_whose_padding_costs_over_half_a_run_does_not_join(self) -> None:
+        # 0.1 ms per token and 1 ms per run: up to five tokens of padding pay for each length that joins.
         anchor, pays, pays_too, does_not = Entry(30, 0), Entry(28, 1), Entry(25, 2), Entry(24, 3)
         queue = queue_of([anchor, pays, pays_too, does_not])
         assert queue.take() == [anchor, pays, pays_too]
         assert queue.take() == [does_not]
 
-    def test_a_longer_text_counts_the_padding_of_all_that_are_in(self) -> None:
+    def test_the_padding_of_a_longer_text_counts_for_the_whole_batch(self) -> None:
         six, longer = [Entry(30, due) for due in range(6)], Entry(32, 9)
         queue = queue_of([*six, longer])
-        assert queue.take() == six  # 6 x 2 tokens of padding would cost more than half a run
+        assert queue.take() == six  # 6 x 2 tokens of padding cost more than half a run
         assert queue_of([*six[:2], longer]).take() == [*six[:2], longer]
 
-    def test_many_shorter_texts_count_the_padding_of_all_of_them(self) -> None:
+    def test_the_padding_of_shorter_texts_counts_for_all_of_them(self) -> None:
         cost = CostModel(base_ms=1, token_ms=0.02)
         long, short = Entry(54, 0), [Entry(5, due) for due in range(1, 16)]
         queue = queue_of([long, *short], cost)
@@ -101,18 +61,18 @@ class TestTake:
         queue = queue_of([Entry(30, due) for due in range(5)], tokens=70)
         assert [len(queue.take()) for _ in range(3)] == [2, 2, 1]
 
-    def test_a_text_over_the_token_limit_still_runs_alone(self) -> None:
+    def test_a_text_over_the_token_limit_runs_alone(self) -> None:
         assert len(queue_of([Entry(512, 0), Entry(512, 1)], tokens=100).take()) == 1
 
-    def test_idle_slots_share_what_waits(self) -> None:
+    def test_idle_slots_share_the_queue(self) -> None:
         queue = queue_of([Entry(10, due) for due in range(6)])
         assert [len(queue.take(idle)) for idle in (2, 1)] == [3, 3]
 
     def test_a_discarded_entry_is_never_taken(self) -> None:
-        gone, stays = Entry(10, 0), Entry(10, 1)
-        queue = queue_of([gone, stays])
-        queue.discard(gone)
-        queue.discard(gone)
+        discarded, stays = Entry(10, 0), Entry(10, 1)
+        queue = queue_of([discarded, stays])
+        queue.discard(discarded)
+        queue.discard(discarded)
         assert len(queue) == 1
         assert queue.take() == [stays]
 
@@ -121,7 +81,7 @@ class TestTake:
         st.integers(1, 20),
         st.integers(0, 2**32),
     )
-    def test_every_entry_is_taken_once_and_the_longest_due_is_always_in(
+    def test_each_entry_is_taken_once_and_the_longest_due_first(
         self, given_entries: list[tuple[int, float]], size: int, seed: int
     ) -> None:
         rng = random.Random(seed)
@@ -144,35 +104,35 @@ class TestTake:
         assert queue.backlog_ms(100) == 0
 
 
-class TestTakeForAModelThatPacks:
-    def test_those_that_have_been_due_longest_go_whatever_their_lengths(self) -> None:
+class TestTakeIfTheModelPacks:
+    def test_entries_are_taken_in_due_order_whatever_their_lengths(self) -> None:
         long, short, middle, last = Entry(90, 2), Entry(3, 0), Entry(40, 1), Entry(3, 3)
         queue = queue_of([long, short, middle, last], size=3, packs=True)
         assert queue.take() == [short, middle, long]
         assert queue.take() == [last]
 
-    def test_tokens_are_those_of_the_texts(self) -> None:
+    def test_tokens_do_not_include_padding(self) -> None:
         batch = [Entry(3, 0), Entry(40, 1)]
         assert queue_of([], packs=True).tokens_of(batch) == 43
         assert queue_of([]).tokens_of(batch) == 80
 
-    def test_no_batch_has_more_tokens_than_allowed_but_for_a_text_that_is_longer(self) -> None:
+    def test_only_a_single_long_text_may_exceed_the_token_limit(self) -> None:
         entries = [Entry(tokens, due) for due, tokens in enumerate((30, 40, 20, 600, 10))]
         queue = queue_of(entries, tokens=80, packs=True)
         assert [queue.take() for _ in range(4)] == [entries[:2], entries[2:3], entries[3:4], entries[4:]]
 
-    def test_what_is_not_due_fills_no_batch_of_what_is(self) -> None:
+    def test_entries_that_are_not_due_do_not_join_those_that_are(self) -> None:
         bulk, due, hastened = [Entry(10, math.inf) for _ in range(5)], Entry(10, 1), Entry(10, math.inf)
         queue = queue_of([*bulk, hastened, due], packs=True)
         queue.hasten(hastened, 2)
         assert queue.take() == [due, hastened]
         assert queue.take() == bulk
 
-    def test_idle_slots_share_what_waits(self) -> None:
+    def test_idle_slots_share_the_queue(self) -> None:
         queue = queue_of([Entry(10 + due, due) for due in range(6)], packs=True)
         assert [len(queue.take(idle)) for idle in (2, 1)] == [3, 3]
 
-    def test_what_was_discarded_is_passed_over_even_where_it_is_swept_out_meanwhile(self) -> None:
+    def test_discarded_entries_are_skipped_before_and_after_a_sweep(self) -> None:
         entries = [Entry(10, due) for due in range(400)]
         queue = queue_of(entries, packs=True)
         for entry in entries[::2]:
@@ -183,9 +143,7 @@ class TestTakeForAModelThatPacks:
         assert taken == entries[1::2]
 
     @given(st.lists(st.tuples(st.integers(1, 64), st.floats(0, 10)), max_size=80), st.integers(1, 20))
-    def test_every_entry_is_taken_once_in_the_order_in_which_it_is_due(
-        self, given_entries: list[tuple[int, float]], size: int
-    ) -> None:
+    def test_each_entry_is_taken_once_in_due_order(self, given_entries: list[tuple[int, float]], size: int) -> None:
         entries = [Entry(tokens, due) for tokens, due in given_entries]
         queue = queue_of(entries, size=size, tokens=100, packs=True)
         taken: list[Entry] = []
@@ -205,10 +163,10 @@ class TestFairness:
     def test_the_first_turn_of_a_list_is_one_batch(self, tokens: list[int], texts: int) -> None:
         assert queue_of([], tokens=512).first_turn(tokens) == texts
 
-    def test_where_rows_are_packed_it_goes_by_the_tokens_of_the_texts(self) -> None:
+    def test_a_packed_first_turn_does_not_count_padding(self) -> None:
         assert queue_of([], tokens=512, packs=True).first_turn([10, 490, 10, 10]) == 3
 
-    def test_a_list_waits_in_each_turn_for_what_is_due_and_once_at_most_for_all(self) -> None:
+    def test_a_list_waits_each_turn_for_due_entries_but_once_for_all(self) -> None:
         queue = queue_of([Entry(100, 1.0), *[Entry(100, math.inf) for _ in range(15)]])
         due_ms, all_ms, own_ms = 0.1 * 100 + 1, 0.1 * 1600 + 1, 0.1 * 50 * 20 + 2
         assert queue.in_turns_ms([50] * 20, 2, 1.0) == pytest.approx(2 * due_ms + own_ms)
@@ -221,20 +179,20 @@ class TestFairness:
         assert queue_of([Entry(10, 0) for _ in range(100)]).batch_ms() == pytest.approx(1 + 0.1 * 160)
         assert queue_of([Entry(100, 0) for _ in range(100)], tokens=512).batch_ms() == pytest.approx(1 + 0.1 * 512)
 
-    def test_a_lone_text_goes_ahead_of_a_long_list_that_came_before(self) -> None:
+    def test_a_single_text_goes_ahead_of_an_earlier_long_list(self) -> None:
         queue = queue_of([])
         bulk = [Entry(50, 0.0 if index < 16 else math.inf) for index in range(200)]
         for entry in bulk:
             queue.push(entry)
-        lone = Entry(10, 5.0)
-        queue.push(lone)
+        single = Entry(10, 5.0)
+        queue.push(single)
         batches = 0
-        while lone.queued:
+        while single.queued:
             queue.take()
             batches += 1
         assert batches == 2  # of the fourteen that the list takes
 
-    def test_only_what_is_due_counts_as_backlog(self) -> None:
+    def test_only_due_entries_count_as_backlog(self) -> None:
         queue = queue_of([Entry(100, 1.0), Entry(100, 2.0), Entry(100, 3.0)])
         assert queue.backlog_ms(0.5) == 0
         assert queue.backlog_ms(1.0) == pytest.approx(0.1 * 100 + 1)
@@ -253,7 +211,7 @@ class TestFairness:
         assert queue.backlog_ms(9.0) == 0
 
 
-def test_nothing_is_kept_of_what_was_taken_or_discarded() -> None:
+def test_the_queue_keeps_no_entry_that_was_taken_or_discarded() -> None:
     queue = queue_of([])
     for number in range(200):
         entries = [Entry(10 + number % 7, number + index / 100) for index in range(50)]

@@ -1,4 +1,4 @@
-"""What becomes of the items that a request waited for when it stops waiting."""
+"""What happens to the items of a request when it stops waiting."""
 
 import asyncio
 import gc
@@ -6,16 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from app.scheduling.item import WorkItem
-from app.scheduling.scheduler import Scheduler
-from app.scheduling.waiting import Waiting
+from app.scheduling import Scheduler, Waiting, WorkItem
 
 Item = WorkItem[str, str]
 
 
-class _Joined:
-    """A scheduler of which nothing is wanted but futures."""
-
+class FakeScheduler:
     def __init__(self) -> None:
         self.left: list[Item] = []
 
@@ -26,54 +22,54 @@ class _Joined:
         self.left.append(item)
 
 
-def items(count: int) -> list[Item]:
+def new_items(count: int) -> list[Item]:
     return [WorkItem(1, str(number), lambda _result: None) for number in range(count)]
 
 
-def waiting_on(scheduler: _Joined) -> Waiting[str, str]:
+def waiting_on(scheduler: FakeScheduler) -> Waiting[str, str]:
     return Waiting(cast("Scheduler[str, str]", scheduler), 1.0)
 
 
 @pytest.mark.parametrize("count", [1, 3])
-async def test_results_come_in_the_order_in_which_jobs_were_joined(count: int) -> None:
-    joined, scheduler = items(count), _Joined()
+async def test_results_are_in_the_order_in_which_items_were_joined(count: int) -> None:
+    items, scheduler = new_items(count), FakeScheduler()
     with waiting_on(scheduler) as waiting:
-        waiting.join(joined)
-        for item in reversed(joined):
+        waiting.join(items)
+        for item in reversed(items):
             item.settle(f"of {item.payload}")
-        assert await waiting.results() == [f"of {item.payload}" for item in joined]
+        assert await waiting.results() == [f"of {item.payload}" for item in items]
     assert scheduler.left == []
 
 
-async def test_a_job_that_fails_in_the_moment_in_which_its_request_gives_up_is_not_left_and_nothing_is_logged() -> None:
+async def test_an_item_that_fails_as_its_request_gives_up_logs_nothing() -> None:
     logged: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: logged.append(context))
-    joined, scheduler = items(1), _Joined()
+    items, scheduler = new_items(1), FakeScheduler()
 
     async def request() -> None:
         with waiting_on(scheduler) as waiting:
-            waiting.join(joined)
+            waiting.join(items)
             await waiting.results()
 
     task = asyncio.create_task(request())
     await asyncio.sleep(0)
-    joined[0].settle(ValueError("an error"))
+    items[0].settle(ValueError("an error"))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert scheduler.left == []
     del task
-    joined.clear()
+    items.clear()
     gc.collect()
     await asyncio.sleep(0)
     assert logged == []
 
 
-async def test_what_is_not_done_when_a_request_gives_up_is_left() -> None:
-    joined, scheduler = items(3), _Joined()
+async def test_a_request_that_gives_up_leaves_the_unfinished_items() -> None:
+    items, scheduler = new_items(3), FakeScheduler()
     with waiting_on(scheduler) as waiting:
-        waiting.join(joined)
-        joined[0].settle("fine")
+        waiting.join(items)
+        items[0].settle("fine")
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(waiting.results(), 0.01)
-    assert scheduler.left == joined[1:]
+    assert scheduler.left == items[1:]

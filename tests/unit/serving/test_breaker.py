@@ -1,5 +1,6 @@
-"""When a model is left alone, and when it is asked again."""
+"""When the circuit breaker stops running a failing model, and when it tries again."""
 
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -12,15 +13,15 @@ BAD = BackendError("bad")
 
 
 class Model:
-    """Answers with capitals; fails at texts that begin with `bad`, and at everything while `ill`."""
+    """Returns texts in capitals; fails on texts that begin with `bad`, and on everything while `is_broken`."""
 
     def __init__(self) -> None:
-        self.ill = False
+        self.is_broken = False
         self.batches: list[list[str]] = []
 
     def __call__(self, texts: Sequence[str], *, alone: bool = False) -> list[str | BackendError]:
         self.batches.append(list(texts))
-        return [BAD if self.ill or text.startswith("bad") else text.upper() for text in texts]
+        return [BAD if self.is_broken or text.startswith("bad") else text.upper() for text in texts]
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def failed(results: Sequence[str | BackendError]) -> bool:
     return all(isinstance(result, BackendError) for result in results)
 
 
-def test_a_model_that_works_is_only_asked_what_it_is_asked(breaker: Breaker[str, str], model: Model) -> None:
+def test_a_working_model_gets_no_extra_batches(breaker: Breaker[str, str], model: Model) -> None:
     assert [breaker.run(["a", "b"]) for _ in range(10)] == [["A", "B"]] * 10
     assert model.batches == [["a", "b"]] * 10
 
@@ -56,37 +57,35 @@ def test_bad_texts_do_not_open_it(breaker: Breaker[str, str], model: Model, open
     assert breaker.run(["a"]) == ["A"]
 
 
-def test_some_failures_do_not_even_ask_the_canary(breaker: Breaker[str, str], model: Model) -> None:
+def test_the_canary_runs_only_after_several_failed_batches_in_a_row(breaker: Breaker[str, str], model: Model) -> None:
     for _ in range(10):
         for texts in (["bad"], ["bad"], ["bad", "good"], ["bad"]):
             breaker.run(texts)
     assert ["canary"] not in model.batches
 
 
-def test_a_model_that_fails_at_everything_is_left_alone(
-    breaker: Breaker[str, str], model: Model, opened: list[bool]
-) -> None:
-    model.ill = True
+def test_it_opens_if_the_canary_fails_as_well(breaker: Breaker[str, str], model: Model, opened: list[bool]) -> None:
+    model.is_broken = True
     for _ in range(5):
         assert failed(breaker.run(["a"]))
     assert breaker.is_open
     assert opened == [True]
-    asked = len(model.batches)
+    batches = len(model.batches)
     assert failed(breaker.run(["a", "b"]))
-    assert len(model.batches) == asked
+    assert len(model.batches) == batches
 
 
-async def test_it_closes_when_the_canary_is_well_again(breaker: Breaker[str, str], model: Model) -> None:
-    model.ill = True
+async def test_it_closes_once_the_canary_succeeds(breaker: Breaker[str, str], model: Model) -> None:
+    model.is_broken = True
     for _ in range(5):
         breaker.run(["a"])
-    model.ill = False
+    model.is_broken = False
     assert await breaker.recover(timeout_s=1)
     assert breaker.run(["a"]) == ["A"]
 
 
-async def test_it_gives_up_on_a_model_that_stays_ill(breaker: Breaker[str, str], model: Model) -> None:
-    model.ill = True
+async def test_it_gives_up_if_the_canary_fails_every_time(breaker: Breaker[str, str], model: Model) -> None:
+    model.is_broken = True
     for _ in range(5):
         breaker.run(["a"])
     before = len(model.batches)
@@ -95,16 +94,14 @@ async def test_it_gives_up_on_a_model_that_stays_ill(breaker: Breaker[str, str],
     assert breaker.is_open
 
 
-async def test_it_gives_up_on_a_model_that_hangs(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_gives_up_if_the_canary_hangs(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_FIRST_PAUSE_S", 0.01)
-    import threading
-
-    free = threading.Event()
+    release = threading.Event()
 
     def hanging(texts: Sequence[str], *, alone: bool = False) -> list[str | BackendError]:
-        free.wait(10)
+        release.wait(10)
         return model(texts)
 
     breaker: Breaker[str, str] = Breaker(hanging, "canary", on_open=lambda: None)
     assert not await breaker.recover(timeout_s=0.05)
-    free.set()
+    release.set()

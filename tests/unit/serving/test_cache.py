@@ -1,7 +1,7 @@
 from app.serving.cache import Cache
 
 
-def test_the_least_recently_used_goes_first() -> None:
+def test_the_least_recently_used_value_is_evicted_first() -> None:
     cache: Cache[str, int, object] = Cache(2)
     cache.finish("a", 1)
     cache.finish("b", 2)
@@ -11,19 +11,19 @@ def test_the_least_recently_used_goes_first() -> None:
     assert len(cache) == 2
 
 
-def test_a_flight_is_known_until_it_lands() -> None:
+def test_work_is_in_flight_until_it_finishes() -> None:
     cache: Cache[str, int, object] = Cache(2)
-    flight = object()
+    work = object()
     assert cache.in_flight("a") is None
-    cache.start("a", flight)
-    assert cache.in_flight("a") is flight
+    cache.start("a", work)
+    assert cache.in_flight("a") is work
     assert cache.get("a") is None
     cache.finish("a", 1)
     assert cache.in_flight("a") is None
     assert cache.get("a") == 1
 
 
-def test_a_flight_that_fails_leaves_nothing_behind() -> None:
+def test_work_that_fails_leaves_nothing_behind() -> None:
     cache: Cache[str, int, object] = Cache(2)
     cache.start("a", object())
     cache.finish("a", None)
@@ -31,9 +31,9 @@ def test_a_flight_that_fails_leaves_nothing_behind() -> None:
     assert cache.get("a") is None
 
 
-def test_a_cache_of_no_entries_still_shares_flights() -> None:
+def test_a_cache_without_entries_still_shares_work() -> None:
     cache: Cache[str, int, object] = Cache(0)
-    cache.start("a", "flight")
-    assert cache.in_flight("a") == "flight"
+    cache.start("a", "work")
+    assert cache.in_flight("a") == "work"
     cache.finish("a", 1)
     assert cache.get("a") is None

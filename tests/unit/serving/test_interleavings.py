@@ -1,7 +1,7 @@
-"""Whatever happens in whatever order, each request gets exactly one answer, and the right one.
+"""In every order of events, each request gets exactly one answer, and the right one.
 
-Hypothesis makes up arrivals, cancellations, ends of batches, failures and the end of the service. No thread runs: a
-batch is held until its end is the next thing that happens.
+Hypothesis generates arrivals, cancellations, ends of batches, failures and shutdown. There are no threads: a batch runs
+when the script says so.
 """
 
 import asyncio
@@ -15,23 +15,23 @@ from hypothesis import strategies as st
 from app.errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError
 from tests.support.bench import Bench, serving
 
-BAD = 4  # texts of so many words fail
+BAD = 4  # texts with this number of words fail
 
 texts = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 8)), min_size=1, max_size=12)
 callers = st.sampled_from([None, "one", "two"])
-arrivals = st.tuples(st.just("ask"), texts, callers, st.booleans(), st.sampled_from([60_000.0, 60_000.0, 0.05]))
+arrivals = st.tuples(st.just("predict"), texts, callers, st.booleans(), st.sampled_from([60_000.0, 60_000.0, 0.05]))
 steps = st.one_of(
     arrivals,
     arrivals,
     st.tuples(st.just("finish"), st.integers(0, 3)),
     st.tuples(st.just("cancel"), st.integers(0, 20)),
-    st.tuples(st.just("breathe"), st.integers(1, 3)),
+    st.tuples(st.just("yield"), st.integers(1, 3)),
     st.tuples(st.just("close")),
 )
 
 
-class Held:
-    """Stands in for the threads: keeps each batch until it is told to finish it."""
+class FakeThreads:
+    """Takes the place of the thread pool: keeps each batch until `finish` runs it."""
 
     def __init__(self) -> None:
         self.batches: list[Callable[[], None]] = []
@@ -44,11 +44,11 @@ class Held:
             self.batches.pop(number % len(self.batches))()
 
     def shutdown(self, *, wait: bool) -> None:
-        """Nothing runs."""
+        """Do nothing: there are no threads."""
 
 
 class Request:
-    """One request, what became of it, and whether that may be."""
+    """A request whose outcome is checked."""
 
     def __init__(self, bench: Bench, words: list[tuple[int, int]], caller: str | None, window: bool, ms: float) -> None:
         self._lengths = [length for _, length in words]
@@ -84,30 +84,30 @@ async def play(script: list[Any], entries: int, packs: bool) -> None:
         bench.failing = {BAD}
         scheduler = bench.service._scheduler
         scheduler._executor._threads.shutdown()
-        held = Held()
-        scheduler._executor._threads = held  # type: ignore[assignment]
+        threads = FakeThreads()
+        scheduler._executor._threads = threads  # type: ignore[assignment]
         requests: list[Request] = []
         closed = False
         for step, *details in script:
-            if step == "ask":
+            if step == "predict":
                 requests.append(Request(bench, *details))
                 await asyncio.sleep(0)
             elif step == "cancel" and requests:
                 requests[details[0] % len(requests)].cancel()
             elif step == "finish":
-                held.finish(details[0])
-            elif step == "breathe":
+                threads.finish(details[0])
+            elif step == "yield":
                 for _ in range(details[0]):
                     await asyncio.sleep(0)
             elif step == "close":
                 bench.service.close()
                 closed = True
         for _ in range(1000):
-            if all(request.task.done() for request in requests) and not held.batches:
+            if all(request.task.done() for request in requests) and not threads.batches:
                 break
-            held.finish(0)
+            threads.finish(0)
             await asyncio.sleep(0)
-        await asyncio.sleep(0)  # the end of the last batch, of which nobody waits for any text
+        await asyncio.sleep(0)  # the last batch may have had no request left, but must end as well
         for request in requests:
             request.check(closed=closed)
             with contextlib.suppress(asyncio.CancelledError):

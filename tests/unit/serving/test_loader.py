@@ -1,4 +1,4 @@
-"""From a loaded model to a service."""
+"""A loaded model becomes a service, and one that cannot be loaded ends the process."""
 
 from collections.abc import Callable
 from unittest.mock import patch
@@ -41,7 +41,7 @@ async def test_the_largest_batch_fits_the_device(device: str, limits: dict[str, 
 
 
 @pytest.mark.parametrize("packs", [True, False])
-async def test_batches_are_formed_for_what_the_backend_packs(packs: bool) -> None:
+async def test_the_scheduler_packs_if_the_backend_does(packs: bool) -> None:
     model = load_model("", backend="mock")
     model.backend.packs = packs
     with patch("app.serving.loader.Scheduler", wraps=Scheduler) as scheduler:
@@ -54,7 +54,7 @@ async def test_batches_are_formed_for_what_the_backend_packs(packs: bool) -> Non
     [(ArtifactError("no such model"), "no such model"), (ZeroDivisionError("x"), "ZeroDivisionError")],
 )
 async def test_a_model_that_cannot_be_loaded_breaks_the_process(
-    error: Exception, reason: str, capsys: pytest.CaptureFixture[str]
+    error: Exception, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> Model:
         raise error
@@ -70,6 +70,7 @@ async def test_a_model_that_cannot_be_loaded_breaks_the_process(
     ).run()
     assert broken == [True]
     assert (lifecycle.status, lifecycle.reason) == ("degraded", "the model could not be loaded")
+    assert [vars(record)["fields"]["reason"] for record in caplog.records if record.message == "broken"] == [reason]
 
 
 async def test_two_services_in_one_process_answer_with_their_own_labels() -> None:

@@ -1,4 +1,4 @@
-"""Work on long texts, in threads."""
+"""Work on long texts runs in threads, and its texts count until it is done."""
 
 import asyncio
 import threading
@@ -6,36 +6,36 @@ import threading
 import pytest
 
 from app.serving.offload import Offload, is_short
+from tests.support.waiting import async_until
 
 LONG = ["x" * 3000, "y"]
 
 
-def test_only_few_characters_together_are_short() -> None:
+def test_texts_are_short_by_their_characters_together() -> None:
     assert is_short(["x" * 1000, "y" * 1000])
     assert not is_short(["x" * 1000, "y" * 1001])
 
 
-async def test_texts_count_until_their_thread_is_done_even_when_nobody_waits() -> None:
-    offload, go, admitted = Offload(), threading.Event(), list[int]()
-    first = asyncio.ensure_future(offload.run(lambda _: go.wait(10), LONG, admitted.append))
-    await asyncio.sleep(0.01)
+async def test_texts_count_until_their_thread_is_done_even_if_cancelled() -> None:
+    offload, release, admitted = Offload(), threading.Event(), list[int]()
+    first = asyncio.ensure_future(offload.run(lambda _: release.wait(10), LONG, admitted.append))
+    await async_until(lambda: offload.texts == 2)
     first.cancel()
     await asyncio.wait([first])
     second = asyncio.ensure_future(offload.run(len, LONG, admitted.append))
     assert offload.texts == 2
-    go.set()
+    release.set()
     assert await second == 2
-    await asyncio.sleep(0.05)
+    await async_until(lambda: offload.texts == 0)
     assert admitted == [2, 4]
-    assert offload.texts == 0
 
 
-async def test_texts_that_no_thread_could_be_had_for_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*_: object) -> None:
+async def test_texts_do_not_count_if_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     offload = Offload()
-    monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", none)
+    monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", fail)
     with pytest.raises(RuntimeError):
         await offload.run(len, LONG, lambda _: None)
     assert offload.texts == 0

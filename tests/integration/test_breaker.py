@@ -1,13 +1,14 @@
-"""A server whose model fails: the circuit breaker opens, and closes once the model has recovered."""
+"""The circuit breaker in a real server."""
 
 from tests.support.process import Server, serve
 
 
 def status(server: Server, text: str) -> int:
-    return server.post({"text": text}).status_code
+    with server.client() as http:
+        return http.post("/predict", json={"text": text}).status_code
 
 
-def test_a_server_is_unready_until_its_device_has_recovered() -> None:
+def test_a_broken_device_makes_a_server_unready_until_it_recovers() -> None:
     with serve(backend="mock", cache_entries="0") as server, server.client() as http:
         assert status(server, "good") == 200
         assert status(server, "good [break]") == 500
@@ -25,7 +26,7 @@ def test_a_server_is_unready_until_its_device_has_recovered() -> None:
         assert http.get("/healthz").json()["status"] == "ok"
 
 
-def test_texts_that_fail_do_not_make_a_server_unready() -> None:
+def test_bad_texts_of_one_client_do_not_affect_others() -> None:
     with serve(backend="mock", cache_entries="0") as server:
         assert [status(server, f"[fail] {number}") for number in range(20)] == [500] * 20
         assert status(server, "good") == 200

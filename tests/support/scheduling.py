@@ -1,0 +1,110 @@
+"""A scheduler whose batches are lists of words, and what its tests need to control and observe it."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from app.scheduling import CostModel, Scheduler, SchedulerLimits, WorkItem
+
+Item = WorkItem[str, str]
+
+LAYOUT = {"packs": True}  # keyword arguments of each scheduler; the fixture `layout` sets them
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["packed", "padded"])
+def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test for models that pack several texts into a row and for models that pad."""
+    monkeypatch.setitem(LAYOUT, "packs", request.param)
+
+
+class Gate:
+    """Runs batches once it is `open`, and records them."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.open = threading.Event()
+
+    def __call__(self, payloads: Sequence[str], *, alone: bool = False) -> list[str | Exception]:
+        self.batches.append(list(payloads))
+        assert self.open.wait(10)
+        return [payload.upper() for payload in payloads]
+
+
+def upper(payloads: Sequence[str], *, alone: bool = False) -> list[str | Exception]:
+    return [payload.upper() for payload in payloads]
+
+
+class Recorder:
+    """Keeps what the metrics would count."""
+
+    def __init__(self) -> None:
+        self.finished: list[tuple[int, int]] = []  # texts and tokens of each batch
+        self.refusals: list[str] = []
+
+    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float) -> None:
+        assert queue_s >= 0
+        assert run_s >= 0
+        self.finished.append((texts, tokens))
+
+    def refused(self, reason: str) -> None:
+        self.refusals.append(reason)
+
+
+recorder = Recorder()
+settled: list[object] = []  # what each item was settled with, in order
+
+
+@asynccontextmanager
+async def scheduling(
+    run: Callable[[Sequence[str]], Sequence[str | Exception]],
+    slots: int = 1,
+    on_stall: Callable[[], None] = lambda: None,
+    **limits: float,
+) -> AsyncIterator[Scheduler[str, str]]:
+    """Yield a scheduler that estimates 1 ms per batch and 0.1 ms per token; reset `recorder` and `settled`."""
+    recorder.__init__()  # type: ignore[misc]
+    settled.clear()
+    scheduler: Scheduler[str, str] = Scheduler(
+        run,
+        slots=slots,
+        limits=SchedulerLimits(**limits),  # type: ignore[arg-type]
+        cost=CostModel(base_ms=1.0, token_ms=0.1),
+        observer=recorder,
+        on_stall=on_stall,
+        **LAYOUT,
+    )
+    try:
+        yield scheduler
+    finally:
+        if isinstance(run, Gate):
+            run.open.set()
+        scheduler.close()
+
+
+class Request:
+    """The items of a request, and a future of the result of each."""
+
+    def __init__(self, items: list[Item], futures: list[asyncio.Future[str]]) -> None:
+        self.items = items
+        self.futures = futures
+
+    async def results(self) -> list[str]:
+        return await asyncio.gather(*self.futures)
+
+
+def new_items(*texts: str, tokens: int = 5) -> list[Item]:
+    return [WorkItem(tokens, text, settled.append) for text in texts]
+
+
+def submit(
+    scheduler: Scheduler[str, str], *texts: str, tokens: int = 5, timeout_s: float = 10, caller: str | None = None
+) -> Request:
+    """Submit the texts of a request, each of `tokens` tokens, and join them."""
+    deadline_s = time.monotonic() + timeout_s
+    items = new_items(*texts, tokens=tokens)
+    scheduler.submit(items, deadline_s, caller)
+    return Request(items, [scheduler.join(item, deadline_s) for item in items])

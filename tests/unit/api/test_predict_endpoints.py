@@ -1,0 +1,223 @@
+"""From the bytes of a request to those of its response, with a service that does no work."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from app.access import Quota
+from app.api.context import begin
+from app.api.errors import BodyInvalid
+from app.api.predict import PredictBatchEndpoint, PredictEndpoint
+from app.api.schemas import Limits
+from app.errors import BackendError, InvalidInput, NotReady, RateLimited, TextTooLong
+from app.serving import Answer, Lifecycle, Pending, Query
+from app.types import Prediction
+from tests.support.client import JSON, AsgiClient, scope_of
+from tests.support.waiting import async_until
+
+LIMITS = Limits(max_text_chars=100, max_batch_texts=3, max_body_bytes=5000, request_timeout_ms=1000)
+GOOD = Prediction("positive", 0.91239, {"negative": 0.00761, "neutral": 0.08, "positive": 0.91239})
+
+
+class FakePending(Pending):
+    def __init__(self, answer: "asyncio.Future[Answer]") -> None:
+        self._answer = answer
+
+    async def result(self) -> Answer:
+        return await self._answer
+
+
+class FakeService:
+    """Answers with the same prediction for each text, at once or once `answer` is set."""
+
+    def __init__(self) -> None:
+        self.queries: list[Query] = []
+        self.error: Exception | None = None
+        self.answer: asyncio.Future[Answer] | None = None
+
+    async def begin(self, query: Query) -> Answer | Pending:
+        self.queries.append(query)
+        if self.error:
+            raise self.error
+        if self.answer:
+            return FakePending(self.answer)
+        return Answer([GOOD] * len(query.texts), "hit", 1.0, 2.0, 3.0)
+
+
+class FakeRate:
+    def __init__(self, *, passed: bool) -> None:
+        self.passed = passed
+        self.taken: list[tuple[str, int]] = []
+
+    async def take(self, caller: str, texts: int) -> Quota:
+        self.taken.append((caller, texts))
+        return Quota(10, 5, 7, passed=self.passed)
+
+    def refusal(self, quota: Quota) -> RateLimited:
+        return RateLimited("slow down", quota.reset_s)
+
+
+class Bench:
+    def __init__(self, rate: FakeRate | None = None) -> None:
+        self.service = FakeService()
+        self.lifecycle = Lifecycle(status="ok", service=self.service)  # type: ignore[arg-type]
+        self.single = PredictEndpoint(self.lifecycle, LIMITS, rate)  # type: ignore[arg-type]
+        self.batch = PredictBatchEndpoint(self.lifecycle, LIMITS, rate)  # type: ignore[arg-type]
+
+    async def post(
+        self, body: Any, headers: Mapping[str, str] | None = None, client: AsgiClient | None = None
+    ) -> AsgiClient:
+        """Send a body to the endpoint that it is meant for; return the client once it has a response."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        client = client or AsgiClient(data)
+        scope = scope_of(headers=JSON | dict(headers or {}))
+        self.context = begin(scope)
+        endpoint = self.batch if b'"texts"' in data else self.single
+        await endpoint(scope, client.receive, client.send)
+        assert self.lifecycle.in_flight == 0
+        return client
+
+
+async def test_one_text_is_one_prediction() -> None:
+    bench = Bench()
+    client = await bench.post({"text": "good"})
+    assert client.status == 200
+    assert client.json == {
+        "label": "positive",
+        "confidence": 0.9124,
+        "scores": {"negative": 0.0076, "neutral": 0.08, "positive": 0.9124},
+        "truncated": False,
+    }
+    assert client.headers == {
+        "content-type": "application/json",
+        "cache-control": "no-store",
+        "x-cache": "hit",
+        "content-length": str(len(client.body)),
+    }
+    assert bench.context.timings_ms == (1.0, 2.0, 3.0)
+
+
+async def test_a_list_is_as_many_predictions() -> None:
+    client = await Bench().post({"texts": ["a", "b"], "top_k": 1})
+    assert [prediction["scores"] for prediction in client.json["predictions"]] == [{"positive": 0.9124}] * 2
+
+
+async def test_options_reach_the_service() -> None:
+    bench = Bench()
+    await bench.post({"text": "a", "truncate": False, "long_text": "window"}, {"x-request-timeout-ms": "50"})
+    await bench.post({"texts": ["a", "b"]})
+    first, second = bench.service.queries
+    assert (first.texts, first.timeout_ms, first.truncate, first.long_text) == (["a"], 50, False, "window")
+    assert (second.texts, second.timeout_ms, second.truncate, second.long_text) == (["a", "b"], 1000, True, "truncate")
+    assert (first.location_of(0), second.location_of(1)) == (("body", "text"), ("body", "texts", 1))
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"", BodyInvalid),
+        (b"{", BodyInvalid),
+        (b"[]", BodyInvalid),
+        ({"text": ""}, BodyInvalid),
+        ({"text": 1}, BodyInvalid),
+        ({"text": "a", "extra": 1}, BodyInvalid),
+        ({"text": "a", "top_k": 0}, BodyInvalid),
+        ({"text": "a", "top_k": True}, BodyInvalid),
+        (b'{"text": "\\ud800"}', BodyInvalid),
+        (b'{"text": "\xff"}', BodyInvalid),
+        ({"texts": []}, BodyInvalid),
+        ({"texts": ["a", ""]}, BodyInvalid),
+        ({"texts": list("abcd")}, TextTooLong),
+        ({"text": "a" * 3000}, TextTooLong),
+        ({"texts": ["a" * 6000]}, TextTooLong),
+    ],
+)
+async def test_an_invalid_body_does_not_reach_the_service(body: Any, error: type[Exception]) -> None:
+    bench = Bench()
+    with pytest.raises(error):
+        await bench.post(body)
+    assert bench.service.queries == []
+    assert bench.lifecycle.in_flight == 0
+
+
+async def test_a_whole_float_is_an_integer() -> None:
+    assert len((await Bench().post({"text": "a", "top_k": 2.0})).json["scores"]) == 2
+
+
+async def test_invalid_headers_do_not_reach_the_service() -> None:
+    bench = Bench()
+    with pytest.raises(HTTPException):
+        await bench.post({"text": "a"}, {"content-type": "text/plain"})
+    with pytest.raises(InvalidInput):
+        await bench.post({"text": "a"}, {"x-request-timeout-ms": "soon"})
+    assert bench.service.queries == []
+
+
+@pytest.mark.parametrize("status", ["loading", "degraded", "draining"])
+async def test_a_service_that_is_not_ready_gets_no_query(status: Any) -> None:
+    bench = Bench()
+    bench.lifecycle.status = status
+    with pytest.raises(NotReady):
+        await bench.post({"text": "a"})
+    assert bench.service.queries == []
+
+
+async def test_a_list_counts_with_all_its_texts_for_the_rate_limit() -> None:
+    rate = FakeRate(passed=True)
+    bench = Bench(rate)
+    await bench.post({"texts": ["a", "b", "c"]})
+    assert rate.taken == [("192.0.2.1", 3)]
+    assert bench.context.quota
+
+
+async def test_a_request_over_the_rate_limit_does_not_reach_the_service() -> None:
+    bench = Bench(FakeRate(passed=False))
+    with pytest.raises(RateLimited):
+        await bench.post({"text": "a"})
+    assert bench.service.queries == []
+    assert bench.context.quota
+    assert bench.context.quota.reset_s == 7
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_an_error_of_the_service_ends_the_request(waits: bool) -> None:
+    bench = Bench()
+    error = BackendError("failed")
+    if waits:
+        bench.service.answer = asyncio.get_running_loop().create_future()
+        bench.service.answer.set_exception(error)
+    else:
+        bench.service.error = error
+    with pytest.raises(BackendError):
+        await bench.post({"text": "a"})
+    assert bench.lifecycle.in_flight == 0
+
+
+async def test_a_request_is_in_flight_until_its_answer_comes() -> None:
+    bench = Bench()
+    bench.service.answer = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(bench.post({"text": "a"}))
+    await async_until(lambda: bench.lifecycle.in_flight == 1)
+    bench.service.answer.set_result(Answer([GOOD], "miss"))
+    client = await task
+    assert client.headers["x-cache"] == "miss"
+    assert bench.lifecycle.in_flight == 0
+
+
+async def test_a_client_that_leaves_cancels_its_query() -> None:
+    bench = Bench()
+    bench.service.answer = asyncio.get_running_loop().create_future()
+    client = AsgiClient(b'{"text": "a"}')
+    task = asyncio.create_task(bench.post(b'{"text": "a"}', client=client))
+    await async_until(lambda: bench.lifecycle.in_flight == 1)
+    client.leave()
+    with pytest.raises(ClientDisconnect):
+        await task
+    assert bench.service.answer.cancelled()
+    assert client.received == []
+    assert bench.lifecycle.in_flight == 0

@@ -1,0 +1,155 @@
+"""Clients that are slow or never finish, on a transport without a socket."""
+
+import asyncio
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from tests.support.connection import GET, POST, Application, connected, respond, settle
+from tests.support.waiting import async_until
+
+
+async def test_trailers_without_end_are_refused() -> None:
+    app = Application()
+    async with connected(app) as connection:
+        connection.receive(POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n", *[b"X: y\r\n"] * 1000)
+        await connection.responses(431)
+        assert connection.transport.is_closing()
+        assert connection.refused == [431]
+    assert app.left == 1
+
+
+@pytest.mark.parametrize("size", [16 * 1024 * 1024, 16 * 1024 * 1024 + 1])
+async def test_a_refused_body_of_over_16_mib_is_cut_off(size: int) -> None:
+    async def refuses(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await respond(send, 413)
+
+    async with connected(refuses) as connection:
+        connection.receive(POST + b"Content-Length: 1000000000\r\n\r\n")
+        await connection.responses(413)
+        part = b" " * 2**18
+        connection.receive(*[part] * (size // len(part)), b" " * (size % len(part)))
+        assert connection.transport.was_aborted == (size > 16 * 1024 * 1024)
+
+
+async def test_a_refused_body_that_ends_leaves_the_connection_usable() -> None:
+    async def refuses(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await respond(send, 413)
+
+    async with connected(refuses, header_timeout_s=0.05) as connection:
+        connection.receive(POST + b"Content-Length: 10\r\n\r\n12345")
+        await connection.responses(413)
+        connection.receive(b"67890", GET)
+        await connection.responses(413, 413)
+        await asyncio.sleep(0.1)
+        assert not connection.transport.was_aborted
+
+
+async def test_a_refused_body_that_does_not_end_is_cut_off() -> None:
+    async def refuses(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await respond(send, 413)
+
+    async with connected(refuses, header_timeout_s=0.05) as connection:
+        connection.receive(POST + b"Content-Length: 10\r\n\r\n12345")
+        await connection.responses(413)
+        await async_until(lambda: connection.transport.was_aborted, 5)
+
+
+async def test_a_response_that_the_client_does_not_read_is_cut_off() -> None:
+    async with connected(header_timeout_s=0.05) as connection:
+        connection.receive(GET)
+        await connection.responses(200)
+        connection.protocol.pause_writing()
+        await async_until(lambda: connection.transport.was_aborted, 5)
+
+
+async def test_a_client_that_reads_in_time_is_not_cut_off() -> None:
+    async with connected(header_timeout_s=0.05) as connection:
+        connection.receive(GET)
+        await connection.responses(200)
+        connection.protocol.pause_writing()
+        connection.protocol.resume_writing()
+        await asyncio.sleep(0.1)
+        assert not connection.transport.was_aborted
+
+
+@pytest.mark.parametrize("sent", [b"GET /" + b"x" * 4096, POST + b"X: " + b"x" * 4096, POST + b"X: y\r\n" * 1000])
+async def test_headers_without_end_get_431(sent: bytes) -> None:
+    async with connected() as connection:
+        connection.receive(*(sent[start : start + 100] for start in range(0, len(sent), 100)))
+        await connection.responses(431)
+        assert connection.refused == [431]
+
+
+@pytest.mark.parametrize("sent", [b"P", b"POST /predict HTTP/1.1\r\nHost", POST])
+async def test_headers_that_are_late_get_408(sent: bytes) -> None:
+    async with connected(header_timeout_s=0.02) as connection:
+        connection.receive(sent)
+        await connection.responses(408)
+        assert connection.problem["detail"] == "the headers did not arrive in time"
+
+
+async def test_a_body_that_is_late_gets_408_and_stops_the_request() -> None:
+    app = Application()
+    async with connected(app, body_timeout_s=0.02) as connection:
+        connection.receive(POST + b"Content-Length: 5\r\n\r\nhell")
+        await connection.responses(408)
+        assert connection.problem["detail"] == "the body did not arrive in time"
+        assert connection.transport.is_closing()
+    assert (app.left, app.bodies) == (1, [])
+
+
+async def test_a_complete_request_may_be_answered_late() -> None:
+    app = Application()
+    app.open.clear()
+    async with connected(app, header_timeout_s=0.02, body_timeout_s=0.02) as connection:
+        connection.receive(POST + b"Content-Length: 5\r\n\r\nhel", b"lo")
+        await asyncio.sleep(0.06)
+        app.open.set()
+        await connection.responses(200)
+
+
+@pytest.mark.parametrize("turn_s", [0.05, 0.15, 0.27])
+async def test_a_pipelined_body_has_its_own_time_from_its_turn_on(turn_s: float) -> None:
+    """Its bytes are not read while an earlier request is answered."""
+    app = Application()
+    app.open.clear()
+    async with connected(app, body_timeout_s=0.3) as connection:
+        connection.receive(GET + POST + b"Content-Length: 5\r\n\r\nhel")
+        assert not connection.transport.reads
+        await asyncio.sleep(turn_s)
+        app.open.set()
+        await connection.responses(200)
+        await asyncio.sleep(0.15)  # less than it may take
+        assert not connection.transport.is_closing()
+        connection.receive(b"lo")
+        await connection.responses(200, 200)
+    assert app.bodies == [b"", b"hello"]
+
+
+async def test_an_unused_connection_is_closed_without_a_response() -> None:
+    async with connected(header_timeout_s=0.02) as connection:
+        connection.receive(b"\r\n")
+        await async_until(connection.transport.is_closing, 5)
+        assert connection.transport.written == b""
+
+
+async def test_a_client_that_leaves_stops_its_request() -> None:
+    app = Application()
+    async with connected(app) as connection:
+        connection.receive(POST + b"Content-Length: 5\r\n\r\nhel")
+        await settle()
+        connection.protocol.connection_lost(ConnectionResetError())
+        await async_until(lambda: app.left == 1, 5)
+        assert connection.transport.written == b""
+
+
+async def test_no_timer_is_left_after_the_connection() -> None:
+    """A timer would act on a transport that is closed, and keep the protocol in memory."""
+    app = Application()
+    app.open.clear()
+    async with connected(app, header_timeout_s=0.02, body_timeout_s=0.02) as connection:
+        connection.receive(POST + b"Content-Length: 5\r\n\r\nhel")
+        connection.protocol.pause_writing()
+    assert connection.protocol._timer is None
+    assert connection.protocol._write_timer is None
