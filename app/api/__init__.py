@@ -2,7 +2,7 @@
 
 from .auth import authentication, log_loaded, watch_keys
 from .checks import Check, allowed_hosts, header_limit, one_host
-from .context import QUOTA_HEADERS, new_id
+from .context import QUOTA_HEADERS, REFUSED, new_id
 from .errors import install_errors, problem
 from .middleware import Middleware
 from .openapi import install_openapi, prediction_routes
@@ -12,6 +12,7 @@ from .status import report, status_router
 
 __all__ = [
     "QUOTA_HEADERS",
+    "REFUSED",
     "Check",
     "Limits",
     "Middleware",

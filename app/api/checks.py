@@ -15,10 +15,11 @@ _PORT = re.compile(r":\d+$")
 
 
 def header_limit(max_header_bytes: int) -> Check:
-    """Refuse headers that are larger together with 431."""
+    """Refuse a request whose URL and headers are larger together with 431."""
 
     def check(scope: Scope, context: RequestContext) -> Response | None:
-        if sum([len(name) + len(value) for name, value in scope["headers"]]) <= max_header_bytes:
+        url_bytes = len(scope["path"]) + len(scope["query_string"])
+        if url_bytes + sum([len(name) + len(value) for name, value in scope["headers"]]) <= max_header_bytes:
             return None
         detail = f"the headers are larger than {max_header_bytes} bytes together"
         return problem(context.request_id, 431, "Request Header Fields Too Large", detail)

@@ -27,6 +27,7 @@ _SECURITY_HEADERS = (
 )
 _TIMINGS = b"tokenize;dur=%.2f, queue;dur=%.2f, infer;dur=%.2f, total;dur=%.2f"
 _MAX_ADDRESS_CHARS = 45
+REFUSED = "refused"  # in the state of a scope: the server itself has responded, logged and counted the request
 _CLIENT_LEFT = 499  # nginx's status for a client that left before the response
 
 

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..logs import log_exception
 from .checks import Check
-from .context import begin, context_of
+from .context import REFUSED, RequestContext, begin, context_of
 from .errors import respond_to, shutting_down, unexpected
 
 
@@ -58,12 +58,16 @@ class Middleware:
         try:
             await self._inner(scope, receive, send_with_headers)
         finally:
-            path = context.path if context.path in self._paths else None
-            try:
-                self._observer.answered(scope["method"], path or "none", context.final_status, context.elapsed_s)
-                context.log(scope["method"], path or "(none)")
-            except Exception as error:  # the client has its response, and its next request must not suffer
-                log_exception("unexpected error", error, request_id=context.request_id)
+            if not scope["state"].get(REFUSED):
+                self._record(scope["method"], context)
+
+    def _record(self, method: str, context: RequestContext) -> None:
+        path = context.path if context.path in self._paths else None
+        try:
+            self._observer.answered(method, path or "none", context.final_status, context.elapsed_s)
+            context.log(method, path or "(none)")
+        except Exception as error:  # the client has its response, and its next request must not suffer
+            log_exception("unexpected error", error, request_id=context.request_id)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, and every error that it causes."""

@@ -83,6 +83,7 @@ async def unless_disconnected(receive: Receive, work: Awaitable[T]) -> T:
     def cancel(watcher: asyncio.Task[None]) -> None:
         nonlocal has_left
         if is_waiting and not watcher.cancelled():
+            watcher.exception()  # a server that raises instead of saying so means the same
             has_left = True
             current.cancel()
 

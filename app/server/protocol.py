@@ -14,7 +14,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ..api import new_id, problem
+from ..api import REFUSED, new_id, problem
 from ..logs import log
 from .transport import JoiningTransport
 
@@ -179,6 +179,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 self.cycle.keep_alive = False  # the connection ends after the responses to earlier requests
                 self.flow.pause_reading()
                 return
+            self.cycle.scope["state"][REFUSED] = True
             self.cycle.disconnected = True  # the application must not wait for the rest of the body
             self.cycle.message_event.set()
         request_id = new_id()

@@ -5,7 +5,10 @@ import asyncio
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from app.api.checks import header_limit
+from app.api.request import read_body
 from tests.support.connection import GET, POST, Application, connected, respond, settle
+from tests.support.middleware import Bench as MiddlewareBench
 from tests.support.waiting import async_until
 
 
@@ -153,3 +156,25 @@ async def test_no_timer_is_left_after_the_connection() -> None:
         connection.protocol.pause_writing()
     assert connection.protocol._timer is None
     assert connection.protocol._write_timer is None
+
+
+async def test_a_request_whose_body_is_late_is_counted_once() -> None:
+    async def reads(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await read_body(receive, 100)
+
+    bench = MiddlewareBench(reads)
+    async with connected(bench.middleware, body_timeout_s=0.02) as connection:
+        connection.receive(POST + b"Content-Length: 5\r\n\r\nhell")
+        await connection.responses(408)
+        await settle()
+        assert connection.refused == [408]
+        assert bench.recorder.answers == []
+
+
+@pytest.mark.parametrize("part", [100, 100_000])
+async def test_a_url_over_the_limit_is_refused_in_any_number_of_parts(part: int) -> None:
+    bench = MiddlewareBench(checks=[header_limit(2048)])
+    async with connected(bench.middleware) as connection:
+        request = b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+        connection.receive(*(request[start : start + part] for start in range(0, len(request), part)))
+        await connection.responses(431)
