@@ -99,7 +99,7 @@ lock:  ## renew constraints.txt and requirements.txt from a fresh environment; t
 	(head -1 constraints.txt; .venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > .venv-lock/new
 	mv .venv-lock/new constraints.txt
 	.venv-lock/bin/python -m pip install --quiet uv
-	printf 'hatchling\neditables\n' > .venv-lock/build.in
+	printf 'hatchling\n' > .venv-lock/build.in
 	(head -1 requirements.txt; .venv-lock/bin/uv pip compile pyproject.toml .venv-lock/build.in --extra redis \
 	  --constraint constraints.txt --universal --generate-hashes --no-header --no-annotate --quiet) > .venv-lock/new
 	mv .venv-lock/new requirements.txt && rm -rf .venv-lock

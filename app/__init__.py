@@ -4,23 +4,37 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .inference import Artifact, Model, load_model
+    from .errors import SentimentError
+    from .inference import Artifact, Backend, Model, load_model
     from .types import Batch, Prediction
 
 __version__ = "0.1.0"
-__all__ = ["Artifact", "Batch", "Model", "Prediction", "__version__", "load_model"]
+__all__ = [
+    "Artifact",
+    "Backend",
+    "Batch",
+    "Model",
+    "Prediction",
+    "SentimentError",
+    "__version__",
+    "load_model",
+]
 
 _SOURCES = {
     "Artifact": ".inference",
+    "Backend": ".inference",
     "Batch": ".types",
     "Model": ".inference",
     "Prediction": ".types",
+    "SentimentError": ".errors",
     "load_model": ".inference",
 }
 
 
-def __getattr__(name: str) -> Any:
-    # Imported at first use, because `rt-sentiment --help` needs no tokenizer.
-    if name in _SOURCES:
-        return getattr(importlib.import_module(_SOURCES[name], __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # to a type checker, every name would exist
+
+    def __getattr__(name: str) -> Any:
+        # Imported at first use, because `rt-sentiment --help` needs no tokenizer.
+        if name in _SOURCES:
+            return getattr(importlib.import_module(_SOURCES[name], __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

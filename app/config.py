@@ -19,8 +19,8 @@ from pydantic_settings import (
 PREFIX = "SENTIMENT_"
 PROFILES = Path(__file__).parent / "profiles"
 
-# Kubernetes adds these variables to every pod in the namespace of a Service named "sentiment".
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+# Kubernetes adds these variables to every pod in the namespace of a Service named "sentiment".
 _SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)")
 
 

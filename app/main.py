@@ -93,6 +93,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if lifecycle.status == "draining":
+            raise RuntimeError("an application runs once; call create_app again")
         app.openapi()  # takes 20 ms, which the first request for it would wait
         inspect.getsourcelines(create_app)  # FastAPI does this for each route once; the first call takes 5 ms
         tasks = [asyncio.create_task(loader.run())]
@@ -101,14 +103,16 @@ def create_app(
         if keys:
             log_loaded(keys)
             tasks.append(asyncio.create_task(watch_keys(keys)))
-        yield
-        for task in tasks:
-            task.cancel()
-        lifecycle.drain()
-        if lifecycle.service is not None:
-            lifecycle.service.close()
-        if rate:
-            await rate.close()
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            lifecycle.drain()
+            if lifecycle.service is not None:
+                lifecycle.service.close()
+            if rate:
+                await rate.close()
 
     app = FastAPIOffline(
         title="rt-sentiment",

@@ -38,11 +38,6 @@ class Batch:
         """Number of rows, each of one or several texts."""
         return len(self.input_ids)
 
-    @property
-    def padded_tokens(self) -> int:
-        """Tokens that the model computes, with padding."""
-        return int(self.input_ids.size)
-
 
 @dataclass(frozen=True, slots=True)
 class Prediction:

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
 import orjson
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..access import RateLimit
@@ -47,8 +46,10 @@ class _Endpoint(ABC, Generic[O]):
         )
         answer = await self._answer(query, context, receive)
         context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)
-        response = _PredictionResponse(self._render(answer.predictions, options.top_k), answer.cache)
-        await response(scope, receive, send)
+        body = orjson.dumps(self._render(answer.predictions, options.top_k))
+        headers = [*_HEADERS, (b"x-cache", answer.cache.encode()), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, query: Query, context: RequestContext, receive: Receive) -> Answer:
         service = self._lifecycle.serving()
@@ -125,10 +126,3 @@ def render_prediction(prediction: Prediction, top_k: int | None) -> dict[str, An
         "scores": scores,
         "truncated": prediction.truncated,
     }
-
-
-class _PredictionResponse(Response):
-    def __init__(self, content: dict[str, Any], cache: str) -> None:
-        self.status_code, self.background = 200, None
-        self.body = orjson.dumps(content)
-        self.raw_headers = [*_HEADERS, (b"x-cache", cache.encode()), (b"content-length", b"%d" % len(self.body))]

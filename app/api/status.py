@@ -5,7 +5,7 @@ import platform
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -75,9 +75,9 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
             return Response(await asyncio.to_thread(metrics.exposition), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
+    async def root(request: Request) -> RedirectResponse:
         """Redirect browsers to the documentation."""
-        return RedirectResponse("/docs")
+        return RedirectResponse(request.scope.get("root_path", "") + "/docs")
 
     for route in [route for route in router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]:
         # Load balancers and monitors use HEAD, too.

@@ -1,6 +1,7 @@
 """`rt-sentiment predict`."""
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     settings = read_settings(args)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # one invalid byte must not lose the lines after it
     try:
         return _predict(settings, args.texts or (line.rstrip("\n") for line in sys.stdin), args.long_text)
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """Models and what runs them: artifacts, tokenizers, runners and backends. Does not depend on HTTP."""
 
 from .artifact import Artifact, open_artifact
+from .backends import Backend
 from .model import Model, load_model
 from .runner import Runner
 from .text import normalise
@@ -9,6 +10,7 @@ from .windows import average
 
 __all__ = [
     "Artifact",
+    "Backend",
     "Model",
     "Runner",
     "Tokenizer",

@@ -87,6 +87,8 @@ class Model:
         return logits
 
     def _normalise(self, texts: Sequence[str]) -> list[str]:
+        if isinstance(texts, str):
+            raise TypeError("expected a sequence of texts, not one text")
         normalised = [normalise(text) for text in texts]
         if "" in normalised:
             raise InvalidInput("the text has no visible character", (normalised.index(""),))
@@ -96,14 +98,17 @@ class Model:
         self, run: Callable[[list[Encoding]], T], encodings: Sequence[Encoding], batch_size: int, batch_tokens: int
     ) -> Iterator[tuple[list[int], T]]:
         batches = group_by_length([*map(len, encodings)], batch_size, batch_tokens)
-        with ThreadPoolExecutor(self.backend.slots) as pool:
+        pool = ThreadPoolExecutor(self.backend.slots)
+        try:
             results = pool.map(lambda places: run([encodings[place] for place in places]), batches)
             yield from zip(batches, results, strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error, or Ctrl-C, the rest must not run
 
 
 def _describe(artifact: Artifact, backend: Backend) -> ModelInfo:
-    kinds = {"torch": ("safetensors",)}.get(backend.name, ("int8",) if backend.precision == "int8" else ("onnx",))
-    file = next((artifact.files[kind] for kind in kinds if kind in artifact.files), None)
+    formats = {"torch": "safetensors", "onnx": "int8" if backend.precision == "int8" else "onnx"}
+    file = artifact.files.get(formats.get(backend.name, ""))
     return ModelInfo(
         model=artifact.name,
         model_version=artifact.version,

@@ -40,7 +40,7 @@ class Runner:
         """
         try:
             return self._predict(encodings, alone=alone)
-        except Exception as error:
+        except BaseException as error:  # a panic in a library written in Rust is not an Exception
             if len(encodings) == 1:
                 # Only the type: the message is the library's and may quote the text.
                 failure = BackendError(f"the model failed on this text ({type(error).__name__})")

@@ -54,7 +54,7 @@ class BatchExecutor(Generic[P, R]):
             results = self._run(payloads, alone=alone)
             if len(results) != len(payloads):
                 raise BackendError("results for another number of texts")
-        except Exception as error:
+        except BaseException as error:  # a panic in a library written in Rust is not an Exception
             results = [BackendError(f"the model failed ({type(error).__name__})") for _ in payloads]
         with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits
             loop.call_soon_threadsafe(done, results, time.perf_counter() - started_s)

@@ -234,7 +234,8 @@ class Scheduler(Generic[P, R]):
         self._executor.start([item.payload for item in items], partial(self._finish, batch), alone=batch.alone)
 
     def _finish(self, batch: RunningBatch[P, R], results: Sequence[R | Exception], run_s: float) -> None:
-        self._slots.finish(batch)
+        if not self._slots.finish(batch):
+            return  # no thread could be started for it, but another one has run it since
         now_s = time.monotonic()
         first, tokens = batch.items[0], self._queue.tokens_of(batch.items)
         try:

@@ -53,12 +53,15 @@ class Slots(Generic[P, R]):
         self._running.add(batch)
         return batch
 
-    def finish(self, batch: RunningBatch[P, R]) -> None:
-        """The batch has ended."""
+    def finish(self, batch: RunningBatch[P, R]) -> bool:
+        """Free the slot of a batch that has ended; return False if it was free already."""
+        if batch not in self._running:
+            return False
         batch.watchdog.cancel()
         self._running.discard(batch)
         self.idle += 1
         self._lone_runs += 1
+        return True
 
     def remaining_ms(self, now_s: float) -> float:
         """Return how many milliseconds the running batches still need, added up."""

@@ -127,7 +127,8 @@ class DrainingServer(uvicorn.Server):
             log(logging.WARNING, "drain timed out", in_flight=self._lifecycle.in_flight)
             if self._lifecycle.service is not None:
                 self._lifecycle.service.close()  # they get 503
-        self.should_exit = True
+        finally:
+            self.should_exit = True
 
     def _on_ready(self) -> None:
         # The objects that exist now stay. A full collection stopped the event loop for a tenth of a second, and at

@@ -1,6 +1,6 @@
 """uvicorn's HTTP protocol, with limits on slow and broken clients.
 
-This is the one file that builds on undocumented names of uvicorn: it has no hook for what happens before a request is
+This is the one file that builds on uvicorn's internal modules: uvicorn has no hook for what happens before a request is
 complete. `pyproject.toml` allows only versions between the lowest and the newest that the tests run on.
 """
 

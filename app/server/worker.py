@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from prometheus_client import values
 from prometheus_client.multiprocess import mark_process_dead
 
-from ..logs import log
+from ..logs import log, log_exception
 
 Pipe = Connection
 Target = Callable[[Pipe], None]
@@ -131,7 +131,10 @@ async def heartbeat(
 
     loop.add_reader(pipe.fileno(), on_message)
     while True:
-        each_time()
+        try:
+            each_time()
+        except Exception as error:  # a full disk for the metrics: without heartbeats, the worker would be killed
+            log_exception("metrics not written", error)
         if is_ready():
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # from now on, SIGTERM drains this worker
         with contextlib.suppress(OSError):  # the supervisor is stopped (the pipe is full), or dead

@@ -20,6 +20,7 @@ class Lifecycle:
     service: Service | None = None
     model: ModelInfo | None = None
     started_s: float = field(default_factory=time.monotonic)
+    _broken: bool = False
     in_flight: int = 0  # requests for predictions
 
     @property
@@ -43,14 +44,15 @@ class Lifecycle:
         if self.status == "loading":
             self.status, self.reason = "ok", ""
 
-    def degrade(self, reason: str) -> None:
-        """The model cannot answer. A process that already drains goes on draining."""
+    def degrade(self, reason: str, *, final: bool = False) -> None:
+        """The model cannot answer, if `final` for good. A process that already drains goes on draining."""
+        self._broken |= final
         if self.status != "draining":
             self.status, self.reason = "degraded", reason
 
     def recover(self) -> None:
         """The model can answer again."""
-        if self.status == "degraded":
+        if self.status == "degraded" and not self._broken:
             self.status, self.reason = "ok", ""
 
     def drain(self) -> None:

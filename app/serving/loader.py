@@ -86,7 +86,9 @@ class Loader:
             self._lifecycle.ready(service, model.info)
         except SentimentError as error:
             self._broken("the model could not be loaded", str(error))
-        except Exception as error:  # the process would be left half alive
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # even a panic in a library: the process would be left half alive
             log_exception("the model could not be loaded", error)
             self._broken("the model could not be loaded", type(error).__qualname__)
         else:
@@ -142,6 +144,6 @@ class Loader:
 
     def _broken(self, public_reason: str, reason: str) -> None:
         """Clients get a fixed phrase. The reason may name files, so it goes to the log only."""
-        self._lifecycle.degrade(public_reason)
+        self._lifecycle.degrade(public_reason, final=True)
         log(logging.CRITICAL, "broken", reason=reason)
         self._on_broken()

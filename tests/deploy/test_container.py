@@ -18,7 +18,7 @@ import trustme
 import yaml
 
 from app.config import Settings
-from app.server import process as server
+from app.server import draining as server
 from tests.support.process import ROOT, Server, serve
 
 BIN = Path(sys.executable).parent

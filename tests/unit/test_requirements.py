@@ -11,7 +11,7 @@ from tests.support.process import ROOT
 
 _PIN = re.compile(r"^([\w.-]+)==(\S+)(?: ; (.+?))?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
 # Hatchling, its dependencies, and those of an editable install.
-BUILD_PACKAGES = {"hatchling", "pathspec", "pluggy", "tomlkit", "trove-classifiers", "editables"}
+BUILD_PACKAGES = {"hatchling", "pathspec", "pluggy", "tomlkit", "trove-classifiers"}
 
 
 def hashed() -> dict[str, str]:

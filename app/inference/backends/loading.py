@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ...errors import ArtifactError, SetupError
+from ...errors import ArtifactError, BackendError, SentimentError, SetupError
 from ..artifact import Artifact
 from .base import Backend
 
@@ -31,10 +31,15 @@ def load_backend(backend: str, artifact: Artifact, *, device: str, precision: st
     if not is_ours:
         try:
             inspect.signature(backend_class).bind(artifact, **options)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             expected = "(artifact, *, device, precision, slots)"
             raise SetupError(f"the backend {backend} must be callable with {expected}: {error}") from None
-    loaded: Backend = backend_class(artifact, **options)
+    try:
+        loaded: Backend = backend_class(artifact, **options)
+    except SentimentError:
+        raise
+    except Exception as error:  # ours raise nothing else
+        raise BackendError(f"the backend {backend} cannot be loaded: {type(error).__name__}: {error}") from error
     if missing := [name for name in _MEMBERS if not hasattr(loaded, name)]:
         raise SetupError(f"the backend {backend} has no attribute {', '.join(missing)}; see docs/backends.md")
     return loaded
@@ -56,8 +61,10 @@ def _import_own(backend: str) -> Any:
     if (folder := str(Path.cwd())) not in sys.path:  # a command does not have it, `python -m` does
         sys.path.append(folder)
     try:
-        return getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        raise SetupError(f"the backend {backend} cannot be used: {module} cannot be imported: {error}") from error
-    except AttributeError:
-        raise SetupError(f"the backend {backend} cannot be used: {module} has no {name}") from None
+        imported = importlib.import_module(module)
+    except Exception as error:  # whatever the module does when it is imported
+        reason = f"{module} cannot be imported: {type(error).__name__}: {error}"
+        raise SetupError(f"the backend {backend} cannot be used: {reason}") from error
+    if not hasattr(imported, name):
+        raise SetupError(f"the backend {backend} cannot be used: {module} has no {name}")
+    return getattr(imported, name)

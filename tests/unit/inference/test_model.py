@@ -229,3 +229,23 @@ def test_scores_are_the_softmax_of_the_logits_over_temperature(embedded: Model) 
     assert list(prediction.scores.values()) == pytest.approx(
         softmax(logits[None], embedded.artifact.temperature)[0].tolist()
     )
+
+
+def test_predict_wants_a_sequence_of_texts_not_one(embedded: Model) -> None:
+    with pytest.raises(TypeError, match="a sequence of texts"):
+        embedded.predict("good")
+
+
+def test_predict_stops_at_the_first_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model("", backend="mock", slots=1)
+    runs: list[int] = []
+    run = MockBackend.run
+
+    def counting(self: MockBackend, batch: Batch) -> FloatArray:
+        runs.append(len(batch))
+        return run(self, batch)
+
+    monkeypatch.setattr(MockBackend, "run", counting)
+    with pytest.raises(BackendError):
+        model.predict(["[fail]" + " word" * 50, *["good"] * 5000], batch_size=1)
+    assert len(runs) < 5000

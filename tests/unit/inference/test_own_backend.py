@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import ArtifactError, SetupError
+from app.errors import ArtifactError, BackendError, SetupError
 from app.inference import load_model
 from tests.support.process import ROOT, serve
 
@@ -69,12 +69,23 @@ def test_missing_members_are_named(folder: Path) -> None:
         ("own_missing:Own", "own_missing cannot be imported"),
         ("own_other:Own", "own_other has no Own"),
         ("own_other:Plain", r"must be callable with \(artifact, \*, device, precision, slots\)"),
+        ("builtins:dict", "must be callable with"),
+        ("own_attribute:Own", "AttributeError: no such thing"),
+        ("own_syntax:Own", "SyntaxError"),
     ],
 )
 def test_a_class_that_cannot_be_used_is_named(folder: Path, backend: str, message: str) -> None:
     (folder / "own_other.py").write_text("class Plain:\n    def __init__(self):\n        pass\n")
+    (folder / "own_attribute.py").write_text("raise AttributeError('no such thing')\n")
+    (folder / "own_syntax.py").write_text("class\n")
     with pytest.raises(SetupError, match=message):
         load_model(backend=backend)
+
+
+def test_what_its_constructor_raises_is_told(folder: Path) -> None:
+    (folder / "own_file.py").write_text(MODULE + "raise FileNotFoundError('no weights here')\n")
+    with pytest.raises(BackendError, match="own_file:Own cannot be loaded: FileNotFoundError: no weights here"):
+        load_model(backend="own_file:Own")
 
 
 def test_a_model_without_weights_needs_a_backend_of_its_own(tmp_path: Path, folder: Path) -> None:

@@ -21,7 +21,7 @@ def test_pad_makes_a_batch_as_wide_as_its_longest_text() -> None:
     batch = pad([encoding(5), encoding(6, 7, 8)], pad_id=9)
     assert batch.input_ids.tolist() == [[5, 9, 9], [6, 7, 8]]
     assert batch.attention_mask.tolist() == [[1, 0, 0], [1, 1, 1]]
-    assert batch.padded_tokens == 6
+    assert batch.input_ids.size == 6
     assert len(batch) == 2
 
 
@@ -76,4 +76,4 @@ def test_every_text_is_whole_and_has_a_place_in_the_logits(lengths: list[int]) -
     ]
     assert [in_order[place] for place in places] == [[*each.ids] for each in encodings]
     assert np.array_equal(batch.input_ids == -1, batch.attention_mask == 0)
-    assert batch.padded_tokens <= len(lengths) * max(lengths)  # never more than with one text per row
+    assert batch.input_ids.size <= len(lengths) * max(lengths)  # never more than with one text per row

@@ -11,6 +11,7 @@ import pytest
 
 from app.errors import BackendError, NotReady
 from app.scheduling import CostModel, Scheduler, SchedulerLimits
+from app.scheduling.executor import Done
 from tests.support.scheduling import Gate, Recorder, layout, recorder, scheduling, settled, submit, upper
 from tests.support.waiting import async_until
 
@@ -221,3 +222,34 @@ async def test_batches_that_overlap_are_not_alone() -> None:
         await submit(scheduler, "after").results()
         assert sorted(alone[20:22]) == [False, True]
         assert alone[22] is False
+
+
+class Panic(BaseException):
+    """As an exception from a library written in Rust."""
+
+
+async def test_a_panic_of_the_model_fails_its_texts_and_frees_the_slot() -> None:
+    def panics(payloads: Sequence[str], *, alone: bool = False) -> list[str | Exception]:
+        raise Panic
+
+    async with scheduling(panics) as scheduler:
+        for _ in range(2):
+            with pytest.raises(BackendError, match="Panic"):
+                await submit(scheduler, "a").results()
+
+
+async def test_a_batch_that_ends_twice_frees_one_slot() -> None:
+    """If a thread cannot be started the batch fails, but another thread may still run it."""
+    async with scheduling(upper) as scheduler:
+        start = scheduler._executor.start
+
+        def start_twice(payloads: Sequence[str], done: Done[str], *, alone: bool = False) -> None:
+            asyncio.get_running_loop().call_soon(done, [BackendError("no thread") for _ in payloads], 0.0)
+            start(payloads, done, alone=alone)
+
+        scheduler._executor.start = start_twice  # type: ignore[method-assign]
+        with pytest.raises(BackendError, match="no thread"):
+            await submit(scheduler, "a").results()
+        await async_until(lambda: len(recorder.finished) >= 1)
+        await asyncio.sleep(0.05)
+        assert scheduler._slots.idle == scheduler._slots.count

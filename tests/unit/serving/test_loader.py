@@ -83,3 +83,17 @@ async def test_two_services_in_one_process_answer_with_their_own_labels() -> Non
     assert [answer.predictions[0].label for answer in answers] == ["positive", "three"]
     for lifecycle in lifecycles:
         lifecycle.serving().close()
+
+
+async def test_a_panic_while_loading_breaks_the_process() -> None:
+    class Panic(BaseException):
+        """As an exception from a library written in Rust."""
+
+    def panic() -> Model:
+        raise Panic
+
+    lifecycle = Lifecycle()
+    await loader(panic, lifecycle).run()
+    assert lifecycle.status == "degraded"
+    lifecycle.recover()
+    assert lifecycle.status == "degraded"
