@@ -42,10 +42,10 @@ from .metrics import Metrics
 from .serving import Lifecycle, Loader, ServingLimits
 
 _DESCRIPTION = """\
-The sentiment of a text, fast. `POST /predict` takes one text, `POST /predict/batch` a list.
+Low-latency text sentiment. `POST /predict` predicts one text, `POST /predict/batch` a list of texts.
 
-Errors are `application/problem+json` (RFC 9457). Every response has `X-Request-ID`, every prediction
-`Server-Timing` (milliseconds) and `X-Cache`.
+Errors are `application/problem+json` (RFC 9457). Every response has `X-Request-ID`. Predictions also
+have `Server-Timing` (milliseconds) and `X-Cache`.
 """
 
 

@@ -75,6 +75,6 @@ async def watch_keys(keys: Keys) -> None:
             if await asyncio.to_thread(keys.refresh):
                 log_loaded(keys)
         except KeysError as error:
-            log(logging.ERROR, "keys not loaded, the old ones stay", reason=str(error))
+            log(logging.ERROR, "keys not loaded, old keys stay valid", reason=str(error))
         except Exception as error:
-            log_exception("keys not loaded, the old ones stay", error)
+            log_exception("keys not loaded, old keys stay valid", error)

@@ -21,7 +21,7 @@ def header_limit(max_header_bytes: int) -> Check:
         url_bytes = len(scope["path"]) + len(scope["query_string"])
         if url_bytes + sum([len(name) + len(value) for name, value in scope["headers"]]) <= max_header_bytes:
             return None
-        detail = f"the headers are larger than {max_header_bytes} bytes together"
+        detail = f"the headers are larger than {max_header_bytes} bytes in total"
         return problem(context.request_id, 431, "Request Header Fields Too Large", detail)
 
     return check
@@ -45,6 +45,6 @@ def allowed_hosts(hosts: Collection[str]) -> Check:
         # Probes use the server's address.
         if context.path in PROBES or host in allowed or _PORT.sub("", host) in allowed:
             return None
-        return problem(context.request_id, 400, "Bad Request", "the server does not serve this Host")
+        return problem(context.request_id, 400, "Bad Request", "this Host is not allowed")
 
     return check

@@ -151,7 +151,7 @@ def _on_body_invalid(request_id: str, error: BaseException) -> Response:
 
 def _describe_syntax_error(msg: str) -> str:
     place = _PLACE.search(msg)
-    why = "the body is not valid JSON" + (": half of a surrogate pair, or of an escape" if "hex escape" in msg else "")
+    why = "the body is not valid JSON" + (": incomplete escape or surrogate pair" if "hex escape" in msg else "")
     return f"{why}, at {place[0]}" if place else why
 
 
@@ -165,7 +165,7 @@ def _without_input(item: ErrorDetails, fields: list[str]) -> dict[str, Any]:
 def _on_http_exception(request_id: str, error: BaseException) -> Response:
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
-    detail = {404: "this path does not exist", 405: "this path does not support the method"}.get(
+    detail = {404: "this path does not exist", 405: "this path does not support this method"}.get(
         error.status_code, str(error.detail)
     )
     return problem(request_id, error.status_code, title, detail, headers=error.headers)

@@ -102,7 +102,7 @@ class PredictBatchEndpoint(_Endpoint[BatchRequest]):
 
     def _texts(self, options: BatchRequest) -> list[str]:
         if len(options.texts) > self._limits.max_batch_texts:
-            raise TextTooLong(f"over {self._limits.max_batch_texts} texts", ("body", "texts"))
+            raise TextTooLong(f"the list has more than {self._limits.max_batch_texts} texts", ("body", "texts"))
         return options.texts
 
     def _location_of(self, index: int) -> Location:

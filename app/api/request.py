@@ -107,4 +107,4 @@ async def _disconnected(receive: Receive) -> None:
 
 def _check_size(size: int, max_bytes: int) -> None:
     if size > max_bytes:
-        raise TextTooLong(f"the body is over {max_bytes} bytes")
+        raise TextTooLong(f"the body is larger than {max_bytes} bytes")

@@ -126,7 +126,7 @@ class Scheduler(Generic[P, R]):
         `TextTooLong` if no queue, however empty, could hold it.
         """
         if len(items) > self._limits.max_queue_texts:
-            raise TextTooLong(f"over {self._limits.max_queue_texts} texts and windows of texts")
+            raise TextTooLong(f"the request has more than {self._limits.max_queue_texts} texts and windows")
         now_s = time.monotonic()  # before `admit` looks at the clock, so that what is in time there is in time here
         wait = admitted or self.admit(len(items), deadline_s, caller)
         tokens = [item.tokens for item in items]
@@ -137,7 +137,9 @@ class Scheduler(Generic[P, R]):
             ) / self._slots.count
             if now_s + done_ms / 1000 > deadline_s:
                 self._observer.refused("deadline")
-                raise Overloaded("the work ahead leaves too little time; try again later", done_ms / 1000)
+                raise Overloaded(
+                    "the queue leaves too little time before the deadline; try again later", done_ms / 1000
+                )
         client = self._callers.find(caller) if caller is not None else None
         due = min(turn, self._callers.room(client)) if client else turn
         link_turns(items, turn)
@@ -188,9 +190,7 @@ class Scheduler(Generic[P, R]):
                 self._start(live)
             if hopeless:  # first the rest of their lists leaves the queue
                 for item in hopeless:
-                    item.settle(
-                        DeadlineExceeded("this is more text than the model can score within the request's time")
-                    )
+                    item.settle(DeadlineExceeded("the model cannot score this many texts before the deadline"))
                 asyncio.get_running_loop().call_soon(lambda: self._fill_slots(time.monotonic()))
                 return
 
@@ -205,7 +205,7 @@ class Scheduler(Generic[P, R]):
             self._queue.push(item)
             self._fill_slots(now_s)
         else:
-            item.settle(DeadlineExceeded("too little time was left when it was the text's turn"))
+            item.settle(DeadlineExceeded("too little time was left when the text's turn came"))
 
     def _learn(self, items: Sequence[WorkItem[P, R]], now_s: float, *, done: bool = True) -> None:
         waits = [(item.predicted, (now_s - item.arrived_s) * 1000) for item in items]

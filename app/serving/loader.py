@@ -133,7 +133,7 @@ class Loader:
         return breaker.run
 
     async def _recover(self, breaker: Breaker[Encoding, Prediction]) -> None:
-        log(logging.ERROR, "model failing", reason="several batches in a row failed, and so did a text that must not")
+        log(logging.ERROR, "model failing", reason="several batches in a row failed, and so did the test text")
         if await breaker.recover(self._limits.backend_timeout_ms / 1000):
             log(logging.INFO, "model recovered")
             self._lifecycle.recover()

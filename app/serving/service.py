@@ -159,11 +159,11 @@ class Service:
     def _check_characters(self, query: Query, texts: Sequence[str]) -> None:
         for index, text in enumerate(texts):
             if len(text) > self._max_text_chars:
-                raise TextTooLong(f"over {self._max_text_chars} characters", query.location_of(index))
+                raise TextTooLong(f"the text has more than {self._max_text_chars} characters", query.location_of(index))
 
     def _check_tokens(self, texts: Resolution, query: Query) -> None:
         if not query.truncate and not query.reads_windows and (index := texts.first_truncated()) is not None:
-            message = f"the text has more than the {self._tokenizer.max_tokens} tokens that the model reads"
+            message = f"the text has more than {self._tokenizer.max_tokens} tokens, the limit of the model"
             raise TextTooLong(message, query.location_of(index))
 
     def _look_up(self, keys: Iterable[bytes], texts: Resolution, query: Query, *, join: bool = True) -> None:
@@ -247,4 +247,4 @@ async def _in_time(work: Awaitable[T], deadline_s: float) -> T:
         async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
             return await work
     except TimeoutError:
-        raise DeadlineExceeded("no answer within the request's time") from None
+        raise DeadlineExceeded("no result before the deadline") from None

@@ -51,5 +51,5 @@ def test_files_that_cannot_be_used_end_the_start(
 
 
 def test_a_certificate_takes_a_key() -> None:
-    with pytest.raises(SettingsError, match="TLS_CERT_FILE and TLS_KEY_FILE go together"):
+    with pytest.raises(SettingsError, match="TLS_CERT_FILE and TLS_KEY_FILE must be set together"):
         load_settings({"tls_cert_file": "cert.pem"})

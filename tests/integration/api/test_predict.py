@@ -156,8 +156,8 @@ def test_a_bad_body_gets_a_clear_answer(
         ({"texts": ["a", "b", " \n"]}, 422, "body.texts.2"),
         ({"texts": ["a", 3]}, 422, "body.texts.1"),
         ({"texts": "abc"}, 422, "body.texts"),
-        ({"texts": ["a"] * 257}, 413, "over 256 texts"),
-        ({"texts": ["a", "b" * 10_001]}, 413, "body.texts.1: over 10000 characters"),
+        ({"texts": ["a"] * 257}, 413, "the list has more than 256 texts"),
+        ({"texts": ["a", "b" * 10_001]}, 413, "body.texts.1: the text has more than 10000 characters"),
         ({"texts": ["a", "b " * 2000], "truncate": False}, 413, "body.texts.1: the text has more"),
     ],
 )

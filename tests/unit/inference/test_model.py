@@ -119,7 +119,7 @@ def test_a_swapped_tokenizer_is_a_swapped_model(copy: Path) -> None:
     with pytest.raises(ArtifactError, match=r"tokenizer\.json: checksum differs"):
         load_model(str(copy))
     (copy / "tokenizer.json").unlink()
-    with pytest.raises(ArtifactError, match=r"tokenizer\.json: listed in manifest\.json but not there"):
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json: listed in manifest\.json but missing"):
         load_model(str(copy))
 
 
