@@ -25,7 +25,7 @@ _SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+
 
 
 class SettingsError(ValueError):
-    """A setting is wrong; the message names it."""
+    """A setting is invalid; the message names it."""
 
 
 def _split(value: object) -> object:
@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         4 * 1024 * 1024,
         ge=1024,
-        description="maximum bytes in a request body; /predict allows at most about 12 per character of the longest text",
+        description="maximum bytes in a request body; /predict allows about 12 per character of the longest text",
     )
     header_timeout_s: float = Field(
         10, gt=0, description="seconds that a client has to send the headers of a request, and to read the response"
@@ -170,7 +170,7 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Networks = Field(
         ("127.0.0.1", "::1"),
-        description="addresses or networks whose X-Forwarded-For is trusted, separated by commas; none trusts no address",
+        description="addresses or networks whose X-Forwarded-For is trusted, separated by commas; or none",
     )
     allowed_hosts: Hosts = Field(
         (), description="accepted values of the Host header, separated by commas; any by default"
@@ -227,7 +227,7 @@ def profiles() -> list[str]:
 
 
 def load_settings(flags: Mapping[str, object] | None = None) -> Settings:
-    """Read the settings; raise `SettingsError`, which names every setting that is wrong or unknown."""
+    """Read the settings; raise `SettingsError`, which names every setting that is invalid or unknown."""
     if os.environ.get(f"{PREFIX}PORT", "").startswith("tcp://"):
         raise SettingsError(
             f"{PREFIX}PORT was set by Kubernetes for a Service named sentiment; set enableServiceLinks: false"

@@ -1,4 +1,4 @@
-"""`create_app` wires the application from the settings."""
+"""`create_app` builds the application from the settings."""
 
 import asyncio
 import inspect
@@ -74,7 +74,7 @@ def create_app(
 ) -> Application:
     """Return the ASGI application, for any ASGI server. The settings come from the environment by default.
 
-    The model is loaded in the background once the server has started, so that probes are answered meanwhile.
+    The model is loaded in the background once the server has started, so that probes get responses in the meantime.
     `on_ready` and `on_broken`: see `Loader`.
     """
     settings = settings or load_settings()

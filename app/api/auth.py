@@ -52,7 +52,7 @@ def _presented(headers: Mapping[bytes, bytes]) -> str | None:
 
 
 def caller_of(context: RequestContext) -> str:
-    """Return whom a rate limit counts: the name of the key, or the address (of IPv6 the /64 network)."""
+    """Return the client that rate limits count: the name of the key, or the address (of IPv6 the /64 network)."""
     if context.key_name:
         return f"key {context.key_name}"
     address = context.client or ""

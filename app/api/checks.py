@@ -15,7 +15,7 @@ _PORT = re.compile(r":\d+$")
 
 
 def header_limit(max_header_bytes: int) -> Check:
-    """Refuse a request whose URL and headers are larger together with 431."""
+    """Refuse a request with 431 if its URL and headers are larger than this in total."""
 
     def check(scope: Scope, context: RequestContext) -> Response | None:
         url_bytes = len(scope["path"]) + len(scope["query_string"])

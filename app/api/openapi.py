@@ -40,8 +40,8 @@ _RESPONSE_HEADERS = {
     "X-Request-ID": {"schema": {"type": "string"}, "description": "The request's id."},
     "X-Cache": {
         "schema": {"enum": ["hit", "miss", "joined"]},
-        "description": "`hit`: all texts came from the cache; `miss`: at least one was computed; `joined`: another request "
-        "was already computing the same text.",
+        "description": "`hit`: all texts came from the cache; `miss`: at least one was computed; "
+        "`joined`: another request was already computing the same text.",
     },
     "Server-Timing": {
         "schema": {"type": "string"},

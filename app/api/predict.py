@@ -22,7 +22,7 @@ _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-stor
 
 
 class _Endpoint(ABC, Generic[O]):
-    """Reads, validates, asks the service and renders. Raises what `errors.respond_to` answers."""
+    """Reads and validates a request, calls the service and renders. Raises what `errors.respond_to` handles."""
 
     path: str
     schema: type[O]
@@ -76,7 +76,7 @@ class _Endpoint(ABC, Generic[O]):
 
 
 class PredictEndpoint(_Endpoint[PredictRequest]):
-    """The sentiment of one text."""
+    """Predicts one text."""
 
     path, schema = "/predict", PredictRequest
 
@@ -96,7 +96,7 @@ class PredictEndpoint(_Endpoint[PredictRequest]):
 
 
 class PredictBatchEndpoint(_Endpoint[BatchRequest]):
-    """The sentiments of several texts, in their order. The list is admitted whole or refused whole."""
+    """Predicts a list of texts. The list is admitted or refused as a whole."""
 
     path, schema = "/predict/batch", BatchRequest
 

@@ -1,8 +1,8 @@
 """The thin asyncio loop around the policy in `admission`, `queue`, `fairness` and `cost`.
 
 It knows neither tokenizer nor backend nor HTTP: it runs opaque items with a cost through a function that runs a batch.
-There is no wait timer. An item that finds an idle slot runs at once; otherwise a batch is formed at the moment a slot
-becomes free, from what has arrived by then.
+There is no wait timer. An item that finds an idle slot runs at once; otherwise a batch is formed when a slot
+becomes free, from the items that have arrived by then.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class Scheduler(Generic[P, R]):
     """Runs items in batches on `slots` threads. Everything except the batches happens on the event loop.
 
     `run` gets the payloads of a batch, and whether it is likely to have the machine to itself while it runs.
-    `on_stall` is called when a batch takes longer than any may.
+    `on_stall` is called when a batch takes longer than allowed.
     """
 
     def __init__(
@@ -121,7 +121,8 @@ class Scheduler(Generic[P, R]):
         """Queue the texts of a request, all or none; those that can start do so at once.
 
         `admitted` is what `admit` returned in the same step of the event loop; without it, the request is admitted
-        here. None of the items is settled before the caller gives up control, so that there is time to join them.
+        here. None of the items is settled before the caller yields to the event loop, so that there is
+        time to join them.
         Raises as `admit` does, `Overloaded` if what is ahead of a list would keep it from meeting its deadline, and
         `TextTooLong` if no queue, however empty, could hold it.
         """
@@ -251,7 +252,7 @@ class Scheduler(Generic[P, R]):
                 item.settle(result)
 
     def _stalled(self) -> None:
-        """A batch takes longer than any may, so its thread is lost: answer all requests and accept nothing more."""
+        """A batch takes longer than allowed, so its thread is lost: fail all requests and accept nothing more."""
         self._refuse("the model stopped answering", BackendError)
         self._on_stall()
 

@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol, with limits on slow and broken clients.
 
-This is the one file that builds on undocumented names of uvicorn: it has no hook for what happens before a request is
-complete. `pyproject.toml` allows only versions between the lowest and the newest that the tests run on.
+This is the only file that uses undocumented names of uvicorn, which has no hooks for incomplete requests.
+`pyproject.toml` allows only versions between the lowest and the newest that the tests run on.
 """
 
 import asyncio
@@ -171,7 +171,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._write_timer = None
 
     def _refuse(self, status: int, title: str, detail: str) -> None:
-        """Respond to what is not a request, and close the connection."""
+        """Respond to an invalid request, and close the connection."""
         if self.transport.is_closing():
             return
         if self._answering:
