@@ -90,7 +90,7 @@ audit: .venv/dev.stamp  ## run bandit, write a bill of materials (dist/sbom.json
 	$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-file dist/sbom.json
 	@if $(BIN)/python -c 'from urllib.request import urlopen; urlopen("https://pypi.org/pypi/pip/25.0/json")' 2> /dev/null; \
 	then $(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.txt; \
-	else echo "the advisories of pypi.org cannot be reached from here: known weaknesses were not looked for"; fi
+	else echo "pypi.org cannot be reached, so packages were not checked for known vulnerabilities"; fi
 
 lock:  ## update constraints.txt and requirements.txt from a fresh environment; torch keeps its pinned version
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
@@ -111,7 +111,7 @@ clean:  ## remove everything that the other targets created
 	$(PYTHON) -m venv .venv
 
 .venv/serve.stamp: pyproject.toml requirements.txt | .venv/bin/python
-	@echo "installing what serving takes (once) …"
+	@echo "installing the dependencies (only once) …"
 	$(PIP) --no-deps --require-hashes --requirement requirements.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -121,6 +121,6 @@ clean:  ## remove everything that the other targets created
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/serve.stamp
-	@echo "installing what development takes, PyTorch included (once; minutes) …"
+	@echo "installing the development tools, including PyTorch (only once; takes minutes) …"
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
 	@touch $@ .venv/perf.stamp
