@@ -106,7 +106,7 @@ BAD = [
     (b"{", "application/json", 400, None, "JSON"),
     (b"", "application/json", 400, None, "JSON"),
     (b'{"text": "\xff"}', "application/json", 400, None, "JSON"),
-    (b'{"text": "\\ud800"}', "application/json", 400, None, "surrogate pair, or of an escape, at line 1 column 17"),
+    (b'{"text": "\\ud800"}', "application/json", 400, None, "incomplete escape or surrogate pair, at line 1 column 17"),
     (b'{"text":\n"a" "b"}', "application/json", 400, None, "not valid JSON, at line 2 column 5"),
     (b"[" * 100_000, "application/json", 400, None, "JSON"),
     (b'{"text": "a"}', "text/plain", 415, None, "application/json"),
