@@ -1,43 +1,51 @@
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from app.inference.model import Model, load_model
+from tests.support.gate import Gate
 from tests.support.process import Server, serve
 
-# Files whose tests take long and share nothing: each goes to whichever process is free. Other files go as a whole.
-_SPREAD = {"test_chaos.py", "test_gate.py", "test_workers.py"}
+# Files with slow tests that share no fixtures: pytest-xdist distributes their tests one by one, other files as a whole.
+_DISTRIBUTED_BY_TEST = {"test_chaos.py", "test_drain.py", "test_gate.py", "test_workers.py"}
 
-# The model hub must not be asked.
+# No test downloads a model.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Several tests run at a time: threads of one would only wait, busily, for those of another.
+# Several tests run in parallel, so more threads per test would only compete for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.name not in _SPREAD:
+        if item.path.name not in _DISTRIBUTED_BY_TEST:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings of whoever runs the tests must not decide them."""
+    """Remove settings from the environment of the person who runs the tests."""
     for name in list(os.environ):
         if name.startswith("SENTIMENT_"):
             monkeypatch.delenv(name)
 
 
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """Holds the model of a server until the test opens it."""
+    return Gate(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def embedded() -> Model:
-    """The embedded model on ONNX Runtime."""
+    """The embedded model, loaded with ONNX Runtime."""
     return load_model("sentiment-en", backend="onnx")
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """A real server with the embedded model, as `make serve` starts it."""
+    """A real server with the embedded model."""
     with serve() as running:
         yield running
 

@@ -16,7 +16,7 @@ from app.config import Settings, load_settings
 from app.main import create_app
 from app.metrics import Metrics
 from app.server.draining import _LAST_BYTES_S
-from tests.integration.api.test_probes import SLOW_LOAD
+from tests.support.gate import Gate
 from tests.support.manifests import FOLDER, SHAPES, Manifests, env_file, files, load
 from tests.support.process import ROOT, serve
 
@@ -131,16 +131,17 @@ class TestLife:
             assert action["port"] in manifests.ports
             assert action["path"] == ("/livez" if probe == "livenessProbe" else "/readyz")
 
-    def test_the_probes_answer_correctly_in_each_state(self) -> None:
+    def test_the_probes_answer_correctly_in_each_state(self, gate: Gate) -> None:
         """Alive all the time; started once the model is ready; ready until SIGTERM."""
         container = load("files").container
         paths = [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "startupProbe", "readinessProbe")]
-        with serve(backend="mock", drain_delay_ms="1000", wait="listening", prelude=SLOW_LOAD) as server:
+        with serve(backend="mock", drain_delay_ms="1000", wait="listening", prelude=gate.before_loading) as server:
 
             def answers() -> list[int]:
                 return [httpx.get(f"{server.address}{path}").status_code for path in paths]
 
             assert answers() == [200, 503, 503]
+            gate.open()
             server.wait_for("ready")
             assert answers() == [200, 200, 200]
             server.terminate()

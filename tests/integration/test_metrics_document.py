@@ -1,4 +1,4 @@
-"""docs/metrics.md is what a real server exposes, and callers cannot add series."""
+"""docs/metrics.md lists what a real server exposes, and clients cannot add series."""
 
 import random
 import re
@@ -11,11 +11,11 @@ import pytest
 from tests.support.monitoring import DOCUMENT, Metric, documented, label_values
 from tests.support.process import Server, serve
 
-BUCKET = "le"  # every histogram has it
+BUCKET = "le"  # a label of every histogram
 
 
-def busy(server: Server) -> None:
-    """Hits, misses, errors of every cheap kind, unknown paths and methods."""
+def send_requests(server: Server) -> None:
+    """Cause hits, misses, errors of every cheap kind, unknown paths and methods."""
     with server.client() as http:
         for text in ("good", "good", "bad", "word " * 600, "[fail]", "   "):
             http.post("/predict", json={"text": text})
@@ -33,15 +33,15 @@ def busy(server: Server) -> None:
 
 
 def series(server: Server) -> set[tuple[str, frozenset[tuple[str, str]]]]:
-    """Every series: its name as it is exposed, and its labels."""
+    """The name and the labels of every series."""
     text = httpx.get(f"{server.address}/metrics").text
-    found = re.findall(r"^(\w+)(?:\{(.*)\})? \S+$", text, flags=re.MULTILINE)
-    assert len(found) == sum(not line.startswith("#") for line in text.splitlines())
-    return {(name, frozenset(re.findall(r'(\w+)="([^"]*)"', labels))) for name, labels in found}
+    samples = re.findall(r"^(\w+)(?:\{(.*)\})? \S+$", text, flags=re.MULTILINE)
+    assert len(samples) == sum(not line.startswith("#") for line in text.splitlines())
+    return {(name, frozenset(re.findall(r'(\w+)="([^"]*)"', labels))) for name, labels in samples}
 
 
 def exposed(server: Server) -> dict[str, Metric]:
-    """Every metric with its type and the labels that its series have, buckets aside."""
+    """Every metric with its type and the labels of its series, except the bounds of buckets."""
     text = httpx.get(f"{server.address}/metrics").text
     types = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, flags=re.MULTILINE))
     labels: dict[str, set[str]] = {name: set() for name in types}
@@ -54,26 +54,27 @@ def exposed(server: Server) -> dict[str, Metric]:
 @pytest.fixture(scope="module")
 def used() -> Iterator[Server]:
     with serve(backend="mock") as running:
-        busy(running)
+        send_requests(running)
         yield running
 
 
-def test_every_metric_is_documented_with_its_type_and_labels_and_none_else_is(used: Server) -> None:
+def test_exactly_the_exposed_metrics_are_documented(used: Server) -> None:
     assert exposed(used) == documented()
 
 
 def test_every_value_of_a_label_is_documented(used: Server) -> None:
     allowed = label_values()
     info = {"sentiment_model_info", "python_info"}
-    found: dict[str, set[str]] = {}
+    exposed_values: dict[str, set[str]] = {}
     for name, pairs in series(used):
         for label, value in pairs:
             if name not in info and label != BUCKET:
-                found.setdefault(label, set()).add(value)
-    assert {label: values - allowed[label] for label, values in found.items()} == {label: set() for label in found}
-    assert found.keys() == allowed.keys()
-    for label in ("reason", "stage", "outcome", "label", "method"):  # these are there whether they happened or not
-        assert found[label] == allowed[label], label
+                exposed_values.setdefault(label, set()).add(value)
+    for label, values in exposed_values.items():
+        assert values <= allowed[label], label
+    assert exposed_values.keys() == allowed.keys()
+    for label in ("reason", "stage", "outcome", "label", "method"):  # exposed before their first event
+        assert exposed_values[label] == allowed[label], label
 
 
 def test_every_route_is_a_documented_handler(used: Server) -> None:
@@ -81,8 +82,8 @@ def test_every_route_is_a_documented_handler(used: Server) -> None:
         assert http.get("/openapi.json").json()["paths"].keys() <= label_values()["handler"]
 
 
-def test_the_buckets_are_those_of_the_document(used: Server) -> None:
-    written = re.sub(r"\s+", " ", DOCUMENT)
+def test_the_buckets_are_documented(used: Server) -> None:
+    document = re.sub(r"\s+", " ", DOCUMENT)
     for metric in ("http_request_duration_seconds", "sentiment_stage_seconds", "sentiment_confidence"):
         bounds = {
             float(value)
@@ -90,11 +91,11 @@ def test_the_buckets_are_those_of_the_document(used: Server) -> None:
             for label, value in pairs
             if name == f"{metric}_bucket" and label == BUCKET and value != "+Inf"
         }
-        assert " ".join(f"{bound:g}" for bound in sorted(bounds)) in written, metric
+        assert " ".join(f"{bound:g}" for bound in sorted(bounds)) in document, metric
 
 
-def test_callers_cannot_add_series(used: Server) -> None:
-    """Random paths, methods, ids, queries and hosts: after a first round of each kind, not one series more."""
+def test_clients_cannot_add_series(used: Server) -> None:
+    """Random paths, methods, ids, queries and hosts add no series after a first round of each kind."""
     rng = random.Random(7)
 
     def word() -> str:

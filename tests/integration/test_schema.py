@@ -1,4 +1,4 @@
-"""What the OpenAPI document says is so: schemathesis makes up requests from it and holds the answers against it."""
+"""The OpenAPI document is correct: schemathesis generates requests from it and checks the responses against it."""
 
 import os
 import re
@@ -12,30 +12,30 @@ from app.access.keys import add_key
 from tests.support.process import ROOT, serve
 
 HOOKS = {"SCHEMATHESIS_HOOKS": "tests.support.schema_hooks"}
-# The examples are the same in every run. For more of them: `SCHEMA_EXAMPLES=5000 pytest tests/integration`.
+# The examples are the same in every run. To try more: `SCHEMA_EXAMPLES=5000 pytest tests/integration/test_schema.py`.
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "100"))
 
 
 def run(address: str, *flags: str) -> str:
     command = [Path(sys.executable).parent / "schemathesis", "--config-file", "tests/support/schemathesis.toml", "run"]
     command += [f"{address}/openapi.json", "--checks", "all"]
-    choice = ["--generation-deterministic"] if EXAMPLES == 100 else []
-    bounds = ["--max-examples", str(EXAMPLES), "--request-timeout", "5", "--no-color", *choice]
+    generation = ["--generation-deterministic"] if EXAMPLES == 100 else []
+    options = ["--max-examples", str(EXAMPLES), "--request-timeout", "5", "--no-color", *generation]
     done = subprocess.run(
-        [*command, *bounds, *flags], cwd=ROOT, env=os.environ | HOOKS, capture_output=True, text=True, check=False
+        [*command, *options, *flags], cwd=ROOT, env=os.environ | HOOKS, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 @pytest.mark.parametrize("with_keys", [False, True])
-def test_every_answer_is_as_documented(tmp_path: Path, with_keys: bool) -> None:
+def test_every_response_is_as_documented(tmp_path: Path, with_keys: bool) -> None:
     file = tmp_path / "keys.yaml"
     key = add_key(file, "fuzzer")
     keys = {"api_keys_file": str(file)} if with_keys else {}
     with serve(backend="mock", **keys) as server:
-        found = run(server.address, *(["--header", f"X-API-Key: {key}"] if with_keys else []))
-        assert "Tested: 7" in found
-        assert int(re.search(r"(\d+) generated", found)[1]) > 300  # type: ignore[index]
+        report = run(server.address, *(["--header", f"X-API-Key: {key}"] if with_keys else []))
+        assert "Tested: 7" in report
+        assert int(re.search(r"(\d+) generated", report)[1]) > 300  # type: ignore[index]
         assert not server.events("unexpected error")
         assert server.process.poll() is None

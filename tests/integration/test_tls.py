@@ -1,4 +1,4 @@
-"""HTTPS without a proxy in front."""
+"""HTTPS without a proxy."""
 
 import ssl
 from pathlib import Path
@@ -8,7 +8,6 @@ import pytest
 import trustme
 
 from app.cli import main
-from app.config import SettingsError, load_settings
 from tests.support.process import serve
 
 AUTHORITY = trustme.CA()
@@ -23,7 +22,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-def test_a_certificate_makes_it_https_and_https_alone(files: tuple[Path, Path]) -> None:
+def test_a_server_with_a_certificate_speaks_only_https(files: tuple[Path, Path]) -> None:
     trusting = ssl.create_default_context()
     AUTHORITY.configure_trust(trusting)
     certificate, key = files
@@ -39,7 +38,7 @@ def test_a_certificate_makes_it_https_and_https_alone(files: tuple[Path, Path]) 
         assert httpx.get(f"{server.address}/livez", verify=old).status_code == 200
 
 
-def test_files_that_cannot_be_used_end_the_start(
+def test_unusable_files_prevent_the_start(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     certificate, _ = files
@@ -48,8 +47,3 @@ def test_files_that_cannot_be_used_end_the_start(
             main(["serve", "--port", "0", "--tls-cert-file", str(certificate), "--tls-key-file", str(key)])
         assert ended.value.code == 1
         assert "SENTIMENT_TLS_CERT_FILE/SENTIMENT_TLS_KEY_FILE: " in capsys.readouterr().err
-
-
-def test_a_certificate_takes_a_key() -> None:
-    with pytest.raises(SettingsError, match="TLS_CERT_FILE and TLS_KEY_FILE must be set together"):
-        load_settings({"tls_cert_file": "cert.pem"})

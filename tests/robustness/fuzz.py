@@ -1,8 +1,8 @@
 """Broken HTTP over raw sockets: `make fuzz`, `python -m tests.robustness.fuzz --connections 1000000`.
 
-Requests are written by a small grammar, damaged, cut into pieces and sent by clients with and without manners. Whatever
-comes back must be HTTP, no server error, and hold nothing of what was sent; every connection must end; and when all is
-over the process must be as it was.
+A small grammar generates requests. They are damaged, cut into pieces and sent by clients of which some wait for the
+response and others leave. Each response must be valid HTTP, must not be a server error and must not quote the request.
+Every connection must end, and afterwards the process must have no more open files than before.
 """
 
 import argparse
@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httptools
-import httpx
 from tqdm import tqdm
 
 from tests.support.process import Server, serve
+from tests.support.waiting import until
 
-CANARY = b"zq9canary"  # stands for what a user wrote
-PATIENCE_S = 10.0  # three times what the settings below leave a connection, for a slow machine
+CANARY = b"zq9canary"  # stands for the text of a user
+TIMEOUT_S = 10.0  # three times the time that the settings below give a connection, for a slow machine
 SETTINGS = {"backend": "mock", "header_timeout_s": "1", "body_timeout_s": "1", "keep_alive_s": "1"}
 
 _METHODS = [b"POST"] * 20 + [b"GET", b"OPTIONS", b"PUT", b"PRI", b"CONNECT", b"post", b"", b"POST POST"]
@@ -46,12 +46,12 @@ _BODIES = [b'{"text": "good ' + CANARY + b'"}'] * 10 + [
     b'{"text": NaN}', b"",
     b'{"text": "' + CANARY * 2000 + b'"}',
 ]  # fmt: skip
-_SPLINTERS = [b"\r", b"\n", b"\r\n", b"\0", b"\xff", b" ", b":", b",", b"0\r\n\r\n", b"HTTP/1.1", b"\t", b"{", b'"']
+_FRAGMENTS = [b"\r", b"\n", b"\r\n", b"\0", b"\xff", b" ", b":", b",", b"0\r\n\r\n", b"HTTP/1.1", b"\t", b"{", b'"']
 _LAST_CHUNKS = [b"0\r\n\r\n", b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n", b"", b"ffffffffff\r\n", b"-1\r\n"]
 
 
 def request(rng: random.Random) -> bytes:
-    """One request, more or less as it should be."""
+    """One request, valid or nearly valid."""
     body = rng.choice(_BODIES)
     lines = [b" ".join((rng.choice(_METHODS), rng.choice(_TARGETS), rng.choice(_VERSIONS))), b"Host: localhost"]
     lines += rng.sample(_HEADERS, rng.choice((0, 0, 0, 1, 1, 4)))
@@ -78,26 +78,26 @@ def _chunked(body: bytes, rng: random.Random) -> bytes:
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
-    """The same with a few bytes lost, doubled, changed or put in."""
+    """The same bytes with a few of them removed, repeated, changed or inserted."""
     for _ in range(rng.choice((0, 0, 0, 1, 1, 3))):
         at = rng.randrange(len(data) + 1)
         end = at + rng.choice((1, 1, 2, 8, 40))
-        change = rng.randrange(5)
-        if change == 0:
+        kind = rng.randrange(5)
+        if kind == 0:
             data = data[:at] + data[end:]
-        elif change == 1:
+        elif kind == 1:
             data = data[:end] + data[at:]
-        elif change == 2:
+        elif kind == 2:
             data = data[:at] + rng.randbytes(end - at) + data[end:]
-        elif change == 3:
-            data = data[:at] + rng.choice(_SPLINTERS) + data[at:]
+        elif kind == 3:
+            data = data[:at] + rng.choice(_FRAGMENTS) + data[at:]
         else:
             data = data[:at] + data[at:end].swapcase() + data[end:]
     return data
 
 
-class Answers:
-    """Reads the answers of one connection; raises `httptools.HttpParserError` at what is no HTTP."""
+class ResponseReader:
+    """Reads the responses of one connection; raises `httptools.HttpParserError` if they are not valid HTTP."""
 
     def __init__(self) -> None:
         self.statuses: list[int] = []
@@ -111,51 +111,51 @@ class Answers:
 
 
 @dataclass
-class Found:
-    """What was seen; `wrong` describes each connection that was not as it should be."""
+class Report:
+    """Counts of a run; `errors` describes each connection that broke a rule."""
 
     connections: int = 0
     sent_bytes: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
 
-async def _client(host: str, port: int, seed: int, found: Found) -> None:
+async def _client(host: str, port: int, seed: int, report: Report) -> None:
     rng = random.Random(seed)
     data = b"".join(damaged(request(rng), rng) for _ in range(rng.choice((1, 1, 1, 2, 3))))
-    manners = rng.choice(("wait", "wait", "half", "leave", "reset"))
-    answers, got = Answers(), b""
+    ending = rng.choice(("wait", "wait", "half-close", "close", "reset"))
+    responses, received = ResponseReader(), b""
     reader, writer = await asyncio.open_connection(host, port)
-    found.connections += 1
-    found.sent_bytes += len(data)
+    report.connections += 1
+    report.sent_bytes += len(data)
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             with contextlib.suppress(OSError):
                 for piece in _pieces(data, rng):
                     writer.write(piece)
                     await writer.drain()
                     if rng.random() < 0.2:
                         await asyncio.sleep(rng.random() / 100)
-                if manners == "half":
+                if ending == "half-close":
                     writer.write_eof()
-                while manners in {"wait", "half"} and (part := await reader.read(65536)):
-                    got += part
-                    answers.feed(part)
+                while ending in {"wait", "half-close"} and (part := await reader.read(65536)):
+                    received += part
+                    responses.feed(part)
     except TimeoutError:
-        found.wrong.append(f"{seed}: the connection did not end")
+        report.errors.append(f"{seed}: the connection did not end")
     except httptools.HttpParserError as error:
-        found.wrong.append(f"{seed}: the answer is no HTTP ({error})")
+        report.errors.append(f"{seed}: the response is not valid HTTP ({error})")
     finally:
-        if manners == "reset":
+        if ending == "reset":
             linger = struct.pack("ii", 1, 0)
-            with contextlib.suppress(OSError):  # it may have ended by itself
+            with contextlib.suppress(OSError):  # the server may have closed the connection
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         writer.close()
-    found.statuses.update(answers.statuses)
-    if CANARY in got:
-        found.wrong.append(f"{seed}: the answer quotes what was sent")
-    if any(status >= 500 for status in answers.statuses):
-        found.wrong.append(f"{seed}: answered {answers.statuses}")
+    report.statuses.update(responses.statuses)
+    if CANARY in received:
+        report.errors.append(f"{seed}: the response quotes the request")
+    if any(status >= 500 for status in responses.statuses):
+        report.errors.append(f"{seed}: the responses have the statuses {responses.statuses}")
 
 
 def _pieces(data: bytes, rng: random.Random) -> list[bytes]:
@@ -163,61 +163,60 @@ def _pieces(data: bytes, rng: random.Random) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
-async def _run(address: str, connections: int, at_once: int, seed: int) -> Found:
+async def _run(address: str, connections: int, concurrency: int, seed: int) -> Report:
     host, _, port = address.removeprefix("http://").rpartition(":")
-    found, numbers = Found(), iter(tqdm(range(connections), "connections", disable=None))
+    report, numbers = Report(), iter(tqdm(range(connections), "connections", disable=None))
 
     async def work() -> None:
         for number in numbers:
-            await _client(host, int(port), seed + number, found)
+            await _client(host, int(port), seed + number, report)
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(at_once):
+        for _ in range(concurrency):
             tasks.create_task(work())
-    return found
+    return report
 
 
 def _open_files(server: Server) -> int:
     return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
 
 
-def fuzz(connections: int, *, at_once: int = 100, seed: int = 0) -> Found:
-    """Let so many clients loose on a server; look at it afterwards."""
+def fuzz(connections: int, *, concurrency: int = 100, seed: int = 0) -> Report:
+    """Send broken HTTP to a server over this many connections, then check the server itself."""
     with serve(**SETTINGS) as server:
-        asyncio.run(_run(server.address, 200, at_once, -1000))  # what is allocated once
+        asyncio.run(_run(server.address, 200, concurrency, -1000))  # opens what the process opens once
         files = _open_files(server)
-        found = asyncio.run(_run(server.address, connections, at_once, seed))
-        right = httpx.post(f"{server.address}/predict", json={"text": "good"}, headers={"Connection": "close"})
-        if right.status_code != 200:
-            found.wrong.append(f"afterwards a good request is answered {right.status_code}")
-        with httpx.Client(timeout=5) as http:
-            for _ in range(100):
-                if _open_files(server) <= files:
-                    break
-                http.get(f"{server.address}/livez", headers={"Connection": "close"})
-            else:
-                found.wrong.append(f"{_open_files(server) - files} sockets are left open")
+        report = asyncio.run(_run(server.address, connections, concurrency, seed))
+        valid = server.post({"text": "good"}, headers={"Connection": "close"})
+        if valid.status_code != 200:
+            report.errors.append(f"afterwards a valid request gets {valid.status_code}")
+        try:
+            until(lambda: _open_files(server) <= files, timeout_s=TIMEOUT_S)
+        except AssertionError:
+            report.errors.append(f"{_open_files(server) - files} sockets are left open")
         if server.metric("process_open_fds") == 0:
-            found.wrong.append("no metrics")
+            report.errors.append("no metrics")
         if CANARY in server.log.read_bytes():
-            found.wrong.append("the log quotes what was sent")
-        if server.events("unexpected error"):
-            found.wrong.append(f"{len(server.events('unexpected error'))} unexpected errors in the log")
-    return found
+            report.errors.append("the log quotes a request")
+        if errors := server.events("unexpected error"):
+            report.errors.append(f"{len(errors)} unexpected errors in the log")
+    return report
 
 
 def main() -> None:
-    """Fuzz, and print what was seen; exit with 1 when anything was wrong."""
+    """Fuzz, and print a summary; exit with 1 if a rule was broken."""
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__)
-    parser.add_argument("--connections", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0, help="of the first connection; its number is added")
+    parser.add_argument("--connections", type=int, default=20_000, help="how many (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first connection; each has the next (%(default)s)")
     args = parser.parse_args()
-    found = fuzz(args.connections, seed=args.seed)
-    statuses = ", ".join(f"{count} times {status}" for status, count in sorted(found.statuses.items()))
-    print(f"{found.connections} connections, {found.sent_bytes} bytes, {found.statuses.total()} answers: {statuses}")
-    if found.wrong:
-        sys.exit("\n".join([f"{len(found.wrong)} were not as they should be:", *found.wrong[:20]]))
-    print("none was a server's error, no HTTP, or quoted what was sent; every connection ended")
+    report = fuzz(args.connections, seed=args.seed)
+    statuses = ", ".join(f"{count} times {status}" for status, count in sorted(report.statuses.items()))
+    print(
+        f"{report.connections} connections, {report.sent_bytes} bytes, {report.statuses.total()} responses: {statuses}"
+    )
+    if report.errors:
+        sys.exit("\n".join([f"{len(report.errors)} errors:", *report.errors[:20]]))
+    print("no server errors, no invalid HTTP, no quoted requests; every connection ended")
 
 
 if __name__ == "__main__":

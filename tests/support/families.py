@@ -1,4 +1,4 @@
-"""Small classifiers of the families of encoders that people bring, as float32 graphs."""
+"""Small classifiers of the common encoder families, as float32 ONNX graphs."""
 
 from pathlib import Path
 
@@ -24,9 +24,9 @@ from onnx_export.export import export
 
 FAMILIES = ("distilbert", "bert", "roberta")
 LAYERS = 2
-VOCABULARY = 23_000  # of the tokenizer that lies beside them
+VOCABULARY = 23_000  # size of the embedded model's tokenizer, which they share
 
-# What the libraries of the export warn of, each time and about themselves.
+# Warnings that the export libraries cause about their own code.
 WARNINGS = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -36,7 +36,7 @@ WARNINGS = [
 
 
 def classifier(family: str) -> PreTrainedModel:
-    """One whose biases are not zero, as a new one's are, so that a lost one shows."""
+    """A classifier with random biases. They are zero in a new one, which would hide a lost bias."""
     model = _new(family)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -59,7 +59,7 @@ def _new(family: str) -> PreTrainedModel:
 
 
 def graph_of(family: str, scratch: Path) -> Path:
-    """Write the graph of one, as the exporter makes it."""
+    """Export a classifier, and return its graph."""
     classifier(family).save_pretrained(scratch / "model")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(open_artifact("sentiment-en").directory)
     tokenizer.save_pretrained(scratch / "model")
@@ -68,14 +68,13 @@ def graph_of(family: str, scratch: Path) -> Path:
 
 
 def run(file: Path, batch: Batch) -> FloatArray:
-    """Logits of a batch."""
     session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    found: FloatArray = session.run(None, feed([node.name for node in session.get_inputs()], batch))[0]
-    return found
+    output: FloatArray = session.run(None, feed([node.name for node in session.get_inputs()], batch))[0]
+    return output
 
 
 def logits(file: Path) -> FloatArray:
-    """Of three texts of different lengths in one batch."""
+    """The logits of one batch with three texts of different lengths."""
     ids = np.random.default_rng(0).integers(5, VOCABULARY, (3, 12))
     mask = np.ones_like(ids)
     mask[1, 7:] = mask[2, 3:] = 0

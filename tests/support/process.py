@@ -1,13 +1,14 @@
-"""A real server in a process of its own, on a free port, as a user starts it."""
+"""A real server in a process of its own, on a free port."""
 
 import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,21 @@ from typing import Any
 
 import httpx
 
+from tests.support.waiting import until
+
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass
 class Server:
+    """A running `rt-sentiment serve` and its log."""
+
     process: "subprocess.Popen[bytes]"
     log: Path
     address: str = ""
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every log line that is written so far; one that is no JSON fails the test."""
+        """All complete log lines so far. A line that is not JSON fails the test."""
         text = self.log.read_text()
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
@@ -33,45 +38,92 @@ class Server:
         return [line for line in self.lines() if line["event"] == event]
 
     def wait_for(self, event: str, timeout_s: float = 60, **fields: Any) -> dict[str, Any]:
-        """The first line of an event with these fields, as soon as it is written."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            ended = self.process.poll()
+        """Wait until the log has an event with these fields, and return its first line."""
+
+        def matching_line() -> dict[str, Any] | None:
+            exit_status = self.process.poll()  # before the log is read, or its last lines could be missed
             for line in self.events(event):
                 if fields.items() <= line.items():
                     return line
-            assert ended is None, f"the server ended with {ended}:\n{self.log.read_text()}"
-            time.sleep(0.02)
-        raise AssertionError(f"no event {event!r} in {timeout_s} s:\n{self.log.read_text()}")
+            assert exit_status is None, f"the server ended with {exit_status}:\n{self.log.read_text()}"
+            return None
+
+        line = until(matching_line, timeout_s, on_timeout=lambda: f"no event {event!r}:\n{self.log.read_text()}")
+        assert line is not None
+        return line
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
     def wait(self, timeout_s: float = 30) -> int:
+        """Wait for the process to end, and return its exit status."""
         return self.process.wait(timeout_s)
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.address, timeout=30, **options)
 
+    def post(self, body: object, path: str = "/predict", **options: Any) -> httpx.Response:
+        """Send JSON over a new connection."""
+        return httpx.post(f"{self.address}{path}", json=body, timeout=30, **options)
+
+    def post_in_background(self, body: object, path: str = "/predict") -> "BackgroundRequest":
+        return BackgroundRequest(self, body, path)
+
+    def connect(self, timeout_s: float = 10) -> socket.socket:
+        """Open a TCP connection."""
+        host, _, port = self.address.removeprefix("http://").rpartition(":")
+        return socket.create_connection((host, int(port)), timeout=timeout_s)
+
     def metric(self, name: str) -> float:
-        """The value of one series, 0 when there is none yet."""
+        """The value of one series, 0 if there is none yet."""
         for line in httpx.get(f"{self.address}/metrics").text.splitlines():
             if line.startswith(f"{name} "):
                 return float(line.split()[-1])
         return 0.0
+
+    def wait_for_metric(self, name: str, value: float) -> None:
+        until(lambda: self.metric(name) == value, on_timeout=lambda: f"{name} is {self.metric(name)}, not {value}")
+
+    def wait_for_misses(self, texts: int) -> None:
+        """Wait until so many texts have been sent to the model, or to its queue."""
+        self.wait_for_metric('sentiment_cache_total{outcome="miss"}', texts)
+
+
+class BackgroundRequest:
+    """A request that is sent by a thread, so that the test can act before the response."""
+
+    def __init__(self, server: Server, body: object, path: str) -> None:
+        self._response: httpx.Response | None = None
+        self._error: httpx.HTTPError | None = None
+        self._thread = threading.Thread(target=self._run, args=(server, body, path))
+        self._thread.start()
+
+    def _run(self, server: Server, body: object, path: str) -> None:
+        try:
+            self._response = server.post(body, path)
+        except httpx.HTTPError as error:
+            self._error = error
+
+    def response(self) -> httpx.Response:
+        self.join()
+        assert self._response is not None, self._error
+        return self._response
+
+    def join(self) -> None:
+        """Wait for the response, or for the end of the connection."""
+        self._thread.join(30)
+        assert not self._thread.is_alive()
 
 
 @contextlib.contextmanager
 def serve(
     *flags: str, wait: str = "ready", prelude: str = "", environment: Mapping[str, str] | None = None, **settings: str
 ) -> Iterator[Server]:
-    """Start `rt-sentiment serve`, wait for a log event and stop it at the end, by force if it must be.
+    """Start `rt-sentiment serve`, wait for a log event, and stop the server at the end, by force if necessary.
 
-    `settings` are environment variables without their prefix; `prelude` is Python that runs first in the process.
+    `settings` are environment variables without their prefix, `environment` others. `prelude` is Python code that the
+    process runs first.
     """
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")}
-    environment = clean | dict(environment or {})
-    environment |= {f"SENTIMENT_{name.upper()}": value for name, value in settings.items()}
     command = f"{prelude}\nfrom app.cli import main\nmain()"
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
@@ -79,7 +131,7 @@ def serve(
             process = subprocess.Popen(
                 [sys.executable, "-c", command, "serve", "--port", "0", "--log-format", "json", *flags],
                 cwd=ROOT,
-                env=environment,
+                env=clean_environment(**settings) | dict(environment or {}),
                 stderr=stream,
             )
         server = Server(process, log)
@@ -95,3 +147,9 @@ def serve(
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    """The environment of the tests with these settings and no others."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")}
+    return inherited | {f"SENTIMENT_{name.upper()}": value for name, value in settings.items()}

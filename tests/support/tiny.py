@@ -1,4 +1,4 @@
-"""An encoder and texts that are small enough to train in seconds, and real enough to learn."""
+"""An encoder and texts that are small enough to train in seconds, and large enough to learn something."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from training.checkpoints import convert_encoder
 from training.checkpoints.emoji import EMOJI
 from training.data import Example
 
-torch.set_num_threads(1)  # matrices this small only wait for each other
+torch.set_num_threads(1)  # more threads are slower with matrices this small
 
 WORDS = {
     "positive": ("great", "lovely", "superb"),
@@ -30,7 +30,7 @@ ROWS = [
 
 
 def tiny_encoder(directory: Path) -> Path:
-    """Write a BERT of two layers, untrained, in the form of the pretrained encoder."""
+    """Write an untrained BERT with two layers in the format of the pretrained encoder."""
     torch.manual_seed(1)
     tokenizer = _without_emoji(json.loads((open_artifact("sentiment-en").directory / "tokenizer.json").read_text()))
     config = BertConfig(
@@ -39,7 +39,7 @@ def tiny_encoder(directory: Path) -> Path:
         num_attention_heads=4,
         num_hidden_layers=2,
         intermediate_size=128,
-        initializer_range=0.15,  # at the usual 0.02 it takes hundreds of steps until anything is learned
+        initializer_range=0.15,  # with the usual 0.02, learning takes hundreds of steps
     )
     model = BertModel(config, add_pooling_layer=False).eval()
     with torch.no_grad():
@@ -51,7 +51,7 @@ def tiny_encoder(directory: Path) -> Path:
 
 
 def _without_emoji(tokenizer: dict[str, Any]) -> dict[str, Any]:
-    """As that of a pretrained encoder: what `convert` added, at the end, is taken away again."""
+    """Remove the emoji that `convert` has added at the end of the vocabulary."""
     pieces = sorted(tokenizer["model"]["vocab"], key=tokenizer["model"]["vocab"].get)
     while pieces[-1] in EMOJI:
         pieces.pop()
@@ -60,7 +60,7 @@ def _without_emoji(tokenizer: dict[str, Any]) -> dict[str, Any]:
 
 
 def tiny_classifier(directory: Path) -> Path:
-    """Write a DistilBERT classifier, untrained, made of such an encoder."""
+    """Write an untrained DistilBERT classifier that is converted from such an encoder."""
     (directory / "encoder").mkdir()
     convert_encoder(tiny_encoder(directory / "encoder"), directory / "classifier", ROWS, vocabulary=4000)
     return directory / "classifier"

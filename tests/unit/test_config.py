@@ -27,7 +27,7 @@ def test_there_are_two_profiles() -> None:
     [
         ("PORT", "eighty", "SENTIMENT_PORT: .*integer"),
         ("PORT", "70000", "SENTIMENT_PORT: .*65535"),
-        ("BACKEND", "tensorrt", "SENTIMENT_BACKEND: .*'onnx'"),
+        ("BACKEND", "tensorrt", "SENTIMENT_BACKEND: expected auto, onnx, "),
         ("PROFILE", "staging", "SENTIMENT_PROFILE: .*'dev' or 'prod'"),
         ("CACHE_ENTRIES", "-1", "SENTIMENT_CACHE_ENTRIES"),
         ("CORS_ORIGINS", "example.com", "SENTIMENT_CORS_ORIGINS: 'example.com' is not an origin"),
@@ -40,6 +40,11 @@ def test_there_are_two_profiles() -> None:
         ("PROT", "80", "unknown setting SENTIMENT_PROT"),
         ("MAX_WAIT_MS", "inf", "SENTIMENT_MAX_WAIT_MS: .*finite"),
         ("PORT", "tcp://10.0.0.1:80", "enableServiceLinks"),
+        ("RATE_LIMIT", "often", "SENTIMENT_RATE_LIMIT"),
+        ("RATE_LIMIT", "10/second;1000/hour", "SENTIMENT_RATE_LIMIT"),
+        ("RATE_LIMIT", "0/minute", "SENTIMENT_RATE_LIMIT"),
+        ("RATE_LIMIT_STORAGE", "mysql://a", "SENTIMENT_RATE_LIMIT_STORAGE"),
+        ("TLS_CERT_FILE", "cert.pem", "TLS_CERT_FILE and TLS_KEY_FILE must be set together"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,13 +51,13 @@ class TestPredict:
         assert first.json() == second.json()
 
     @pytest.mark.parametrize("top_k", [1, 2, 3, 99])
-    def test_top_k_keeps_the_best_classes_in_the_models_order(self, http: httpx.Client, top_k: int) -> None:
+    def test_top_k_keeps_the_best_labels_in_the_models_order(self, http: httpx.Client, top_k: int) -> None:
         body = http.post("/predict", json={"text": "I love it", "top_k": top_k}).json()
         every = http.post("/predict", json={"text": "I love it"}).json()["scores"]
         best = sorted(every, key=lambda label: -every[label])[:top_k]
         assert list(body["scores"].items()) == [item for item in every.items() if item[0] in best]
 
-    def test_a_text_longer_than_the_model_reads_is_cut_and_flagged_or_refused(self, http: httpx.Client) -> None:
+    def test_a_text_over_the_token_limit_is_truncated_or_refused(self, http: httpx.Client) -> None:
         text = "lovely " * 600
         assert http.post("/predict", json={"text": text}).json()["truncated"] is True
         refused = http.post("/predict", json={"text": text, "truncate": False})
@@ -65,22 +65,22 @@ class TestPredict:
         assert "512 tokens" in refused.json()["detail"]
         assert http.post("/predict", json={"text": "lovely", "truncate": False}).status_code == 200
 
-    def test_timings_name_the_stages(self, http: httpx.Client) -> None:
-        response = http.post("/predict", json={"text": "A text that nobody has sent before."})
+    def test_server_timing_lists_the_stages(self, http: httpx.Client) -> None:
+        response = http.post("/predict", json={"text": "A text that was not sent before."})
         stages = dict(part.split(";dur=") for part in response.headers["server-timing"].split(", "))
         assert list(stages) == ["tokenize", "queue", "infer", "total"]
         times = {name: float(ms) for name, ms in stages.items()}
         assert times["infer"] > 0
         assert times["total"] >= times["tokenize"] + times["queue"] + times["infer"] - 0.05
 
-    def test_text_in_every_script_is_served(self, http: httpx.Client) -> None:
+    def test_text_in_any_script_is_answered(self, http: httpx.Client) -> None:
         for text in ("Größe", "素晴らしい", "😀😀😀", "مرحبا", "\u0000a", "a\u202eb", "`^~"):
             response = http.post("/predict", json={"text": text})
             assert response.status_code == 200, text
 
 
 class TestBatch:
-    def test_answers_come_in_the_order_of_the_texts(self, http: httpx.Client) -> None:
+    def test_predictions_are_in_the_order_of_the_texts(self, http: httpx.Client) -> None:
         texts = ["What a joy.", "Dreadful.", "It is Monday.", "What a joy."]
         response = http.post("/predict/batch", json={"texts": texts})
         assert response.status_code == 200
@@ -102,7 +102,7 @@ class TestBatch:
 
 
 BAD = [
-    # body, content type, status, path of the error, a word of its message
+    # body, content type, status, location of the error, a part of its message
     (b"{", "application/json", 400, None, "JSON"),
     (b"", "application/json", 400, None, "JSON"),
     (b'{"text": "\xff"}', "application/json", 400, None, "JSON"),
@@ -132,7 +132,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("body", "content_type", "status", "loc", "word"), BAD)
-def test_a_bad_body_gets_a_clear_answer(
+def test_a_bad_body_gets_a_clear_error(
     http: httpx.Client, body: bytes, content_type: str, status: int, loc: list[str] | None, word: str
 ) -> None:
     response = http.post("/predict", content=body, headers={"content-type": content_type})
@@ -161,15 +161,15 @@ def test_a_bad_body_gets_a_clear_answer(
         ({"texts": ["a", "b " * 2000], "truncate": False}, 413, "body.texts.1: the text has more"),
     ],
 )
-def test_a_bad_list_names_the_place(http: httpx.Client, body: object, status: int, detail: str) -> None:
+def test_an_error_in_a_list_names_the_place(http: httpx.Client, body: object, status: int, detail: str) -> None:
     response = http.post("/predict/batch", json=body)
     assert response.status_code == status
     assert detail in response.json()["detail"]
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_a_wish_for_another_protocol_is_ignored(http: httpx.Client, path: str) -> None:
-    """As Java's client has it with each request, and curl --http2."""
+def test_a_request_to_upgrade_the_protocol_is_ignored(http: httpx.Client, path: str) -> None:
+    """Java's HTTP client sends one with each request, and so does curl --http2."""
     headers = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAAQ"}
     for number in range(2):  # on one connection
         response = http.post(path, json={"text": f"good {number}"} | {}, headers=headers)
@@ -181,22 +181,22 @@ def test_a_wish_for_another_protocol_is_ignored(http: httpx.Client, path: str) -
 
 
 class TestLimits:
-    def test_a_text_may_have_the_stated_number_of_characters_and_no_more(self, http: httpx.Client) -> None:
+    def test_a_text_over_the_limit_of_characters_gets_413(self, http: httpx.Client) -> None:
         assert http.post("/predict", json={"text": "a" * 10_000}).status_code == 200
         assert http.post("/predict", json={"text": "a" * 10_001}).status_code == 413
 
-    def test_a_body_over_the_limit_is_refused_whether_it_says_so_or_not(self, http: httpx.Client) -> None:
+    def test_a_body_over_the_limit_gets_413_with_or_without_a_length(self, http: httpx.Client) -> None:
         big = b'{"text": "' + b"a" * 5_000_000 + b'"}'
         headers = {"content-type": "application/json"}
         assert http.post("/predict", content=big, headers=headers).status_code == 413
         chunks = (big[start : start + 100_000] for start in range(0, len(big), 100_000))
         assert http.post("/predict", content=chunks, headers=headers).status_code == 413
 
-    def test_a_compressed_body_is_refused(self, http: httpx.Client) -> None:
+    def test_a_compressed_body_gets_415(self, http: httpx.Client) -> None:
         headers = {"content-type": "application/json", "content-encoding": "gzip"}
         assert http.post("/predict", content=b"x", headers=headers).status_code == 415
 
-    def test_a_million_wrong_parts_are_refused_with_a_short_answer(self, http: httpx.Client) -> None:
+    def test_a_million_errors_get_a_short_response(self, http: httpx.Client) -> None:
         headers = {"content-type": "application/json"}
         numbers = b'{"texts": [' + b"1," * 1_500_000 + b"1]}"
         unknown = b"{" + b",".join(b'"%x": 1' % number for number in range(200_000)) + b"}"
@@ -207,12 +207,12 @@ class TestLimits:
             assert response.elapsed.total_seconds() < 5
 
     @pytest.mark.parametrize("opening", [b"[", b'{"text":'])
-    def test_json_of_any_depth_is_refused(self, http: httpx.Client, opening: bytes) -> None:
+    def test_deeply_nested_json_is_refused(self, http: httpx.Client, opening: bytes) -> None:
         headers = {"content-type": "application/json"}
         for body in (opening * 400_000, b'{"texts": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"):
             assert http.post("/predict/batch", content=body, headers=headers).status_code in (400, 422)
 
-    def test_a_single_text_needs_no_body_of_megabytes(self, http: httpx.Client) -> None:
+    def test_the_body_of_a_single_text_has_a_lower_limit(self, http: httpx.Client) -> None:
         headers = {"content-type": "application/json"}
         padded = b'{"text": "a"' + b" " * 200_000 + b"}"
         assert http.post("/predict", content=padded, headers=headers).status_code == 413
@@ -222,24 +222,24 @@ class TestLimits:
 
 
 class TestDeadlines:
-    def test_past_its_deadline_a_request_gets_504(self, mock: httpx.Client) -> None:
+    def test_a_request_past_its_deadline_gets_504(self, mock: httpx.Client) -> None:
         response = mock.post("/predict", json={"text": "[slow] a"}, headers={"x-request-timeout-ms": "50"})
         assert response.status_code == 504
         assert response.elapsed.total_seconds() < 0.9
 
     @pytest.mark.parametrize("value", ["0", "-1", "1.5", "soon", "", "٣"])
-    def test_a_deadline_that_is_no_number_of_milliseconds_is_refused(self, mock: httpx.Client, value: str) -> None:
+    def test_a_deadline_that_is_not_a_positive_integer_gets_422(self, mock: httpx.Client, value: str) -> None:
         headers = [(b"x-request-timeout-ms", value.encode())]
         response = mock.post("/predict", json={"text": "a"}, headers=headers)  # type: ignore[arg-type]
         assert response.status_code == 422
         assert response.json()["errors"][0]["loc"] == ["header", "X-Request-Timeout-Ms"]
 
-    def test_a_deadline_beyond_the_servers_own_changes_nothing(self, mock: httpx.Client) -> None:
+    def test_a_deadline_over_the_servers_timeout_is_accepted(self, mock: httpx.Client) -> None:
         headers = {"x-request-timeout-ms": "9" * 30}
         assert mock.post("/predict", json={"text": "a"}, headers=headers).status_code == 200
 
 
-def test_a_failing_model_is_a_500_that_says_nothing_internal(mock: httpx.Client, mock_server: Server) -> None:
+def test_a_failing_model_is_a_500_without_internal_details(mock: httpx.Client, mock_server: Server) -> None:
     for word in ("[fail]", "[nan]"):
         response = mock.post("/predict", json={"text": f"good {word} confidential"})
         assert response.status_code == 500

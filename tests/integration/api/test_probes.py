@@ -1,17 +1,16 @@
-"""The probes, /info, /metrics and the documentation."""
+"""The probes, /info, /metrics and the API documentation."""
 
 import re
-import threading
-import time
 
 import pytest
 
 from app import __version__
 from app.inference.artifact import open_artifact
+from tests.support.gate import Gate
 from tests.support.process import Server, serve
 
 
-def test_a_ready_server_says_so_everywhere(server: Server) -> None:
+def test_all_probes_of_a_ready_server_are_ok(server: Server) -> None:
     with server.client() as http:
         assert http.get("/livez").json() == {"status": "ok"}
         assert http.get("/readyz").json() == {"status": "ok", "reason": ""}
@@ -47,19 +46,8 @@ def test_info_names_model_limits_and_build(server: Server) -> None:
     assert info["build"]["version"] == __version__
 
 
-SLOW_LOAD = """
-import time
-import app.main
-load = app.main.load_model
-def slow(*args, **kwargs):
-    time.sleep(1.5)
-    return load(*args, **kwargs)
-app.main.load_model = slow
-"""
-
-
-def test_while_the_model_loads_only_liveness_is_good() -> None:
-    with serve(backend="mock", wait="listening", prelude=SLOW_LOAD) as server, server.client() as http:
+def test_only_liveness_is_ok_while_the_model_loads(gate: Gate) -> None:
+    with serve(backend="mock", wait="listening", prelude=gate.before_loading) as server, server.client() as http:
         assert http.get("/livez").status_code == 200
         ready = http.get("/readyz")
         assert ready.status_code == 503
@@ -73,13 +61,14 @@ def test_while_the_model_loads_only_liveness_is_good() -> None:
         refused = http.post("/predict", json={"text": "good"})
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
+        gate.open()
         server.wait_for("ready")
         assert http.get("/readyz").status_code == 200
         assert server.metric("sentiment_ready") == 1
         assert http.post("/predict", json={"text": "good"}).json()["label"] == "positive"
 
 
-def test_metrics_count_what_happened() -> None:
+def test_metrics_count_texts_and_requests() -> None:
     with serve(backend="mock", slots="3") as server, server.client() as http:
         for text in ("good", "good", "bad", "word " * 600):
             http.post("/predict", json={"text": text})
@@ -92,7 +81,7 @@ def test_metrics_count_what_happened() -> None:
             'sentiment_cache_total{outcome="miss"}': 5,
             'sentiment_predictions_total{label="positive"}': 2,
             'sentiment_predictions_total{label="negative"}': 1,
-            "sentiment_confidence_count": 5,  # one of them from the cache, none of the failure
+            "sentiment_confidence_count": 5,  # also for the hit, not for the failure
             "sentiment_truncated_total": 1,
             "sentiment_windowed_total": 1,
             "sentiment_backend_errors_total": 1,
@@ -109,33 +98,31 @@ def test_metrics_count_what_happened() -> None:
         assert 'sentiment_model_info{backend="mock"' in http.get("/metrics").text
 
 
-def test_refusals_are_counted() -> None:
-    with serve(backend="mock", max_queue_texts="256", slots="1") as server, server.client() as http:
-        # One slot is busy for a second, so that the list must wait; it fills the queue.
-        slow = threading.Thread(target=lambda: http.post("/predict", json={"text": "[slow]"}))
-        slow.start()
-        time.sleep(0.2)
+def test_refusals_are_counted(gate: Gate) -> None:
+    with serve(backend="mock", max_queue_texts="256", slots="1", prelude=gate.before_runs) as server:
+        running = server.post_in_background({"text": "good"})
+        server.wait_for_misses(1)
         texts = [f"text {index}" for index in range(256)]
-        waiting = threading.Thread(target=lambda: http.post("/predict/batch", json={"texts": texts}))
-        waiting.start()
-        time.sleep(0.2)
-        refused = http.post("/predict", json={"text": "one more"})
+        waiting = server.post_in_background({"texts": texts}, "/predict/batch")
+        server.wait_for_metric("sentiment_queue_texts", 256)
+        refused = server.post({"text": "one more"})
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
         assert refused.json()["title"] == "Overloaded"
-        slow.join()
-        waiting.join()
+        gate.open()
+        assert running.response().status_code == 200
+        assert waiting.response().status_code == 200
         assert server.metric('sentiment_refused_total{reason="full"}') == 1
 
 
 class TestDocumentation:
-    def test_the_root_leads_to_it(self, server: Server) -> None:
+    def test_the_root_redirects_to_the_documentation(self, server: Server) -> None:
         with server.client() as http:
             assert http.get("/").headers["location"] == "/docs"
             page = http.get("/docs")
         assert page.status_code == 200
 
-    def test_its_page_needs_no_other_host(self, server: Server) -> None:
+    def test_the_documentation_loads_nothing_from_other_hosts(self, server: Server) -> None:
         with server.client() as http:
             page = http.get("/docs").text
             assert re.findall(r"https?://[^\"'\s]+", page) == []
@@ -143,7 +130,7 @@ class TestDocumentation:
                 assert http.get(path).status_code == 200, path
 
     @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-    def test_the_openapi_document_states_the_whole_contract(self, server: Server, path: str) -> None:
+    def test_the_openapi_document_describes_the_whole_contract(self, server: Server, path: str) -> None:
         with server.client() as http:
             document = http.get("/openapi.json").json()
             operation = document["paths"][path]["post"]
@@ -163,7 +150,7 @@ class TestDocumentation:
             answer = http.post(path, json=example)
             assert answer.status_code == 200
 
-    def test_every_reference_in_it_leads_somewhere(self, server: Server) -> None:
+    def test_every_reference_in_the_openapi_document_resolves(self, server: Server) -> None:
         with server.client() as http:
             text = http.get("/openapi.json").text
             schemas = http.get("/openapi.json").json()["components"]["schemas"]
@@ -172,7 +159,7 @@ class TestDocumentation:
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/info", "/metrics", "/"])
-def test_head_answers_as_get_does_without_a_body(server: Server, path: str) -> None:
+def test_head_responds_like_get_without_a_body(server: Server, path: str) -> None:
     with server.client() as http:
         with_body, without = http.get(path), http.head(path)
     assert (without.status_code, without.content) == (with_body.status_code, b"")

@@ -1,4 +1,4 @@
-"""One contract for every backend, and the rule behind `auto`."""
+"""One contract for every backend, and the choice that `auto` makes."""
 
 import json
 import shutil
@@ -47,13 +47,13 @@ def embedded(kind: Callable[..., Backend]) -> tuple[Backend, Artifact, Tokenizer
 
 
 def tempered_by_2(backend: str, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
-    """The same artifact on the same backend, but for the temperature in its config.json."""
+    """The same artifact on the same backend, with the temperature 2 in its config.json."""
     monkeypatch.setattr("app.inference.backends.mock.mock_artifact", lambda: replace(mock_artifact(), temperature=2.0))
     copy = scratch / "copy"
     shutil.copytree(open_artifact("sentiment-en").directory, copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"calibration_temperature": 2.0}))
-    (copy / "manifest.json").unlink()  # it would notice
+    (copy / "manifest.json").unlink()  # its checksum would not match
     return load_model(str(copy), backend=backend, device="cpu")
 
 
@@ -70,7 +70,7 @@ def loaded(request: pytest.FixtureRequest) -> tuple[Backend, Artifact, Tokenizer
 
 
 class TestContract:
-    def test_it_says_what_it_is(self, loaded: tuple[Backend, Artifact, Tokenizer]) -> None:
+    def test_it_has_a_name_a_device_and_a_precision(self, loaded: tuple[Backend, Artifact, Tokenizer]) -> None:
         backend = loaded[0]
         assert backend.name in ("onnx", "torch", "mock")
         assert backend.device == "cpu"
@@ -79,7 +79,7 @@ class TestContract:
 
     @pytest.mark.parametrize("texts", [1, 2, 7])
     @pytest.mark.parametrize("words", [1, 30, 700])
-    def test_logits_have_a_row_a_text_and_a_column_a_label(
+    def test_logits_have_one_row_per_text_and_one_column_per_label(
         self, loaded: tuple[Backend, Artifact, Tokenizer], texts: int, words: int
     ) -> None:
         backend, artifact, tokenizer = loaded
@@ -117,26 +117,24 @@ class TestContract:
         batch = pad([tokenizer.encode("not bad at all")], artifact.pad_id)
         assert np.array_equal(backend.run(batch), backend.run(batch))
 
-    def test_batch_mates_of_another_length_do_not_change_a_label(
-        self, loaded: tuple[Backend, Artifact, Tokenizer]
-    ) -> None:
+    def test_other_texts_in_the_batch_do_not_change_a_label(self, loaded: tuple[Backend, Artifact, Tokenizer]) -> None:
         backend, artifact, tokenizer = loaded
         encodings = tokenizer.encode_many([*SENTENCES, "padding " * 100])
         alone = [backend.run(pad([encoding], artifact.pad_id)).argmax() for encoding in encodings]
         together = backend.run(pad(encodings, artifact.pad_id)).argmax(axis=1)
         assert together.tolist() == alone
 
-    def test_row_mates_do_not_change_a_label(self, loaded: tuple[Backend, Artifact, Tokenizer]) -> None:
+    def test_other_texts_in_the_row_do_not_change_a_label(self, loaded: tuple[Backend, Artifact, Tokenizer]) -> None:
         backend, artifact, tokenizer = loaded
         if not backend.packs:
-            pytest.skip("has a text a row")
+            pytest.skip("this backend has one text per row")
         encodings = tokenizer.encode_many([*SENTENCES, "padding " * 100])
         alone = [backend.run(pad([encoding], artifact.pad_id)).argmax() for encoding in encodings]
         for rows in (1, 3):
             batch, places = pack(encodings, artifact.pad_id, rows=rows)
             assert backend.run(batch)[places].argmax(axis=1).tolist() == alone
 
-    def test_threads_do_not_mix_their_answers(self, loaded: tuple[Backend, Artifact, Tokenizer]) -> None:
+    def test_threads_do_not_mix_up_their_answers(self, loaded: tuple[Backend, Artifact, Tokenizer]) -> None:
         backend, artifact, tokenizer = loaded
         batches = [pad([tokenizer.encode(text)], artifact.pad_id) for text in SENTENCES]
         expected = [backend.run(batch) for batch in batches]
@@ -157,10 +155,10 @@ class TestContract:
 
 
 @pytest.mark.parametrize("kind", [OnnxBackend, TorchBackend])
-def test_the_embedded_model_reads_plain_sentences(kind: Callable[..., Backend]) -> None:
+def test_the_embedded_model_labels_plain_sentences(kind: Callable[..., Backend]) -> None:
     backend, artifact, tokenizer = embedded(kind)
-    found = Runner(backend, artifact.labels, artifact.pad_id).run(tokenizer.encode_many(list(SENTENCES)))
-    assert [getattr(result, "label", None) for result in found] == list(SENTENCES.values())
+    results = Runner(backend, artifact.labels, artifact.pad_id).run(tokenizer.encode_many(list(SENTENCES)))
+    assert [getattr(result, "label", None) for result in results] == list(SENTENCES.values())
 
 
 def test_torch_and_onnx_agree_on_real_sentences() -> None:
@@ -173,7 +171,7 @@ def test_torch_and_onnx_agree_on_real_sentences() -> None:
     assert np.abs(scores[0] - scores[1]).max() < 0.1  # int8 against float32
 
 
-def test_torch_runs_in_bf16_too() -> None:
+def test_torch_runs_in_bf16() -> None:
     backend = TorchBackend(open_artifact("sentiment-en"), precision="bf16")
     assert backend.precision == "bf16"
     _, artifact, tokenizer = embedded(OnnxBackend)
@@ -197,7 +195,7 @@ class TestRefusals:
         with pytest.raises(BackendError, match=r"model\.onnx: ONNX Runtime cannot load it"):
             OnnxBackend(artifact)
 
-    def test_torch_names_what_it_lacks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_torch_names_what_is_missing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(BackendError, match="no CUDA device"):
             TorchBackend(open_artifact("sentiment-en"), device="cuda")
@@ -206,7 +204,7 @@ class TestRefusals:
         with pytest.raises(BackendError, match="no PyTorch weights"):
             TorchBackend(Artifact("x", tmp_path, ("a", "b"), 8, 0, {}))
 
-    def test_torch_names_weights_that_do_not_load(self, tmp_path: Path) -> None:
+    def test_torch_names_weights_that_cannot_be_loaded(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text('{"model_type": "distilbert"}')
         (tmp_path / "model.safetensors").write_text("no weights")
         artifact = Artifact("x", tmp_path, ("a", "b"), 8, 0, {"safetensors": tmp_path / "model.safetensors"})
@@ -221,7 +219,7 @@ class TestMock:
         results = runner.run(tokenizer.encode_many(list(texts)))
         return [getattr(result, "label", "failed") for result in results]
 
-    def test_it_counts_words(self) -> None:
+    def test_it_counts_words_of_two_lists(self) -> None:
         assert self.run("Good, GREAT!", "bad good awful", "the sky", "...") == [
             "positive", "negative", "neutral", "neutral",
         ]  # fmt: skip
@@ -229,7 +227,7 @@ class TestMock:
     def test_a_word_makes_one_text_fail(self) -> None:
         assert self.run("good", "good [fail]", "[nan] good", "bad") == ["positive", "failed", "failed", "negative"]
 
-    def test_a_rate_makes_a_share_of_batches_fail_the_same_ones_each_time(self) -> None:
+    def test_the_failure_rate_makes_the_same_batches_fail_each_time(self) -> None:
         outcomes = [self.run(*["good"] * 200, failure_rate=0.3) for _ in range(2)]
         assert outcomes[0] == outcomes[1]
         backend = MockBackend(failure_rate=0.3)
@@ -245,7 +243,7 @@ def artifact_with(*kinds: str) -> Artifact:
 
 class TestAuto:
     @pytest.mark.parametrize(
-        ("device", "kinds", "torch_there", "gpu", "expected"),
+        ("device", "kinds", "torch_installed", "gpu", "expected"),
         [
             ("auto", ("int8", "safetensors"), True, False, ["onnx cpu", "torch cpu"]),
             ("auto", ("int8", "safetensors"), False, False, ["onnx cpu"]),
@@ -257,29 +255,29 @@ class TestAuto:
             ("cuda", ("int8",), False, True, ["onnx cuda"]),
         ],
     )
-    def test_the_artifact_and_the_machine_decide(
-        self, device: str, kinds: tuple[str, ...], torch_there: bool, gpu: bool, expected: list[str]
+    def test_auto_depends_on_the_artifact_and_the_machine(
+        self, device: str, kinds: tuple[str, ...], torch_installed: bool, gpu: bool, expected: list[str]
     ) -> None:
-        found = choices("auto", device, artifact_with(*kinds), has_torch=torch_there, has_gpu=gpu)
-        assert [f"{choice.backend} {choice.device}" for choice in found] == expected
-        assert all(choice.reason for choice in found)
+        chosen = choices("auto", device, artifact_with(*kinds), has_torch=torch_installed, has_gpu=gpu)
+        assert [f"{choice.backend} {choice.device}" for choice in chosen] == expected
+        assert all(choice.reason for choice in chosen)
 
-    def test_a_backend_that_is_asked_for_has_no_substitute(self) -> None:
+    def test_a_configured_backend_has_no_fallback(self) -> None:
         artifact = artifact_with("int8", "safetensors")
         assert choices("torch", "cuda", artifact, has_torch=True, has_gpu=False) == [
             Choice("torch", "cuda", "named in the settings")
         ]
-        found = choices("torch", "auto", artifact, has_torch=True, has_gpu=True)
-        assert [choice.device for choice in found] == ["cuda", "cpu"]
+        chosen = choices("torch", "auto", artifact, has_torch=True, has_gpu=True)
+        assert [choice.device for choice in chosen] == ["cuda", "cpu"]
         assert choices("onnx", "auto", artifact, has_torch=True, has_gpu=True) == [
             Choice("onnx", "cpu", "named in the settings")
         ]
 
-    def test_when_nothing_fits_it_says_what_to_do(self) -> None:
+    def test_the_error_says_what_to_do_if_no_backend_fits(self) -> None:
         with pytest.raises(ArtifactError, match=r"It has safetensors\. .*onnx_export.*rt-sentiment\[torch\]"):
             choices("auto", "auto", artifact_with("safetensors"), has_torch=False, has_gpu=False)
 
-    def test_torch_and_gpu_are_found_without_importing_anything(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_torch_and_gpus_are_detected_without_an_import(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert has_torch()
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
         assert not has_gpu()
@@ -288,9 +286,7 @@ class TestAuto:
         assert has_gpu()
 
 
-def test_exact_products_for_processors_whose_int8_overflows_give_the_same_answers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_logits_are_the_same_on_processors_without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
     backend, artifact, tokenizer = embedded(OnnxBackend)
     monkeypatch.setattr("app.inference.backends.onnx.overflows_in_int8", lambda: True)
     exact, _, _ = embedded(OnnxBackend)

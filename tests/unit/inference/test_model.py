@@ -16,7 +16,7 @@ from app.inference.runner import softmax
 from app.types import Batch, FloatArray
 
 
-def test_auto_takes_onnx_on_a_cpu_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_chooses_onnx_on_a_cpu_and_logs_the_reason(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="sentiment"):
         model = load_model("sentiment-en", device="cpu")
     (record,) = caplog.records
@@ -29,7 +29,7 @@ def test_auto_takes_onnx_on_a_cpu_and_says_why(caplog: pytest.LogCaptureFixture)
     assert model.warmup
 
 
-def test_it_describes_itself(embedded: Model) -> None:
+def test_a_model_describes_itself(embedded: Model) -> None:
     info = embedded.info
     assert info.model == "sentiment-en"
     assert info.labels == ("negative", "neutral", "positive")
@@ -41,8 +41,8 @@ def test_it_describes_itself(embedded: Model) -> None:
 
 def test_torch_is_described_by_its_own_weights() -> None:
     model = load_model("sentiment-en", backend="torch", device="cpu")
-    stated = model.artifact.manifest["files"]["model.safetensors"]["sha256"]
-    assert model.info.checksum == f"sha256:{stated}"
+    sha256 = model.artifact.manifest["files"]["model.safetensors"]["sha256"]
+    assert model.info.checksum == f"sha256:{sha256}"
     assert model.info.precision == "fp32"
 
 
@@ -53,7 +53,7 @@ def copy(tmp_path: Path) -> Path:
 
 def test_auto_falls_back_from_a_broken_onnx_file_to_torch(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
     (copy / "model_int8.onnx").write_bytes(b"broken")
-    (copy / "manifest.json").unlink()  # nobody says what it should be
+    (copy / "manifest.json").unlink()  # without it, nothing states the checksum
     with caplog.at_level("INFO", logger="sentiment"):
         model = load_model(str(copy), device="cpu")
     assert model.backend.name == "torch"
@@ -61,7 +61,7 @@ def test_auto_falls_back_from_a_broken_onnx_file_to_torch(copy: Path, caplog: py
     assert "cannot load it" in caplog.records[0].fields["why"]  # type: ignore[attr-defined]
 
 
-def test_compared_backends_are_all_measured_and_the_fastest_stays(
+def test_of_compared_backends_the_fastest_is_kept(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = OnnxBackend.run
@@ -80,20 +80,20 @@ def test_compared_backends_are_all_measured_and_the_fastest_stays(
     assert caplog.records[-1].fields["why"] == "the fastest of those that were measured"  # type: ignore[attr-defined]
 
 
-def test_one_that_does_not_load_is_left_out_of_the_comparison(copy: Path) -> None:
+def test_a_backend_that_does_not_load_is_not_compared(copy: Path) -> None:
     (copy / "manifest.json").unlink()
     (copy / "model.safetensors").write_bytes(b"broken")
     model = load_model(str(copy), device="cpu", compare=True)
     assert list(model.info.compared_tokens_per_s) == ["onnx cpu"]
 
 
-def test_nothing_takes_the_place_of_a_file_that_was_replaced(copy: Path) -> None:
+def test_auto_does_not_fall_back_from_a_replaced_file(copy: Path) -> None:
     (copy / "model_int8.onnx").write_bytes(b"broken")
     with pytest.raises(ArtifactError, match=r"model_int8\.onnx: checksum differs"):
         load_model(str(copy), device="cpu")
 
 
-def test_when_nothing_is_left_to_fall_back_on_the_last_reason_is_given(copy: Path) -> None:
+def test_the_error_is_that_of_the_last_backend_if_all_fail(copy: Path) -> None:
     (copy / "manifest.json").unlink()
     (copy / "model_int8.onnx").write_bytes(b"broken")
     (copy / "model.safetensors").write_bytes(b"broken")
@@ -101,19 +101,19 @@ def test_when_nothing_is_left_to_fall_back_on_the_last_reason_is_given(copy: Pat
         load_model(str(copy), device="cpu")
 
 
-def test_a_backend_that_is_asked_for_by_name_does_not_fall_back(copy: Path) -> None:
+def test_a_backend_that_was_named_does_not_fall_back(copy: Path) -> None:
     (copy / "model_int8.onnx").unlink()
     with pytest.raises(BackendError, match="no ONNX file"):
         load_model(str(copy), backend="onnx")
 
 
-def test_a_backend_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_says_how_to_install_a_missing_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKENDS, "torch", "not_installed:TorchBackend")
     with pytest.raises(ArtifactError, match=r"pip install 'rt-sentiment\[torch\]'"):
         load_model("sentiment-en", backend="torch")
 
 
-def test_a_swapped_tokenizer_is_a_swapped_model(copy: Path) -> None:
+def test_a_replaced_tokenizer_is_refused(copy: Path) -> None:
     text = (copy / "tokenizer.json").read_text()
     (copy / "tokenizer.json").write_text(text.replace('"good"', '"!!"').replace('"bad"', '"good"'))
     with pytest.raises(ArtifactError, match=r"tokenizer\.json: checksum differs"):
@@ -123,11 +123,11 @@ def test_a_swapped_tokenizer_is_a_swapped_model(copy: Path) -> None:
         load_model(str(copy))
 
 
-def test_a_model_with_its_own_labels_answers_with_them(copy: Path) -> None:
+def test_a_model_answers_with_its_own_labels(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     config["id2label"] = {"0": "BAD", "1": "MEH", "2": "GOOD"}
     (copy / "config.json").write_text(json.dumps(config))
-    (copy / "manifest.json").unlink()  # it would notice
+    (copy / "manifest.json").unlink()  # its checksum would not match
     model = load_model(str(copy), backend="onnx")
     result = model.runner.run([model.tokenizer.encode("What a wonderful day")])[0]
     assert getattr(result, "label", None) == "good"
@@ -140,28 +140,28 @@ def test_the_mock_needs_no_model() -> None:
     assert model.backend.name == "mock"
 
 
-def test_a_mock_that_always_fails_starts_all_the_same() -> None:
+def test_a_mock_that_always_fails_can_be_loaded() -> None:
     model = load_model("sentiment-en", backend="mock", mock_failure_rate=1)
     assert model.warmup
     (failed,) = model.runner.run([model.tokenizer.encode("good")])
     assert isinstance(failed, BackendError)
 
 
-def test_the_warm_up_runs_as_many_slots_as_there_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    together, most = 0, 0
+def test_the_warm_up_runs_all_slots_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    running, most = 0, 0
     lock = threading.Lock()
     run = MockBackend.run
 
     def counting(self: MockBackend, batch: Batch) -> FloatArray:
-        nonlocal together, most
+        nonlocal running, most
         with lock:
-            together += 1
-            most = max(most, together)
+            running += 1
+            most = max(most, running)
         try:
             return run(self, batch)
         finally:
             with lock:
-                together -= 1
+                running -= 1
 
     monkeypatch.setattr(MockBackend, "run", counting)
     for slots, workers, expected in ((0, 1, 2), (0, 2, 1), (0, 8, 1), (1, 1, 1), (5, 1, 5), (5, 2, 5)):
@@ -180,7 +180,7 @@ def test_the_warm_up_runs_as_many_slots_as_there_will_be(monkeypatch: pytest.Mon
         (FileNotFoundError("No usable temporary directory"), "No usable temporary directory.*broken"),
     ],
 )
-def test_a_backend_that_cannot_be_imported_says_why(
+def test_the_error_says_why_a_backend_cannot_be_imported(
     error: Exception, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(name: str, package: str) -> None:
@@ -191,14 +191,14 @@ def test_a_backend_that_cannot_be_imported_says_why(
         load_model("sentiment-en", backend="torch")
 
 
-def test_predict_gives_each_text_its_own_answer_in_order(embedded: Model) -> None:
+def test_predict_returns_predictions_in_the_order_of_the_texts(embedded: Model) -> None:
     texts = ["A masterpiece.", "I want my money back after all of this.", "The parcel arrived.", "Good"] * 9
     together = embedded.predict(texts, batch_size=4)
     alone = [embedded.predict([text])[0] for text in texts[:4]] * 9
     assert [each.label for each in together] == [each.label for each in alone]
 
 
-def test_predict_tells_how_many_texts_are_done(embedded: Model) -> None:
+def test_predict_reports_its_progress(embedded: Model) -> None:
     done: list[int] = []
     embedded.predict(["good", "bad", "fine"], batch_size=2, on_done=done.append)
     assert done == [2, 1]
@@ -210,20 +210,20 @@ def test_predict_limits_the_tokens_of_a_batch(embedded: Model) -> None:
     assert done == [1, 1, 2]
 
 
-def test_predict_names_the_text_without_a_visible_character(embedded: Model) -> None:
+def test_predict_names_the_text_without_visible_characters(embedded: Model) -> None:
     with pytest.raises(InvalidInput) as caught:
         embedded.predict(["good", " \u200b"])
     assert caught.value.loc == (1,)
 
 
-def test_predict_reads_all_of_a_long_text_in_windows(embedded: Model) -> None:
+def test_predict_can_read_a_long_text_in_windows(embedded: Model) -> None:
     text = "It was awful. " * 300 + "It was great."
     (cut,), (whole,) = embedded.predict([text]), embedded.predict([text], long_text="window")
     assert cut.truncated
     assert not whole.truncated
 
 
-def test_logits_become_scores_by_the_temperature(embedded: Model) -> None:
+def test_scores_are_the_softmax_of_the_logits_over_temperature(embedded: Model) -> None:
     (logits,) = embedded.logits(["A masterpiece."])
     (prediction,) = embedded.predict(["A masterpiece."])
     assert list(prediction.scores.values()) == pytest.approx(

@@ -1,4 +1,4 @@
-"""What is told about the service, while it serves."""
+"""The endpoints that report the state of the service."""
 
 import asyncio
 import time
@@ -13,8 +13,8 @@ from app.metrics import Metrics
 from app.serving.lifecycle import Lifecycle
 
 
-class _Watched:
-    """Metrics that take a moment to render, and know how many render them at once."""
+class _SlowMetrics:
+    """Metrics that take a moment to render, and count concurrent renderings."""
 
     def __init__(self) -> None:
         self.rendering = self.most = 0
@@ -29,8 +29,8 @@ class _Watched:
         return b"a 1\n"
 
 
-async def test_metrics_are_rendered_one_look_at_a_time_and_beside_the_event_loop() -> None:
-    metrics, lifecycle = _Watched(), SimpleNamespace(predicted_wait_ms=0.0, status="ok", queue_depth=0)
+async def test_metrics_are_rendered_one_at_a_time_and_off_the_event_loop() -> None:
+    metrics, lifecycle = _SlowMetrics(), SimpleNamespace(predicted_wait_ms=0.0, status="ok", queue_depth=0)
     router = status_router(
         cast("Lifecycle", lifecycle), cast("Metrics", metrics), cast("schemas.Limits", SimpleNamespace())
     )

@@ -1,22 +1,15 @@
-"""Texts with more tokens than the model reads, read in windows: the service on a bench, then on the real model."""
+"""Texts with more tokens than the model reads, scored in windows by a service with a fake model."""
 
 import asyncio
 import gc
 import random
 
 import pytest
-from prometheus_client import CollectorRegistry
-from tokenizers import Tokenizer as FastTokenizer
 
 from app.errors import BackendError, DeadlineExceeded, Overloaded, TextTooLong
-from app.inference.model import Model
-from app.metrics import Metrics
-from app.scheduling.cost import CostModel
-from app.scheduling.scheduler import Scheduler, SchedulerLimits
-from app.serving import Query, Service
-from app.serving.cache import Cache
-from app.types import Answer, Encoding, Prediction
+from app.types import Answer, Prediction
 from tests.support.bench import MAX_TOKENS, Bench, scores, serving
+from tests.support.waiting import async_until
 
 
 def words(count: int, word: str = "w") -> str:
@@ -24,13 +17,13 @@ def words(count: int, word: str = "w") -> str:
 
 
 def lengths(count: int) -> list[int]:
-    """The sizes of the windows of a text of so many words."""
+    """The number of words in each window of a text."""
     windows = -(-count // MAX_TOKENS)
     return [count // windows + (place < count % windows) for place in range(windows)]
 
 
 def averaged(count: int) -> dict[str, float]:
-    """The scores that a text of so many words has on the bench, worked out by hand."""
+    """The expected scores of a text of `count` words in windows."""
     parts = lengths(count)
     return {label: sum(scores(part)[label] * part / count for part in parts) for label in scores(1)}
 
@@ -65,7 +58,7 @@ async def test_a_text_that_fits_has_one_entry_in_the_cache_either_way(window: bo
 
 
 @pytest.mark.parametrize("window", [False, True])
-async def test_neither_answer_is_taken_for_the_other_from_the_cache(window: bool) -> None:
+async def test_truncated_and_windowed_answers_are_cached_apart(window: bool) -> None:
     async with serving() as bench:
         for each in (window, not window, window):
             (found,) = (await read(bench, words(9), window=each)).predictions
@@ -74,12 +67,12 @@ async def test_neither_answer_is_taken_for_the_other_from_the_cache(window: bool
         assert sorted(length for run in bench.runs for length in run) == [4, 5, 8]
 
 
-async def test_nor_in_flight() -> None:
+async def test_truncated_and_windowed_requests_in_flight_are_kept_apart() -> None:
     async with serving(is_open=False) as bench:
-        asked = [asyncio.create_task(read(bench, words(9), window=bool(number % 2))) for number in range(6)]
-        await asyncio.sleep(0.05)
+        tasks = [asyncio.create_task(read(bench, words(9), window=bool(number % 2))) for number in range(6)]
+        await async_until(lambda: bench.count("joined") == 4)
         bench.open.set()
-        answers = await asyncio.gather(*asked)
+        answers = await asyncio.gather(*tasks)
         assert [answer.predictions[0].label for answer in answers] == ["8", "5"] * 3
         assert [answer.cache for answer in answers] == ["miss"] * 2 + ["joined"] * 4
         assert sorted(length for run in bench.runs for length in run) == [4, 5, 8]
@@ -97,7 +90,7 @@ async def test_a_repeated_text_is_a_hit_and_counts_as_one_text() -> None:
         assert count(bench, "sentiment_truncated_total") == 0
 
 
-async def test_what_the_cache_has_dropped_of_a_text_is_computed_again() -> None:
+async def test_windows_that_the_cache_has_evicted_are_computed_again() -> None:
     async with serving(entries=2) as bench:
         for _ in range(2):
             (found,) = (await read(bench, words(23))).predictions
@@ -111,17 +104,17 @@ async def test_without_a_cache_every_window_is_computed() -> None:
         assert sorted(length for run in bench.runs for length in run) == [4, 4, 5, 5]
 
 
-async def test_nothing_is_too_long_to_be_read_in_windows() -> None:
+async def test_no_text_has_too_many_tokens_for_windows() -> None:
     async with serving() as bench:
         with pytest.raises(TextTooLong):
             await read(bench, words(9), window=False, truncate=False)
         (found,) = (await read(bench, words(9), truncate=False)).predictions
         assert found.scores == pytest.approx(averaged(9))
-        await read(bench, words(9), window=False)  # the truncated answer is known from here on
+        await read(bench, words(9), window=False)  # now the truncated answer is in the cache
         assert (await read(bench, words(9), truncate=False)).predictions == [found]
 
 
-async def test_in_a_list_each_text_has_its_own_answer_in_order() -> None:
+async def test_a_list_is_answered_in_order() -> None:
     async with serving() as bench:
         texts = [3, 20, 1, 9, 20, 8]
         answer = await read(bench, *map(words, texts))
@@ -131,13 +124,13 @@ async def test_in_a_list_each_text_has_its_own_answer_in_order() -> None:
         assert count(bench, "sentiment_windowed_total") == 3
 
 
-async def test_one_failing_window_fails_its_request_and_no_other_and_can_be_asked_again() -> None:
+async def test_a_failing_window_fails_its_own_request_only() -> None:
     async with serving(is_open=False) as bench:
         bench.failing = {4}
-        asked = [asyncio.create_task(read(bench, *texts)) for texts in ((words(9), "a"), ("b",), (words(9),))]
-        await asyncio.sleep(0.05)
+        tasks = [asyncio.create_task(read(bench, *texts)) for texts in ((words(9), "a"), ("b",), (words(9),))]
+        await async_until(lambda: bench.count("joined") == 1)
         bench.open.set()
-        failed, other, joined = await asyncio.gather(*asked, return_exceptions=True)
+        failed, other, joined = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(failed, BackendError)
         assert isinstance(joined, BackendError)
         assert isinstance(other, Answer)
@@ -146,25 +139,24 @@ async def test_one_failing_window_fails_its_request_and_no_other_and_can_be_aske
         bench.failing = set()
         (found,) = (await read(bench, words(9))).predictions
         assert found.scores == pytest.approx(averaged(9))
-        gc.collect()  # an exception that nobody fetched would warn here
+        gc.collect()  # an exception that was never retrieved would cause a warning here
 
 
-async def test_windows_count_towards_admission_whole_or_not_at_all() -> None:
+async def test_the_windows_of_a_text_are_all_admitted_or_all_refused() -> None:
     async with serving(is_open=False, max_queue_texts=4) as bench:
         blockers = [asyncio.create_task(read(bench, text)) for text in ("x", "y")]
-        await asyncio.sleep(0.02)
+        await async_until(lambda: bench.service.queue_depth == 1)
         with pytest.raises(Overloaded):
             await read(bench, words(4 * MAX_TOKENS))
         assert bench.service.queue_depth == 1
         accepted = asyncio.create_task(read(bench, words(3 * MAX_TOKENS)))
-        await asyncio.sleep(0.02)
-        assert bench.service.queue_depth == 4
+        await async_until(lambda: bench.service.queue_depth == 4)
         bench.open.set()
         await asyncio.gather(*blockers, accepted)
         assert (await read(bench, words(4 * MAX_TOKENS))).predictions == [Prediction("8", 1.0, scores(8))]
 
 
-async def test_more_windows_than_any_queue_holds_are_too_long_not_for_later() -> None:
+async def test_more_windows_than_an_empty_queue_holds_are_too_long() -> None:
     async with serving(max_queue_texts=4) as bench:
         with pytest.raises(TextTooLong, match="over 4 texts and windows"):
             await read(bench, words(3 * MAX_TOKENS), words(2 * MAX_TOKENS, "v"))
@@ -172,29 +164,29 @@ async def test_more_windows_than_any_queue_holds_are_too_long_not_for_later() ->
         assert count(bench, "sentiment_refused_total") is None
 
 
-async def test_a_lone_text_takes_turns_with_windows() -> None:
+async def test_a_single_text_takes_turns_with_windows() -> None:
     async with serving(is_open=False, max_batch_tokens=MAX_TOKENS) as bench:
         long = asyncio.create_task(read(bench, words(6 * MAX_TOKENS)))
-        await asyncio.sleep(0.02)
-        lone = asyncio.create_task(read(bench, "x"))
-        await asyncio.sleep(0.02)
+        await async_until(lambda: bench.service.queue_depth == 5)
+        single = asyncio.create_task(read(bench, "x"))
+        await async_until(lambda: bench.service.queue_depth == 6)
         bench.open.set()
-        await asyncio.gather(long, lone)
+        await asyncio.gather(long, single)
         assert bench.runs.index([1]) <= 2
 
 
-async def test_a_caller_that_leaves_takes_its_windows_along_unless_another_waits() -> None:
+async def test_windows_leave_the_queue_with_the_last_caller_that_waits() -> None:
     async with serving(is_open=False) as bench:
         blocker = asyncio.create_task(read(bench, "x"))
-        await asyncio.sleep(0.02)
+        await async_until(lambda: bench.runs)
         first, second = (asyncio.create_task(read(bench, words(30))) for _ in range(2))
-        await asyncio.sleep(0.02)
+        await async_until(lambda: bench.count("joined") == 1)
         assert bench.service.queue_depth == 4
         first.cancel()
-        await asyncio.sleep(0.02)
+        await asyncio.wait([first])
         assert bench.service.queue_depth == 4
         second.cancel()
-        await asyncio.sleep(0.02)
+        await asyncio.wait([second])
         assert bench.service.queue_depth == 0
         bench.open.set()
         await blocker
@@ -202,11 +194,11 @@ async def test_a_caller_that_leaves_takes_its_windows_along_unless_another_waits
         assert bench.cache._in_flight == {}
 
 
-async def test_a_long_text_in_flight_is_waited_for_although_others_are_refused() -> None:
+async def test_a_long_text_in_flight_can_be_joined_during_overload() -> None:
     async with serving(is_open=False, max_wait_ms=50) as bench:
         blocker = asyncio.create_task(read(bench, "x"))
         first = asyncio.create_task(read(bench, words(30)))
-        await asyncio.sleep(0.2)  # much longer than it should take: who came now would wait
+        await async_until(lambda: bench.service.predicted_wait_ms > 50)  # the blocker runs for longer than predicted
         joined = asyncio.create_task(read(bench, words(30)))
         await asyncio.sleep(0)
         with pytest.raises(Overloaded):
@@ -216,10 +208,10 @@ async def test_a_long_text_in_flight_is_waited_for_although_others_are_refused()
         await blocker
 
 
-async def test_the_deadline_frees_the_caller_and_the_queue() -> None:
+async def test_windows_past_their_deadline_leave_the_queue() -> None:
     async with serving(is_open=False) as bench:
         blocker = asyncio.create_task(read(bench, "x"))
-        await asyncio.sleep(0.02)
+        await async_until(lambda: bench.runs)
         with pytest.raises(DeadlineExceeded):
             await read(bench, words(30), timeout_ms=300)
         assert bench.service.queue_depth == 0
@@ -228,9 +220,9 @@ async def test_the_deadline_frees_the_caller_and_the_queue() -> None:
         assert bench.runs == [[1]]
 
 
-async def test_any_mix_of_options_cancellations_and_failures_answers_each_with_its_own() -> None:
+async def test_each_of_300_mixed_requests_gets_its_own_outcome() -> None:
     rng = random.Random(7)
-    async with serving(entries=5, max_wait_ms=60_000) as bench:  # whatever the machine does meanwhile
+    async with serving(entries=5, max_wait_ms=60_000) as bench:  # no request is refused, even on a slow machine
         bench.failing = {6}
 
         async def one(number: int) -> str:
@@ -256,69 +248,3 @@ async def test_any_mix_of_options_cancellations_and_failures_answers_each_with_i
         assert set(outcomes) == {"answered", "failed", "cancelled"}
         assert bench.cache._in_flight == {}
         assert bench.service.queue_depth == 0
-
-
-PRAISE = "I loved it, it was wonderful, and I would go again. "
-BLAME = "It was terrible, a waste of money, and I hated every minute. "
-
-
-class TestWithTheEmbeddedModel:
-    @pytest.fixture
-    async def service(self, embedded: Model) -> Service:
-        metrics = Metrics(CollectorRegistry())
-        scheduler: Scheduler[Encoding, Prediction] = Scheduler(
-            embedded.runner.run,
-            slots=2,
-            limits=SchedulerLimits(),
-            cost=CostModel(),
-            observer=metrics,
-            on_stall=lambda: None,
-        )
-        return Service(embedded.tokenizer, scheduler, Cache(100), metrics, max_text_chars=20_000)
-
-    def whole(self, embedded: Model, text: str) -> list[int]:
-        """Every token of a text, without the special ones."""
-        tokenizer = FastTokenizer.from_file(str(embedded.artifact.directory / "tokenizer.json"))
-        tokenizer.no_truncation()
-        return list(tokenizer.encode(text, add_special_tokens=False).ids)
-
-    @pytest.mark.parametrize("text", [PRAISE * 40 + BLAME * 120, "\u4e0d" * 3000, "unbelievably " * 700, "!" * 4000])
-    def test_windows_are_the_whole_text_each_with_the_special_tokens(self, embedded: Model, text: str) -> None:
-        first, last = embedded.tokenizer.encode("").ids
-        (found, short) = embedded.tokenizer.encode_windows([text, "short"])
-        assert short == [embedded.tokenizer.encode("short")]
-        tokens = self.whole(embedded, text)
-        assert [token for window in found for token in window.ids[1:-1]] == tokens
-        assert {(window.ids[0], window.ids[-1]) for window in found} == {(first, last)}
-        assert len(found) == -(-len(tokens) // 510)
-        assert max(map(len, found)) <= 512
-        assert not any(window.truncated for window in found)
-
-    def test_no_window_begins_within_a_word(self, embedded: Model) -> None:
-        pieces = FastTokenizer.from_file(str(embedded.artifact.directory / "tokenizer.json"))
-        (found,) = embedded.tokenizer.encode_windows(["an antidisestablishmentarianism " * 500])
-        assert len(found) > 5
-        assert {pieces.id_to_token(window.ids[1]) for window in found} <= {"an", "anti"}
-
-    async def test_a_verdict_beyond_what_the_model_reads_at_once_decides(self, service: Service) -> None:
-        text = PRAISE * 45 + BLAME * 130
-        (cut,) = (await service.predict(Query([text], 20_000))).predictions
-        (whole,) = (await service.predict(Query([text], 20_000, long_text="window"))).predictions
-        assert (cut.label, cut.truncated) == ("positive", True)
-        assert (whole.label, whole.truncated) == ("negative", False)
-
-    async def test_the_answer_is_the_average_of_what_the_windows_say_alone(
-        self, service: Service, embedded: Model
-    ) -> None:
-        text = PRAISE * 45 + BLAME * 60
-        (found,) = (await service.predict(Query([text], 20_000, long_text="window"))).predictions
-        (windows,) = embedded.tokenizer.encode_windows([text])
-        assert len(windows) > 2
-        by_hand = dict.fromkeys(embedded.artifact.labels, 0.0)
-        for window in windows:
-            (alone,) = embedded.runner.run([window])
-            assert isinstance(alone, Prediction)
-            for label, score in alone.scores.items():
-                by_hand[label] += score * len(window) / sum(map(len, windows))
-        assert found.scores == pytest.approx(by_hand, abs=1e-6)
-        assert sum(found.scores.values()) == pytest.approx(1, abs=1e-6)

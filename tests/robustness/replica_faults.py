@@ -1,0 +1,77 @@
+"""Faults of replicas behind nginx."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Callable
+
+import httpx
+
+from tests.robustness.fault import Outcome, fault, outcome
+from tests.support.replicas import Replicas, load, running
+
+_REQUESTS = 50  # before and after a fault
+
+
+def _under_load(title: str, cause: Callable[[Replicas], None], *allowed: str, **settings: str) -> Outcome:
+    """Cause a fault while clients send requests."""
+    with running(**settings) as replicas:
+
+        def act() -> None:
+            _wait_for_requests(replicas)
+            cause(replicas)
+            _wait_for_requests(replicas)
+
+        return outcome(title, asyncio.run(load(replicas.address, act)), allowed)
+
+
+def _wait_for_requests(replicas: Replicas) -> None:
+    def answered() -> int:
+        return len(replicas.lines(status=200, path="/predict"))
+
+    before = answered()
+    replicas.wait_until(lambda: answered() > before + _REQUESTS)
+
+
+def _send_signal_to_one(number: signal.Signals) -> Callable[[Replicas], None]:
+    def cause(replicas: Replicas) -> None:
+        victim = random.choice(replicas.processes())
+        os.kill(victim, number)
+        replicas.wait_until(lambda: victim not in replicas.processes() and replicas.all_ready())
+
+    return cause
+
+
+@fault
+def a_replica_is_killed() -> Outcome:
+    return _under_load("a replica is killed (SIGKILL)", _send_signal_to_one(signal.SIGKILL))
+
+
+@fault
+def a_replica_freezes() -> Outcome:
+    return _under_load("a replica freezes (SIGSTOP)", _send_signal_to_one(signal.SIGSTOP))
+
+
+@fault
+def a_replica_is_terminated() -> Outcome:
+    return _under_load("a replica is terminated (SIGTERM)", _send_signal_to_one(signal.SIGTERM))
+
+
+@fault
+def all_replicas_restart() -> Outcome:
+    def restart(replicas: Replicas) -> None:
+        replicas.process.send_signal(signal.SIGHUP)
+        replicas.wait_until(lambda: replicas.lines(event="all workers restarted"))
+
+    return _under_load("all replicas restart, one after another (SIGHUP)", restart)
+
+
+@fault
+def a_text_hangs_the_model() -> Outcome:
+    def hang(replicas: Replicas) -> None:
+        httpx.post(f"{replicas.address}/predict", json={"text": "[hang]"}, timeout=30)
+        replicas.wait_until(lambda: replicas.lines(event="worker ended", status=1) and replicas.all_ready())
+
+    # Requests in the same process get 500.
+    return _under_load("a text hangs the model", hang, "wrong: 500", backend="mock", backend_timeout_ms="1000")

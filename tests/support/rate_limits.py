@@ -1,0 +1,41 @@
+"""Checks that hold for rate limits wherever they are counted."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.access import Quota, RateLimit
+
+
+@asynccontextmanager
+async def rate_limit(rate: str, storage: str = "memory") -> AsyncIterator[RateLimit]:
+    limit = RateLimit(rate, storage)
+    yield limit
+    await limit.close()
+
+
+async def take(limit: RateLimit, caller: str, texts: int) -> Quota:
+    quota = await limit.take(caller, texts)
+    assert quota is not None
+    return quota
+
+
+async def check_that_texts_count_per_caller(storage: str) -> None:
+    async with rate_limit("10/hour", storage) as limit:
+        first = await take(limit, "a", 7)
+        assert (first.limit, first.remaining, first.passed) == (10, 3, True)
+        assert 1 <= first.reset_s <= 3600
+        over = await take(limit, "a", 4)
+        assert (over.remaining, over.passed) == (3, False)  # a list passes as a whole or not at all
+        assert limit.refusal(over).retry_after_s == over.reset_s
+        assert (await take(limit, "a", 3)).remaining == 0
+        assert (await take(limit, "b", 10)).passed
+
+
+async def check_that_a_list_passes_after_its_retry_time(storage: str) -> None:
+    async with rate_limit("4/second", storage) as limit:
+        assert (await take(limit, "list", 4)).passed
+        refused = await take(limit, "list", 4)
+        assert not refused.passed
+        await asyncio.sleep(refused.reset_s)
+        assert (await take(limit, "list", 4)).passed
