@@ -14,19 +14,19 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help serve dev replicas test test-uvicorn lint format check audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz image lock clean
 
-help:  ## this list
+help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
-serve: .venv/serve.stamp  ## install what serving takes, once, and serve on 127.0.0.1:8000 (SENTIMENT_* settings are passed on)
+serve: .venv/serve.stamp  ## serve on 127.0.0.1:8000; the first run installs the dependencies (SENTIMENT_* settings apply)
 	@exec $(BIN)/rt-sentiment serve $(ARGS)
 
-dev: .venv/serve.stamp  ## serve the mock backend, and start again whenever a file of app/ changes
+dev: .venv/serve.stamp  ## serve the mock backend, and restart when a file in app/ changes
 	@exec $(BIN)/watchfiles --target-type command "$(BIN)/rt-sentiment serve --profile dev --backend mock $(ARGS)" app
 
 replicas: .venv/serve.stamp  ## serve N replicas behind nginx on one machine (N=2)
 	@exec $(BIN)/python -m nginx.replicas --replicas $(or $(N),2) $(ARGS)
 
-test: .venv/dev.stamp  ## install everything, once, and run the tests with coverage
+test: .venv/dev.stamp  ## run the tests with coverage; the first run installs the development tools
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest --numprocesses $(TESTERS) --dist loadgroup $(ARGS)
 	@$(BIN)/coverage combine --quiet
@@ -35,21 +35,21 @@ test: .venv/dev.stamp  ## install everything, once, and run the tests with cover
 # The lowest version that pyproject.toml allows; `make test` runs with the newest.
 UVICORN := $(shell sed -n 's/.*uvicorn\[standard\]>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 
-test-uvicorn: .venv/dev.stamp  ## run the tests of connections and of the process with the lowest version of uvicorn that is allowed
+test-uvicorn: .venv/dev.stamp  ## run the tests of connections and of the process with the oldest supported version of uvicorn
 	$(PIP) --no-deps --upgrade --target .venv/uvicorn 'uvicorn==$(UVICORN).*'
 	PYTHONPATH=.venv/uvicorn:. $(BIN)/python -c 'import uvicorn; assert uvicorn.__version__.startswith("$(UVICORN)"), uvicorn.__version__'
 	PYTHONPATH=.venv/uvicorn:. $(BIN)/python -m pytest --quiet tests/unit/api tests/unit/server tests/integration/api/test_connection.py tests/integration/test_server.py
 
-lint: .venv/dev.stamp  ## ruff (lint and format) and mypy
+lint: .venv/dev.stamp  ## check the code with ruff (lint and format) and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: .venv/dev.stamp  ## fix what ruff can fix
+format: .venv/dev.stamp  ## format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-check: lint test  ## lint and test: what CI runs
+check: lint test  ## run lint and test, as CI does
 
 bench: .venv/perf.stamp  ## compare requests/s and p95 with a plain FastAPI endpoint that runs the same model
 	$(BIN)/python -m perf.compare
@@ -57,42 +57,42 @@ bench: .venv/perf.stamp  ## compare requests/s and p95 with a plain FastAPI endp
 bench-nginx: .venv/perf.stamp  ## measure the latency that nginx adds
 	$(BIN)/python -m perf.profile.proxy
 
-perf: .venv/perf.stamp  ## measure the bare model, HTTP alone, our service and six others in one run (an hour; ARGS="--servers rt-sentiment tutorial")
+perf: .venv/perf.stamp  ## measure the bare model, HTTP alone, the service and six other servers (takes an hour; ARGS="--servers rt-sentiment tutorial")
 	@$(BIN)/python -m perf $(ARGS)
 
-perf-gate: .venv/perf.stamp  ## fail if, under a realistic load, p95 is over 100 ms (ARGS="--p95-ms 50") or errors are over 0.1 %
+perf-gate: .venv/perf.stamp  ## fail if, under a realistic load, p95 latency is over 100 ms (ARGS="--p95-ms 50") or over 0.1 % of requests fail
 	@$(BIN)/python -m perf.gate $(ARGS)
 
 overload: .venv/perf.stamp  ## measure goodput and refusals at up to three times the maximum load (ARGS="--out runs/overload")
 	@$(BIN)/python -m perf.overload $(ARGS)
 
-chaos: .venv/dev.stamp  ## faults from outside against real servers: what is lost (nothing), what recovers how fast (ARGS="--rounds 100")
+chaos: .venv/dev.stamp  ## cause faults in real servers and count lost requests (ARGS="--rounds 100")
 	@$(BIN)/python -m tests.robustness.chaos $(ARGS)
 
-fuzz: .venv/dev.stamp  ## broken HTTP over raw sockets: no server error, no hang, no leak (ARGS="--connections 1000000")
+fuzz: .venv/dev.stamp  ## send invalid HTTP over raw sockets; fail on a server error, a hang or a leak (ARGS="--connections 1000000")
 	@$(BIN)/python -m tests.robustness.fuzz $(ARGS)
 
-image:  ## build the cpu image with buildah and try it (as root; status 77 where that cannot be done)
+image:  ## build the cpu image with buildah and test it (as root; exits with 77 if this machine cannot do that)
 	@deploy/image.sh
 
 export: .venv/dev.stamp  ## export a checkpoint to an artifact: MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]
 	$(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-name OUT=models/name))
 	$(BIN)/python -m onnx_export "$(MODEL)" --out "$(OUT)" $(if $(DEV),--dev $(DEV)) $(ARGS)
 
-evaluate: .venv/dev.stamp  ## measure the embedded model: behavioural suite and, with DEV="files", labelled texts
+evaluate: .venv/dev.stamp  ## measure the embedded model on the behavioural suite and, with DEV="files", on labelled texts
 	$(if $(DEV),$(BIN)/python -m onnx_export models/sentiment-en --out runs/float32 --fp32 > /dev/null)
 	$(if $(DEV),$(BIN)/python -m training evaluate models/sentiment-en runs/float32 --batch-size 1 --data $(DEV))
 	$(BIN)/python -m training behaviour sentiment-en $(ARGS)
 
-audit: .venv/dev.stamp  ## bandit, a bill of materials (dist/sbom.json), and pip-audit where the advisories can be reached
+audit: .venv/dev.stamp  ## run bandit, write a bill of materials (dist/sbom.json), and run pip-audit if its database can be reached
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml app nginx onnx_export perf training
 	mkdir -p dist
 	$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-file dist/sbom.json
 	@if $(BIN)/python -c 'from urllib.request import urlopen; urlopen("https://pypi.org/pypi/pip/25.0/json")' 2> /dev/null; \
 	then $(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.txt; \
-	else echo "the advisories of pypi.org cannot be reached from here: known weaknesses were not looked for"; fi
+	else echo "pypi.org cannot be reached, so packages were not checked for known vulnerabilities"; fi
 
-lock:  ## renew constraints.txt and requirements.txt from a fresh environment; torch stays at the version that is pinned now
+lock:  ## update constraints.txt and requirements.txt from a fresh environment; torch keeps its pinned version
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	grep '^torch==' constraints.txt > .venv-lock/torch.txt
 	.venv-lock/bin/python -m pip install --quiet --constraint .venv-lock/torch.txt --editable '.[dev]'
@@ -104,14 +104,14 @@ lock:  ## renew constraints.txt and requirements.txt from a fresh environment; t
 	  --constraint constraints.txt --universal --generate-hashes --no-header --no-annotate --quiet) > .venv-lock/new
 	mv .venv-lock/new requirements.txt && rm -rf .venv-lock
 
-clean:  ## remove what the other targets made
+clean:  ## remove everything that the other targets created
 	rm -rf .venv .peers .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
 .venv/serve.stamp: pyproject.toml requirements.txt | .venv/bin/python
-	@echo "installing what serving takes (once) …"
+	@echo "installing the dependencies (only once) …"
 	$(PIP) --no-deps --require-hashes --requirement requirements.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -121,6 +121,6 @@ clean:  ## remove what the other targets made
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/serve.stamp
-	@echo "installing what development takes, PyTorch included (once; minutes) …"
+	@echo "installing the development tools, including PyTorch (only once; takes minutes) …"
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
 	@touch $@ .venv/perf.stamp

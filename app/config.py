@@ -25,7 +25,7 @@ _SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+
 
 
 class SettingsError(ValueError):
-    """A setting is wrong; the message names it."""
+    """A setting is invalid; the message names it."""
 
 
 def _split(value: object) -> object:
@@ -42,7 +42,7 @@ def _network(value: str) -> str:
 
 def _host(value: str) -> str:
     if not value.isascii() or any(character in "/*@ " for character in value):
-        raise ValueError(f"{value!r} is not a host; write it as in the Host header, without scheme and path")
+        raise ValueError(f"{value!r} is not a host; write it as in the Host header, without scheme or path")
     return value
 
 
@@ -89,7 +89,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all interfaces")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free port")
     keep_alive_s: int = Field(
-        75, ge=1, description="seconds before an idle connection is closed; longer than a proxy in front keeps it"
+        75,
+        ge=1,
+        description="seconds before an idle connection is closed; set it longer than the idle timeout of your proxy",
     )
 
     model: str = Field(
@@ -133,13 +135,13 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         4 * 1024 * 1024,
         ge=1024,
-        description="maximum bytes in a request body; for /predict at most about 12 per character of the longest text",
+        description="maximum bytes in a request body; /predict allows about 12 per character of the longest text",
     )
     header_timeout_s: float = Field(
-        10, gt=0, description="seconds for a client to send the headers of a request, and to read the response"
+        10, gt=0, description="seconds that a client has to send the headers of a request, and to read the response"
     )
     body_timeout_s: float = Field(
-        30, gt=0, description="seconds for a client to send the body of a request, then it gets 408"
+        30, gt=0, description="seconds that a client has to send the body of a request; after that, it gets 408"
     )
     max_header_bytes: int = Field(32 * 1024, ge=1024, description="maximum bytes in the headers of a request")
     max_queue_texts: int = Field(4096, ge=1, description="maximum texts waiting for the model; more get 429")
@@ -163,11 +165,12 @@ class Settings(BaseSettings):
         "", description="maximum texts per API key or client address, such as 1000/minute; empty means no limit"
     )
     rate_limit_storage: Annotated[str, AfterValidator(_storage)] = Field(
-        "memory", description="where these texts are counted: memory, or redis://host:port to share it among replicas"
+        "memory",
+        description="where these texts are counted: memory, or redis://host:port to share the count among replicas",
     )
     trusted_proxies: Networks = Field(
         ("127.0.0.1", "::1"),
-        description="addresses or networks whose X-Forwarded-For is trusted, separated by commas; none trusts nobody",
+        description="addresses or networks whose X-Forwarded-For is trusted, separated by commas; or none",
     )
     allowed_hosts: Hosts = Field(
         (), description="accepted values of the Host header, separated by commas; any by default"
@@ -185,9 +188,13 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.max_queue_texts < self.max_batch_texts:
-            raise ValueError("MAX_QUEUE_TEXTS must be at least MAX_BATCH_TEXTS, or a full list would never be admitted")
+            raise ValueError(
+                "MAX_QUEUE_TEXTS must be at least MAX_BATCH_TEXTS; otherwise a full list could never be admitted"
+            )
         if self.workers > 1 and self.rate_limit and self.rate_limit_storage == "memory":
-            raise ValueError("RATE_LIMIT with several WORKERS needs RATE_LIMIT_STORAGE, or each worker counts alone")
+            raise ValueError(
+                "RATE_LIMIT with several WORKERS needs RATE_LIMIT_STORAGE; otherwise each worker counts separately"
+            )
         if self.compare_backends and (self.backend != "auto" or self.workers > 1):
             raise ValueError(
                 "COMPARE_BACKENDS needs BACKEND=auto and one worker, because several could choose different backends"
@@ -195,7 +202,7 @@ class Settings(BaseSettings):
         if self.api_keys_for_all and not self.api_keys_file:
             raise ValueError("API_KEYS_FOR_ALL needs API_KEYS_FILE")
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
-            raise ValueError("TLS_CERT_FILE and TLS_KEY_FILE go together")
+            raise ValueError("TLS_CERT_FILE and TLS_KEY_FILE must be set together")
         return self
 
     @classmethod
@@ -220,7 +227,7 @@ def profiles() -> list[str]:
 
 
 def load_settings(flags: Mapping[str, object] | None = None) -> Settings:
-    """Read the settings; raise `SettingsError`, which names every setting that is wrong or unknown."""
+    """Read the settings; raise `SettingsError`, which names every setting that is invalid or unknown."""
     if os.environ.get(f"{PREFIX}PORT", "").startswith("tcp://"):
         raise SettingsError(
             f"{PREFIX}PORT was set by Kubernetes for a Service named sentiment; set enableServiceLinks: false"

@@ -4,7 +4,7 @@
     ├── InvalidInput          the text or the request is not valid
     │   └── TextTooLong       … because it is too long for a limit or the model
     ├── Overloaded            rejected on arrival, because the queue is too long
-    │   └── RateLimited       … or because the caller is over its rate limit
+    │   └── RateLimited       … or because the client is over its rate limit
     ├── DeadlineExceeded      no result within the time limit of the request
     ├── NotReady              the service is loading, draining or broken
     ├── BackendError          the model failed on this text
@@ -43,7 +43,7 @@ class Overloaded(SentimentError):
 
 
 class RateLimited(Overloaded):
-    """The caller is over its rate limit."""
+    """The client is over its rate limit."""
 
 
 class DeadlineExceeded(SentimentError):
@@ -51,7 +51,7 @@ class DeadlineExceeded(SentimentError):
 
 
 class NotReady(SentimentError):
-    """The service cannot answer now; `retry_after_s` is a guess at when it can."""
+    """The service cannot answer now; `retry_after_s` estimates when it can."""
 
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message)

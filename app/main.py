@@ -1,4 +1,4 @@
-"""`create_app` wires the application from the settings."""
+"""`create_app` builds the application from the settings."""
 
 import asyncio
 import inspect
@@ -42,10 +42,10 @@ from .metrics import Metrics
 from .serving import Lifecycle, Loader, ServingLimits
 
 _DESCRIPTION = """\
-The sentiment of a text, fast. `POST /predict` takes one text, `POST /predict/batch` a list.
+Low-latency text sentiment. `POST /predict` predicts one text, `POST /predict/batch` a list of texts.
 
-Errors are `application/problem+json` (RFC 9457). Every response has `X-Request-ID`, every prediction
-`Server-Timing` (milliseconds) and `X-Cache`.
+Errors are `application/problem+json` (RFC 9457). Every response has `X-Request-ID`. Predictions also
+have `Server-Timing` (milliseconds) and `X-Cache`.
 """
 
 
@@ -74,7 +74,7 @@ def create_app(
 ) -> Application:
     """Return the ASGI application, for any ASGI server. The settings come from the environment by default.
 
-    The model is loaded in the background once the server has started, so that probes are answered meanwhile.
+    The model is loaded in the background once the server has started, so that probes get responses in the meantime.
     `on_ready` and `on_broken`: see `Loader`.
     """
     settings = settings or load_settings()

@@ -32,7 +32,9 @@ class Batch:
 
     input_ids: IntArray
     attention_mask: IntArray
-    alone: bool = False  # probably no other batch will run meanwhile: the backend may use the threads of all slots
+    alone: bool = (
+        False  # no other batch is expected to run at the same time: the backend may use the threads of all slots
+    )
 
     def __len__(self) -> int:
         """Number of rows, each of one or several texts."""
@@ -67,7 +69,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What is known about a loaded model; `/info` shows it."""
+    """Properties of a loaded model; `/info` shows them."""
 
     model: str
     model_version: str

@@ -27,7 +27,10 @@ from nginx.proxy import Nginx, NginxError, configure, find
 
 def main() -> None:
     """Read the command line and serve."""
-    parser = argparse.ArgumentParser(prog="replicas", description="SENTIMENT_* settings apply to each replica.")
+    parser = argparse.ArgumentParser(
+        prog="replicas",
+        description="Run replicas of the service behind nginx. SENTIMENT_* settings apply to each replica.",
+    )
     parser.add_argument("--replicas", type=int, default=2, help="number of replicas (default: %(default)s)")
     for name, kind, fallback in (("host", str, "127.0.0.1"), ("port", int, "8000")):
         default = os.environ.get(f"SENTIMENT_{name.upper()}", fallback)

@@ -1,4 +1,4 @@
-"""`make perf`: measure the model, HTTP, our service and six other servers in one run on one machine.
+"""`make perf`: measure the model, HTTP, the service and six other servers in one run on one machine.
 
 Writes perf.json, perf.txt (the printed tables) and plots to a directory. Use `--parts` to run only some of it.
 """
@@ -30,7 +30,7 @@ PARTS = {
     "http": "HTTP without a model",
     "closed": "all servers in a closed loop",
     "open": "all servers in an open loop; needs closed",
-    "turns": "our service and its references, in turn",
+    "turns": "the service and its references, in turn",
     "overload": "goodput and recovery, as in make overload",
     "service": "long lists, several processes, start",
 }
@@ -55,7 +55,9 @@ def main() -> None:
     parser.add_argument("--servers", nargs="+", choices=tuple(SERVERS), default=tuple(SERVERS))
     parser.add_argument("--texts", nargs="+", choices=tuple(TEXTS), default=tuple(TEXTS))
     parser.add_argument("--seconds", type=int, default=5, help="duration of the load for each figure (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=2, help="rounds of the closed loop; medians count (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="rounds of the closed loop; the medians are reported (%(default)s)"
+    )
     args = parser.parse_args()
     _check_requirements(args)
 

@@ -64,7 +64,7 @@ def main() -> None:
         statistics.median(mb for _, mb in part) for part in (half[: len(half) // 4], half[-len(half) // 4 :])
     )
     change = last / first - 1
-    print(f"{requests} requests: {samples[0][1]:.0f} MB at the start, {first:.0f} half way, {last:.0f} at the end")
+    print(f"{requests} requests: {samples[0][1]:.0f} MB at the start, {first:.0f} halfway, {last:.0f} at the end")
     print(f"change over the second half: {change:+.1%}")
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)

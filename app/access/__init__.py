@@ -1,4 +1,4 @@
-"""Who may call, and how much: API keys and rate limits."""
+"""Access control: API keys and rate limits."""
 
 from .keys import Keys, add_key
 from .rate_limit import Quota, RateLimit

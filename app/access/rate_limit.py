@@ -54,7 +54,7 @@ class RateLimit:
         Raises `TextTooLong` for more texts than the limit ever allows at once.
         """
         if texts > self._item.amount:
-            raise TextTooLong(f"over the rate limit of {self._item}, which applies to each caller")
+            raise TextTooLong(f"over the rate limit of {self._item} per client")
         try:
             passed = await self._counter.hit(self._item, caller, cost=texts)
             window = await self._counter.get_window_stats(self._item, caller)
@@ -69,7 +69,7 @@ class RateLimit:
 
     def refusal(self, quota: Quota) -> RateLimited:
         """Return the error for a caller whose `quota` is used up."""
-        return RateLimited(f"over the rate limit of {self._item}, which applies to each caller", quota.reset_s)
+        return RateLimited(f"over the rate limit of {self._item} per client", quota.reset_s)
 
     def _log_unavailable(self, error: BaseException) -> None:
         now_s = time.monotonic()

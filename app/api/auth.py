@@ -52,7 +52,7 @@ def _presented(headers: Mapping[bytes, bytes]) -> str | None:
 
 
 def caller_of(context: RequestContext) -> str:
-    """Return whom a rate limit counts: the name of the key, or the address (of IPv6 the /64 network)."""
+    """Return the client that rate limits count: the name of the key, or the address (of IPv6 the /64 network)."""
     if context.key_name:
         return f"key {context.key_name}"
     address = context.client or ""
@@ -75,6 +75,6 @@ async def watch_keys(keys: Keys) -> None:
             if await asyncio.to_thread(keys.refresh):
                 log_loaded(keys)
         except KeysError as error:
-            log(logging.ERROR, "keys not loaded, the old ones stay", reason=str(error))
+            log(logging.ERROR, "keys not loaded, old keys stay valid", reason=str(error))
         except Exception as error:
-            log_exception("keys not loaded, the old ones stay", error)
+            log_exception("keys not loaded, old keys stay valid", error)

@@ -15,13 +15,13 @@ _PORT = re.compile(r":\d+$")
 
 
 def header_limit(max_header_bytes: int) -> Check:
-    """Refuse a request whose URL and headers are larger together with 431."""
+    """Refuse a request with 431 if its URL and headers are larger than this in total."""
 
     def check(scope: Scope, context: RequestContext) -> Response | None:
         url_bytes = len(scope["path"]) + len(scope["query_string"])
         if url_bytes + sum([len(name) + len(value) for name, value in scope["headers"]]) <= max_header_bytes:
             return None
-        detail = f"the headers are larger than {max_header_bytes} bytes together"
+        detail = f"the headers are larger than {max_header_bytes} bytes in total"
         return problem(context.request_id, 431, "Request Header Fields Too Large", detail)
 
     return check
@@ -45,6 +45,6 @@ def allowed_hosts(hosts: Collection[str]) -> Check:
         # Probes use the server's address.
         if context.path in PROBES or host in allowed or _PORT.sub("", host) in allowed:
             return None
-        return problem(context.request_id, 400, "Bad Request", "the server does not serve this Host")
+        return problem(context.request_id, 400, "Bad Request", "this Host is not allowed")
 
     return check

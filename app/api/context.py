@@ -1,4 +1,4 @@
-"""What is known about a request while it is being answered: one typed object in the `state` of its ASGI scope."""
+"""The context of a request: one typed object in the `state` of its ASGI scope."""
 
 import functools
 import logging
@@ -33,7 +33,7 @@ _CLIENT_LEFT = 499  # nginx's status for a client that left before the response
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request: its id, its headers and what the layers found out about it."""
+    """One request: its id, its headers and what each layer adds to it."""
 
     request_id: str
     started_s: float
@@ -86,10 +86,10 @@ class RequestContext:
 
 
 def begin(scope: Scope) -> RequestContext:
-    """Make the context of a new request and put it into its scope."""
+    """Create the context of a new request and put it into its scope."""
     headers = dict(reversed(scope["headers"]))
     client = scope["client"][0] if scope.get("client") else None
-    # A trusted proxy passes on what somebody wrote into X-Forwarded-For, which may be anything.
+    # A trusted proxy may pass on an X-Forwarded-For header with arbitrary content.
     if client is not None and not (len(client) <= _MAX_ADDRESS_CHARS and _is_address(client)):
         client = scope["client"] = None
     path = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -99,13 +99,13 @@ def begin(scope: Scope) -> RequestContext:
 
 
 def context_of(scope: Scope) -> RequestContext:
-    """Return the context that `begin` made."""
+    """Return the context that `begin` created."""
     context: RequestContext = scope["state"]["context"]
     return context
 
 
 def new_id() -> str:
-    return f"{random.getrandbits(64):016x}"  # it tells requests apart and protects nothing
+    return f"{random.getrandbits(64):016x}"  # it only tells requests apart; it is not a secret
 
 
 @functools.lru_cache(1024)

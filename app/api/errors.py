@@ -1,4 +1,4 @@
-"""Errors as problem+json (RFC 9457). One table says which status each becomes."""
+"""Errors as problem+json (RFC 9457). One table maps each error to a status code."""
 
 import logging
 import math
@@ -66,10 +66,10 @@ def problem(
 
 
 class BodyInvalid(Exception):
-    """The JSON of a body does not fit. `errors` are pydantic's, `fields` the names that the body may have."""
+    """The JSON of a body does not match. `errors` are pydantic's, `fields` the names that the body may have."""
 
     def __init__(self, errors: list[ErrorDetails], fields: Iterable[str] = ()) -> None:
-        super().__init__("the body does not fit")
+        super().__init__("the body does not match the schema")
         self.errors = errors
         self.fields = sorted(fields)
 
@@ -83,7 +83,7 @@ class BodyInvalid(Exception):
 
 
 def respond_to(request_id: str, error: BaseException) -> Response | None:
-    """Return the response to an error, or None if nobody expects an error of this type."""
+    """Return the response to an error, or None if errors of this type are unexpected."""
     for kind, respond in _RESPONSES.items():
         if isinstance(error, kind):
             return respond(request_id, error)
@@ -91,19 +91,19 @@ def respond_to(request_id: str, error: BaseException) -> Response | None:
 
 
 def unexpected(request_id: str, error: BaseException) -> Response:
-    """Log an error that nobody expects and return the response to it."""
+    """Log an unexpected error and return the response to it."""
     log_exception("unexpected error", error, request_id=request_id)
     return _internal_error(request_id)
 
 
 def shutting_down(request_id: str) -> Response:
-    """Return the response to a request that the end of the process cuts short."""
+    """Return the response to a request that the shutdown interrupts."""
     headers = {"Retry-After": "1", "Connection": "close"}
     return problem(request_id, 503, "Not Ready", "the server is shutting down", headers=headers)
 
 
 def install_errors(app: FastAPI) -> None:
-    """Give the errors of FastAPI's routes the shape of all others."""
+    """Give errors of FastAPI's routes the same format as all others."""
 
     async def handle(request: Request, error: Exception) -> Response:
         request_id = context_of(request.scope).request_id
@@ -151,7 +151,7 @@ def _on_body_invalid(request_id: str, error: BaseException) -> Response:
 
 def _describe_syntax_error(msg: str) -> str:
     place = _PLACE.search(msg)
-    why = "the body is not valid JSON" + (": half of a surrogate pair, or of an escape" if "hex escape" in msg else "")
+    why = "the body is not valid JSON" + (": incomplete escape or surrogate pair" if "hex escape" in msg else "")
     return f"{why}, at {place[0]}" if place else why
 
 
@@ -165,7 +165,7 @@ def _without_input(item: ErrorDetails, fields: list[str]) -> dict[str, Any]:
 def _on_http_exception(request_id: str, error: BaseException) -> Response:
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
-    detail = {404: "this path does not exist", 405: "this path does not support the method"}.get(
+    detail = {404: "this path does not exist", 405: "this path does not support this method"}.get(
         error.status_code, str(error.detail)
     )
     return problem(request_id, error.status_code, title, detail, headers=error.headers)

@@ -1,4 +1,4 @@
-"""The one way in: every request passes this ASGI middleware, whatever answers it."""
+"""The single entry point: every request passes through this ASGI middleware."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,9 +20,9 @@ class Observer(Protocol):
 
 
 class Middleware:
-    """Gives each request its id, checks, an answer to every error, metrics and an access line.
+    """Gives each request an id, checks, error responses, metrics and an access line.
 
-    A `POST` to one of `endpoints`, by path, is answered by that plain ASGI application; everything else by `app`.
+    A `POST` to a path in `endpoints` goes to that plain ASGI application, everything else to `app`.
     `paths` are those that logs and metrics may name. `cors` wraps what answers, so that refusals have its headers.
     """
 
@@ -66,7 +66,7 @@ class Middleware:
         try:
             self._observer.answered(method, path or "none", context.final_status, context.elapsed_s)
             context.log(method, path or "(none)")
-        except Exception as error:  # the client has its response, and its next request must not suffer
+        except Exception as error:  # the client has its response; a failure here must not affect its next request
             log_exception("unexpected error", error, request_id=context.request_id)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

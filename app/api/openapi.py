@@ -9,37 +9,39 @@ from . import schemas
 
 _REFERENCE = "#/components/schemas/{model}"
 _WHEN = {
-    400: "The body is not JSON.",
-    401: "API keys are on and the request has none.",
-    403: "API keys are on and this one is not valid.",
+    400: "The body is not valid JSON.",
+    401: "The server requires an API key and the request has none.",
+    403: "The API key is not valid.",
     408: "The body did not arrive in time.",
-    413: "The body, a text or the list is over its limit, or a text too long while `truncate` is false.",
+    413: "The body, a text or the list exceeds its limit, or a text is too long and `truncate` is false.",
     415: "The content type is not `application/json`.",
-    422: "The JSON does not fit the schema; `errors` lists what is wrong.",
-    429: "Overloaded; `Retry-After` says after how many seconds to try again.",
-    431: "The headers are over their limit.",
-    500: "A bug, or the model failed.",
-    503: "Loading, draining or broken; `Retry-After` says after how many seconds to try again.",
+    422: "The JSON does not match the schema; `errors` lists the invalid parts.",
+    429: "The server is overloaded, or the client is over its rate limit. Wait for `Retry-After` seconds.",
+    431: "The headers exceed their limit.",
+    500: "The model failed on this text, or the server has a bug.",
+    503: "The server is loading, draining or broken. Wait for `Retry-After` seconds.",
     504: "The deadline passed.",
 }
 _TIMEOUT = {
     "name": "X-Request-Timeout-Ms",
     "in": "header",
-    "description": "A deadline in milliseconds, lower than the server's own. Past it the answer is 504.",
+    "description": "Your deadline in milliseconds; it can only shorten the server's own. When it passes, the response "
+    "is 504.",
     "schema": {"type": "integer", "minimum": 1},
 }
 _REQUEST_ID = {
     "name": "X-Request-ID",
     "in": "header",
-    "description": "1 to 128 visible ASCII characters. The response and every log line have it. The server replaces "
-    "anything else by an id of its own.",
+    "description": "Your id for the request: 1 to 128 visible ASCII characters. It appears in the response and in the "
+    "log. If it is missing or invalid, the server creates one.",
     "schema": {"type": "string"},
 }
 _RESPONSE_HEADERS = {
     "X-Request-ID": {"schema": {"type": "string"}, "description": "The request's id."},
     "X-Cache": {
         "schema": {"enum": ["hit", "miss", "joined"]},
-        "description": "Whether the prediction came from the cache, was computed, or was shared.",
+        "description": "`hit`: all texts came from the cache; `miss`: at least one was computed; "
+        "`joined`: another request was already computing the same text.",
     },
     "Server-Timing": {
         "schema": {"type": "string"},
@@ -52,7 +54,7 @@ _SECURITY = {
         "type": "apiKey",
         "in": "header",
         "name": "X-API-Key",
-        "description": "The same key in a header of its own.",
+        "description": "The same API key, in its own header.",
     },
 }
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Whole seconds."}}
@@ -90,12 +92,12 @@ def prediction_routes() -> APIRouter:
 
     @router.post("/predict", **_documented(schemas.PredictRequest, schemas.PredictResponse))
     async def predict() -> None:
-        """The sentiment of one text."""
+        """Predict the sentiment of one text."""
         raise NotImplementedError
 
     @router.post("/predict/batch", **_documented(schemas.BatchRequest, schemas.BatchResponse))
     async def predict_batch() -> None:
-        """The sentiments of several texts, in their order. The list is admitted whole or refused whole."""
+        """Predict the sentiment of a list of texts. The list is accepted or refused as a whole."""
         raise NotImplementedError
 
     return router

@@ -21,7 +21,7 @@ _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-stor
 
 
 class _Endpoint(ABC, Generic[O]):
-    """Reads, validates, asks the service and renders. Raises what `errors.respond_to` answers."""
+    """Reads and validates a request, calls the service and renders. Raises what `errors.respond_to` handles."""
 
     path: str
     schema: type[O]
@@ -77,7 +77,7 @@ class _Endpoint(ABC, Generic[O]):
 
 
 class PredictEndpoint(_Endpoint[PredictRequest]):
-    """The sentiment of one text."""
+    """Predicts one text."""
 
     path, schema = "/predict", PredictRequest
 
@@ -97,13 +97,13 @@ class PredictEndpoint(_Endpoint[PredictRequest]):
 
 
 class PredictBatchEndpoint(_Endpoint[BatchRequest]):
-    """The sentiments of several texts, in their order. The list is admitted whole or refused whole."""
+    """Predicts a list of texts. The list is admitted or refused as a whole."""
 
     path, schema = "/predict/batch", BatchRequest
 
     def _texts(self, options: BatchRequest) -> list[str]:
         if len(options.texts) > self._limits.max_batch_texts:
-            raise TextTooLong(f"over {self._limits.max_batch_texts} texts", ("body", "texts"))
+            raise TextTooLong(f"the list has more than {self._limits.max_batch_texts} texts", ("body", "texts"))
         return options.texts
 
     def _location_of(self, index: int) -> Location:

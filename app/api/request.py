@@ -1,4 +1,4 @@
-"""The body of a request: from bytes to a validated model, within limits of size."""
+"""The body of a request: from bytes to a validated model, with size limits."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping
@@ -49,7 +49,7 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes:
 
 
 def validate(model: type[M], body: bytes) -> M:
-    """Validate a body; raise `BodyInvalid` if it does not fit `model`.
+    """Validate a body; raise `BodyInvalid` if it does not match `model`.
 
     pydantic parses the bytes itself, which takes half the time of parsing first and validating the result.
     """
@@ -83,7 +83,7 @@ async def unless_disconnected(receive: Receive, work: Awaitable[T]) -> T:
     def cancel(watcher: asyncio.Task[None]) -> None:
         nonlocal has_left
         if is_waiting and not watcher.cancelled():
-            watcher.exception()  # a server that raises instead of saying so means the same
+            watcher.exception()  # some servers raise instead of sending a disconnect message
             has_left = True
             current.cancel()
 
@@ -107,4 +107,4 @@ async def _disconnected(receive: Receive) -> None:
 
 def _check_size(size: int, max_bytes: int) -> None:
     if size > max_bytes:
-        raise TextTooLong(f"the body is over {max_bytes} bytes")
+        raise TextTooLong(f"the body is larger than {max_bytes} bytes")

@@ -23,14 +23,16 @@ class Options(BaseModel):
 
     model_config = _STRICT
 
-    truncate: bool = Field(True, description="Cut a text that is too long for the model; if false, refuse it with 413.")
+    truncate: bool = Field(
+        True, description="Cut off a text that is too long for the model. If false, such a text gets 413."
+    )
     long_text: Literal["truncate", "window"] = Field(
         "truncate",
-        description="How to read a text that is too long for the model. `truncate`: only its beginning. `window`: all "
-        "of it, in windows that are scored one by one and averaged by length. Nothing is cut then, and the option "
-        "`truncate` has no effect.",
+        description="How to read a text that is too long for the model. `truncate` reads only its beginning. `window` "
+        "reads all of it, in windows whose scores are averaged, weighted by length; the option `truncate` then has no "
+        "effect.",
     )
-    top_k: Count | None = Field(None, description="Return only the k best classes in `scores`.")
+    top_k: Count | None = Field(None, description="Keep only the k most likely classes in `scores`.")
 
 
 class PredictRequest(Options):
@@ -57,14 +59,15 @@ class BatchRequest(Options):
 class PredictResponse(BaseModel):
     """The prediction for one text."""
 
-    label: str = Field(description="The most probable class.", examples=["positive"])
-    confidence: float = Field(description="Its probability.", examples=[0.993])
+    label: str = Field(description="The most likely class.", examples=["positive"])
+    confidence: float = Field(description="The probability of `label`.", examples=[0.993])
     scores: dict[str, float] = Field(
-        description="The probability of each class, in the order of the model.",
+        description="The probability of each class, in the model's order.",
         examples=[{"negative": 0.002, "neutral": 0.005, "positive": 0.993}],
     )
     truncated: bool = Field(
-        description="Whether the end of the text was ignored, because the model reads fewer tokens.", examples=[False]
+        description="Whether the end of the text was ignored because the text has more tokens than the model reads.",
+        examples=[False],
     )
 
 
@@ -81,7 +84,7 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """Readiness: whether the service answers predictions."""
+    """Readiness: whether predictions are available."""
 
     status: Literal["ok", "loading", "degraded", "draining"]
     reason: str = Field(description="Why the status is not `ok`; empty if it is.", examples=[""])
@@ -95,7 +98,7 @@ class Health(Ready):
     model: str | None = Field(examples=["sentiment-en"])
     version: str = Field(description="Version of the service.", examples=["0.1.0"])
     uptime_s: float
-    queue_depth: int = Field(description="Number of texts that wait for the model.")
+    queue_depth: int = Field(description="Number of texts that are waiting for the model.")
 
 
 class Limits(BaseModel):
@@ -132,7 +135,7 @@ class Info(BaseModel):
     precision: str
     checksum: str | None = Field(description="SHA-256 of the weights.")
     compared_tokens_per_s: dict[str, int] | None = Field(
-        description="Speed of each backend at start-up, if they were compared. The fastest is in use."
+        description="Tokens per second of each backend, if they were compared at start. The fastest one is used."
     )
     limits: Limits
     build: Build
@@ -153,4 +156,4 @@ class Problem(BaseModel):
     status: int = Field(examples=[429])
     detail: str
     request_id: str
-    errors: list[FieldError] | None = Field(None, description="For 422 only: each invalid part of the request.")
+    errors: list[FieldError] | None = Field(None, description="Only with status 422: each invalid part of the request.")

@@ -31,19 +31,19 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
 
     @router.get("/livez", tags=["probes"])
     async def livez() -> schemas.Live:
-        """Whether the process runs its event loop. Does not use the model."""
+        """Report whether the process responds. Does not use the model."""
         return schemas.Live(status="ok")
 
     @router.get("/readyz", tags=["probes"], response_model=schemas.Ready, responses=problems(503))
     async def readyz() -> schemas.Ready:
-        """Whether the service answers predictions: 200, or 503 with the reason."""
+        """Report whether predictions are available: 200, or 503 with the reason."""
         if lifecycle.status != "ok":
             raise NotReady(lifecycle.reason)
         return schemas.Ready(status="ok", reason="")
 
     @router.get("/healthz", tags=["probes"], responses={503: {"model": schemas.Health, "description": "Not ready."}})
     async def healthz(response: Response) -> schemas.Health:
-        """Readiness with detail, for Docker, nginx and people."""
+        """Report readiness with details, for Docker, nginx and people."""
         model = lifecycle.model
         response.status_code = 200 if lifecycle.status == "ok" else 503
         return schemas.Health(
@@ -59,7 +59,7 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
 
     @router.get("/info", tags=["information"], response_model=schemas.Info, responses=problems(503))
     async def info() -> dict[str, Any]:
-        """The model, the limits and the build."""
+        """Report the model, the limits and the build."""
         if not lifecycle.model:
             raise NotReady(lifecycle.reason)
         build = {"version": __version__, "python": platform.python_version(), "platform": platform.platform()}
@@ -67,7 +67,7 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
 
     @router.get("/metrics", tags=["information"], response_class=Response)
     async def prometheus() -> Response:
-        """Metrics in Prometheus' text format."""
+        """Return the metrics in the Prometheus text format."""
         report(lifecycle, metrics)
         # In a thread, because it takes milliseconds and reads files if there are several workers. One at a time,
         # because each such thread competes with the event loop for the interpreter.

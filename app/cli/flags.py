@@ -27,7 +27,7 @@ def add_flags(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
 
 
 def read_settings(args: argparse.Namespace) -> Settings:
-    """Read the settings, with the flags that were given; exit with 2 when one is wrong."""
+    """Read the settings, with the flags that were given; exit with 2 if one is invalid."""
     flags = {name: value for name, value in vars(args).items() if name in Settings.model_fields and value is not None}
     try:
         return load_settings(flags)

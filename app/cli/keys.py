@@ -6,8 +6,10 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="file for SENTIMENT_API_KEYS_FILE; running servers notice the change")
-    parser.add_argument("name", help="name of the key's owner; appears in the logs")
+    parser.add_argument(
+        "file", type=Path, help="file of API keys (SENTIMENT_API_KEYS_FILE); running servers notice the change"
+    )
+    parser.add_argument("name", help="name of the client that owns the key; it appears in the logs")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and how one is run."""
+"""The command line: the list of commands, and how they run."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from .. import __version__
 # Each command is a module with `add_arguments(parser)` and `run(args)`, which returns the exit status. Only the chosen
 # module is imported, and it imports a web framework or a model only in `run`, so that `--help` answers at once.
 COMMANDS = {
-    "serve": (".serve", "answer requests over HTTP"),
+    "serve": (".serve", "start the HTTP server"),
     "predict": (".predict", "print the sentiment of texts, one JSON object per line"),
     "key": (".keys", "create an API key, print it, and add its name and hash to a file"),
 }

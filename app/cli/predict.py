@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts; without any, the lines of standard input")
+    parser.add_argument(
+        "texts", nargs="*", metavar="TEXT", help="text to predict; without any, each line of standard input is a text"
+    )
     parser.add_argument(
         "--long-text",
         choices=("truncate", "window"),
         default="truncate",
-        help="how to read a text with too many tokens for the model: only its beginning, or all of it in windows "
+        help="what to do with a text that has too many tokens for the model: read only its beginning (truncate), or "
+        "all of it (window) "
         "[%(default)s]",
     )
     add_flags(parser, ("model", "backend", "device", "precision"))

@@ -9,7 +9,7 @@ from .flags import add_flags, read_settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Answer requests over HTTP. Each flag can also be set by an environment variable, "
+        "Start the HTTP server. Each flag can also be set with an environment variable, "
         "which is shown in brackets with its default."
     )
     add_flags(parser, Settings.model_fields)

@@ -1,4 +1,4 @@
-"""Models and what runs them: artifacts, tokenizers, runners and backends. Does not depend on HTTP."""
+"""Models and how they run: artifacts, tokenizers, runners and backends. Does not depend on HTTP."""
 
 from .artifact import Artifact, open_artifact
 from .backends import Backend

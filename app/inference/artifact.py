@@ -62,7 +62,7 @@ class Artifact:
         for name in self.manifest.get("files", {}):
             if name not in weights:
                 if not (self.directory / name).is_file():
-                    raise ArtifactError(f"{self.directory / name}: listed in {MANIFEST} but not there")
+                    raise ArtifactError(f"{self.directory / name}: listed in {MANIFEST} but missing")
                 self.verify(self.directory / name)
 
     def verify(self, *files: Path) -> None:

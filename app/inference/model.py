@@ -1,4 +1,4 @@
-"""A loaded model: what answers, and what is known about it."""
+"""A loaded model: how it predicts, and its properties."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -78,7 +78,7 @@ class Model:
         batch_tokens: int = BATCH_TOKENS,
         on_done: Callable[[int], object] = lambda _: None,
     ) -> FloatArray:
-        """Return what the backend says before any temperature: float32 of shape (texts, labels). See `predict`."""
+        """Return the backend's logits before any temperature: float32 of shape (texts, labels). See `predict`."""
         encodings = self.tokenizer.encode_many(self._normalise(texts))
         logits = np.empty((len(texts), len(self.artifact.labels)), dtype=np.float32)
         for places, values in self._run(self.runner.logits, encodings, batch_size, batch_tokens):

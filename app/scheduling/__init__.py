@@ -1,4 +1,4 @@
-"""Which texts run when: queue, admission, fairness, cost model and the loop around them. Knows no model."""
+"""Which texts run when: queue, admission, fairness, cost model and the loop around them. Knows nothing about models."""
 
 from .admission import Wait
 from .cost import CostModel

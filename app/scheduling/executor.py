@@ -22,7 +22,7 @@ class RunBatch(Protocol[P_contra, R_co]):
     """Runs a batch in a thread."""
 
     def __call__(self, payloads: Sequence[P_contra], /, *, alone: bool = False) -> Sequence[R_co | Exception]:
-        """Return a result or an error for each payload. `alone`: probably no other batch will run meanwhile."""
+        """Return a result or an error for each payload. `alone`: no other batch is expected to run meanwhile."""
         ...
 
 

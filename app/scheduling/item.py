@@ -59,7 +59,7 @@ class WorkItem(Entry, Generic[P, R]):
     def is_hopeless(self, token_ms: float, now_s: float) -> bool:
         """Return whether its list would miss its deadline by far even with the whole machine, at `token_ms` per token.
 
-        Never true if another request waits for this text, too: that list may be none of its business.
+        Never true if another request waits for this text, too: that request does not depend on the list.
         """
         needs_s = token_ms * self.rest_tokens / 1000
         return len(self._waiters) == 1 and needs_s > _HOPELESS * (self.deadline_s - now_s)

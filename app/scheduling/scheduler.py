@@ -1,8 +1,8 @@
 """The thin asyncio loop around the policy in `admission`, `queue`, `fairness` and `cost`.
 
 It knows neither tokenizer nor backend nor HTTP: it runs opaque items with a cost through a function that runs a batch.
-There is no wait timer. An item that finds an idle slot runs at once; otherwise a batch is formed at the moment a slot
-becomes free, from what has arrived by then.
+There is no wait timer. An item that finds an idle slot runs at once; otherwise a batch is formed when a slot
+becomes free, from the items that have arrived by then.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class Scheduler(Generic[P, R]):
     """Runs items in batches on `slots` threads. Everything except the batches happens on the event loop.
 
     `run` gets the payloads of a batch, and whether it is likely to have the machine to itself while it runs.
-    `on_stall` is called when a batch takes longer than any may.
+    `on_stall` is called when a batch takes longer than allowed.
     """
 
     def __init__(
@@ -121,12 +121,13 @@ class Scheduler(Generic[P, R]):
         """Queue the texts of a request, all or none; those that can start do so at once.
 
         `admitted` is what `admit` returned in the same step of the event loop; without it, the request is admitted
-        here. None of the items is settled before the caller gives up control, so that there is time to join them.
+        here. None of the items is settled before the caller yields to the event loop, so that there is
+        time to join them.
         Raises as `admit` does, `Overloaded` if what is ahead of a list would keep it from meeting its deadline, and
         `TextTooLong` if no queue, however empty, could hold it.
         """
         if len(items) > self._limits.max_queue_texts:
-            raise TextTooLong(f"over {self._limits.max_queue_texts} texts and windows of texts")
+            raise TextTooLong(f"the request has more than {self._limits.max_queue_texts} texts and windows")
         now_s = time.monotonic()  # before `admit` looks at the clock, so that what is in time there is in time here
         wait = admitted or self.admit(len(items), deadline_s, caller)
         tokens = [item.tokens for item in items]
@@ -137,7 +138,9 @@ class Scheduler(Generic[P, R]):
             ) / self._slots.count
             if now_s + done_ms / 1000 > deadline_s:
                 self._observer.refused("deadline")
-                raise Overloaded("the work ahead leaves too little time; try again later", done_ms / 1000)
+                raise Overloaded(
+                    "the queue leaves too little time before the deadline; try again later", done_ms / 1000
+                )
         client = self._callers.find(caller) if caller is not None else None
         due = min(turn, self._callers.room(client)) if client else turn
         link_turns(items, turn)
@@ -188,9 +191,7 @@ class Scheduler(Generic[P, R]):
                 self._start(live)
             if hopeless:  # first the rest of their lists leaves the queue
                 for item in hopeless:
-                    item.settle(
-                        DeadlineExceeded("this is more text than the model can score within the request's time")
-                    )
+                    item.settle(DeadlineExceeded("the model cannot score this many texts before the deadline"))
                 asyncio.get_running_loop().call_soon(lambda: self._fill_slots(time.monotonic()))
                 return
 
@@ -205,7 +206,7 @@ class Scheduler(Generic[P, R]):
             self._queue.push(item)
             self._fill_slots(now_s)
         else:
-            item.settle(DeadlineExceeded("too little time was left when it was the text's turn"))
+            item.settle(DeadlineExceeded("too little time was left when the text's turn came"))
 
     def _learn(self, items: Sequence[WorkItem[P, R]], now_s: float, *, done: bool = True) -> None:
         waits = [(item.predicted, (now_s - item.arrived_s) * 1000) for item in items]
@@ -252,7 +253,7 @@ class Scheduler(Generic[P, R]):
                 item.settle(result)
 
     def _stalled(self) -> None:
-        """A batch takes longer than any may, so its thread is lost: answer all requests and accept nothing more."""
+        """A batch takes longer than allowed, so its thread is lost: fail all requests and accept nothing more."""
         self._refuse("the model stopped answering", BackendError)
         self._on_stall()
 

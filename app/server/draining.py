@@ -1,4 +1,4 @@
-"""uvicorn's server with an orderly end."""
+"""uvicorn's server with a graceful shutdown."""
 
 import asyncio
 import gc

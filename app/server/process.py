@@ -31,7 +31,9 @@ def serve(settings: Settings) -> int:
     """
     logs.configure(settings.log_format, settings.log_level)
     if not settings.api_keys_file and not is_loopback(settings.host):
-        reason = f"everyone who reaches {settings.host} may call; set {PREFIX}API_KEYS_FILE, or protect it elsewhere"
+        reason = (
+            f"anyone who can reach {settings.host} can use the service; set {PREFIX}API_KEYS_FILE, or restrict access"
+        )
         log(logging.WARNING, "no API keys", reason=reason)
     if settings.tls_cert_file and settings.tls_key_file:
         try:

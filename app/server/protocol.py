@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol, with limits on slow and broken clients.
 
-This is the one file that builds on uvicorn's internal modules: uvicorn has no hook for what happens before a request is
-complete. `pyproject.toml` allows only versions between the lowest and the newest that the tests run on.
+This is the only file that uses uvicorn's internal modules, because uvicorn has no hooks for incomplete requests.
+`pyproject.toml` allows only versions between the lowest and the newest that the tests run on.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._unparsed_bytes > self._max_header_bytes:
-            detail = f"the headers are larger than {self._max_header_bytes} bytes together"
+            detail = f"the headers are larger than {self._max_header_bytes} bytes in total"
             self._refuse(431, "Request Header Fields Too Large", detail)
         elif self._timer is None and (not self._answering or self._waits_for_body):
             self._start_timer()
@@ -113,7 +113,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def send_400_response(self, _msg: str) -> None:
-        self._refuse(400, "Bad Request", "this is not valid HTTP/1.1 (RFC 9112)")
+        self._refuse(400, "Bad Request", "the request is not valid HTTP/1.1 (RFC 9112)")
 
     def _unsupported_upgrade_warning(self) -> None:
         """Ignore `Upgrade`, as a server may (RFC 9110, section 7.8): Java's client sends it with each request.
@@ -171,7 +171,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._write_timer = None
 
     def _refuse(self, status: int, title: str, detail: str) -> None:
-        """Respond to what is not a request, and close the connection."""
+        """Respond to an invalid request, and close the connection."""
         if self.transport.is_closing():
             return
         if self._answering:

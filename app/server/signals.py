@@ -1,9 +1,9 @@
-"""What the signals that a process receives mean for its end."""
+"""How a process reacts to the signals that stop it."""
 
 import signal
 import time
 
-# make and terminals forward signals to processes that also receive them directly: a repeat this soon adds nothing.
+# make and terminals forward signals to processes that also receive them directly: a repeat this soon is ignored.
 _REPEAT_S = 0.5
 
 

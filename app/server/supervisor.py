@@ -147,7 +147,7 @@ class Supervisor:
             await self._restart_requested.wait()
             self._restart_requested.clear()
             if reason := await self._restart():
-                log(logging.ERROR, "restart stopped", reason=f"{reason}; the others are left as they are")
+                log(logging.ERROR, "restart stopped", reason=f"{reason}; the other workers keep running")
             else:
                 log(logging.INFO, "all workers restarted")
 

@@ -1,4 +1,4 @@
-"""From texts to predictions: service, cache, lifecycle, loading of the model. Knows nothing of HTTP."""
+"""From texts to predictions: service, cache, lifecycle, model loading. Knows nothing about HTTP."""
 
 from ..types import Answer
 from .lifecycle import Lifecycle

@@ -1,4 +1,4 @@
-"""A circuit breaker between the scheduler and the model: it opens when the model fails at everything.
+"""A circuit breaker between the scheduler and the model: it opens when the model fails on everything.
 
 Bad texts in a row do not open it: a canary, which is a text that ran during warm-up, must fail as well.
 """

@@ -39,13 +39,13 @@ class Lifecycle:
         return self.service.predicted_wait_ms if self.service else 0.0
 
     def ready(self, service: Service, model: ModelInfo) -> None:
-        """The model is loaded and has run. A process that already drains goes on draining."""
+        """The model is loaded and has run. A process that is draining keeps draining."""
         self.service, self.model = service, model
         if self.status == "loading":
             self.status, self.reason = "ok", ""
 
     def degrade(self, reason: str, *, final: bool = False) -> None:
-        """The model cannot answer, if `final` for good. A process that already drains goes on draining."""
+        """The model cannot answer, if `final` for good. A process that is draining keeps draining."""
         self._broken |= final
         if self.status != "draining":
             self.status, self.reason = "degraded", reason
@@ -56,7 +56,7 @@ class Lifecycle:
             self.status, self.reason = "ok", ""
 
     def drain(self) -> None:
-        """The process was told to stop."""
+        """The process has been asked to stop."""
         self.status, self.reason = "draining", "the server is shutting down"
 
     def serving(self) -> Service:

@@ -1,4 +1,4 @@
-"""Loads the model, puts it to work and notices when it fails."""
+"""Loads the model, starts a service with it, and detects when it fails."""
 
 import asyncio
 import logging
@@ -55,7 +55,7 @@ class Loader:
     """Turns a model into a service in `lifecycle`.
 
     `load` runs in a thread. `on_ready` is called once the model has run; `on_broken` when it cannot be loaded, hangs or
-    keeps failing, after which the process is of no use.
+    keeps failing, after which the process has to be restarted.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Loader:
         self._recovery: asyncio.Task[None] | None = None  # the event loop holds only weak references to tasks
 
     async def run(self) -> None:
-        """Load the model and put it to work. Never raises."""
+        """Load the model and start a service with it. Never raises."""
         started_s = time.perf_counter()
         try:
             model = await asyncio.to_thread(self._load)
@@ -88,7 +88,7 @@ class Loader:
             self._broken("the model could not be loaded", str(error))
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # even a panic in a library: the process would be left half alive
+        except BaseException as error:  # even a panic in a library: the process would stay up without a model
             log_exception("the model could not be loaded", error)
             self._broken("the model could not be loaded", type(error).__qualname__)
         else:
@@ -121,7 +121,7 @@ class Loader:
         return Service(model.tokenizer, scheduler, cache, self._observer, max_text_chars=limits.max_text_chars)
 
     def _guarded(self, model: Model) -> RunBatch[Encoding, Prediction]:
-        """Return what runs the model, unless it fails at everything."""
+        """Return what runs the model, with a circuit breaker around it."""
         loop = asyncio.get_running_loop()
 
         def recover() -> None:
@@ -135,7 +135,7 @@ class Loader:
         return breaker.run
 
     async def _recover(self, breaker: Breaker[Encoding, Prediction]) -> None:
-        log(logging.ERROR, "model failing", reason="several batches in a row failed, and so did a text that must not")
+        log(logging.ERROR, "model failing", reason="several batches in a row failed, and so did the test text")
         if await breaker.recover(self._limits.backend_timeout_ms / 1000):
             log(logging.INFO, "model recovered")
             self._lifecycle.recover()

@@ -19,7 +19,7 @@ def is_short(texts: Iterable[str]) -> bool:
 
 
 class Offload:
-    """Runs work on texts in threads and counts those texts until their thread is done, even if nobody waits for it."""
+    """Runs work on texts in threads and counts those texts until their thread is done, even if no request waits."""
 
     def __init__(self) -> None:
         self.texts = 0

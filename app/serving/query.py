@@ -10,7 +10,7 @@ from ..types import Location, LongText
 class Query:
     """The texts of a request and how to answer them.
 
-    `caller` names whose texts take turns with those of others. `location_of` says where in the request the text with
+    Texts of one `caller` take turns with those of other callers. `location_of` says where in the request the text with
     an index is, for errors.
     """
 

@@ -53,7 +53,7 @@ class Pending:
     async def result(self) -> Answer:
         """Wait for the answer. Raises `DeadlineExceeded`, `NotReady` or `BackendError`.
 
-        If it is cancelled, texts that nobody else waits for are dropped.
+        If it is cancelled, texts that no other request waits for are dropped.
         """
         with self._waiting:
             return self._assemble(await _in_time(self._waiting.results(), self._deadline_s))
@@ -100,7 +100,9 @@ class Service:
     async def begin(self, query: Query) -> Answer | Pending:
         """Answer from the cache, or queue what is missing and return what to wait for.
 
-        Gives up control only while long texts are prepared in a thread. Raises `InvalidInput` if a text is blank;
+        Yields to the event loop only while long texts are prepared in a thread.
+
+        Raises `InvalidInput` if a text is blank;
         `TextTooLong` if one has too many characters, or more tokens than the model reads while `truncate` is off and
         it is not read in windows; `Overloaded`, `NotReady` and `DeadlineExceeded`.
         """
@@ -113,7 +115,7 @@ class Service:
         self._check_characters(query, normalised)  # NFKC expands some characters
         texts = Resolution(keys)
         inline = is_short(normalised)
-        # While this gives up control a computation may end, so that only one that is joined at once can be counted on.
+        # A computation in progress may end while this yields to the event loop, unless it is joined at once.
         self._look_up(keys, texts, query, join=inline)
         if len(texts.cached) == len(set(keys)):  # the common case, kept short
             self._check_tokens(texts, query)
@@ -125,7 +127,7 @@ class Service:
             await self._tokenize(missing, texts, query, deadline_s)
         tokenized_s = time.monotonic()
         self._check_tokens(texts, query)
-        # From here on nothing gives up control, so that no computation is missed or started twice.
+        # From here on nothing yields to the event loop, so that no computation is missed or started twice.
         if texts.windows or not inline:  # windows have keys of their own; or time has passed
             self._look_up(texts.encodings, texts, query)
             admitted = None
@@ -159,11 +161,11 @@ class Service:
     def _check_characters(self, query: Query, texts: Sequence[str]) -> None:
         for index, text in enumerate(texts):
             if len(text) > self._max_text_chars:
-                raise TextTooLong(f"over {self._max_text_chars} characters", query.location_of(index))
+                raise TextTooLong(f"the text has more than {self._max_text_chars} characters", query.location_of(index))
 
     def _check_tokens(self, texts: Resolution, query: Query) -> None:
         if not query.truncate and not query.reads_windows and (index := texts.first_truncated()) is not None:
-            message = f"the text has more than the {self._tokenizer.max_tokens} tokens that the model reads"
+            message = f"the text has more than {self._tokenizer.max_tokens} tokens, the limit of the model"
             raise TextTooLong(message, query.location_of(index))
 
     def _look_up(self, keys: Iterable[bytes], texts: Resolution, query: Query, *, join: bool = True) -> None:
@@ -175,7 +177,7 @@ class Service:
                 texts.joined[key] = item
 
     def _admit(self, keys: Collection[bytes], query: Query, deadline_s: float) -> Wait | None:
-        """Admit the missing texts before they are tokenised: what is refused must not have cost anything."""
+        """Admit the missing texts before they are tokenised: a refusal must be cheap."""
         new = len(keys)
         if query.reads_windows:  # those of which no window is known, as far as one can tell by now
             first = [key_of_part(key, 0) for key in keys]
@@ -247,4 +249,4 @@ async def _in_time(work: Awaitable[T], deadline_s: float) -> T:
         async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
             return await work
     except TimeoutError:
-        raise DeadlineExceeded("no answer within the request's time") from None
+        raise DeadlineExceeded("no result before the deadline") from None

@@ -25,7 +25,7 @@ _TEXTS = sentences(2000)
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m perf.profile.parts", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="number of rounds, of which the fastest counts")
+    parser.add_argument("--rounds", type=int, default=7, help="number of rounds; the fastest one counts")
     args = parser.parse_args()
     model = BareModel()
     batches = [[text] for text in model.encode(_TEXTS[:200])]

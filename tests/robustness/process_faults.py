@@ -156,6 +156,6 @@ def the_keys_file_is_broken() -> Outcome:
 
             responses = Counter([send_request()])
             file.write_text("{")
-            server.wait_for("keys not loaded, the old ones stay")
+            server.wait_for("keys not loaded, old keys stay valid")
             responses.update(send_request() for _ in range(20))
         return outcome("the keys file is broken", responses)

@@ -44,7 +44,7 @@ def test_there_are_two_profiles() -> None:
         ("RATE_LIMIT", "10/second;1000/hour", "SENTIMENT_RATE_LIMIT"),
         ("RATE_LIMIT", "0/minute", "SENTIMENT_RATE_LIMIT"),
         ("RATE_LIMIT_STORAGE", "mysql://a", "SENTIMENT_RATE_LIMIT_STORAGE"),
-        ("TLS_CERT_FILE", "cert.pem", "TLS_CERT_FILE and TLS_KEY_FILE go together"),
+        ("TLS_CERT_FILE", "cert.pem", "TLS_CERT_FILE and TLS_KEY_FILE must be set together"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="SOURCE",
-        help="text to choose the word pieces by, with --vocabulary (formats: docs/training.md)",
+        help="text from which to choose the word pieces, with --vocabulary (formats: docs/training.md)",
     )
     parser.add_argument("--vocabulary", type=int, default=0, help="number of word pieces to keep (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the untrained head (default: %(default)s)")
@@ -69,7 +69,7 @@ def convert_encoder(encoder: Path, out: Path, examples: Sequence[Example], vocab
     encoder cannot be read or converted, if its tokens are not word pieces, or if `examples` are needed but missing.
     """
     if vocabulary and not examples:
-        raise InputError("--vocabulary needs --data: text to choose the word pieces by")
+        raise InputError("--vocabulary needs --data: text from which to choose the word pieces")
     tokenizer = _read_tokenizer(encoder / "tokenizer.json")
     if not isinstance(tokenizer.model, WordPiece):
         raise InputError(f"{encoder}: expected a WordPiece tokenizer, not {type(tokenizer.model).__name__}")

@@ -33,7 +33,9 @@ class Recipe:
     )
     gold: Annotated[float, _setting("weight of the label if a text also has a teacher's scores", ge=0, le=1)] = 0.5
     # See training/fit/ranges.py.
-    max_activation: Annotated[float, _setting("limit for inputs of linear layers, for int8; 0 is none", ge=0)] = 0.0
+    max_activation: Annotated[
+        float, _setting("limit for inputs of linear layers, for int8; 0 means no limit", ge=0)
+    ] = 0.0
     average: Annotated[float, _setting("share of the steps, at the end, whose weights are averaged", ge=0, le=1)] = 0.0
     seed: Annotated[int, _setting("seed of all random choices")] = 7
     # How many times each set is used per epoch, by name (default: 1).

@@ -1,4 +1,4 @@
-"""What runs a model: the contract, ONNX Runtime, PyTorch, a mock, and the rule that chooses."""
+"""Backends: the contract, ONNX Runtime, PyTorch, a mock, and the rule that chooses one."""
 
 from .base import Backend
 from .choice import Choice, choices, has_gpu, has_torch

@@ -21,7 +21,7 @@ class Choice:
 def choices(backend: str, device: str, artifact: Artifact, *, has_torch: bool, has_gpu: bool) -> list[Choice]:
     """Return the backends to try, best first. Only `auto` has others to fall back on.
 
-    Raises `ArtifactError` if nothing that is installed can run what the artifact holds.
+    Raises `ArtifactError` if no installed backend can run the artifact.
     """
     on_gpu = device == "cuda" or (device == "auto" and has_gpu)
     if backend != "auto":
@@ -44,7 +44,7 @@ def choices(backend: str, device: str, artifact: Artifact, *, has_torch: bool, h
     possible = [choice for is_possible, choice in options if is_possible]
     if not possible:
         raise ArtifactError(
-            f"{artifact.directory}: nothing that is installed can run it. It has "
+            f"{artifact.directory}: no installed backend can run it. It has "
             f"{', '.join(sorted(artifact.files))}. Export it with `python -m onnx_export`, or install PyTorch with "
             "`pip install 'rt-sentiment[torch]'`"
         )

@@ -1,4 +1,4 @@
-"""From the name of a backend to an instance: one of ours, or a class of the user's."""
+"""Loads a backend by name: a built-in one, or a class of the user."""
 
 import importlib
 import inspect
@@ -22,8 +22,8 @@ _MEMBERS = ("name", "device", "precision", "slots", "packs", "run")
 def load_backend(backend: str, artifact: Artifact, *, device: str, precision: str, slots: int) -> Backend:
     """Load `artifact` on a backend: a key of `BACKENDS`, or `package.module:Class`.
 
-    Raises `ArtifactError` if one of ours cannot be imported, `SetupError` if the user's class cannot be used, and what
-    its constructor raises.
+    Raises `ArtifactError` if a built-in backend cannot be imported, `SetupError` if the user's class cannot be used,
+    and what its constructor raises.
     """
     is_ours = backend in BACKENDS
     backend_class = _import(backend) if is_ours else _import_own(backend)

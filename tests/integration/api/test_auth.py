@@ -120,7 +120,7 @@ def test_the_keys_file_is_reloaded_without_a_restart(tmp_path: Path, capsys: pyt
             ("web: 2024-02-30", "not YAML"),
         ):
             file.write_text(content)
-            server.wait_for("keys not loaded, the old ones stay", reason=f"{file}: {reason}")
+            server.wait_for("keys not loaded, old keys stay valid", reason=f"{file}: {reason}")
             assert status(second) == 200
         file.write_text(f"{lines[1]}\n{lines[0]}\n")
         server.wait_for("keys loaded", names=["second", "first"])

@@ -109,7 +109,7 @@ def test_a_connection_that_is_never_used_is_closed(impatient: Server) -> None:
 def test_headers_without_end_get_431(impatient: Server, sent: bytes) -> None:
     with connected(impatient) as connection:
         connection.sendall(sent)
-        detail = "the headers are larger than 2048 bytes together"
+        detail = "the headers are larger than 2048 bytes in total"
         assert_is_problem(read_all(connection), 431, detail, impatient)
 
 
@@ -127,7 +127,7 @@ def test_headers_without_end_get_431(impatient: Server, sent: bytes) -> None:
 def test_malformed_http_gets_400(impatient: Server, sent: bytes) -> None:
     with connected(impatient) as connection:
         connection.sendall(sent)
-        assert_is_problem(read_all(connection), 400, "this is not valid HTTP/1.1 (RFC 9112)", impatient)
+        assert_is_problem(read_all(connection), 400, "the request is not valid HTTP/1.1 (RFC 9112)", impatient)
 
 
 def test_malformed_http_is_counted(impatient: Server) -> None:

@@ -138,7 +138,7 @@ def test_only_allowed_hosts_get_a_response() -> None:
         assert [status(host) for host in ("evil.example", "api.example.evil.example", "api.example:x", "")] == [400] * 4
         assert status("10.0.0.7:8000", "/healthz") == 200
         refused = http.post("/predict", json={"text": "good"}, headers={"host": "evil.example"})
-        assert refused.json()["detail"] == "the server does not serve this Host"
+        assert refused.json()["detail"] == "this Host is not allowed"
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_more_windows_than_the_queue_holds_get_413() -> None:
     with serve(backend="mock", max_queue_texts="2", max_batch_texts="2") as server, server.client() as http:
         refused = http.post("/predict", json={"text": "good " * 1500, "long_text": "window"})
         assert refused.status_code == 413
-        assert refused.json()["detail"] == "over 2 texts and windows of texts"
+        assert refused.json()["detail"] == "the request has more than 2 texts and windows"
         assert http.post("/predict", json={"text": "good " * 1000, "long_text": "window"}).status_code == 200
 
 

@@ -29,7 +29,7 @@ def hosts(*values: str) -> list[tuple[bytes, bytes]]:
 def test_headers_may_be_as_large_as_the_limit_together() -> None:
     scope = scope_of(headers={"a": "12345", "bc": "67"})
     assert refusal(header_limit(10 + len("/predict")), scope) is None
-    assert refusal(header_limit(9), scope) == (431, "the headers are larger than 9 bytes together")
+    assert refusal(header_limit(9), scope) == (431, "the headers are larger than 9 bytes in total")
 
 
 @pytest.mark.parametrize("values", [[], ["a", "b"], ["a", "a"]])
@@ -55,7 +55,7 @@ def test_allowed_hosts_match_in_any_case_and_with_any_port(host: str) -> None:
 )
 def test_other_hosts_are_refused(host: str) -> None:
     scope = scope_of(headers={"host": host})
-    assert refusal(allowed_hosts(["api.example", "other:81"]), scope) == (400, "the server does not serve this Host")
+    assert refusal(allowed_hosts(["api.example", "other:81"]), scope) == (400, "this Host is not allowed")
 
 
 @pytest.mark.parametrize(

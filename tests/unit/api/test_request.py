@@ -24,7 +24,7 @@ async def test_a_body_may_be_exactly_as_long_as_the_limit() -> None:
 
 async def test_a_body_over_the_limit_is_refused_before_it_is_complete() -> None:
     client = AsgiClient(b"1234", b"56789", complete=False)
-    with pytest.raises(TextTooLong, match="over 8 bytes"):
+    with pytest.raises(TextTooLong, match="larger than 8 bytes"):
         await read_body(client.receive, 8)
 
 

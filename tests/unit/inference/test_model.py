@@ -119,7 +119,7 @@ def test_a_replaced_tokenizer_is_refused(copy: Path) -> None:
     with pytest.raises(ArtifactError, match=r"tokenizer\.json: checksum differs"):
         load_model(str(copy))
     (copy / "tokenizer.json").unlink()
-    with pytest.raises(ArtifactError, match=r"tokenizer\.json: listed in manifest\.json but not there"):
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json: listed in manifest\.json but missing"):
         load_model(str(copy))
 
 

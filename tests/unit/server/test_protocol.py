@@ -82,7 +82,7 @@ async def test_a_broken_chunk_stops_the_request_and_is_answered() -> None:
         await settle()
         connection.receive(b"broken\r\n")
         await connection.responses(400)
-        assert connection.problem["detail"] == "this is not valid HTTP/1.1 (RFC 9112)"
+        assert connection.problem["detail"] == "the request is not valid HTTP/1.1 (RFC 9112)"
         assert connection.transport.is_closing()
         assert connection.refused == [400]
     assert (app.left, app.bodies) == (1, [])

@@ -158,7 +158,7 @@ async def test_the_windows_of_a_text_are_all_admitted_or_all_refused() -> None:
 
 async def test_more_windows_than_an_empty_queue_holds_are_too_long() -> None:
     async with serving(max_queue_texts=4) as bench:
-        with pytest.raises(TextTooLong, match="over 4 texts and windows"):
+        with pytest.raises(TextTooLong, match="more than 4 texts and windows"):
             await read(bench, words(3 * MAX_TOKENS), words(2 * MAX_TOKENS, "v"))
         assert bench.cache._in_flight == {}
         assert count(bench, "sentiment_refused_total") is None

@@ -113,7 +113,7 @@ async def test_a_text_with_too_many_tokens_is_cut_or_refused() -> None:
 
 async def test_characters_are_counted_after_normalisation_too() -> None:
     async with serving() as bench:
-        with pytest.raises(TextTooLong, match="over 5000 characters") as caught:
+        with pytest.raises(TextTooLong, match="more than 5000 characters") as caught:
             await bench.labels("a", "\ufdfa" * 1000)  # eighteen characters each, once normalised
         assert caught.value.loc == (1,)
 
