@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     compare_backends: bool = Field(
         False, description="with backend auto: load each backend that works here, measure it, and keep the fastest"
     )
-    workers: int = Field(1, ge=1, description="worker processes, each with its own model, cache and queue")
+    workers: int = Field(1, ge=1, le=256, description="worker processes, each with its own model, cache and queue")
     slots: int = Field(
         0,
         ge=0,

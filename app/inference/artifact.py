@@ -43,7 +43,7 @@ class Artifact:
     max_tokens: int
     pad_id: int
     files: dict[str, Path]
-    manifest: dict[str, Any] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict, repr=False)
     temperature: float = 1.0
 
     @property

@@ -87,8 +87,8 @@ class Model:
         return logits
 
     def _normalise(self, texts: Sequence[str]) -> list[str]:
-        if isinstance(texts, str):
-            raise TypeError("expected a sequence of texts, not one text")
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise TypeError("expected a sequence of texts")
         normalised = [normalise(text) for text in texts]
         if "" in normalised:
             raise InvalidInput("the text has no visible character", (normalised.index(""),))

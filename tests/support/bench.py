@@ -76,7 +76,7 @@ async def serving(
     scheduler: Scheduler[Encoding, Prediction] = Scheduler(
         bench.run,
         slots=1,
-        limits=SchedulerLimits(**limits),  # type: ignore[arg-type]
+        limits=SchedulerLimits(**{"max_wait_ms": 60_000.0, **limits}),  # type: ignore[arg-type]
         cost=CostModel(),
         observer=bench.metrics,
         on_stall=lambda: None,

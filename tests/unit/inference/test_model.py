@@ -232,8 +232,9 @@ def test_scores_are_the_softmax_of_the_logits_over_temperature(embedded: Model) 
 
 
 def test_predict_wants_a_sequence_of_texts_not_one(embedded: Model) -> None:
-    with pytest.raises(TypeError, match="a sequence of texts"):
-        embedded.predict("good")
+    for wrong in ("good", [b"good"], [None]):
+        with pytest.raises(TypeError, match="a sequence of texts"):
+            embedded.predict(wrong)  # type: ignore[arg-type]
 
 
 def test_predict_stops_at_the_first_error(monkeypatch: pytest.MonkeyPatch) -> None:
