@@ -43,7 +43,10 @@ def log(level: int, event: str, **fields: object) -> None:
 
 def log_fields(level: int, event: str, fields: Mapping[str, object]) -> None:
     """Log an event whose fields are already in a mapping."""
-    logger.log(level, event, extra={"fields": fields})
+    if logger.isEnabledFor(level):
+        record = logging.LogRecord(logger.name, level, "", 0, event, None, None)
+        record.fields = fields  # what `extra` would do, at less cost
+        logger.handle(record)
 
 
 def log_exception(event: str, error: BaseException, **fields: object) -> None:
