@@ -25,6 +25,7 @@ from app.scheduling import Wait
 from app.server.protocol import LimitedProtocol
 from perf.load.http_only import plain, typed
 
+_contexts: list[object] = []  # kept until the process ends, because garbage collection would close them
 _BODY = json.dumps({"text": "The rooms are small but the staff could not have been kinder to us."}).encode()
 
 
@@ -88,7 +89,8 @@ def _config(app: ASGIApp) -> uvicorn.Config:
 async def _service(*, refusing: bool = False) -> LimitedProtocol:
     app = create_app(Settings(backend="mock", cache_entries=0 if refusing else 100))
     context = app.fastapi.router.lifespan_context(app.fastapi)
-    await context.__aenter__()  # never closed: the process ends after the measurement
+    _contexts.append(context)
+    await context.__aenter__()
     while app.lifecycle.status != "ok":  # noqa: ASYNC110 - happens once
         await asyncio.sleep(0.01)
     if refusing:
