@@ -42,7 +42,7 @@ def _steps() -> dict[str, Callable[[], object]]:
     keys = [key_of(text) for text in _TEXTS]
     cache: Cache[bytes, int, int] = Cache(len(keys))
     for key in keys:
-        cache.land(key, 1)
+        cache.finish(key, 1)
     lengths = [len(encoding) for encoding in tokenizer.encode_many(_TEXTS)]
     cost = CostModel()
     return {
