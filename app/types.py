@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,15 @@ class Prediction:
     confidence: float
     scores: Mapping[str, float]
     truncated: bool = False
+
+    def render(self, top_k: int | None = None) -> dict[str, Any]:
+        """Return what JSON shows: rounded, with only the `top_k` best classes in `scores` (None: all)."""
+        scores = {label: round(score, 4) for label, score in self.scores.items()}
+        confidence = scores[self.label]
+        if top_k is not None:
+            best = sorted(scores, key=lambda label: -self.scores[label])[:top_k]
+            scores = {label: score for label, score in scores.items() if label in best}
+        return {"label": self.label, "confidence": confidence, "scores": scores, "truncated": self.truncated}
 
 
 CacheOutcome = Literal["hit", "miss", "joined"]

@@ -93,7 +93,7 @@ class PredictEndpoint(_Endpoint[PredictRequest]):
         return ("body", "text")
 
     def _render(self, predictions: list[Prediction], top_k: int | None) -> dict[str, Any]:
-        return render_prediction(predictions[0], top_k)
+        return predictions[0].render(top_k)
 
 
 class PredictBatchEndpoint(_Endpoint[BatchRequest]):
@@ -110,19 +110,4 @@ class PredictBatchEndpoint(_Endpoint[BatchRequest]):
         return ("body", "texts", index)
 
     def _render(self, predictions: list[Prediction], top_k: int | None) -> dict[str, Any]:
-        return {"predictions": [render_prediction(prediction, top_k) for prediction in predictions]}
-
-
-def render_prediction(prediction: Prediction, top_k: int | None) -> dict[str, Any]:
-    """Return the JSON of a prediction, with the `top_k` best classes in `scores` (None: all)."""
-    scores = {label: round(score, 4) for label, score in prediction.scores.items()}
-    confidence = scores[prediction.label]
-    if top_k is not None:
-        best = sorted(scores, key=lambda label: -prediction.scores[label])[:top_k]
-        scores = {label: score for label, score in scores.items() if label in best}
-    return {
-        "label": prediction.label,
-        "confidence": confidence,
-        "scores": scores,
-        "truncated": prediction.truncated,
-    }
+        return {"predictions": [prediction.render(top_k) for prediction in predictions]}

@@ -64,11 +64,5 @@ def _predict(settings: "Settings", texts: Iterable[str], long_text: "LongText") 
             print(f"rt-sentiment: text {number}: {error}", file=sys.stderr)
             status = 1
             continue
-        line = {
-            "label": prediction.label,
-            "confidence": round(prediction.confidence, 4),
-            "scores": {label: round(score, 4) for label, score in prediction.scores.items()},
-            "truncated": prediction.truncated,
-        }
-        print(json.dumps(line), flush=True)
+        print(json.dumps(prediction.render()), flush=True)
     return status
