@@ -24,10 +24,9 @@ class Encoding:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Input of a backend: token ids and attention mask, both int64 of shape (rows, longest row).
+    """Input of a backend: token ids and attention mask, both int64 of shape (texts, longest text).
 
-    The mask is 0 for padding. With one text per row it is 1 for tokens; in a row of several texts it is k for the
-    tokens of the k-th text (see `inference.packing`).
+    Each text has a row, with padding at its end. The mask is 1 for tokens and 0 for padding.
     """
 
     input_ids: IntArray
@@ -37,7 +36,7 @@ class Batch:
     )
 
     def __len__(self) -> int:
-        """Number of rows, each of one or several texts."""
+        """Number of texts."""
         return len(self.input_ids)
 
 

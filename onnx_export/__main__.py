@@ -1,6 +1,7 @@
 """Export a checkpoint to ONNX, quantise it to int8, and compare int8 with float32.
 
-The artifact is only written if int8 stays within the limits.
+The artifact is only written if int8 stays within the limits. If its scores depend on the other texts in a batch, the
+artifact is served in float32 instead.
 """
 
 import argparse
@@ -10,20 +11,34 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from app.errors import SentimentError
 from app.inference.artifact import MANIFEST, open_artifact
+from app.inference.text import normalise
+from app.inference.tokenizer import Tokenizer
+from onnx_export.calibrate import record
 from onnx_export.export import COMPANIONS, export, save_half
 from onnx_export.fuse import fuse
 from onnx_export.manifest import write_manifest
 from onnx_export.narrow import narrow
-from onnx_export.pack import pack
-from onnx_export.quantize import down_projections, quantize
-from onnx_export.verify import Limits, Parity, ParityError, Sample, can_load, compare, isolates_texts, logits_of
+from onnx_export.quantize import down_projections, prepare, products, quantize
+from onnx_export.unpad import unpad
+from onnx_export.verify import (
+    Invariance,
+    Limits,
+    Parity,
+    ParityError,
+    Sample,
+    can_load,
+    compare,
+    invariance,
+    logits_of,
+    same_logits,
+)
 from training.data import Example, read_all
 from training.errors import InputError
 from training.evaluation import suite_examples
@@ -31,6 +46,9 @@ from training.files import read_json
 
 _SUITE_STEP = 5  # every fifth sentence of the behavioural suite is compared
 _LIMITS = Limits()
+_CALIBRATION_TEXTS = 400
+_INVARIANCE_TEXTS = 400
+_PASSAGES, _SENTENCES = 8, 40  # joined texts, and how many texts each has: as long as the model reads
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -46,6 +64,13 @@ def main(argv: list[str] | None = None) -> None:
         default=[],
         metavar="SOURCE",
         help="labelled text to compare on (formats: docs/training.md; default: sentences of the behavioural suite)",
+    )
+    parser.add_argument(
+        "--calibration",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="text from which the ranges of activations are taken (default: that of --dev)",
     )
     parser.add_argument("--version", default="1", help="version of the model, for the manifest (default: %(default)s)")
     parser.add_argument("--fp32", action="store_true", help="also keep the float32 ONNX file")
@@ -68,18 +93,44 @@ def main(argv: list[str] | None = None) -> None:
     logging.root.setLevel(logging.WARNING)  # importing the quantiser enables all log messages
     try:
         samples = samples_of(read_all(args.dev))
-        parities = build(args.model, args.out, samples, version=args.version, keep_fp32=args.fp32, limits=limits)
+        calibration = [example.text for example in read_all(args.calibration)]
+        report = build(
+            args.model,
+            args.out,
+            samples,
+            calibration,
+            version=args.version,
+            keep_fp32=args.fp32,
+            limits=limits,
+        )
     except (ParityError, SentimentError, InputError, OSError) as error:
         sys.exit(f"nothing was written: {error}")
-    print(json.dumps(_as_dicts(parities), indent=2))
+    print(json.dumps(asdict(report), indent=2))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """int8 compared with float32 on each sample, and the precision that is served compared in batches and alone."""
+
+    parity: dict[str, Parity]
+    invariance: Invariance
 
 
 def build(
-    model: str, out: Path, samples: list[Sample], *, version: str, keep_fp32: bool, limits: Limits = _LIMITS
-) -> dict[str, Parity]:
-    """Export `model` to the artifact `out`, and return the parity of int8 and float32 on each sample.
+    model: str,
+    out: Path,
+    samples: list[Sample],
+    calibration: Sequence[str] = (),
+    *,
+    version: str,
+    keep_fp32: bool,
+    limits: Limits = _LIMITS,
+) -> Report:
+    """Export `model` to the artifact `out`, and return how it was checked.
 
-    Raises `ParityError` if int8 exceeds the limits. `out` is unchanged then.
+    Ranges of activations are taken from the texts `calibration`, or from those of `samples`. If int8 scores depend on
+    the other texts in a batch, the artifact has float32 instead. Raises `ParityError` if int8 exceeds the limits, or if
+    float32 scores depend on other texts, too. `out` is unchanged then.
     """
     _check_places(model, out)
     with tempfile.TemporaryDirectory() as scratch:
@@ -88,7 +139,10 @@ def build(
             export(model, work)
         except (ValueError, SafetensorError) as error:  # the model cannot be exported
             raise InputError(f"{model}: {error}") from error
-        parities = quantize_within_limits(work, samples, limits)
+        texts = _texts(samples)
+        parities = quantize_within_limits(work, samples, limits, calibration or texts)
+        invariant = _precision_to_serve(work, texts)
+        kept = {"int8": ["model_int8.onnx"], "fp32": ["model.onnx"]}[invariant.precision]
         save_half(model, work / "half")
 
         fresh = work / "artifact"
@@ -96,15 +150,28 @@ def build(
         for name in COMPANIONS:
             if (work / "half" / name).is_file():
                 shutil.copyfile(work / "half" / name, fresh / name)
-        for name in ("half/model.safetensors", "model_int8.onnx", *(["model.onnx"] if keep_fp32 else [])):
+        for name in {"half/model.safetensors", *kept, *(["model.onnx"] if keep_fp32 else [])}:
             shutil.copyfile(work / name, fresh / Path(name).name)
-        write_manifest(fresh, version, _as_dicts(parities), _provenance(model))
+        report = Report(parities, invariant)
+        write_manifest(fresh, version, asdict(report), _provenance(model))
         open_artifact(str(fresh))
 
         if (out / "MODEL_CARD.md").is_file():
             shutil.copyfile(out / "MODEL_CARD.md", fresh / "MODEL_CARD.md")  # written by hand
         _replace(out, fresh)
-    return parities
+    return report
+
+
+def _precision_to_serve(directory: Path, texts: Sequence[str]) -> Invariance:
+    """Return the result of the fastest precision whose scores do not depend on the other texts in a batch."""
+    compared = _evenly(texts, _INVARIANCE_TEXTS)
+    result = invariance(directory, "int8", compared)
+    if not result.passes:
+        print(f"{result}; the artifact is served in float32 instead", file=sys.stderr)
+        result = invariance(directory, "fp32", compared)
+        if not result.passes:
+            raise ParityError(str(result))
+    return result
 
 
 def _check_places(model: str, out: Path) -> None:
@@ -128,24 +195,27 @@ def _replace(out: Path, fresh: Path) -> None:
     copy.rename(out)
 
 
-def quantize_within_limits(directory: Path, samples: list[Sample], limits: Limits) -> dict[str, Parity]:
+def quantize_within_limits(
+    directory: Path, samples: list[Sample], limits: Limits, calibration: Sequence[str]
+) -> dict[str, Parity]:
     """Write `model_int8.onnx` next to `model.onnx`: the fastest variant that passes on every sample.
 
     If a sample does not pass, one more down-projection is quantised in parts, which is slower and more precise. The
     first layers come first, because their errors affect all later layers. Raises `ParityError` if all of them are not
     enough.
     """
-    names = open_artifact(str(directory)).labels
-    source, target = directory / "model.onnx", directory / "model_int8.onnx"
+    artifact = open_artifact(str(directory))
+    target = directory / "model_int8.onnx"
     references = [logits_of(directory, "fp32", sample.texts) for sample in samples]
-    graph, packs = _optimise(source, samples)
+    graph = _optimise(directory / "model.onnx", samples)
+    tokenizer = Tokenizer.load(directory, artifact.max_tokens)
+    encodings = tokenizer.encode_many([normalise(text) for text in _calibration(calibration)])
+    activations = record(graph, products(graph), encodings, artifact.pad_id)
     sensitive = down_projections(graph)
     for in_parts in range(len(sensitive) + 1):
-        quantize(graph, target, sensitive[:in_parts])
-        if packs and not pack(target, target):
-            print("rows cannot hold several texts, because quantisation changed the graph too much", file=sys.stderr)
+        quantize(graph, target, activations, sensitive[:in_parts])
         parities = {
-            sample.name: compare(sample, names, reference, logits_of(directory, "int8", sample.texts))
+            sample.name: compare(sample, artifact.labels, reference, logits_of(directory, "int8", sample.texts))
             for sample, reference in zip(samples, references, strict=True)
         }
         try:
@@ -160,14 +230,27 @@ def quantize_within_limits(directory: Path, samples: list[Sample], limits: Limit
     return parities
 
 
-def _optimise(source: Path, samples: Sequence[Sample]) -> tuple[Path, bool]:
-    """Write a graph with fewer operations. Return its path, and whether its rows can hold several texts."""
-    fused, narrowed, packed = (source.with_name(f"{name}.onnx") for name in ("fused", "narrow", "packed"))
+def _optimise(source: Path, samples: Sequence[Sample]) -> Path:
+    """Write a float32 graph with fewer operations and, if possible, none for padding; return its path."""
+    names = ("fused", "narrow", "prepared", "unpadded")
+    fused, narrowed, prepared, unpadded = (source.with_name(f"{name}.onnx") for name in names)
     fuse(source, fused)
     narrow(fused, narrowed)
-    if not can_load(narrowed):
-        return fused, False
-    return narrowed, pack(narrowed, packed) and isolates_texts(packed, narrowed, _texts([*samples, *samples_of([])]))
+    prepare(narrowed if can_load(narrowed) else fused, prepared)
+    texts = _texts([*samples, *samples_of([])])
+    return unpadded if unpad(prepared, unpadded) and same_logits(unpadded, prepared, texts) else prepared
+
+
+def _calibration(texts: Sequence[str]) -> list[str]:
+    """Return some of `texts`, and passages made of them, because long texts have other activations."""
+    chosen = _evenly(texts, _CALIBRATION_TEXTS)
+    passages = [" ".join(chosen[start : start + _SENTENCES]) for start in range(0, len(chosen), _SENTENCES)]
+    return [*chosen, *passages[:_PASSAGES]]
+
+
+def _evenly(texts: Sequence[str], number: int) -> list[str]:
+    step = max(1, len(texts) // number)
+    return list(texts[::step][:number])
 
 
 def _texts(samples: Sequence[Sample]) -> list[str]:
@@ -185,10 +268,6 @@ def samples_of(examples: list[Example]) -> list[Sample]:
 def _columns(rows: list[Example]) -> tuple[list[str], list[str] | None]:
     labels = [row.label for row in rows if row.label is not None]
     return [row.text for row in rows], labels if len(labels) == len(rows) else None
-
-
-def _as_dicts(parities: dict[str, Parity]) -> dict[str, dict[str, float | None]]:
-    return {name: asdict(parity) for name, parity in parities.items()}
 
 
 def _provenance(model: str) -> dict[str, object]:

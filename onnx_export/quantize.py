@@ -1,17 +1,32 @@
 """Quantise a float32 ONNX graph to int8."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from onnx_export.calibrate import Array, Range, best_range
+
+_MICROSOFT = "com.microsoft"
 _PARTS = 4  # number of parts of a product's inputs, each with its own scale
 _OUTLIER = 8  # times the root mean square of a column
 _LARGE = 500  # minimum number of rows of a table to quantise: word pieces and positions
+
+
+def prepare(source: Path, target: Path) -> None:
+    """Write a copy of the float32 graph at `source` with constants folded, as `quantize` needs it."""
+    quant_pre_process(source, target, skip_symbolic_shape=True)
+
+
+def products(source: Path) -> list[str]:
+    """Return the names of the tensors that are multiplied by constant weights."""
+    graph = onnx.load(source).graph
+    return sorted({node.input[0] for node in _products(graph)})
 
 
 def down_projections(source: Path) -> list[str]:
@@ -22,38 +37,104 @@ def down_projections(source: Path) -> list[str]:
     """
     graph = onnx.load(source).graph
     shapes = {weight.name: weight.dims for weight in graph.initializer}
-    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in shapes]
-    return [node.name for node in products if shapes[node.input[1]][0] > shapes[node.input[1]][1]]
+    return [node.name for node in _products(graph) if shapes[node.input[1]][0] > shapes[node.input[1]][1]]
 
 
-def quantize(source: Path, target: Path, in_parts: list[str]) -> None:
-    """Write an int8 copy of the graph at `source`.
+def quantize(source: Path, target: Path, activations: Mapping[str, Array], in_parts: Sequence[str]) -> None:
+    """Write an int8 copy of the prepared graph at `source`.
 
-    Weights have one scale per channel. Activations have one scale per tensor, computed at run time. The products in
-    `in_parts` become sums of four products, each of a quarter of the inputs with its own scale, so that an outlier only
-    affects the precision of its quarter. Embeddings have one scale per row and one per column.
+    Weights have one scale per channel. Activations have one scale per tensor, which fits `activations`: values of shape
+    (tokens, width) for each of the `products`. The products in `in_parts` become sums of four products, each of a
+    quarter of the inputs with its own scale, so that an outlier only affects the precision of its quarter. Embeddings
+    have one scale per row and one per column.
     """
-    prepared = target.with_suffix(".prepared.onnx")
-    quant_pre_process(source, prepared, skip_symbolic_shape=True)
-    model = onnx.load(prepared)
+    model = onnx.load(source)
     _quantize_tables(model.graph)
-    present = {node.name for node in model.graph.node}
-    for name in filter(present.__contains__, in_parts):  # a product that has been fused cannot be split
-        _split(model.graph, name)
-    onnx.save(model, prepared)
-    quantize_dynamic(
-        prepared,
-        target,
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        op_types_to_quantize=["MatMul"],
-        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # types are not inferred after a fused node
-    )
-    prepared.unlink()
+    values = dict(activations)
+    for name in in_parts:
+        values |= _split(model.graph, name, values)
+    _quantize_products(model.graph, values)
+    if all(opset.domain != _MICROSOFT for opset in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(_MICROSOFT, 1))
+    del model.graph.value_info[:]
+    onnx.save(model, target)
 
 
-def _split(graph: onnx.GraphProto, name: str) -> None:
-    """Replace a product by the sum of the products of its parts."""
+def _products(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    matrices = {weight.name for weight in graph.initializer if len(weight.dims) == 2}
+    return [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in matrices]
+
+
+def _quantize_products(graph: onnx.GraphProto, values: Mapping[str, Array]) -> None:
+    """Replace each product, and the addition of a bias after it, by one product of integers with a fixed scale."""
+    constants = {weight.name: numpy_helper.to_array(weight) for weight in graph.initializer}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    replaced = {node.output[0]: node for node in _products(graph) if node.input[0] in values}
+    weights_of: dict[str, list[str]] = {}
+    for node in replaced.values():
+        weights_of.setdefault(node.input[0], []).append(node.input[1])
+    ranges = {
+        tensor: best_range(values[tensor], np.hstack([constants[name] for name in names]))
+        for tensor, names in weights_of.items()
+    }
+    nodes: list[onnx.NodeProto] = []
+    added: dict[str, Any] = {}
+    fused: set[str] = set()
+    for node in graph.node:
+        if node.output[0] not in replaced:
+            if node.output[0] not in fused:
+                nodes.append(node)
+            continue
+        tensor, name = node.input
+        if f"{tensor}_scale" not in added:
+            nodes.append(_quantize_linear(tensor, ranges[tensor], added))
+        scale = np.abs(constants[name]).max(axis=0) / 127
+        scale[scale == 0] = 1
+        rounded = np.rint(constants[name] / scale).astype(np.int8)
+        added |= {f"{name}_int8": rounded, f"{name}_scale": scale, f"{name}_zero_point": np.int8(0)}
+        # With the fixed range, the mean error of the product is known. The bias makes up for it.
+        bias = values[tensor] @ constants[name] - ranges[tensor].round(values[tensor]) @ (rounded * scale)
+        bias, output = bias.mean(axis=0), node.output[0]
+        if addition := _addition_of_bias(readers.get(output, []), output, constants, len(bias)):
+            sum_, bias_name = addition
+            bias, output = bias + constants[bias_name], sum_
+            fused.add(sum_)
+        added[f"{node.name}_bias"] = bias
+        operands = [f"{tensor}_int8", f"{name}_int8", f"{tensor}_scale", f"{name}_scale"]
+        # ONNX Runtime makes the weights unsigned on processors without VNNI, but only if they have a zero point.
+        operands += [f"{tensor}_zero_point", f"{name}_zero_point", f"{node.name}_bias"]
+        nodes.append(helper.make_node("MatMulIntegerToFloat", operands, [output], node.name, domain=_MICROSOFT))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(array), name) for name, array in added.items())
+    read = {name for node in nodes for name in node.input}
+    for weight in [weight for weight in graph.initializer if weight.name not in read]:
+        graph.initializer.remove(weight)
+
+
+def _quantize_linear(tensor: str, fixed: Range, added: dict[str, Any]) -> onnx.NodeProto:
+    added |= {f"{tensor}_scale": np.float32(fixed.scale), f"{tensor}_zero_point": np.uint8(fixed.zero_point)}
+    inputs = [tensor, f"{tensor}_scale", f"{tensor}_zero_point"]
+    return helper.make_node("QuantizeLinear", inputs, [f"{tensor}_int8"], f"{tensor}_int8")
+
+
+def _addition_of_bias(
+    readers: Sequence[onnx.NodeProto], product: str, constants: Mapping[str, Any], width: int
+) -> tuple[str, str] | None:
+    """Return the sum of a product and a bias, and the name of the bias, if nothing else reads the product."""
+    if len(readers) != 1 or readers[0].op_type != "Add":
+        return None
+    others = [name for name in readers[0].input if name != product]
+    if len(others) != 1 or others[0] not in constants or constants[others[0]].shape != (width,):
+        return None
+    return readers[0].output[0], others[0]
+
+
+def _split(graph: onnx.GraphProto, name: str, values: Mapping[str, Array]) -> dict[str, Array]:
+    """Replace a product by the sum of the products of its parts. Return the values of the parts."""
     place, product = next((place, node) for place, node in enumerate(graph.node) if node.name == name)
     activations, whole = product.input
     weights = {weight.name: weight for weight in graph.initializer}
@@ -74,6 +155,7 @@ def _split(graph: onnx.GraphProto, name: str) -> None:
         graph.node.insert(place + offset, node)
     if not any(whole in node.input for node in graph.node):
         graph.initializer.remove(weights[whole])
+    return dict(zip(inputs, np.array_split(values[activations], _PARTS, axis=1), strict=True))
 
 
 def _quantize_tables(graph: onnx.GraphProto) -> None:

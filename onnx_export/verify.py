@@ -11,7 +11,8 @@ from onnxruntime import InferenceSession
 from app.inference.artifact import open_artifact
 from app.inference.backends.onnx import feed, open_session
 from app.inference.model import load_model
-from app.inference.packing import pack, pad
+from app.inference.padding import pad
+from app.inference.runner import softmax
 from app.inference.text import normalise
 from app.inference.tokenizer import Tokenizer
 from app.types import Batch
@@ -19,6 +20,8 @@ from training.errors import InputError
 
 _COMPARED_TEXTS = 12
 _FEWEST_TEXTS = 6
+_INVARIANT = 1e-3  # the largest difference of a score
+_BATCH_SIZES = (4, 16, 64)
 _TOLERANCE = 1e-3  # of float32 logits, whose last digits depend on the order of additions
 
 Logits = NDArray[np.float32]
@@ -34,6 +37,30 @@ class Limits:
 
     lost_points: float = 0.5  # percentage points of accuracy
     other_labels: float = 2.0  # percentage of the texts
+
+
+@dataclass(frozen=True, slots=True)
+class Invariance:
+    """How much the scores of a text depend on the other texts in its batch.
+
+    `largest_difference` is between a text's scores alone and in batches of several sizes, `other_labels` the number of
+    texts with another label in one of these.
+    """
+
+    precision: str
+    texts: int
+    largest_difference: float
+    other_labels: int
+
+    @property
+    def passes(self) -> bool:
+        return self.largest_difference <= _INVARIANT and not self.other_labels
+
+    def __str__(self) -> str:
+        return (
+            f"in {self.precision}, scores in a batch differ from those of the text alone by up to "
+            f"{self.largest_difference:.4f}, and {self.other_labels} of {self.texts} texts get another label"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,27 +119,26 @@ def can_load(file: Path) -> bool:
     return True
 
 
-def isolates_texts(packed: Path, plain: Path, texts: Sequence[str]) -> bool:
-    """Return whether `packed` gives texts that share rows the same logits as `plain` gives each text alone.
+def same_logits(changed: Path, original: Path, texts: Sequence[str]) -> bool:
+    """Return whether the float32 graph `changed` gives texts in a batch the same logits as `original` gives each alone.
 
-    Both are float32 graphs. Tokenizer and config are read from the folder of `packed`.
+    Tokenizer and config are read from the folder of `changed`.
     """
-    artifact = open_artifact(str(packed.parent))
+    artifact = open_artifact(str(changed.parent))
     tokenizer = Tokenizer.load(artifact.directory, artifact.max_tokens)
-    # Texts of all lengths, and at least twice as many as rows, so that no text has a row for itself.
-    chosen = sorted(texts, key=len)[:: max(1, len(texts) // _COMPARED_TEXTS)]
+    chosen = sorted(texts, key=len)[:: max(1, len(texts) // _COMPARED_TEXTS)]  # of all lengths
     encodings = tokenizer.encode_many([normalise(text) for text in chosen])
     if len(encodings) < _FEWEST_TEXTS:
         return False
-    alone = open_session(plain)
+    alone = open_session(original)
     expected = np.concatenate([_run(alone, pad([encoding], artifact.pad_id)) for encoding in encodings])
     try:
-        session = open_session(packed)
-        layouts = [pack(encodings, artifact.pad_id, rows=rows) for rows in (1, 3)]
-        results = [_run(session, rows)[places] for rows, places in layouts]
+        session = open_session(changed)
+        results = [_run(session, pad(encodings, artifact.pad_id))]
+        results += [np.concatenate([_run(session, pad([encoding], artifact.pad_id)) for encoding in encodings])]
     except Exception:  # see `can_load`
         return False
-    return all(np.abs(together - expected).max() < _TOLERANCE for together in results)
+    return all(np.abs(result - expected).max() < _TOLERANCE for result in results)
 
 
 def _run(session: InferenceSession, batch: Batch) -> Logits:
@@ -124,3 +150,23 @@ def logits_of(directory: Path, precision: str, texts: Sequence[str]) -> Logits:
     """Return logits of shape (texts, labels) from the file of that precision, with one text per batch."""
     model = load_model(str(directory), backend="onnx", device="cpu", precision=precision, slots=1)
     return model.logits(texts, batch_size=1)
+
+
+def invariance(directory: Path, precision: str, texts: Sequence[str]) -> Invariance:
+    """Compare the scores of each text alone with those in batches: of similar and of random lengths, at any place."""
+    model = load_model(str(directory), backend="onnx", device="cpu", precision=precision, slots=1)
+    encodings = model.tokenizer.encode_many([normalise(text) for text in texts])
+    pad_id, temperature = model.artifact.pad_id, model.artifact.temperature
+    alone = np.concatenate([model.backend.run(pad([encoding], pad_id)) for encoding in encodings])
+    largest, others = 0.0, np.zeros(len(texts), np.bool_)
+    shuffled = np.random.default_rng(0).permutation(len(texts)).tolist()
+    by_length = sorted(shuffled, key=lambda index: len(encodings[index]))
+    for order in (shuffled, by_length):
+        for size in _BATCH_SIZES:
+            for start in range(0, len(texts), size):
+                places = order[start : start + size]
+                logits = model.backend.run(pad([encodings[place] for place in places], pad_id))
+                difference = np.abs(softmax(logits, temperature) - softmax(alone[places], temperature))
+                largest = max(largest, float(difference.max()))
+                others[places] |= logits.argmax(axis=1) != alone[places].argmax(axis=1)
+    return Invariance(model.info.precision, len(texts), round(largest, 6), int(others.sum()))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import BackendError
 from ..types import Encoding, FloatArray, Prediction
 from .backends.base import Backend
-from .packing import pack, pad
+from .padding import pad, split
 
 # (texts, tokens each): from one short text to a full batch, so that the first request is not slow and the cost model
 # starts from measurements. A slow model runs only the first of these.
@@ -86,11 +86,13 @@ class Runner:
 
     def logits(self, encodings: Sequence[Encoding], *, alone: bool = False) -> FloatArray:
         """Return the backend's logits, before any temperature: float32 of shape (texts, labels)."""
-        if len(encodings) == 1 or not self._backend.packs:
+        runs = split([*map(len, encodings)]) if self._backend.skips_padding else []
+        if len(runs) < 2:
             batch = pad(encodings, self._pad_id)
             return self._backend.run(replace(batch, alone=True) if alone else batch)
-        batch, places = pack(encodings, self._pad_id)
-        return self._backend.run(replace(batch, alone=True) if alone else batch)[places]
+        results = [self.logits([encodings[index] for index in run], alone=alone) for run in runs]
+        order = np.argsort(np.concatenate(runs))
+        return np.concatenate(results)[order]
 
     def _predict(self, encodings: Sequence[Encoding], *, alone: bool = False) -> list[Prediction | BackendError]:
         logits = self.logits(encodings, alone=alone)

@@ -51,17 +51,21 @@ def padded_tokens(batch: Sequence[Entry]) -> int:
 
 
 class BatchQueue(Generic[E]):
-    """Entries that wait for a slot, in the order in which they are due; grouped by length unless the model `packs`.
+    """Entries that wait for a slot, in the order in which they are due.
+
+    They are grouped by length unless the model skips padding.
 
     A single text is due when it arrives. Of a list, only the first turn is. Whenever one of its texts starts, the next
     one becomes due. Lists thus take turns with each other and with single texts, even if the cost model is wrong (round
     robin, as in Shreedhar and Varghese's deficit round robin, 1995). Entries that are not due run when nothing else
-    does. If the model does not pack, they also fill up the batch of an entry of similar length.
+    does. If the model does not skip padding, they also fill up the batch of an entry of similar length.
     """
 
-    def __init__(self, cost: CostModel, *, max_batch_size: int, max_batch_tokens: int, packs: bool = False) -> None:
+    def __init__(
+        self, cost: CostModel, *, max_batch_size: int, max_batch_tokens: int, skips_padding: bool = False
+    ) -> None:
         self._cost = cost
-        self._packs = packs
+        self._skips_padding = skips_padding
         self._max_size = max_batch_size
         self._max_tokens = max_batch_tokens
         self._by_length: dict[int, list[tuple[float, int, E]]] = {}
@@ -81,8 +85,8 @@ class BatchQueue(Generic[E]):
         return self._cost.predict(round(min(self._max_tokens, full)))
 
     def tokens_of(self, batch: Sequence[Entry]) -> int:
-        """Return the tokens that the model computes for a batch. If it packs, there is hardly any padding."""
-        return sum(entry.tokens for entry in batch) if self._packs else padded_tokens(batch)
+        """Return the tokens that the model computes for a batch."""
+        return sum(entry.tokens for entry in batch) if self._skips_padding else padded_tokens(batch)
 
     def first_turn(self, tokens: Sequence[int]) -> int:
         """Return how many texts of a list fit into its first batch, at least 1."""
@@ -90,7 +94,7 @@ class BatchQueue(Generic[E]):
         for count, length in enumerate(tokens[: self._max_size]):
             longest = max(longest, length)
             total += length
-            if count and (total if self._packs else longest * (count + 1)) > self._max_tokens:
+            if count and (total if self._skips_padding else longest * (count + 1)) > self._max_tokens:
                 return count
         return min(len(tokens), self._max_size)
 
@@ -108,7 +112,7 @@ class BatchQueue(Generic[E]):
 
     def push(self, entry: E) -> None:
         item = (entry.due_s, next(self._order), entry)
-        heapq.heappush(self._by_length.setdefault(0 if self._packs else entry.tokens, []), item)
+        heapq.heappush(self._by_length.setdefault(0 if self._skips_padding else entry.tokens, []), item)
         heapq.heappush(self._not_due, item)
         entry.queued = True
         if entry.client and entry.due_s < math.inf:
@@ -145,13 +149,13 @@ class BatchQueue(Generic[E]):
         """Form the next batch and remove it from the queue; it is empty if the queue is.
 
         The queue is shared evenly between `idle_slots`. The entry that has been due longest starts the batch. If the
-        model packs, the entries that are due next join it; otherwise those of similar length do.
+        model skips padding, the entries that are due next join it; otherwise those of similar length do.
         """
         anchor = self._longest_due()
         if anchor is None:
             return []
         room = min(self._max_size, math.ceil(self._depth / idle_slots))
-        return self._next_due(room) if self._packs else self._alike(anchor, room)
+        return self._next_due(room) if self._skips_padding else self._alike(anchor, room)
 
     def _next_due(self, room: int) -> list[E]:
         heap = self._by_length[0]

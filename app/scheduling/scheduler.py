@@ -63,7 +63,7 @@ class Scheduler(Generic[P, R]):
         cost: CostModel,
         observer: Observer,
         on_stall: Callable[[], None],
-        packs: bool = False,
+        skips_padding: bool = False,
     ) -> None:
         self._slots: Slots[P, R] = Slots(slots)
         self._limits = limits
@@ -71,7 +71,10 @@ class Scheduler(Generic[P, R]):
         self._observer = observer
         self._on_stall = on_stall
         self._queue: BatchQueue[WorkItem[P, R]] = BatchQueue(
-            cost, max_batch_size=limits.max_batch_size, max_batch_tokens=limits.max_batch_tokens, packs=packs
+            cost,
+            max_batch_size=limits.max_batch_size,
+            max_batch_tokens=limits.max_batch_tokens,
+            skips_padding=skips_padding,
         )
         self._admission = Admission(limits.max_wait_ms, limits.max_queue_texts, observer.refused)
         self._callers: Callers[WorkItem[P, R]] = Callers(limits.max_batch_size * slots)

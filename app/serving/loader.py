@@ -115,7 +115,7 @@ class Loader:
             cost=cost,
             observer=self._observer,
             on_stall=lambda: self._broken(stalled, stalled),
-            packs=model.backend.packs,
+            skips_padding=model.backend.skips_padding,
         )
         cache: Cache[bytes, Prediction, Item] = Cache(limits.cache_entries)
         return Service(model.tokenizer, scheduler, cache, self._observer, max_text_chars=limits.max_text_chars)

@@ -45,11 +45,13 @@ class Policy(Protocol):
 class ServicePolicy:
     """The service: forms a batch when a slot is free.
 
-    With packing, the texts that have waited longest share rows. Otherwise texts of similar length are padded.
+    If the model skips padding, the texts that have waited longest share a batch. Otherwise texts of similar length do.
     """
 
-    def __init__(self, cost: CostModel, size: int, tokens: int, *, packs: bool = True) -> None:
-        self._queue: BatchQueue[Entry] = BatchQueue(cost, max_batch_size=size, max_batch_tokens=tokens, packs=packs)
+    def __init__(self, cost: CostModel, size: int, tokens: int, *, skips_padding: bool = True) -> None:
+        self._queue: BatchQueue[Entry] = BatchQueue(
+            cost, max_batch_size=size, max_batch_tokens=tokens, skips_padding=skips_padding
+        )
         self.tokens_of = self._queue.tokens_of
 
     def push(self, text: Entry) -> None:
@@ -98,8 +100,8 @@ POLICIES: dict[str, Callable[[CostModel, int, int], Policy]] = {  # arguments: m
     "one at a time": lambda _cost, _size, _tokens: Fifo(1),
     "timer, padded": lambda _cost, size, _tokens: Timer(size),
     "FIFO, padded": lambda _cost, size, _tokens: Fifo(size),
-    "service, padded": partial(ServicePolicy, packs=False),
-    "service, packed": ServicePolicy,
+    "service, padded": partial(ServicePolicy, skips_padding=False),
+    "service, mixed": ServicePolicy,
 }
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnxruntime.quantization import quantize_dynamic
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
 
 from app.inference.artifact import open_artifact, sha256
 from app.inference.model import load_model
 from onnx_export import __main__ as command
 from onnx_export.quantize import down_projections
-from onnx_export.verify import Limits, Parity, ParityError, Sample, compare
+from onnx_export.verify import Invariance, Limits, Parity, ParityError, Sample, compare
 from tests.support.process import serve
 from training.data.examples import Example, read
 
@@ -66,8 +67,13 @@ def test_the_artifact_has_every_file_with_its_checksum(artifact: Path) -> None:
     for name, entry in manifest["files"].items():
         assert entry == {"sha256": sha256(artifact / name), "bytes": (artifact / name).stat().st_size}
     assert manifest["version"] == "7"
-    assert manifest["metrics"]["behavioural_suite"]["texts"] == len(SENTENCES) > 400
-    assert manifest["metrics"]["behavioural_suite"]["disagreement"] <= 2
+    parity, invariance = manifest["metrics"]["parity"], manifest["metrics"]["invariance"]
+    assert parity["behavioural_suite"]["texts"] == len(SENTENCES) > 400
+    assert parity["behavioural_suite"]["disagreement"] <= 2
+    assert invariance["precision"] == "int8"
+    assert invariance["texts"] == 400
+    assert invariance["largest_difference"] <= 0.001
+    assert invariance["other_labels"] == 0
     assert manifest["tools"]["onnxruntime"]
 
 
@@ -103,7 +109,7 @@ def test_the_artifact_is_served_with_its_own_labels(artifact: Path) -> None:
 def test_accuracy_is_measured_on_labelled_texts(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "dev.tsv").write_text("label\ttext\n" + "".join(f"good\t{text}\n" for text in SENTENCES[:50]))
     samples = command.samples_of(read(tmp_path / "dev.tsv"))
-    parities = command.build(str(checkpoint), tmp_path / "out", samples, version="1", keep_fp32=False)
+    parities = command.build(str(checkpoint), tmp_path / "out", samples, version="1", keep_fp32=False).parity
     assert parities["dev"].fp32_accuracy is not None
     assert abs(parities["dev"].fp32_accuracy - (parities["dev"].int8_accuracy or 0)) <= 0.5
     assert not (tmp_path / "out" / "model.onnx").exists()
@@ -113,14 +119,41 @@ def test_a_graph_that_cannot_be_narrowed_is_still_quantised(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "narrow", lambda _source, target: target.write_bytes(b"no graph"))
-    parities = command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version="1", keep_fp32=False)
-    assert all(parity.disagreement <= 2 for parity in parities.values())
-    assert not load_model(str(tmp_path / "out"), backend="onnx", device="cpu").backend.packs
+    report = command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version="1", keep_fp32=False)
+    assert all(parity.disagreement <= 2 for parity in report.parity.values())
+    assert report.invariance.passes
+    assert not load_model(str(tmp_path / "out"), backend="onnx", device="cpu").backend.skips_padding
 
 
-def test_the_int8_graph_is_packed(artifact: Path) -> None:
-    assert load_model(str(artifact), backend="onnx", device="cpu", precision="int8").backend.packs
-    assert not load_model(str(artifact), backend="onnx", device="cpu", precision="fp32").backend.packs
+def test_a_model_whose_int8_scores_depend_on_the_batch_is_served_in_float32(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def quantize_by_batch(source: Path, target: Path, *_: object) -> None:
+        quantize_dynamic(source, target, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT})
+
+    monkeypatch.setattr(command, "quantize", quantize_by_batch)
+    out = tmp_path / "out"
+    report = command.build(str(checkpoint), out, command.samples_of([]), version="1", keep_fp32=False)
+    assert report.invariance.precision == "fp32"
+    assert report.invariance.largest_difference <= 0.001
+    assert "served in float32" in capsys.readouterr().err
+    assert not (out / "model_int8.onnx").exists()
+    assert load_model(str(out), backend="onnx", device="cpu").info.precision == "fp32"
+
+
+def test_a_model_whose_float32_scores_depend_on_the_batch_is_not_written(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dependent = Invariance("fp32", 400, 0.2, 3)
+    monkeypatch.setattr(command, "invariance", lambda *_: dependent)
+    with pytest.raises(ParityError, match=r"up to 0\.2000, and 3 of 400 texts get another label"):
+        command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version="1", keep_fp32=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_int8_graph_computes_nothing_for_padding(artifact: Path) -> None:
+    assert load_model(str(artifact), backend="onnx", device="cpu", precision="int8").backend.skips_padding
+    assert not load_model(str(artifact), backend="onnx", device="cpu", precision="fp32").backend.skips_padding
 
 
 def test_a_sample_has_labels_only_if_every_text_has_one() -> None:

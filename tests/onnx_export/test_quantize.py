@@ -1,12 +1,15 @@
 """Quantised tables of embeddings, and products in parts."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from onnx_export.quantize import _quantize_tables, _split
+from app.inference.backends.onnx import open_session
+from onnx_export.quantize import _quantize_tables, _split, down_projections, products, quantize
 
 
 class TestTables:
@@ -68,10 +71,79 @@ def test_a_product_in_parts_has_the_same_result(readers: int) -> None:
         [numpy_helper.from_array(weights, "weights")],
     )
     for left, name in reversed(list(enumerate(names))):
-        _split(graph, f"product of {name}")
+        parts = _split(graph, f"product of {name}", {"x": x.reshape(-1, 10)})
+        assert np.array_equal(np.hstack([*parts.values()]), x.reshape(-1, 10))
         assert ("weights" in {weight.name for weight in graph.initializer}) == bool(left)
     assert [node.op_type for node in graph.node].count("MatMul") == 4 * readers
     assert sum(np.prod(weight.dims) for weight in graph.initializer if len(weight.dims) == 2) == weights.size
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     for result in ReferenceEvaluator(model).run(None, {"x": x}):
         np.testing.assert_allclose(result, x @ weights, atol=1e-5)
+
+
+class TestProducts:
+    """Two products of the same activation, of which one has a bias, in a float32 graph."""
+
+    X = np.random.default_rng(1).normal(size=(200, 32)).astype(np.float32)
+    UP, SIDE = (np.random.default_rng(seed).normal(size=(32, 8)).astype(np.float32) for seed in (2, 3))
+    BIAS = np.arange(8, dtype=np.float32)
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        nodes = [
+            helper.make_node("MatMul", ["x", "up"], ["product"], "first"),
+            helper.make_node("Add", ["bias", "product"], ["y"], "sum"),
+            helper.make_node("MatMul", ["x", "side"], ["z"], "second"),
+        ]
+        weights = {"up": self.UP, "side": self.SIDE, "bias": self.BIAS}
+        graph = helper.make_graph(
+            nodes,
+            "g",
+            [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [None, None, 32])],
+            [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("y", "z")],
+            [numpy_helper.from_array(array, name) for name, array in weights.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+        onnx.save(model, tmp_path / "float.onnx")
+        return tmp_path / "float.onnx"
+
+    def test_a_product_and_its_bias_become_one_product_of_integers(self, source: Path, tmp_path: Path) -> None:
+        assert products(source) == ["x"]
+        assert down_projections(source) == ["first", "second"]
+        quantize(source, tmp_path / "int8.onnx", {"x": self.X}, [])
+        nodes = onnx.load(tmp_path / "int8.onnx").graph.node
+        assert [node.op_type for node in nodes] == ["QuantizeLinear", "MatMulIntegerToFloat", "MatMulIntegerToFloat"]
+        y, z = open_session(tmp_path / "int8.onnx").run(None, {"x": self.X[None]})
+        assert np.abs(y[0] - (self.X @ self.UP + self.BIAS)).std() < 0.01 * (self.X @ self.UP).std()
+        assert np.abs(z[0] - self.X @ self.SIDE).std() < 0.01 * (self.X @ self.SIDE).std()
+
+    def test_the_result_for_a_row_does_not_depend_on_other_rows(self, source: Path, tmp_path: Path) -> None:
+        quantize(source, tmp_path / "int8.onnx", {"x": self.X}, [])
+        session = open_session(tmp_path / "int8.onnx")
+        beside_large_ones = np.concatenate([self.X[:1], 100 * self.X[1:]])
+        alone, together = (session.run(None, {"x": x[None]})[0][0, 0] for x in (self.X[:1], beside_large_ones))
+        assert np.array_equal(alone, together)
+
+    def test_the_bias_makes_up_for_the_mean_error(self, source: Path, tmp_path: Path) -> None:
+        shifted = np.abs(self.X) ** 3  # with a long tail, which the range cuts off
+        quantize(source, tmp_path / "int8.onnx", {"x": shifted}, [])
+        y, _ = open_session(tmp_path / "int8.onnx").run(None, {"x": shifted[None]})
+        assert np.abs((y[0] - (shifted @ self.UP + self.BIAS)).mean(axis=0)).max() < 1e-3
+
+    def test_products_are_exact_on_processors_without_vnni(
+        self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Large activations times large weights: the sums of two products overflow 16 bits.
+        quantize(source, tmp_path / "int8.onnx", {"x": self.X}, [])
+        model = onnx.load(tmp_path / "int8.onnx")
+        for weight in model.graph.initializer:
+            if weight.name in ("up_int8", "side_int8"):
+                weight.CopyFrom(numpy_helper.from_array(np.full((32, 8), 127, np.int8), weight.name))
+        onnx.save(model, tmp_path / "large.onnx")
+        x = np.full((1, 4, 32), self.X.max())
+        expected = open_session(tmp_path / "large.onnx").run(None, {"x": x})
+        monkeypatch.setattr("app.inference.backends.onnx.overflows_in_int8", lambda: True)
+        exact = open_session(tmp_path / "large.onnx")
+        assert exact.get_session_options().get_session_config_entry("session.x64quantprecision") == "1"
+        for result, other in zip(exact.run(None, {"x": x}), expected, strict=True):
+            np.testing.assert_allclose(result, other, rtol=1e-6)

@@ -66,7 +66,7 @@ def scores(length: int) -> dict[str, float]:
 
 @asynccontextmanager
 async def serving(
-    *, entries: int = 100, is_open: bool = True, packs: bool = False, **limits: float
+    *, entries: int = 100, is_open: bool = True, skips_padding: bool = False, **limits: float
 ) -> AsyncIterator[Bench]:
     """Yield a service with one slot, a cache of `entries` predictions and the `limits` of its scheduler.
 
@@ -80,7 +80,7 @@ async def serving(
         cost=CostModel(),
         observer=bench.metrics,
         on_stall=lambda: None,
-        packs=packs,
+        skips_padding=skips_padding,
     )
     cache: Cache[bytes, Prediction, Item] = Cache(entries)
     tokenizer = Tokenizer(mock_tokenizer(), MAX_TOKENS)

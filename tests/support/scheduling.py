@@ -12,13 +12,13 @@ from app.scheduling import CostModel, Scheduler, SchedulerLimits, WorkItem
 
 Item = WorkItem[str, str]
 
-LAYOUT = {"packs": True}  # keyword arguments of each scheduler; the fixture `layout` sets them
+LAYOUT = {"skips_padding": True}  # keyword arguments of each scheduler; the fixture `layout` sets them
 
 
-@pytest.fixture(autouse=True, params=[True, False], ids=["packed", "padded"])
+@pytest.fixture(autouse=True, params=[True, False], ids=["mixed", "padded"])
 def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test for models that pack several texts into a row and for models that pad."""
-    monkeypatch.setitem(LAYOUT, "packs", request.param)
+    monkeypatch.setitem(LAYOUT, "skips_padding", request.param)
 
 
 class Gate:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from app.inference.packing import pad
+from app.inference.padding import pad
 from app.inference.tokenizer import Tokenizer
 from app.types import Encoding
 from training.checkpoints import Device

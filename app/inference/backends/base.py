@@ -16,7 +16,7 @@ class Backend(Protocol):
     device: str  # "cpu", "cuda"
     precision: str  # "int8", "fp32", "bf16", …
     slots: int  # batches that run at the same time
-    packs: bool  # whether a row of a batch may hold several texts; if not, each text has a row, with padding
+    skips_padding: bool  # whether padding costs next to nothing, so that texts of any lengths may share a batch
 
     def run(self, batch: Batch) -> FloatArray:
         """Return the logits of `batch`: float32 of shape (texts, labels), texts in the order of their rows.

@@ -16,7 +16,7 @@ BACKENDS = {
     "torch": ".torch:TorchBackend",
     "mock": ".mock:MockBackend",
 }
-_MEMBERS = ("name", "device", "precision", "slots", "packs", "run")
+_MEMBERS = ("name", "device", "precision", "slots", "skips_padding", "run")
 
 
 def load_backend(backend: str, artifact: Artifact, *, device: str, precision: str, slots: int) -> Backend:

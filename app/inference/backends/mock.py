@@ -67,7 +67,7 @@ _FIRST_NEGATIVE, _FIRST_POSITIVE = _IDS[_NEGATIVE[0]], _IDS[_POSITIVE[0]]
 class MockBackend:
     """Counts words. `delay_ms` is added to every batch; `failure_rate` is the fraction of batches that raise."""
 
-    name, device, precision, packs = "mock", "cpu", "none", False
+    name, device, precision, skips_padding = "mock", "cpu", "none", False
 
     def __init__(self, *, delay_ms: float = 0.0, failure_rate: float = 0.0, seed: int = 0, slots: int = 1) -> None:
         self.slots = slots

@@ -15,7 +15,7 @@ from ...cpu import overflows_in_int8
 from ...errors import BackendError
 from ...types import Batch, FloatArray, IntArray
 from ..artifact import Artifact
-from ..packing import PACKS
+from ..padding import SKIPS_PADDING
 
 # On a CPU this fused node takes several times as long as the two nodes that it replaces: without it a run of the
 # embedded model is 1.15 times as fast.
@@ -58,8 +58,8 @@ class OnnxBackend:
             raise BackendError(f"{file}: ONNX Runtime cannot load it: {error}") from error
         if _PROVIDERS[device] not in self._session.get_providers():
             raise BackendError(f"ONNX Runtime could not start on {device}: its CUDA libraries are missing")
-        # Not on a GPU: its batches are large, and the last layer copies the row for each of its texts.
-        self.packs = device == "cpu" and PACKS in self._session.get_modelmeta().custom_metadata_map
+        # Not on a GPU: attention over padding would take more than everything else in a large batch of mixed lengths.
+        self.skips_padding = device == "cpu" and SKIPS_PADDING in self._session.get_modelmeta().custom_metadata_map
         self._inputs = [node.name for node in self._session.get_inputs()]
 
     def run(self, batch: Batch) -> FloatArray:

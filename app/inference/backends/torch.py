@@ -16,7 +16,7 @@ class TorchBackend:
     """A transformers model in inference mode, on CUDA (bf16 by default) or on the CPU (fp32 by default)."""
 
     name = "torch"
-    packs = False
+    skips_padding = False
 
     def __init__(self, artifact: Artifact, *, device: str = "cpu", precision: str = "auto", slots: int = 1) -> None:
         """Load the safetensors weights; raise `BackendError` if the device or the precision is not available."""

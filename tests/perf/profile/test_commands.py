@@ -14,7 +14,7 @@ from tests.support.process import ROOT
         ("perf.profile.layers --rounds 1 --requests 20", ["cached response", "refusal (429)"]),
         (
             "perf.profile.simulate --cores 1 2 --texts 200 --cost 0.5 0.03",
-            ["one at a time", "service, packed", "at 90%"],
+            ["one at a time", "service, mixed", "at 90%"],
         ),
         ("perf.profile.parts --rounds 1", ["run the model, one text", "tokenise, one by one"]),
     ],

@@ -39,7 +39,7 @@ def test_a_single_text_waits_only_for_the_timer_policy() -> None:
 
 
 def test_full_batches_of_one_length_cost_one_run_each() -> None:
-    for name in ("FIFO, padded", "service, padded", "service, packed"):
+    for name in ("FIFO, padded", "service, padded", "service, mixed"):
         result = run(name, [20] * 50 * MAX_BATCH_SIZE, slots=1, clients=2 * MAX_BATCH_SIZE)
         assert result.texts_per_s == pytest.approx(MAX_BATCH_SIZE * 1000 / COST.predict(20 * MAX_BATCH_SIZE), rel=0.1)
 
@@ -50,10 +50,10 @@ def rates_of(tokens: list[int]) -> dict[str, float]:
 
 def test_grouping_similar_lengths_beats_padding_and_single_runs() -> None:
     rates = rates_of(np.random.default_rng(3).choice([8, 9, 10, 120], 4000).tolist())
-    assert rates["service, packed"] == max(rates.values())
+    assert rates["service, mixed"] == max(rates.values())
     assert rates["service, padded"] > 1.1 * max(rates["one at a time"], rates["FIFO, padded"])
 
 
-def test_packing_beats_padding_when_all_lengths_differ() -> None:
+def test_mixed_lengths_beat_padding_when_all_lengths_differ() -> None:
     rates = rates_of(np.random.default_rng(3).integers(4, 60, 4000).tolist())
-    assert rates["service, packed"] > 1.05 * rates["service, padded"]
+    assert rates["service, mixed"] > 1.05 * rates["service, padded"]

@@ -49,7 +49,7 @@ def test_the_example_of_the_docs_serves(folder: Path) -> None:
 
 
 def test_it_is_found_in_the_current_folder(folder: Path) -> None:
-    body = "self.name, self.device, self.precision, self.slots, self.packs = 'own', 'cpu', 'x', slots, False\n"
+    body = "self.name, self.device, self.precision, self.slots, self.skips_padding = 'own', 'cpu', 'x', slots, False\n"
     run = "    def run(self, batch):\n        return numpy.zeros((len(batch), 3), dtype=numpy.float32)\n"
     (folder / "own_found.py").write_text(MODULE + body + run)
     model = load_model(backend="own_found:Own", slots=1)
@@ -59,7 +59,7 @@ def test_it_is_found_in_the_current_folder(folder: Path) -> None:
 
 def test_missing_members_are_named(folder: Path) -> None:
     (folder / "own_bare.py").write_text(MODULE + "self.name = 'own'\n")
-    with pytest.raises(SetupError, match="no attribute device, precision, slots, packs, run"):
+    with pytest.raises(SetupError, match="no attribute device, precision, slots, skips_padding, run"):
         load_model(backend="own_bare:Own")
 
 

@@ -11,7 +11,7 @@ from app.types import Batch, Encoding, FloatArray
 class Sums:
     """A backend whose first logit is the sum of a text's ids, and which fails on a text with the id 666."""
 
-    name, device, precision, slots, packs = "sums", "cpu", "none", 1, False
+    name, device, precision, slots, skips_padding = "sums", "cpu", "none", 1, False
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
@@ -60,24 +60,22 @@ def test_run_gives_each_text_its_label_and_all_scores() -> None:
     assert (low.truncated, high.truncated) == (False, True)
 
 
-class SumsOfRows(Sums):
-    """The same backend for batches with several texts per row."""
-
-    packs = True
-
-    def run(self, batch: Batch) -> FloatArray:
-        self.batches.append(batch)
-        rows = zip(batch.input_ids, batch.attention_mask, strict=True)
-        sums = [ids[mask == text].sum() for ids, mask in rows for text in range(1, mask.max() + 1)]
-        return np.array([[value, 0] for value in sums], dtype=np.float32)
+class SkipsPadding(Sums):
+    skips_padding = True
 
 
-def test_texts_that_share_rows_get_their_own_logits() -> None:
-    texts = [encoding(-1), encoding(1, 1, 1, 1), encoding(2, 2), encoding(-3, 1)]
-    backend = SumsOfRows()
+def test_a_long_text_and_short_ones_run_apart_if_padding_is_skipped() -> None:
+    texts = [encoding(-1), encoding(*[1] * 400), encoding(2, 2), encoding(-3, 1)]
+    backend = SkipsPadding()
     results = Runner(backend, ("big", "small"), pad_id=0).run(texts)
     assert [getattr(result, "label", None) for result in results] == ["small", "big", "big", "small"]
-    assert [batch.input_ids.shape for batch in backend.batches] == [(1, 9)]
+    assert [batch.input_ids.shape for batch in backend.batches] == [(1, 400), (3, 2)]
+
+
+def test_texts_of_similar_length_run_together_if_padding_is_skipped() -> None:
+    backend = SkipsPadding()
+    Runner(backend, ("big", "small"), pad_id=0).run([encoding(-1), encoding(1, 1, 1, 1)], alone=True)
+    assert [(len(batch), batch.alone) for batch in backend.batches] == [(2, True)]
 
 
 def test_a_bad_text_fails_alone_and_the_error_does_not_quote_it() -> None:

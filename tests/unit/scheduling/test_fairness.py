@@ -59,8 +59,8 @@ class TestCallers:
         queue.hasten(second, 1.0)
         assert callers.turn(client) is None
         queue.take()
-        # An entry that is not due fills up the padding of a batch, but takes no place in a packed row.
-        assert callers.turn(client) is (third if LAYOUT["packs"] else None)
+        # An entry that is not due fills up the padding of a batch, but takes no place where padding costs nothing.
+        assert callers.turn(client) is (third if LAYOUT["skips_padding"] else None)
 
     def test_an_entry_that_left_has_no_turn(self) -> None:
         callers: Callers[Entry] = Callers(most_due=1)

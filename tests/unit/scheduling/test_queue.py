@@ -12,10 +12,18 @@ from app.scheduling.queue import BatchQueue, Entry
 
 
 def queue_of(
-    entries: list[Entry], cost: CostModel | None = None, size: int = 16, tokens: int = 8192, *, packs: bool = False
+    entries: list[Entry],
+    cost: CostModel | None = None,
+    size: int = 16,
+    tokens: int = 8192,
+    *,
+    skips_padding: bool = False,
 ) -> BatchQueue:
     queue: BatchQueue = BatchQueue(
-        cost or CostModel(base_ms=1, token_ms=0.1), max_batch_size=size, max_batch_tokens=tokens, packs=packs
+        cost or CostModel(base_ms=1, token_ms=0.1),
+        max_batch_size=size,
+        max_batch_tokens=tokens,
+        skips_padding=skips_padding,
     )
     for entry in entries:
         queue.push(entry)
@@ -107,34 +115,34 @@ class TestTake:
 class TestTakeIfTheModelPacks:
     def test_entries_are_taken_in_due_order_whatever_their_lengths(self) -> None:
         long, short, middle, last = Entry(90, 2), Entry(3, 0), Entry(40, 1), Entry(3, 3)
-        queue = queue_of([long, short, middle, last], size=3, packs=True)
+        queue = queue_of([long, short, middle, last], size=3, skips_padding=True)
         assert queue.take() == [short, middle, long]
         assert queue.take() == [last]
 
     def test_tokens_do_not_include_padding(self) -> None:
         batch = [Entry(3, 0), Entry(40, 1)]
-        assert queue_of([], packs=True).tokens_of(batch) == 43
+        assert queue_of([], skips_padding=True).tokens_of(batch) == 43
         assert queue_of([]).tokens_of(batch) == 80
 
     def test_only_a_single_long_text_may_exceed_the_token_limit(self) -> None:
         entries = [Entry(tokens, due) for due, tokens in enumerate((30, 40, 20, 600, 10))]
-        queue = queue_of(entries, tokens=80, packs=True)
+        queue = queue_of(entries, tokens=80, skips_padding=True)
         assert [queue.take() for _ in range(4)] == [entries[:2], entries[2:3], entries[3:4], entries[4:]]
 
     def test_entries_that_are_not_due_do_not_join_those_that_are(self) -> None:
         bulk, due, hastened = [Entry(10, math.inf) for _ in range(5)], Entry(10, 1), Entry(10, math.inf)
-        queue = queue_of([*bulk, hastened, due], packs=True)
+        queue = queue_of([*bulk, hastened, due], skips_padding=True)
         queue.hasten(hastened, 2)
         assert queue.take() == [due, hastened]
         assert queue.take() == bulk
 
     def test_idle_slots_share_the_queue(self) -> None:
-        queue = queue_of([Entry(10 + due, due) for due in range(6)], packs=True)
+        queue = queue_of([Entry(10 + due, due) for due in range(6)], skips_padding=True)
         assert [len(queue.take(idle)) for idle in (2, 1)] == [3, 3]
 
     def test_discarded_entries_are_skipped_before_and_after_a_sweep(self) -> None:
         entries = [Entry(10, due) for due in range(400)]
-        queue = queue_of(entries, packs=True)
+        queue = queue_of(entries, skips_padding=True)
         for entry in entries[::2]:
             queue.discard(entry)
         taken = []
@@ -145,7 +153,7 @@ class TestTakeIfTheModelPacks:
     @given(st.lists(st.tuples(st.integers(1, 64), st.floats(0, 10)), max_size=80), st.integers(1, 20))
     def test_each_entry_is_taken_once_in_due_order(self, given_entries: list[tuple[int, float]], size: int) -> None:
         entries = [Entry(tokens, due) for tokens, due in given_entries]
-        queue = queue_of(entries, size=size, tokens=100, packs=True)
+        queue = queue_of(entries, size=size, tokens=100, skips_padding=True)
         taken: list[Entry] = []
         while batch := queue.take():
             assert len(batch) <= size
@@ -163,8 +171,8 @@ class TestFairness:
     def test_the_first_turn_of_a_list_is_one_batch(self, tokens: list[int], texts: int) -> None:
         assert queue_of([], tokens=512).first_turn(tokens) == texts
 
-    def test_a_packed_first_turn_does_not_count_padding(self) -> None:
-        assert queue_of([], tokens=512, packs=True).first_turn([10, 490, 10, 10]) == 3
+    def test_a_first_turn_does_not_count_skipped_padding(self) -> None:
+        assert queue_of([], tokens=512, skips_padding=True).first_turn([10, 490, 10, 10]) == 3
 
     def test_a_list_waits_each_turn_for_due_entries_but_once_for_all(self) -> None:
         queue = queue_of([Entry(100, 1.0), *[Entry(100, math.inf) for _ in range(15)]])

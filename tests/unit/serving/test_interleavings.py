@@ -79,8 +79,8 @@ class Request:
             assert isinstance(error, tuple(allowed)), error
 
 
-async def play(script: list[Any], entries: int, packs: bool) -> None:
-    async with serving(entries=entries, packs=packs, max_batch_size=3, max_queue_texts=30) as bench:
+async def play(script: list[Any], entries: int, skips_padding: bool) -> None:
+    async with serving(entries=entries, skips_padding=skips_padding, max_batch_size=3, max_queue_texts=30) as bench:
         bench.failing = {BAD}
         scheduler = bench.service._scheduler
         scheduler._executor._threads.shutdown()
@@ -121,6 +121,8 @@ async def play(script: list[Any], entries: int, packs: bool) -> None:
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(script=st.lists(steps, max_size=40), entries=st.sampled_from([0, 3, 100]), packs=st.booleans())
-def test_each_request_gets_exactly_one_answer_and_the_right_one(script: list[Any], entries: int, packs: bool) -> None:
-    asyncio.run(play(script, entries, packs))
+@given(script=st.lists(steps, max_size=40), entries=st.sampled_from([0, 3, 100]), skips_padding=st.booleans())
+def test_each_request_gets_exactly_one_answer_and_the_right_one(
+    script: list[Any], entries: int, skips_padding: bool
+) -> None:
+    asyncio.run(play(script, entries, skips_padding))

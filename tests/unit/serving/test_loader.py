@@ -40,13 +40,13 @@ async def test_the_largest_batch_fits_the_device(device: str, limits: dict[str, 
     assert max(call.args[0] for call in finished.call_args_list) == largest
 
 
-@pytest.mark.parametrize("packs", [True, False])
-async def test_the_scheduler_packs_if_the_backend_does(packs: bool) -> None:
+@pytest.mark.parametrize("skips_padding", [True, False])
+async def test_the_scheduler_mixes_lengths_if_padding_is_skipped(skips_padding: bool) -> None:
     model = load_model("", backend="mock")
-    model.backend.packs = packs
+    model.backend.skips_padding = skips_padding
     with patch("app.serving.loader.Scheduler", wraps=Scheduler) as scheduler:
         await loader(lambda: model, Lifecycle()).run()
-    assert scheduler.call_args.kwargs["packs"] == packs
+    assert scheduler.call_args.kwargs["skips_padding"] == skips_padding
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ async def test_a_request_may_arrive_while_a_list_is_given_up(monkeypatch: pytest
 
     monkeypatch.setattr(WorkItem, "settle", settle_and_arrive)
     monkeypatch.setattr(WorkItem, "is_hopeless", is_hopeless)
-    async with serving(max_batch_size=1, packs=True) as bench:
+    async with serving(max_batch_size=1, skips_padding=True) as bench:
         with pytest.raises(DeadlineExceeded, match="cannot score this many texts"):
             await bench.labels("a", "a b", "a b c", "a b c d", "a b c d e")
         assert await arrived[0] == ["4", "6"]
