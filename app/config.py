@@ -16,6 +16,8 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from .addresses import parse_host
+
 PREFIX = "SENTIMENT_"
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -41,8 +43,7 @@ def _network(value: str) -> str:
 
 
 def _host(value: str) -> str:
-    if not value.isascii() or any(character in "/*@ " for character in value):
-        raise ValueError(f"{value!r} is not a host; write it as in the Host header, without scheme or path")
+    parse_host(value)
     return value
 
 
@@ -173,7 +174,9 @@ class Settings(BaseSettings):
         description="addresses or networks whose X-Forwarded-For is trusted, separated by commas; or none",
     )
     allowed_hosts: Hosts = Field(
-        (), description="accepted values of the Host header, separated by commas; any by default"
+        (),
+        description="accepted values of the Host header, separated by commas; "
+        "any by default, and any port if none is given",
     )
     tls_cert_file: Path | None = Field(None, description="certificate chain (PEM), to serve HTTPS without a proxy")
     tls_key_file: Path | None = Field(None, description="private key of the certificate (PEM)")

@@ -163,6 +163,20 @@ def test_the_clients_address_and_request_id_reach_the_replica(replicas: Replicas
     assert re.fullmatch("[0-9a-f]{32}", generated)
 
 
+def test_allowed_hosts_may_name_the_port_of_nginx() -> None:
+    port = free_port()
+    allowed = f"127.0.0.1:{port},api.example,[::1]:8443"
+    with running("--replicas", "1", "--port", str(port), backend="mock", allowed_hosts=allowed) as replicas:
+
+        def status(host: str) -> int:
+            return httpx.post(f"{replicas.address}/predict", json={"text": "good"}, headers={"host": host}).status_code
+
+        right = (f"127.0.0.1:{port}", "api.example", "API.example:8000", "[::1]:8443", "[0:0::1]:8443")
+        assert {host: status(host) for host in right} == dict.fromkeys(right, 200)
+        wrong = ("127.0.0.1", f"127.0.0.1:{port + 1}", "[::1]", "[::1]:8444", "evil.example", f"evil.example:{port}")
+        assert {host: status(host) for host in wrong} == dict.fromkeys(wrong, 400)
+
+
 def test_the_access_log_has_the_upstreams_timings_and_no_text(replicas: Replicas) -> None:
     secret = "plugh-xyzzy"
     headers = {"x-request-id": "timed/1", "user-agent": secret, "referer": f"http://{secret}/"}

@@ -35,6 +35,7 @@ def test_there_are_two_profiles() -> None:
         ("TRUSTED_PROXIES", "10.0.0.0/8,nginx", "SENTIMENT_TRUSTED_PROXIES: 'nginx' does not appear to be"),
         ("ALLOWED_HOSTS", "a.example,http://b.example", "SENTIMENT_ALLOWED_HOSTS: 'http://b.example' is not a host"),
         ("ALLOWED_HOSTS", "*.example", "SENTIMENT_ALLOWED_HOSTS"),
+        ("ALLOWED_HOSTS", "a.example:99999", "SENTIMENT_ALLOWED_HOSTS"),
         ("API_KEYS_FOR_ALL", "true", "API_KEYS_FOR_ALL needs API_KEYS_FILE"),
         ("MAX_QUEUE_TEXTS", "10", "SENTIMENT_MAX_QUEUE_TEXTS must be at least MAX_BATCH_TEXTS"),
         ("PROT", "80", "unknown setting SENTIMENT_PROT"),
