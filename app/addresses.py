@@ -1,10 +1,12 @@
-"""Hosts, as settings and headers state them."""
+"""Hosts and path prefixes, as settings and headers state them."""
 
 import re
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
 _HOST = re.compile(r"(?P<name>\w[\w.-]*?|\[(?P<ipv6>[\da-f:.]+)\])\.?(:(?P<port>\d{1,5}))?", re.ASCII | re.IGNORECASE)
+_SEGMENT = r"(?!\.\.?(/|$))[\w.~-]+"
+_PREFIX = re.compile(rf"/?(?P<path>{_SEGMENT}(/{_SEGMENT})*)/?|/?", re.ASCII)
 
 
 class Host(NamedTuple):
@@ -25,3 +27,14 @@ def parse_host(value: str) -> Host:
     except ValueError:
         pass
     raise ValueError(f"{value!r} is not a host; write it as in the Host header, without scheme or path")
+
+
+def parse_prefix(value: str) -> str:
+    """Return the path `a/b`, with or without slashes around it, as `/a/b`, and `/` as "". Raises `ValueError`.
+
+    Only characters that need no escaping in paths, headers, HTML and JSON are allowed.
+    """
+    match = _PREFIX.fullmatch(value)
+    if not match:
+        raise ValueError("expected a path such as /sentiment, of letters, digits, and the characters - . _ ~")
+    return f"/{match['path']}" if match["path"] else ""

@@ -16,7 +16,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from .addresses import parse_host
+from .addresses import parse_host, parse_prefix
 
 PREFIX = "SENTIMENT_"
 PROFILES = Path(__file__).parent / "profiles"
@@ -171,7 +171,10 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Networks = Field(
         ("127.0.0.1", "::1"),
-        description="addresses or networks whose X-Forwarded-For is trusted, separated by commas; or none",
+        description="addresses or networks whose X-Forwarded headers are trusted, separated by commas; or none",
+    )
+    root_path: Annotated[str, AfterValidator(parse_prefix)] = Field(
+        "", description="path below which a proxy serves the API, such as /sentiment; X-Forwarded-Prefix overrides it"
     )
     allowed_hosts: Hosts = Field(
         (),

@@ -1,6 +1,6 @@
 import pytest
 
-from app.addresses import Host, parse_host
+from app.addresses import Host, parse_host, parse_prefix
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,29 @@ def test_spellings_of_one_host_are_equal(value: str, host: Host) -> None:
 def test_what_is_not_a_host_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="is not a host"):
         parse_host(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "prefix"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("/sentiment", "/sentiment"),
+        ("sentiment", "/sentiment"),
+        ("/Team-1/v1.2/", "/Team-1/v1.2"),
+        ("a/~b/", "/a/~b"),
+        ("/...", "/..."),
+    ],
+)
+def test_a_prefix_may_have_slashes_around_it(value: str, prefix: str) -> None:
+    assert parse_prefix(value) == prefix
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["//", "//evil.example", "/a//b", "/a//", "/.", "/a/../b", "https://a.example/b", "javascript:alert(1)", "/a b",
+     '/"onload="', "/<script>", "/'", "/a?b", "/a#b", "/a%2fb", "/a\\b", "/a\n", "/a\r\nb: c", "/é", "/a,b", "/{a}"],
+)  # fmt: skip
+def test_what_is_not_a_prefix_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="expected a path such as /sentiment"):
+        parse_prefix(value)
