@@ -177,6 +177,17 @@ def test_allowed_hosts_may_name_the_port_of_nginx() -> None:
         assert {host: status(host) for host in wrong} == dict.fromkeys(wrong, 400)
 
 
+def test_a_root_path_works_behind_nginx_and_clients_cannot_state_one() -> None:
+    with running("--replicas", "1", backend="mock", root_path="/api") as replicas:
+        with httpx.Client(base_url=replicas.address, headers={"x-forwarded-prefix": "/other"}) as http:
+            assert http.get("/api/openapi.json").json()["servers"] == [{"url": "/api"}]
+            assert http.get("/api/metrics").status_code == 404  # from nginx, as without a prefix
+            headers = {"x-request-id": "root/1"}
+            assert http.post("/api/predict", json={"text": "good"}, headers=headers).status_code == 200
+        replicas.wait_until(lambda: len(replicas.lines(request_id="root/1")) == 2)
+        assert {line["path"] for line in replicas.lines(request_id="root/1")} == {"/predict"}
+
+
 def test_the_access_log_has_the_upstreams_timings_and_no_text(replicas: Replicas) -> None:
     secret = "plugh-xyzzy"
     headers = {"x-request-id": "timed/1", "user-agent": secret, "referer": f"http://{secret}/"}
