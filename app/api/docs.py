@@ -26,7 +26,8 @@ def install_docs(app: FastAPI) -> None:
         )
 
     async def document(request: Request) -> JSONResponse:
-        server = {"url": request.scope.get("root_path") or "."}  # relative to this document
+        prefix = request.scope.get("root_path")
+        server = {"url": prefix} if prefix else {"url": ".", "description": "relative to this document"}
         return JSONResponse(app.openapi() | {"servers": [server]})
 
     app.add_route("/docs", docs, include_in_schema=False)
