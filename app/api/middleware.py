@@ -51,9 +51,9 @@ class Middleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._prefix:
-            self._prefix.apply(scope, self._paths)
         context = begin(scope)
+        if self._prefix:
+            self._prefix.apply(scope, context, self._paths)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
