@@ -10,6 +10,31 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # ONNX Runtime reports to its makers otherwise: see app/inference/backends/onnx.py.
 export ORT_DISABLE_TELEMETRY ?= 1
+# Tests run make, which must not get the variables of `make test`.
+unexport MAKEFLAGS
+
+# Variables that were given on the command line. Each target takes those that are listed here, and ARGS if its recipe
+# does; others are refused, because a misspelt one would be ignored.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+EVERYWHERE := PYTHON BIN PIP_% ORT_DISABLE_TELEMETRY SENTIMENT_%
+TAKES_replicas := N ARGS
+TAKES_test := TESTERS ARGS
+TAKES_check := $(TAKES_test)
+TAKES_test-uvicorn := UVICORN ARGS
+TAKES_export := MODEL OUT DEV ARGS
+TAKES_evaluate := MODEL DEV ARGS
+TAKES_image := BASE
+$(foreach name,serve dev bench bench-nginx perf perf-gate overload chaos fuzz,$(eval TAKES_$(name) := ARGS))
+OTHERS := $(filter-out $(EVERYWHERE) $(foreach goal,$(MAKECMDGOALS),$(TAKES_$(goal))),$(GIVEN))
+ifneq ($(filter serve dev replicas,$(MAKECMDGOALS)),)
+# `make serve PORT=9000` sets SENTIMENT_PORT. The service refuses what is not a setting.
+$(foreach name,$(OTHERS),$(eval export SENTIMENT_$(name) = $$($(name))))
+else ifneq ($(OTHERS),)
+$(error make $(or $(MAKECMDGOALS),help) does not use $(OTHERS); it takes $(or $(strip $(foreach goal,$(MAKECMDGOALS),$(TAKES_$(goal)))),no variables))
+endif
+ifneq ($(filter export,$(MAKECMDGOALS)),)
+$(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]))
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help serve dev replicas test test-uvicorn lint format check audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz image lock clean
@@ -17,20 +42,21 @@ export ORT_DISABLE_TELEMETRY ?= 1
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
-serve: .venv/serve.stamp  ## serve on 127.0.0.1:8000; the first run installs the dependencies (SENTIMENT_* settings apply)
+serve: .venv/serve.stamp  ## serve on 127.0.0.1:8000; any setting may follow (PORT=9000 WORKERS=2); the first run installs the dependencies
 	@exec $(BIN)/rt-sentiment serve $(ARGS)
 
-dev: .venv/serve.stamp  ## serve the mock backend, and restart when a file in app/ changes
-	@exec $(BIN)/watchfiles --target-type command "$(BIN)/rt-sentiment serve --profile dev --backend mock $(ARGS)" app
+dev: .venv/serve.stamp  ## serve the mock backend, or MODEL=path, and restart when a file in app/ changes
+	@exec env SENTIMENT_PROFILE=$(or $(SENTIMENT_PROFILE),dev) SENTIMENT_BACKEND=$(or $(SENTIMENT_BACKEND),$(if $(SENTIMENT_MODEL),auto,mock)) \
+	  $(BIN)/watchfiles --target-type command "$(BIN)/rt-sentiment serve $(ARGS)" app
 
-replicas: .venv/serve.stamp  ## serve N replicas behind nginx on one machine (N=2)
+replicas: .venv/serve.stamp  ## serve N replicas behind nginx on one machine (N=2); settings may follow, too
 	@exec $(BIN)/python -m nginx.replicas --replicas $(or $(N),2) $(ARGS)
 
-test: .venv/dev.stamp  ## run the tests with coverage; the first run installs the development tools
+test: .venv/dev.stamp  ## run the tests with coverage (ARGS=tests/unit for a part); the first run installs the development tools
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest --numprocesses $(TESTERS) --dist loadgroup $(ARGS)
 	@$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 
 # The lowest version that pyproject.toml allows; `make test` runs with the newest.
 UVICORN := $(shell sed -n 's/.*uvicorn\[standard\]>=\([0-9.]*\),.*/\1/p' pyproject.toml)
@@ -38,7 +64,7 @@ UVICORN := $(shell sed -n 's/.*uvicorn\[standard\]>=\([0-9.]*\),.*/\1/p' pyproje
 test-uvicorn: .venv/dev.stamp  ## run the tests of connections and of the process with the oldest supported version of uvicorn
 	$(PIP) --no-deps --upgrade --target .venv/uvicorn 'uvicorn==$(UVICORN).*'
 	PYTHONPATH=.venv/uvicorn:. $(BIN)/python -c 'import uvicorn; assert uvicorn.__version__.startswith("$(UVICORN)"), uvicorn.__version__'
-	PYTHONPATH=.venv/uvicorn:. $(BIN)/python -m pytest --quiet tests/unit/api tests/unit/server tests/integration/api/test_connection.py tests/integration/test_server.py tests/integration/test_drain.py
+	PYTHONPATH=.venv/uvicorn:. $(BIN)/python -m pytest --quiet tests/unit/api tests/unit/server tests/integration/api/test_connection.py tests/integration/test_server.py tests/integration/test_drain.py $(ARGS)
 
 lint: .venv/dev.stamp  ## check the code with ruff (lint and format) and mypy
 	$(BIN)/ruff check
@@ -52,10 +78,10 @@ format: .venv/dev.stamp  ## format the code, and fix what ruff can fix
 check: lint test  ## run lint and test, as CI does
 
 bench: .venv/perf.stamp  ## compare requests/s and p95 with a plain FastAPI endpoint that runs the same model
-	$(BIN)/python -m perf.compare
+	$(BIN)/python -m perf.compare $(ARGS)
 
 bench-nginx: .venv/perf.stamp  ## measure the latency that nginx adds
-	$(BIN)/python -m perf.profile.proxy
+	$(BIN)/python -m perf.profile.proxy $(ARGS)
 
 perf: .venv/perf.stamp  ## measure the bare model, HTTP alone, the service and six other servers (takes an hour; ARGS="--servers rt-sentiment tutorial")
 	@$(BIN)/python -m perf $(ARGS)
@@ -76,13 +102,12 @@ image:  ## build the cpu image with buildah and test it (as root; exits with 77 
 	@deploy/image.sh
 
 export: .venv/dev.stamp  ## export a checkpoint to an artifact: MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]
-	$(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-name OUT=models/name))
 	$(BIN)/python -m onnx_export "$(MODEL)" --out "$(OUT)" $(if $(DEV),--dev $(DEV)) $(ARGS)
 
-evaluate: .venv/dev.stamp  ## measure the embedded model on the behavioural suite and, with DEV="files", on labelled texts
-	$(if $(DEV),$(BIN)/python -m onnx_export models/sentiment-en --out runs/float32 --fp32 > /dev/null)
-	$(if $(DEV),$(BIN)/python -m training evaluate models/sentiment-en runs/float32 --batch-size 1 --data $(DEV))
-	$(BIN)/python -m training behaviour sentiment-en $(ARGS)
+evaluate: .venv/dev.stamp  ## measure the embedded model, or MODEL=directory, on the behavioural suite and, with DEV="files", on labelled texts
+	$(if $(DEV),$(BIN)/python -m onnx_export "$(or $(MODEL),models/sentiment-en)" --out runs/float32 --fp32 > /dev/null)
+	$(if $(DEV),$(BIN)/python -m training evaluate "$(or $(MODEL),models/sentiment-en)" runs/float32 --batch-size 1 --data $(DEV))
+	$(BIN)/python -m training behaviour "$(or $(MODEL),sentiment-en)" $(ARGS)
 
 audit: .venv/dev.stamp  ## run bandit, write a bill of materials (dist/sbom.json), and run pip-audit if its database can be reached
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml app nginx onnx_export perf training

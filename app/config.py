@@ -16,6 +16,8 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from .addresses import parse_host, parse_prefix
+
 PREFIX = "SENTIMENT_"
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -41,8 +43,7 @@ def _network(value: str) -> str:
 
 
 def _host(value: str) -> str:
-    if not value.isascii() or any(character in "/*@ " for character in value):
-        raise ValueError(f"{value!r} is not a host; write it as in the Host header, without scheme or path")
+    parse_host(value)
     return value
 
 
@@ -170,10 +171,15 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Networks = Field(
         ("127.0.0.1", "::1"),
-        description="addresses or networks whose X-Forwarded-For is trusted, separated by commas; or none",
+        description="addresses or networks whose X-Forwarded headers are trusted, separated by commas; or none",
+    )
+    root_path: Annotated[str, AfterValidator(parse_prefix)] = Field(
+        "", description="path below which a proxy serves the API, such as /sentiment; X-Forwarded-Prefix overrides it"
     )
     allowed_hosts: Hosts = Field(
-        (), description="accepted values of the Host header, separated by commas; any by default"
+        (),
+        description="accepted values of the Host header, separated by commas; "
+        "any by default, and any port if none is given",
     )
     tls_cert_file: Path | None = Field(None, description="certificate chain (PEM), to serve HTTPS without a proxy")
     tls_key_file: Path | None = Field(None, description="private key of the certificate (PEM)")

@@ -9,7 +9,6 @@ from functools import partial
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,9 +22,11 @@ from .api import (
     Middleware,
     PredictBatchEndpoint,
     PredictEndpoint,
+    ProxyPrefix,
     allowed_hosts,
     authentication,
     header_limit,
+    install_docs,
     install_errors,
     install_openapi,
     log_loaded,
@@ -114,12 +115,12 @@ def create_app(
             if rate:
                 await rate.close()
 
-    app = FastAPIOffline(
+    app = FastAPI(
         title="rt-sentiment",
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
-        redoc_url=None,
+        openapi_url=None,  # `install_docs` adds it
         redirect_slashes=False,  # the target would contain the Host that the client sent
         # FastAPI's own telemetry looks for providers with each request, and its records quote what clients send.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
@@ -135,6 +136,7 @@ def create_app(
         app.include_router(router)
     install_errors(app)
     install_openapi(app)
+    install_docs(app)
     endpoints = [endpoint(lifecycle, limits, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
     middleware = Middleware(
         app,
@@ -143,6 +145,7 @@ def create_app(
         observer=metrics,
         paths={route.path for router in (app.router, *routers) for route in router.routes if isinstance(route, Route)},
         cors=partial(_cors, settings) if settings.cors_origins else None,
+        prefix=ProxyPrefix(settings.root_path, settings.trusted_proxies),
     )
     return Application(middleware, app, lifecycle, metrics)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from app import logs
 from app.config import Settings, SettingsError, load_settings
 from app.cpu import usable_cores
-from app.server.process import work
+from app.server.process import warn_if_open, work
 from app.server.supervisor import Supervisor
 from app.server.worker import Pipe
 from nginx.process import free_port
@@ -32,19 +32,29 @@ def main() -> None:
         description="Run replicas of the service behind nginx. SENTIMENT_* settings apply to each replica.",
     )
     parser.add_argument("--replicas", type=int, default=2, help="number of replicas (default: %(default)s)")
-    for name, kind, fallback in (("host", str, "127.0.0.1"), ("port", int, "8000")):
-        default = os.environ.get(f"SENTIMENT_{name.upper()}", fallback)
-        parser.add_argument(f"--{name}", type=kind, default=default, help=f"nginx's {name} (default: %(default)s)")
+    parser.add_argument("--host", help="nginx's address [SENTIMENT_HOST]")
+    parser.add_argument("--port", help="nginx's port [SENTIMENT_PORT]")
     args = parser.parse_args()
     if args.replicas < 1:
         parser.error("--replicas: at least 1")
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # each replica has its own metrics
     try:
-        settings = load_settings({"workers": 1})
+        settings = read_settings({"host": args.host, "port": args.port})
         logs.configure(settings.log_format, settings.log_level)
-        sys.exit(asyncio.run(serve(settings, args.host, args.port or free_port(), args.replicas)))
+        warn_if_open(settings)
+        sys.exit(asyncio.run(serve(settings, settings.host, settings.port or free_port(), args.replicas)))
     except (SettingsError, NginxError) as error:
         sys.exit(f"replicas: {error}")
+
+
+def read_settings(flags: Mapping[str, str | None]) -> Settings:
+    """Read the settings; raise `SettingsError` for those that replicas cannot follow, too."""
+    settings = load_settings({name: value for name, value in flags.items() if value is not None})
+    if settings.workers > 1:
+        raise SettingsError("SENTIMENT_WORKERS: a replica is one process; set the number of replicas (--replicas, N=2)")
+    if settings.tls_cert_file:
+        raise SettingsError("SENTIMENT_TLS_CERT_FILE: nginx serves HTTPS here, see docs/deployment.md")
+    return settings
 
 
 async def serve(settings: Settings, host: str, port: int, count: int) -> int:
@@ -67,7 +77,8 @@ async def serve(settings: Settings, host: str, port: int, count: int) -> int:
                     say(f"ready: http://{host}:{port}")
                     for replica, worker in zip(ports, supervisor.workers, strict=True):
                         say(f"replica http://127.0.0.1:{replica} (process {worker.pid})")
-                    say(f"kill -HUP {os.getpid()} restarts the replicas, one after the other")
+                    if count > 1:  # a single one could not be replaced without a gap
+                        say(f"kill -HUP {os.getpid()} restarts the replicas, one after the other")
                     await supervisor.stopping.wait()
                     if ended.done():
                         raise NginxError(f"nginx ended with {ended.result()}")

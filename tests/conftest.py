@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from tests.support.process import Server, serve
 
 # Files with slow tests that share no fixtures: pytest-xdist distributes their tests one by one, other files as a whole.
 _DISTRIBUTED_BY_TEST = {"test_chaos.py", "test_drain.py", "test_gate.py", "test_workers.py"}
+
+# A shell may start background jobs with Ctrl-C ignored, and the processes that tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test downloads a model.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -1,17 +1,17 @@
 """Checks that need only the headers of a request. Each returns a response that refuses it, or None."""
 
-import re
 from collections.abc import Callable, Collection
 
 from starlette.responses import Response
 from starlette.types import Scope
 
+from ..addresses import Host, parse_host
 from .context import PROBES, RequestContext
 from .errors import problem
 
 Check = Callable[[Scope, RequestContext], Response | None]
 
-_PORT = re.compile(r":\d+$")
+_DEFAULT_PORTS = (80, 443)
 
 
 def header_limit(max_header_bytes: int) -> Check:
@@ -37,13 +37,24 @@ def one_host(scope: Scope, context: RequestContext) -> Response | None:
 
 
 def allowed_hosts(hosts: Collection[str]) -> Check:
-    """Refuse any other `Host` with 400: the name of another site may resolve to this server (DNS rebinding)."""
-    allowed = frozenset(host.lower() for host in hosts)
+    """Refuse any other `Host` with 400: the name of another site may resolve to this server (DNS rebinding).
+
+    A host that is listed without a port may have any. One that is listed with a default port may lack it, because
+    clients omit it.
+    """
+    allowed = {parse_host(host) for host in hosts}
+
+    def is_allowed(header: str) -> bool:
+        try:
+            name, port = parse_host(header)
+        except ValueError:
+            return False
+        ports = (None, *_DEFAULT_PORTS) if port is None else (None, port)
+        return any(Host(name, each) in allowed for each in ports)
 
     def check(_scope: Scope, context: RequestContext) -> Response | None:
-        host = context.headers.get(b"host", b"").decode("latin-1").lower()
         # Probes use the server's address.
-        if context.path in PROBES or host in allowed or _PORT.sub("", host) in allowed:
+        if context.path in PROBES or is_allowed(context.headers.get(b"host", b"").decode("latin-1")):
             return None
         return problem(context.request_id, 400, "Bad Request", "this Host is not allowed")
 

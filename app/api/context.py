@@ -27,7 +27,9 @@ _SECURITY_HEADERS = (
 )
 _TIMINGS = b"tokenize;dur=%.2f, queue;dur=%.2f, infer;dur=%.2f, total;dur=%.2f"
 _MAX_ADDRESS_CHARS = 45
-REFUSED = "refused"  # in the state of a scope: the server itself has responded, logged and counted the request
+# Keys in the state of a scope, which the server sets:
+PEER = "peer"  # the address at the other end of the connection: `client` is what a trusted proxy says it is
+REFUSED = "refused"  # the server itself has responded, logged and counted the request
 _CLIENT_LEFT = 499  # nginx's status for a client that left before the response
 
 
@@ -92,7 +94,7 @@ def begin(scope: Scope) -> RequestContext:
     # A trusted proxy may pass on an X-Forwarded-For header with arbitrary content.
     if client is not None and not (len(client) <= _MAX_ADDRESS_CHARS and _is_address(client)):
         client = scope["client"] = None
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    path = below(scope.get("root_path", ""), scope["path"])
     context = RequestContext(_request_id(headers.get(b"x-request-id")), time.perf_counter(), path, headers, client)
     scope.setdefault("state", {})["context"] = context
     return context
@@ -102,6 +104,11 @@ def context_of(scope: Scope) -> RequestContext:
     """Return the context that `begin` created."""
     context: RequestContext = scope["state"]["context"]
     return context
+
+
+def below(prefix: str, path: str) -> str:
+    """Return what follows the prefix in a path; the whole path if it does not begin with it."""
+    return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
 
 
 def new_id() -> str:

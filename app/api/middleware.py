@@ -10,6 +10,7 @@ from ..logs import log_exception
 from .checks import Check
 from .context import REFUSED, RequestContext, begin, context_of
 from .errors import respond_to, shutting_down, unexpected
+from .prefix import ProxyPrefix
 
 
 class Observer(Protocol):
@@ -24,6 +25,7 @@ class Middleware:
 
     A `POST` to a path in `endpoints` goes to that plain ASGI application, everything else to `app`.
     `paths` are those that logs and metrics may name. `cors` wraps what answers, so that refusals have its headers.
+    `prefix` finds the path below which a proxy serves them.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Middleware:
         observer: Observer,
         paths: Collection[str],
         cors: Callable[[ASGIApp], ASGIApp] | None = None,
+        prefix: ProxyPrefix | None = None,
     ) -> None:
         self._app = app
         self._endpoints = endpoints
@@ -42,12 +45,15 @@ class Middleware:
         self._observer = observer
         self._paths = frozenset(paths)
         self._inner = cors(self._answer) if cors else self._answer
+        self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         context = begin(scope)
+        if self._prefix:
+            self._prefix.apply(scope, context, self._paths)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

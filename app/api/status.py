@@ -77,7 +77,8 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
     @router.get("/", include_in_schema=False)
     async def root(request: Request) -> RedirectResponse:
         """Redirect browsers to the documentation."""
-        return RedirectResponse(request.scope.get("root_path", "") + "/docs")
+        prefix = request.scope.get("root_path")
+        return RedirectResponse(f"{prefix}/docs" if prefix else "docs")
 
     for route in [route for route in router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]:
         # Load balancers and monitors use HEAD, too.

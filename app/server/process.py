@@ -30,11 +30,7 @@ def serve(settings: Settings) -> int:
     Returns the exit status 1 if it cannot listen.
     """
     logs.configure(settings.log_format, settings.log_level)
-    if not settings.api_keys_file and not is_loopback(settings.host):
-        reason = (
-            f"anyone who can reach {settings.host} can use the service; set {PREFIX}API_KEYS_FILE, or restrict access"
-        )
-        log(logging.WARNING, "no API keys", reason=reason)
+    warn_if_open(settings)
     if settings.tls_cert_file and settings.tls_key_file:
         try:
             ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
@@ -68,6 +64,15 @@ def serve(settings: Settings) -> int:
     address = address_of(listener, tls=settings.tls_cert_file is not None)
     with metrics_dir:
         return serve_workers(partial(work, each), settings.workers, address, metrics_dir.name)
+
+
+def warn_if_open(settings: Settings) -> None:
+    """Log a warning if other machines can use the service without a key."""
+    if not settings.api_keys_file and not is_loopback(settings.host):
+        reason = (
+            f"anyone who can reach {settings.host} can use the service; set {PREFIX}API_KEYS_FILE, or restrict access"
+        )
+        log(logging.WARNING, "no API keys", reason=reason)
 
 
 def work(settings: Settings, pipe: "Pipe") -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ..api import REFUSED, new_id, problem
+from ..api import PEER, REFUSED, new_id, problem
 from ..logs import log
 from .transport import JoiningTransport
 
@@ -73,6 +73,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_headers = True
         super().on_message_begin()
+        self.scope["state"][PEER] = self.client[0] if self.client else None
 
     def on_headers_complete(self) -> None:
         self._in_headers = False

@@ -163,6 +163,31 @@ def test_the_clients_address_and_request_id_reach_the_replica(replicas: Replicas
     assert re.fullmatch("[0-9a-f]{32}", generated)
 
 
+def test_allowed_hosts_may_name_the_port_of_nginx() -> None:
+    port = free_port()
+    allowed = f"127.0.0.1:{port},api.example,[::1]:8443"
+    with running("--replicas", "1", "--port", str(port), backend="mock", allowed_hosts=allowed) as replicas:
+
+        def status(host: str) -> int:
+            return httpx.post(f"{replicas.address}/predict", json={"text": "good"}, headers={"host": host}).status_code
+
+        right = (f"127.0.0.1:{port}", "api.example", "API.example:8000", "[::1]:8443", "[0:0::1]:8443")
+        assert {host: status(host) for host in right} == dict.fromkeys(right, 200)
+        wrong = ("127.0.0.1", f"127.0.0.1:{port + 1}", "[::1]", "[::1]:8444", "evil.example", f"evil.example:{port}")
+        assert {host: status(host) for host in wrong} == dict.fromkeys(wrong, 400)
+
+
+def test_a_root_path_works_behind_nginx_and_clients_cannot_state_one() -> None:
+    with running("--replicas", "1", backend="mock", root_path="/api") as replicas:
+        with httpx.Client(base_url=replicas.address, headers={"x-forwarded-prefix": "/other"}) as http:
+            assert http.get("/api/openapi.json").json()["servers"] == [{"url": "/api"}]
+            assert http.get("/api/metrics").status_code == 404  # from nginx, as without a prefix
+            headers = {"x-request-id": "root/1"}
+            assert http.post("/api/predict", json={"text": "good"}, headers=headers).status_code == 200
+        replicas.wait_until(lambda: len(replicas.lines(request_id="root/1")) == 2)
+        assert {line["path"] for line in replicas.lines(request_id="root/1")} == {"/predict"}
+
+
 def test_the_access_log_has_the_upstreams_timings_and_no_text(replicas: Replicas) -> None:
     secret = "plugh-xyzzy"
     headers = {"x-request-id": "timed/1", "user-agent": secret, "referer": f"http://{secret}/"}

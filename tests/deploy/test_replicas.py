@@ -95,15 +95,40 @@ def test_a_replica_that_cannot_come_back_leaves_the_others_serving(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("setting", "value", "reasons"),
-    [("SLOTS", "many", ["SENTIMENT_SLOTS: "]), ("MODEL", "/nowhere", ["/nowhere", "did not get ready"])],
+    [
+        ("SLOTS", "many", ["SENTIMENT_SLOTS: "]),
+        ("PORT", "many", ["SENTIMENT_PORT: "]),
+        ("WORKERS", "2", ["SENTIMENT_WORKERS: ", "--replicas"]),
+        ("MODEL", "/nowhere", ["/nowhere", "did not get ready"]),
+    ],
 )
 def test_a_wrong_setting_ends_the_command_with_the_reason(setting: str, value: str, reasons: list[str]) -> None:
-    command = [sys.executable, "-m", "nginx.replicas", "--port", "0"]
-    environment = os.environ | {f"SENTIMENT_{setting}": value}
+    command = [sys.executable, "-m", "nginx.replicas"]
+    environment = os.environ | {"SENTIMENT_PORT": "0", f"SENTIMENT_{setting}": value}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     for reason in reasons:
         assert reason in done.stderr
+
+
+def test_a_certificate_is_refused_since_nginx_would_not_use_it() -> None:
+    environment = os.environ | {"SENTIMENT_TLS_CERT_FILE": "a.pem", "SENTIMENT_TLS_KEY_FILE": "b.pem"}
+    command = [sys.executable, "-m", "nginx.replicas", "--port", "0"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.startswith("replicas: SENTIMENT_TLS_CERT_FILE: ")) == (1, True)
+
+
+def test_nginx_listens_where_the_settings_and_their_profile_say() -> None:
+    with running(backend="mock", profile="prod", drain_delay_ms="0") as replicas:
+        assert replicas.address.startswith("http://0.0.0.0:")
+        assert replicas.lines(event="no API keys")
+
+
+def test_a_single_replica_is_not_said_to_restart_and_ends_with_ctrl_c() -> None:
+    with running("--replicas", "1", backend="mock") as replicas:
+        replicas.process.send_signal(signal.SIGINT)
+        assert replicas.process.wait(60) == 0
+        assert "restart" not in replicas.log.read_text()
 
 
 @pytest.mark.parametrize("victim", ["nginx", "supervisor"])

@@ -1,5 +1,6 @@
 """The end of a server process: signals, requests in flight, new requests and the exit status."""
 
+import os
 import signal
 
 import httpx
@@ -21,6 +22,20 @@ def test_requests_in_flight_are_answered_and_the_exit_status_is_0(number: signal
         assert request.response().json()["label"] == "positive"
         assert server.wait() == 0
         assert server.events("draining")[0]["in_flight"] == 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_service_under_nohup_survives_its_terminal(workers: str) -> None:
+    nohup = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    with serve(backend="mock", workers=workers, prelude=nohup) as server:
+        pids = [server.process.pid, *server.events("ready")[0].get("workers", [])]
+        for pid in pids:
+            os.kill(pid, signal.SIGHUP)
+        assert server.post({"text": "good"}).json()["label"] == "positive"
+        server.terminate()  # still ends it
+        assert server.wait() == 0
+        ended = [line["event"] for line in server.lines() if line["event"] in ("draining", "worker draining")]
+        assert len(ended) == len(pids) - (workers == "2")  # each process drains once, not before SIGTERM
 
 
 def test_new_requests_get_503_during_a_drain(gate: Gate) -> None:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.checks import Check
 from app.api.middleware import Middleware
+from app.api.prefix import ProxyPrefix
 from tests.support.client import AsgiClient, scope_of
 
 PAGE = "https://page.example"
@@ -44,6 +45,7 @@ class Bench:
         app: ASGIApp = APP,
         checks: list[Check] | None = None,
         cors: Callable[[ASGIApp], ASGIApp] | None = None,
+        prefix: ProxyPrefix | None = None,
     ) -> None:
         self.recorder = Recorder()
         self.middleware = Middleware(
@@ -53,6 +55,7 @@ class Bench:
             observer=self.recorder,
             paths={"/predict", "/livez"},
             cors=cors,
+            prefix=prefix,
         )
 
     async def request(

@@ -122,9 +122,11 @@ def serve(
     """Start `rt-sentiment serve`, wait for a log event, and stop the server at the end, by force if necessary.
 
     `settings` are environment variables without their prefix, `environment` others. `prelude` is Python code that the
-    process runs first.
+    process runs first. SIGHUP has its default action, even if the tests run under nohup.
     """
-    command = f"{prelude}\nfrom app.cli import main\nmain()"
+    command = (
+        f"import signal\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n{prelude}\nfrom app.cli import main\nmain()"
+    )
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as stream:

@@ -35,6 +35,9 @@ def test_there_are_two_profiles() -> None:
         ("TRUSTED_PROXIES", "10.0.0.0/8,nginx", "SENTIMENT_TRUSTED_PROXIES: 'nginx' does not appear to be"),
         ("ALLOWED_HOSTS", "a.example,http://b.example", "SENTIMENT_ALLOWED_HOSTS: 'http://b.example' is not a host"),
         ("ALLOWED_HOSTS", "*.example", "SENTIMENT_ALLOWED_HOSTS"),
+        ("ALLOWED_HOSTS", "a.example:99999", "SENTIMENT_ALLOWED_HOSTS"),
+        ("ROOT_PATH", "https://a.example/b", "SENTIMENT_ROOT_PATH: expected a path such as /sentiment"),
+        ("ROOT_PATH", "//a.example", "SENTIMENT_ROOT_PATH: expected a path such as /sentiment"),
         ("API_KEYS_FOR_ALL", "true", "API_KEYS_FOR_ALL needs API_KEYS_FILE"),
         ("MAX_QUEUE_TEXTS", "10", "SENTIMENT_MAX_QUEUE_TEXTS must be at least MAX_BATCH_TEXTS"),
         ("PROT", "80", "unknown setting SENTIMENT_PROT"),
@@ -74,6 +77,11 @@ def test_all_wrong_settings_are_named() -> None:
 def test_origins_are_separated_by_commas() -> None:
     settings = load_settings({"cors_origins": "https://a.example, http://localhost:3000"})
     assert settings.cors_origins == ("https://a.example", "http://localhost:3000")
+
+
+@pytest.mark.parametrize("value", ["api/v1", "/api/v1", "/api/v1/", "api/v1/"])
+def test_a_root_path_may_have_slashes_around_it(value: str) -> None:
+    assert load_settings({"root_path": value}).root_path == "/api/v1"
 
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:

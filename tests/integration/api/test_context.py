@@ -73,6 +73,19 @@ def test_only_trusted_proxies_may_state_the_client_address(mock_server: Server) 
         assert server.wait_for("request", request_id="hop/3")["client"] == "127.0.0.1"
 
 
+def test_only_trusted_proxies_may_state_a_path_prefix(mock_server: Server) -> None:
+    # `client` is then the address that the proxy states. What counts is the other end of the connection.
+    forwarded = {"x-forwarded-prefix": "/a", "x-forwarded-for": "203.0.113.5"}
+
+    def prefix(server: Server) -> str:
+        with server.client() as http:
+            return str(http.get("/openapi.json", headers=forwarded).json()["servers"][0]["url"])
+
+    assert prefix(mock_server) == "/a"
+    with serve(backend="mock", trusted_proxies="203.0.113.0/24") as server:
+        assert prefix(server) == "."
+
+
 @pytest.mark.parametrize("address", ["a text of a user", "fe80::1%a text of a user", "::1%" + "x" * 5000])
 def test_a_forwarded_value_that_is_not_an_address_is_ignored(mock_server: Server, address: str) -> None:
     with mock_server.client() as http:

@@ -1,6 +1,8 @@
 """How the supervisor replaces and restarts workers, with a fake in place of their processes."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from app.server import supervisor
 from app.server.supervisor import Supervisor
+from app.server.worker import SIGNALS
 
 
 class FakeWorker:
@@ -56,7 +59,17 @@ async def reaches(condition: Callable[[], bool]) -> bool:
 
 
 @pytest.fixture
-async def supervised(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+async def restore_signals() -> AsyncIterator[None]:
+    """Keep the actions of this process, which may itself run under nohup: asyncio would set the default ones."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, action in before.items():
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, action)
+
+
+@pytest.fixture
+async def supervised(monkeypatch: pytest.MonkeyPatch, restore_signals: None) -> AsyncIterator[Any]:
     monkeypatch.setattr(supervisor, "Worker", FakeWorker)
     monkeypatch.setattr(supervisor, "_MAX_BACKOFF_S", 0.05)
     monkeypatch.setattr(supervisor, "_RESTART_TIMEOUT_S", 0.2)
@@ -64,6 +77,22 @@ async def supervised(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     async with Supervisor([lambda: None] * 2, restart_on_sighup=True) as running:
         assert await reaches(lambda: all(worker.running for worker in running.workers))
         yield running
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_under_nohup_a_hangup_may_restart_workers_but_not_stop_them(
+    restart: bool, monkeypatch: pytest.MonkeyPatch, restore_signals: None
+) -> None:
+    monkeypatch.setattr(supervisor, "Worker", FakeWorker)
+    monkeypatch.setattr(supervisor, "_SETTLE_S", 0)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    async with Supervisor([lambda: None], restart_on_sighup=restart) as running:
+        (worker,) = running.workers
+        assert await reaches(lambda: worker.running)
+        worker.become_ready()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert await reaches(lambda: worker.starts == 2) == restart
+        assert not running.stopping.is_set()
 
 
 async def test_a_worker_that_fails_before_it_is_ready_stops_all(supervised: Any) -> None:
