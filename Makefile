@@ -106,7 +106,7 @@ export: .venv/dev.stamp  ## export a checkpoint to an artifact: MODEL=directory-
 
 evaluate: .venv/dev.stamp  ## measure the embedded model, or MODEL=directory, on the behavioural suite and, with DEV="files", on labelled texts
 	$(if $(DEV),$(BIN)/python -m onnx_export "$(or $(MODEL),models/sentiment-en)" --out runs/float32 --fp32 > /dev/null)
-	$(if $(DEV),$(BIN)/python -m training evaluate "$(or $(MODEL),models/sentiment-en)" runs/float32 --batch-size 1 --data $(DEV))
+	$(if $(DEV),$(BIN)/python -m training evaluate "$(or $(MODEL),models/sentiment-en)" runs/float32 --data $(DEV))
 	$(BIN)/python -m training behaviour "$(or $(MODEL),sentiment-en)" $(ARGS)
 
 audit: .venv/dev.stamp  ## run bandit, write a bill of materials (dist/sbom.json), and run pip-audit if its database can be reached

@@ -13,6 +13,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification, 
 
 from app.inference.artifact import open_artifact, sha256
 from app.inference.model import load_model
+from app.inference.padding import pad
 from onnx_export import __main__ as command
 from onnx_export.quantize import down_projections
 from onnx_export.verify import Invariance, Limits, Parity, ParityError, Sample, compare
@@ -154,6 +155,19 @@ def test_a_model_whose_float32_scores_depend_on_the_batch_is_not_written(
 def test_the_int8_graph_computes_nothing_for_padding(artifact: Path) -> None:
     assert load_model(str(artifact), backend="onnx", device="cpu", precision="int8").backend.skips_padding
     assert not load_model(str(artifact), backend="onnx", device="cpu", precision="fp32").backend.skips_padding
+
+
+def test_texts_run_one_by_one_if_a_graph_takes_scales_from_the_batch(
+    artifact: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).write_bytes((artifact / name).read_bytes())
+    quantize_dynamic(artifact / "model.onnx", tmp_path / "model_quantized.onnx")
+    model = load_model(str(tmp_path), backend="onnx", device="cpu")
+    assert "take their scale from the batch" in caplog.text
+    encodings = model.tokenizer.encode_many(SENTENCES[:40])
+    alone = np.concatenate([model.backend.run(pad([encoding], 0)) for encoding in encodings])
+    assert np.array_equal(model.backend.run(pad(encodings, 0)), alone)
 
 
 def test_a_sample_has_labels_only_if_every_text_has_one() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from training.data import read_all
 from training.evaluation.evaluation import as_json, evaluate_target
 from training.evaluation.tables import confusions, overview
-from training.evaluation.targets import BATCH_SIZE, open_targets
+from training.evaluation.targets import open_targets
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,12 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", choices=("onnx", "torch"), help="backend for directories (default: each one that works here)"
     )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=BATCH_SIZE,
-        help="texts per batch, for directories; 1 scores each text alone (default: %(default)s)",
-    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
     parser.add_argument(
         "--plots", type=Path, metavar="DIRECTORY", help="write reliability diagrams and confusion matrices to DIRECTORY"
@@ -40,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    targets = [target for name in args.targets for target in open_targets(name, args.backend, args.batch_size)]
+    targets = [target for name in args.targets for target in open_targets(name, args.backend)]
     examples = read_all(args.data, names=targets[0].labels)
     evaluations = [evaluate_target(target, examples) for target in targets]
     print(overview(evaluations))

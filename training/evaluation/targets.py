@@ -21,9 +21,6 @@ from app.types import FloatArray
 from training.errors import InputError
 from training.evaluation.metrics import Probabilities
 
-# The default limits of a batch in the server. They matter in int8, where the texts of a batch share the scale of their
-# activations.
-BATCH_SIZE, _BATCH_TOKENS = 16, 512
 _REQUEST_TEXTS = 64
 _GIVE_UP_AFTER_S = 120.0  # of a server that answers 429 or 503
 # The server rounds to four digits, so a score of 0 means less than this.
@@ -39,10 +36,9 @@ class Target:
     score: Callable[[Sequence[str]], Probabilities]
 
 
-def open_targets(name: str, backend: str | None = None, batch_size: int = BATCH_SIZE) -> list[Target]:
+def open_targets(name: str, backend: str | None = None) -> list[Target]:
     """Open the URL of a server, or a model directory on `backend` or, without it, on each backend that works here.
 
-    `batch_size` applies to directories. With 1, each text gets exactly the scores that the service gives a single text.
     Raises `SentimentError` or `InputError` if nothing can be opened.
     """
     if name.startswith(("http://", "https://")):
@@ -52,7 +48,7 @@ def open_targets(name: str, backend: str | None = None, batch_size: int = BATCH_
     targets, failures = [], []
     for kind, precision in variants:
         try:
-            targets.append(local(load_model(name, backend=kind, precision=precision), name, batch_size))
+            targets.append(local(load_model(name, backend=kind, precision=precision), name))
         except SentimentError as error:
             failures.append(f"{name} on {kind} {precision}: {error}")
     if not targets:
@@ -71,12 +67,12 @@ def _variants(artifact: Artifact) -> list[tuple[str, str]]:
     return [variant for kind, variant in kinds.items() if kind in artifact.files]
 
 
-def local(model: Model, name: str, batch_size: int = BATCH_SIZE) -> Target:
+def local(model: Model, name: str) -> Target:
     """Score with `model` as the service does."""
 
     def score(texts: Sequence[str]) -> Probabilities:
         with _progress(len(texts), model.artifact.name) as bar:
-            predictions = model.predict(texts, batch_size=batch_size, batch_tokens=_BATCH_TOKENS, on_done=bar.update)
+            predictions = model.predict(texts, on_done=bar.update)
         return np.array([[*prediction.scores.values()] for prediction in predictions])
 
     backend = model.backend
@@ -86,7 +82,7 @@ def local(model: Model, name: str, batch_size: int = BATCH_SIZE) -> Target:
 def logits(model: Model, texts: Sequence[str]) -> FloatArray:
     """Return logits of shape (texts, labels), before any temperature."""
     with _progress(len(texts), model.artifact.name) as bar:
-        return model.logits(texts, batch_size=BATCH_SIZE, batch_tokens=_BATCH_TOKENS, on_done=bar.update)
+        return model.logits(texts, on_done=bar.update)
 
 
 def server(address: str) -> Target:

@@ -1,7 +1,10 @@
 """ONNX Runtime: the backend for CPUs, and for CUDA where its GPU build is installed."""
 
+import logging
+import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 # Recent versions of ONNX Runtime send telemetry from Linux, too, with an id of the machine, unless this variable is set
@@ -13,6 +16,7 @@ import onnxruntime as ort
 
 from ...cpu import overflows_in_int8
 from ...errors import BackendError
+from ...logs import log
 from ...types import Batch, FloatArray, IntArray
 from ..artifact import Artifact
 from ..padding import SKIPS_PADDING
@@ -61,12 +65,37 @@ class OnnxBackend:
         # Not on a GPU: attention over padding would take more than everything else in a large batch of mixed lengths.
         self.skips_padding = device == "cpu" and SKIPS_PADDING in self._session.get_modelmeta().custom_metadata_map
         self._inputs = [node.name for node in self._session.get_inputs()]
+        self._one_by_one = _takes_scales_from_the_batch(file)
+        if self._one_by_one:
+            log(
+                logging.WARNING,
+                "texts run one by one, because the activations of this int8 graph take their scale from the batch; "
+                "export the model with `python -m onnx_export` to run them in batches",
+                file=file.name,
+            )
 
     def run(self, batch: Batch) -> FloatArray:
         """See `Backend.run`."""
+        if self._one_by_one and len(batch) > 1:
+            return np.concatenate([self.run(row) for row in _rows(batch)])
         session = self._wide if batch.alone else self._session
         logits: FloatArray = session.run(None, feed(self._inputs, batch))[0]
         return logits
+
+
+def _takes_scales_from_the_batch(file: Path) -> bool:
+    """Return whether the graph quantises activations at run time, so that scores would depend on the other texts."""
+    if not file.stat().st_size:
+        return False
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"DynamicQuantize") >= 0
+
+
+def _rows(batch: Batch) -> Iterator[Batch]:
+    """Yield each text as a batch without padding."""
+    for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True):
+        length = int(mask.sum())
+        yield replace(batch, input_ids=ids[None, :length], attention_mask=mask[None, :length])
 
 
 def feed(names: Sequence[str], batch: Batch) -> dict[str, IntArray]:
