@@ -40,13 +40,13 @@ def graph(
     # Without one of the two inputs, the other takes its place.
     source, counted = (ids if ids in inputs else inputs[0]), (mask if mask in inputs else inputs[0])
     nodes = [
-        helper.make_node("Cast", [source], ["ids"], to=TensorProto.INT64),
-        helper.make_node("Cast", [counted], ["mask"], to=TensorProto.INT64),
+        helper.make_node("Cast", [source], ["tokens_in"], to=TensorProto.INT64),
+        helper.make_node("Cast", [counted], ["mask_in"], to=TensorProto.INT64),
         helper.make_node("Cast", [counted], ["weights"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["weights", "last"], ["column"]),
-        helper.make_node("CumSum", ["mask", "axis"], ["count"]),
+        helper.make_node("CumSum", ["mask_in", "axis"], ["count"]),
         helper.make_node("Add", ["count", "offset"], ["place"]),
-        helper.make_node("Gather", ["words", "ids"], ["word_rows"]),
+        helper.make_node("Gather", ["words", "tokens_in"], ["word_rows"]),
         helper.make_node("Gather", ["places", "place"], ["place_rows"]),
         helper.make_node("Add", ["word_rows", "place_rows"], ["rows"]),
         helper.make_node("Mul", ["rows", "column"], ["weighted"]),

@@ -6,10 +6,13 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForSequenceClassification
+from transformers.utils.logging import disable_progress_bar
 
 from ...errors import BackendError
 from ...types import Batch, FloatArray
 from ..artifact import Artifact
+
+disable_progress_bar()  # one for the shards of a checkpoint would be between the lines of the log
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
