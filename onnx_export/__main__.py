@@ -6,6 +6,7 @@ The artifact is only written if int8 stays within the limits.
 import argparse
 import json
 import logging
+import shlex
 import shutil
 import sys
 import tempfile
@@ -13,11 +14,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from app.errors import SentimentError
 from app.inference.artifact import MANIFEST, open_artifact
-from onnx_export.export import COMPANIONS, export, save_half
+from onnx_export.export import COMPANIONS, naming, prepare
 from onnx_export.fuse import fuse
 from onnx_export.manifest import write_manifest
 from onnx_export.narrow import narrow
@@ -72,6 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     except (ParityError, SentimentError, InputError, OSError) as error:
         sys.exit(f"nothing was written: {error}")
     print(json.dumps(_as_dicts(parities), indent=2))
+    print(f"To serve it: SENTIMENT_MODEL={shlex.quote(str(args.out))} make serve")
 
 
 def build(
@@ -82,14 +82,10 @@ def build(
     Raises `ParityError` if int8 exceeds the limits. `out` is unchanged then.
     """
     _check_places(model, out)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, naming(model, Path(scratch)):
         work = Path(scratch)
-        try:
-            export(model, work)
-        except (ValueError, SafetensorError) as error:  # the model cannot be exported
-            raise InputError(f"{model}: {error}") from error
+        prepare(model, work)
         parities = quantize_within_limits(work, samples, limits)
-        save_half(model, work / "half")
 
         fresh = work / "artifact"
         fresh.mkdir()
