@@ -64,7 +64,11 @@ def export(model: str, out: Path) -> None:
 
 def save_half(model: str, out: Path) -> None:
     """Write `model.safetensors` in fp16 with config and tokenizer, for the PyTorch backend."""
-    half = AutoModelForSequenceClassification.from_pretrained(model, dtype=torch.float16)
+    half, loading = AutoModelForSequenceClassification.from_pretrained(
+        model, dtype=torch.float16, output_loading_info=True
+    )
+    if missing := sorted(loading["missing_keys"]):  # transformers fills them with random numbers
+        raise InputError(f"the weights are not those of a classifier: no {missing[0]}")
     half.save_pretrained(out, max_shard_size="1TB")  # one file: its name is in the manifest
     AutoTokenizer.from_pretrained(model).save_pretrained(out)
     tokenizer = out / "tokenizer.json"  # a third of the file is indentation

@@ -39,11 +39,13 @@ class TorchBackend:
         self.slots = slots
         self._thread = threading.local()
         try:
-            model = AutoModelForSequenceClassification.from_pretrained(
-                artifact.directory, dtype=_DTYPES[precision], local_files_only=True
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                artifact.directory, dtype=_DTYPES[precision], local_files_only=True, output_loading_info=True
             )
         except Exception as error:  # transformers and safetensors raise many types
             raise BackendError(f"{artifact.directory}: PyTorch cannot load it: {error}") from error
+        if missing := sorted(loading["missing_keys"]):  # transformers fills them with random numbers
+            raise BackendError(f"{artifact.directory}: the weights are not those of a classifier: no {missing[0]}")
         self._model = model.to(device).eval()
         self._max_tokens = _max_tokens(model)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from onnx import TensorProto
+from safetensors.torch import load_file, save_file
 
 from app.errors import ArtifactError, BackendError
 from app.inference.artifact import Artifact
@@ -96,8 +97,6 @@ class TestShards:
         """Write a classifier whose weights are in shards: safetensors or, with `pickled`, PyTorch's older format."""
         checkpoint(directory, "bert", pad_token_id=0, shard_size="8KB")
         if pickled:
-            from safetensors.torch import load_file
-
             index = directory / "model.safetensors.index.json"
             for shard in list(directory.glob("model-*.safetensors")):
                 torch.save(load_file(shard), directory / f"{shard.stem}.bin")
@@ -124,6 +123,19 @@ class TestShards:
         next(tmp_path.glob("model-00002-*")).unlink()
         with pytest.raises(ArtifactError, match=r"no model-00002-of-\d+\.safetensors, which model\.safetensors\.index"):
             load_model(directory, backend="torch", device="cpu")
+
+
+@pytest.mark.parametrize("config", [{}, {"architectures": ...}])
+def test_weights_of_another_kind_of_model_are_refused(tmp_path: Path, config: dict[str, Any]) -> None:
+    # With a random head and a warning, transformers would serve them.
+    checkpoint(tmp_path, "bert", pad_token_id=0)
+    edit(tmp_path / "config.json", **config)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(
+        {name: weight for name, weight in weights.items() if "classifier" not in name}, tmp_path / "model.safetensors"
+    )
+    with pytest.raises(BackendError, match=r"the weights are not those of a classifier: no classifier\.bias"):
+        load_model(str(tmp_path), device="cpu")
 
 
 def test_labels_that_are_left_out_are_served(tmp_path: Path) -> None:

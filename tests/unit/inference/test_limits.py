@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from app.errors import BackendError
+from app.inference.artifact import open_artifact
+from app.inference.backends.torch import TorchBackend
 from app.inference.model import load_model
+from app.inference.packing import pad
 from app.inference.runner import Runner
-from app.types import Batch, FloatArray
+from app.types import Batch, Encoding, FloatArray
 from tests.support.checkpoints import FAIRSEQ, checkpoint, edit, save_tokenizer
 from tests.support.graphs import graph
 
@@ -48,6 +51,14 @@ def test_the_longest_text_that_is_allowed_is_the_longest_that_is_read(
     assert model.info.max_tokens == model.artifact.max_tokens == model.tokenizer.max_tokens == tokens
     assert [result.truncated for result in model.predict(["good film", LONG])] == [False, True]
     assert not model.predict([LONG], long_text="window")[0].truncated
+
+
+def test_torch_refuses_a_longer_text_before_it_reaches_a_gpu(tmp_path: Path) -> None:
+    """On a GPU, an index out of a table's range is an error after which nothing runs."""
+    backend = TorchBackend(open_artifact(str(checkpoint(tmp_path, "roberta", max_position_embeddings=40))))
+    assert backend.run(pad([Encoding([5] * 38, truncated=False)], 1)).shape == (1, 2)
+    with pytest.raises(BackendError, match="positions for 38 tokens"):
+        backend.run(pad([Encoding([5] * 39, truncated=False)], 1))
 
 
 def graph_directory(directory: Path, config: dict[str, Any], **options: Any) -> str:
