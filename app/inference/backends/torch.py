@@ -6,13 +6,16 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForSequenceClassification
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils import logging
 
 from ...errors import BackendError
 from ...types import Batch, FloatArray
 from ..artifact import Artifact
 
-disable_progress_bar()  # one for the shards of a checkpoint would be between the lines of the log
+# What transformers reports belongs in the log of the process, and not between its lines.
+logging.disable_progress_bar()
+logging.disable_default_handler()
+logging.enable_propagation()
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -138,6 +138,15 @@ def test_weights_of_another_kind_of_model_are_refused(tmp_path: Path, config: di
         load_model(str(tmp_path), device="cpu")
 
 
+def test_what_transformers_reports_is_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint(tmp_path, "longformer", max_position_embeddings=40, attention_window=[8, 8])
+    assert load_model(str(tmp_path), backend="torch", device="cpu").predict(["good film"])
+    assert "Initializing global attention on CLS token..." in caplog.messages
+    assert capsys.readouterr().err == ""
+
+
 def test_labels_that_are_left_out_are_served(tmp_path: Path) -> None:
     checkpoint(tmp_path, "bert", pad_token_id=0)
     assert '"id2label"' not in (tmp_path / "config.json").read_text()
