@@ -4,41 +4,131 @@ The model must see texts in production in the form that it was trained on, and e
 key. Every text therefore passes through `normalise` exactly once.
 """
 
+import html
 import re
-import unicodedata
+from html.entities import html5
+
+# Not the standard library's module: its Unicode version depends on the interpreter.
+import unicodedata2 as unicodedata
 
 # The placeholders of TweetEval (Barbieri et al. 2020): short, and every English model has word pieces for them.
 URL, MENTION = "http", "@user"
 
 _URL = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE)
-_MENTION = re.compile(r"(?<![\w@.])@\w+")
-# Skin tones and presentation selectors, which do not change the sentiment of an emoji.
-_VARIANTS = re.compile("[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")
-# Control characters, format characters (zero width, direction marks), lone surrogates, private use and unassigned. They
-# carry no sentiment, and texts that look the same would differ.
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_MENTION = re.compile(r"(?<![\w@.])@\w[\w\u0300-\u036f]*")
+
+# Apostrophes, quotation marks and hyphens have many forms: of keyboards, of word processors and of other languages.
+_PUNCTUATION = str.maketrans(
+    dict.fromkeys(
+        "\u2018\u2019\u201a\u201b\u2032\u2035\u2039\u203a\u00b4\u02b9\u02bb\u02bc\u02bd\u02c8\u02ca\u02cb\ua78c", "'"
+    )
+    | dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u2036\u00ab\u00bb\u02ba\u02ee\u301d\u301e\u301f\u275d\u275e", '"')
+    | dict.fromkeys("\u275b\u275c", "'")
+    | dict.fromkeys("\u2010\u2011\u2212", "-")
+)
+_BACKTICK = re.compile(r"(?<=\w)`(?=\w)")  # as an apostrophe; elsewhere it marks code or a quotation
+
+# A skin tone does not change the sentiment of its emoji.
+_SKIN_TONE = re.compile("(?<=\\S)[\U0001f3fb-\U0001f3ff]+")
+# Invisible characters carry no sentiment, and texts that look the same would differ. Code points that have no character
+# yet count as visible: they may be next year's emoji.
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co"})
+_INVISIBLE = re.compile(  # default-ignorable code points of other categories, and noncharacters
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufdd0-\ufdef\ufe00-\ufe0f\uffa0\ufff0-\ufff8\ufffe\uffff"
+    + "".join(f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(1, 17))
+    + "\U000e0000-\U000e0fff]"
+)
+
+_REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});\Z")
+_LONGEST_REFERENCE = 34
+# Only elements of HTML: people also write "<3" and "<sigh>".
+_TAG = re.compile(
+    r"<(?:!--[^<>]*|!doctype\b[^<>]*|/?(?:a|abbr|article|aside|b|big|blockquote|body|br|button|center|cite|code|dd|del|"
+    r"div|dl|dt|em|figcaption|figure|font|footer|h[1-6]|head|header|hr|html|i|iframe|img|input|ins|kbd|label|li|link|"
+    r"main|mark|meta|nav|ol|p|pre|q|s|samp|section|small|span|strike|strong|sub|sup|table|tbody|td|tfoot|th|thead|time|"
+    r"tr|tt|u|ul|var|video|wbr)(?:[\s/][^<>]*)?)",
+    re.IGNORECASE,
+)
 
 
 def normalise(text: str) -> str:
     """Return the canonical form of `text`, which is empty if the text has no visible character.
 
-    Applies Unicode NFKC, removes invisible characters and the skin tones of emoji, collapses white space, and replaces
-    links by `http` and user mentions by `@user`. Idempotent: `normalise(normalise(t)) == normalise(t)`.
+    Applies Unicode NFKC, writes apostrophes, quotation marks and hyphens in ASCII, removes invisible characters and the
+    skin tones of emoji, decodes character references of HTML, replaces its tags by spaces, links by `http` and user
+    mentions by `@user`, and collapses white space. The result does not depend on the version of Python. Idempotent:
+    `normalise(normalise(t)) == normalise(t)`.
     """
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", _VARIANTS.sub("", text))
-    if not text.isprintable():
-        text = "".join(map(_visible, text))
-        # Removing a character can make its neighbours adjacent, which may then compose.
-        text = unicodedata.normalize("NFKC", text)
+    text = _characters(text)
+    if "&" in text and ";" in text:
+        # A reference may name any character, also a combining one.
+        text = _characters(_decode_references(text))
+    if "<" in text:
+        text = _replace_tags(text)
     if "://" in text or "www." in text.lower():
         text = _URL.sub(URL, text)
     if "@" in text:
         text = _MENTION.sub(MENTION, text)
+    if "`" in text:
+        text = _BACKTICK.sub("'", text)
     return " ".join(text.split())
 
 
+def _characters(text: str) -> str:
+    """Normalise each character and its combining marks."""
+    if text.isascii() and text.isprintable():
+        return text
+    # Punctuation comes first, because NFKC decomposes some of it. And NFKC comes again at the end, because neighbours
+    # of a removed character may compose.
+    text = unicodedata.normalize("NFKC", text.translate(_PUNCTUATION))
+    text = _INVISIBLE.sub("", text)
+    if not text.isprintable():
+        text = "".join(map(_visible, text))
+    text = _SKIN_TONE.sub("", text)
+    composed: str = unicodedata.normalize("NFKC", text)
+    return composed.translate(_PUNCTUATION)
+
+
 def _visible(char: str) -> str:
+    if char.isprintable():
+        return char
     if char.isspace():
         return " "
-    return "" if unicodedata.category(char) in _INVISIBLE else char
+    return "" if unicodedata.category(char) in _INVISIBLE_CATEGORIES else char
+
+
+def _decode_references(text: str) -> str:
+    """Decode `&amp;`, `&#39;` and the like until none is left, for texts that were escaped more than once.
+
+    Only complete references are decoded: "AT&T" and "this&that" are text.
+    """
+    decoded, *rest = text.split(";")
+    for part in rest:
+        decoded += ";"
+        while decoded.endswith(";") and (reference := _REFERENCE.search(decoded[-_LONGEST_REFERENCE:])):
+            char = _character(reference[0])
+            if char is None:
+                break
+            decoded = decoded[: -len(reference[0])] + char
+        decoded += part
+    return decoded
+
+
+def _character(reference: str) -> str | None:
+    """Return the character that a reference stands for, or None if there is none of that name."""
+    char = html.unescape(reference) if reference[1] == "#" else html5.get(reference[1:])
+    return None if char is None else _characters(char)
+
+
+def _replace_tags(text: str) -> str:
+    """Replace each tag by a space, and what then is a tag, too."""
+    before, current = "", ""
+    *parts, rest = text.split(">")
+    for part in parts:
+        current += part
+        start = current.rfind("<")
+        if start >= 0 and _TAG.fullmatch(current, start):
+            current = current[:start] + " "
+        else:
+            before, current = before + current + ">", ""
+    return before + current + rest

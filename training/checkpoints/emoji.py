@@ -1,13 +1,12 @@
 """Emoji for encoders without them: one word piece each, whose embedding starts as the mean of its name's pieces."""
 
-import unicodedata
 from typing import Any
 
 import torch
+import unicodedata2 as unicodedata
 from tokenizers import Tokenizer
 
-# Unicode blocks of pictographs, without the five skin tones, which `app.inference.text` removes. Which characters are
-# named depends on the Unicode version of the interpreter: 14 for Python 3.11. Each tokenizer then keeps its own list.
+# Unicode blocks of pictographs, without the five skin tones, which `app.inference.text` removes.
 _BLOCKS = (
     (0x2600, 0x27BF),
     (0x2B50, 0x2B55),
@@ -35,7 +34,9 @@ def add_emoji(document: dict[str, Any]) -> list[str]:
     vocabulary |= {emoji: index for index, emoji in enumerate(new, len(vocabulary))}
     any_emoji = "".join(f"{chr(first)}-{chr(last)}" for first, last in _BLOCKS)
     isolate = {"type": "Split", "pattern": {"Regex": f"[{any_emoji}]"}, "behavior": "Isolated", "invert": False}
-    document["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [isolate, document["pre_tokenizer"]]}
+    steps = document["pre_tokenizer"].get("pretokenizers", [document["pre_tokenizer"]])
+    if isolate not in steps:
+        document["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [isolate, *steps]}
     return new
 
 

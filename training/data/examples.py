@@ -201,7 +201,7 @@ def _value(row: Mapping[str, Any], column: str) -> Any:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise InputError("the text is not a string")
-    text = normalise(value.replace("<br />", " "))
+    text = normalise(value)
     if not text:
         raise InputError("the text has no visible character")
     return text

@@ -1,11 +1,13 @@
 """`python -m training templates`: labelled sentences for what the public sets lack.
 
-They cover negation, contrast, plain facts, irony, emoji, names and more: see `writer.py` for the grammar.
+They cover negation, contrast, plain facts, irony, emoji, names and more: see `writer.py` for the grammar. Sentences in
+other languages have no label but even scores, from which an English model learns to be unsure.
 """
 
 import argparse
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from training.data.writer import GRAMMAR, Sections, Writer, read_folder
 from training.errors import InputError
 from training.files import atomic_output
 
+OTHER_LANGUAGES = "other_languages"
 # Relative number of rows of each capability.
 SHARES = {
     "plain": 13,
@@ -27,7 +30,7 @@ SHARES = {
     "others": 5,
     "questions": 7,
     "facts": 9,
-    "outcomes": 9,
+    "outcomes": 12,
     "messages": 6,
     "ratings": 3,
     "irony": 3,
@@ -35,16 +38,26 @@ SHARES = {
     "slang": 4,
     "emoji": 7,
     "names": 10,
+    "stars": 8,
+    "reactions": 8,
+    "lukewarm": 8,
+    "notices": 8,
+    "amounts": 10,
+    "loanwords": 3,
+    OTHER_LANGUAGES: 10,
 }
+# As good as even: the label of a row with exactly even scores would depend on rounding.
+UNSURE = {"negative": 0.33, "neutral": 0.34, "positive": 0.33}
 _TRIES = 30  # attempts without a new sentence, after which a template is not used again
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence and its label. The other fields help to inspect the file."""
+    """A sentence and its label, or scores without a label. `capability` and `noise` help to inspect the file."""
 
     text: str
-    label: str
+    label: str | None
+    scores: dict[str, float] | None
     source: str
     capability: str
     noise: str
@@ -53,16 +66,20 @@ class Sentence:
 def write_sentences(rows: int, seed: int, noise: float = 0.25) -> list[Sentence]:
     """Return `rows` different sentences in random order. The share `noise` of them get noise, such as typos."""
     rng = random.Random(seed)
-    writer = Writer(rng)
+    english = Writer(rng)
+    languages = read_folder(GRAMMAR / "languages")
     capabilities = read_folder(GRAMMAR / "capabilities")
+    capabilities[OTHER_LANGUAGES] = {language: sections["sentences"] for language, sections in languages.items()}
     seen: set[str] = set()
     sentences: list[Sentence] = []
-    for capability, label, count in _cells(capabilities, rows):
-        new_sentences = _sentences(writer, capabilities[capability][label], seen)
+    for capability, section, count in _cells(capabilities, rows):
+        foreign = languages[section] if capability == OTHER_LANGUAGES else None
+        writer = Writer(rng, foreign) if foreign else english
+        new_sentences = _sentences(writer, capabilities[capability][section], seen)
         for _ in range(count):
             text, domain = next(new_sentences, ("", ""))
             if not text:
-                raise InputError(f"{capability}/{label} allows no more sentences; lower --rows")
+                raise InputError(f"{capability}/{section} allows no more sentences; lower --rows")
             kind = ""
             if rng.random() < noise:
                 changed, kind = noisy(text, domain, rng)
@@ -71,7 +88,10 @@ def write_sentences(rows: int, seed: int, noise: float = 0.25) -> list[Sentence]
                 else:
                     text = changed
                     seen.add(text.casefold())
-            sentences.append(Sentence(text, label, "templates", capability, kind))
+            if foreign:
+                sentences.append(Sentence(text, None, UNSURE, OTHER_LANGUAGES, section, kind))
+            else:
+                sentences.append(Sentence(text, section, None, "templates", capability, kind))
     rng.shuffle(sentences)
     return sentences
 
@@ -92,13 +112,13 @@ def _sentences(writer: Writer, templates: list[str], seen: set[str]) -> Iterator
 
 
 def _cells(capabilities: dict[str, Sections], rows: int) -> Iterator[tuple[str, str, int]]:
-    """Divide `rows` by the shares, and then evenly among the labels of each capability."""
+    """Divide `rows` by the shares, and then evenly among the labels or languages of each capability."""
     total, before, reached = sum(SHARES.values()), 0, 0.0
     for capability, share in SHARES.items():
-        labels = [label for label in LABELS if label in capabilities[capability]]
-        for label in labels:
-            reached += rows * share / total / len(labels)
-            yield capability, label, round(reached) - before
+        sections = [label for label in LABELS if label in capabilities[capability]] or list(capabilities[capability])
+        for section in sections:
+            reached += rows * share / total / len(sections)
+            yield capability, section, round(reached) - before
             before = round(reached)
 
 
@@ -116,6 +136,7 @@ def main(args: argparse.Namespace) -> None:
         rows = write_sentences(args.rows, args.seed, args.noise)
         lines = (json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
         part.write_text("".join(lines), encoding="utf-8")
+    counts = Counter((OTHER_LANGUAGES if row.scores else row.capability, row.label) for row in rows)
     for capability in SHARES:
-        counts = {label: sum((row.capability, row.label) == (capability, label) for row in rows) for label in LABELS}
-        print(f"{capability:14}" + "".join(f"{label:>10} {count:5}" for label, count in counts.items()))
+        cells = ((label or "no label", counts[capability, label]) for label in (*LABELS, None))
+        print(f"{capability:16}" + "".join(f"{label:>10} {count:5}" for label, count in cells if count))

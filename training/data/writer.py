@@ -5,6 +5,7 @@ A file holds sections, `[name]`, of entries: one per line, or several separated 
 - `capabilities/negation.txt`: templates, in one section per label.
 - `domains/hotel.txt`: words and phrases about one domain. A sentence is about one domain.
 - `words.txt`: words that fit every domain.
+- `languages/fr.txt`: templates in another language, in the section `sentences`, and their words.
 
 In an entry, `[a|b|]` is a choice and `{slot}` stands for an entry of the section of that name. If a slot occurs twice,
 it has the same value both times; a digit asks for another value: `{name} met {name2}`. An aspect of a domain comes with
@@ -59,13 +60,17 @@ def read_folder(directory: Path) -> dict[str, Sections]:
 
 
 class Writer:
-    """Fills templates. It uses every entry of a section once before it uses one again."""
+    """Fills templates. It uses every entry of a section once before it uses one again.
 
-    def __init__(self, rng: random.Random) -> None:
+    `foreign` has the words of another language, which has no domains and whose articles are left alone.
+    """
+
+    def __init__(self, rng: random.Random, foreign: Sections | None = None) -> None:
         self.rng = rng
-        self._words = read_sections(GRAMMAR / "words.txt")
-        self._domains = read_folder(GRAMMAR / "domains")
-        self._strong = set(self._words["strong"])
+        self._english = foreign is None
+        self._words = foreign or read_sections(GRAMMAR / "words.txt")
+        self._domains = read_folder(GRAMMAR / "domains") if self._english else {}
+        self._strong = set(self._words.get("strong", ()))
         self._decks: dict[str, list[str]] = {}
 
     def write(self, template: str) -> tuple[str, str]:
@@ -75,12 +80,13 @@ class Writer:
         slots = {name.removesuffix("_low") for name, _ in _SLOT.findall(text)}
         needed = {"aspects" if name in _ASPECT else name for name in slots} - self._words.keys()
         domains = [name for name, sections in self._domains.items() if needed <= sections.keys()]
-        if not domains:
+        if needed and not domains:
             raise InputError(f"no domain has all of the sections {sorted(needed)}: {template}")
         domain = self._draw(f"domain of {template}", domains) if needed else ""
         if domain and tidy and not slots & _NO_CONTEXT and self.rng.random() < CONTEXT:
             text = "{context} " + text
-        return _polish(self._fill(text, domain, {}), capitals=tidy), domain
+        text = " ".join(self._fill(text, domain, {}).split())
+        return _polish(text, capitals=tidy) if self._english else text, domain
 
     def _choose(self, text: str) -> str:
         while match := _CHOICE.search(text):
@@ -135,7 +141,7 @@ class Writer:
 
 
 def _polish(text: str, *, capitals: bool) -> str:
-    text = _ARTICLE.sub(_article, " ".join(text.split()))
+    text = _ARTICLE.sub(_article, text)
     return _START.sub(lambda match: match[1] + match[2].upper(), text) if capitals else text
 
 

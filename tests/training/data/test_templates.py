@@ -11,15 +11,16 @@ import pytest
 
 from training.__main__ import main
 from training.data import templates
-from training.data.examples import LABELS
+from training.data.examples import LABELS, Example, read
 from training.data.noise import expand, noisy, typo
-from training.data.templates import SHARES, Sentence, write_sentences
+from training.data.templates import OTHER_LANGUAGES, SHARES, UNSURE, Sentence, write_sentences
 from training.data.writer import GRAMMAR, Writer, read_folder, read_sections
 
 ROWS = 6000
 CAPABILITIES = read_folder(GRAMMAR / "capabilities")
 DOMAINS = read_folder(GRAMMAR / "domains")
 WORDS = read_sections(GRAMMAR / "words.txt")
+LANGUAGES = read_folder(GRAMMAR / "languages")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,8 @@ def rows() -> list[Sentence]:
 
 @pytest.fixture(scope="module")
 def tidy() -> list[Sentence]:
-    return write_sentences(ROWS, seed=4, noise=0)
+    """English sentences without noise."""
+    return [row for row in write_sentences(ROWS, seed=4, noise=0) if row.label]
 
 
 class TestRows:
@@ -47,14 +49,24 @@ class TestRows:
 
     def test_capabilities_have_their_shares_and_balanced_labels(self, rows: list[Sentence]) -> None:
         counts = Counter((row.capability, row.label) for row in rows)
-        for capability, share in SHARES.items():
-            per_label = [counts[capability, label] for label in CAPABILITIES[capability]]
+        for capability, sections in CAPABILITIES.items():
+            per_label = [counts[capability, label] for label in sections]
+            share = SHARES[capability]
             assert sum(per_label) == pytest.approx(ROWS * share / sum(SHARES.values()), abs=2)
             assert max(per_label) - min(per_label) <= 1
-        assert {label for _, label in counts} == set(LABELS)
+        assert {label for _, label in counts} == {*LABELS, None}
+
+    def test_other_languages_have_even_shares_and_even_scores(self, rows: list[Sentence]) -> None:
+        foreign = [row for row in rows if row.source == OTHER_LANGUAGES]
+        counts = Counter(row.capability for row in foreign)
+        assert counts.keys() == LANGUAGES.keys()
+        assert max(counts.values()) - min(counts.values()) <= 1
+        assert all(row.label is None and row.scores == UNSURE for row in foreign)
+        assert max(UNSURE.values()) - min(UNSURE.values()) < 0.02
+        assert all(row.scores is None and row.label for row in rows if row.source == "templates")
 
     def test_the_classes_are_roughly_balanced(self, rows: list[Sentence]) -> None:
-        for count in Counter(row.label for row in rows).values():
+        for count in Counter(row.label for row in rows if row.label).values():
             assert 0.25 * ROWS < count < 0.42 * ROWS
 
     def test_too_many_rows_are_rejected(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +75,7 @@ class TestRows:
             write_sentences(60_000, seed=1)
 
     def test_no_text_has_two_labels(self, rows: list[Sentence], tidy: list[Sentence]) -> None:
-        labels: dict[str, set[str]] = {}
+        labels: dict[str, set[str | None]] = {}
         for row in rows + tidy:
             labels.setdefault(row.text.casefold(), set()).add(row.label)
         assert [text for text, each in labels.items() if len(each) > 1] == []
@@ -109,7 +121,7 @@ class TestEnglish:
 
 class TestGrammar:
     def test_every_capability_has_a_share_and_known_labels(self) -> None:
-        assert SHARES.keys() == CAPABILITIES.keys()
+        assert SHARES.keys() == {*CAPABILITIES, OTHER_LANGUAGES}
         assert all(sections.keys() <= set(LABELS) for sections in CAPABILITIES.values())
 
     def test_every_domain_has_every_section(self) -> None:
@@ -124,8 +136,16 @@ class TestGrammar:
                     for _ in range(3):
                         assert writer.write(template)[0], f"{name}/{label}: {template}"
 
+    @pytest.mark.parametrize("language", LANGUAGES)
+    def test_another_language_has_templates_that_can_be_filled(self, language: str) -> None:
+        words = LANGUAGES[language]
+        writer = Writer(random.Random(6), words)
+        for template in words["sentences"]:
+            assert not re.search(r"[{}|\[\]~*]", writer.write(template)[0]), template
+        assert len({writer.write(template)[0] for template in words["sentences"] * 30}) > 150
+
     def test_entries_are_not_repeated(self) -> None:
-        files = {**CAPABILITIES, **DOMAINS, "words": WORDS}
+        files = {**CAPABILITIES, **DOMAINS, **LANGUAGES, "words": WORDS}
         twice = {
             (file, name): [entry for entry, count in Counter(entries).items() if count > 1]
             for file, sections in files.items()
@@ -135,9 +155,12 @@ class TestGrammar:
 
     def test_emoji_are_single_code_points_of_one_polarity(self) -> None:
         glad, sad, calm = ({*WORDS[a], *WORDS[b]} for a, b in (("glad", "festive"), ("sad", "grim"), ("calm", "calm")))
+        blank = set(WORDS["blank"])
         assert min(len(glad), len(sad), len(calm)) >= 40
-        assert all(len(emoji) == 1 for emoji in glad | sad | calm)
-        assert not glad & sad | glad & calm | sad & calm
+        assert all(len(emoji) == 1 for emoji in glad | sad | calm | blank)
+        assert not glad & sad | glad & calm | sad & calm | blank & (glad | sad | calm)
+        assert set(WORDS["cheer"]) <= glad
+        assert set(WORDS["jeer"]) <= sad
 
     def test_no_entry_is_in_a_good_and_a_bad_list(self) -> None:
         for good, bad in (("great", "awful"), ("pleased", "upset"), ("shout_good", "shout_bad"), ("joy", "mess")):
@@ -184,6 +207,10 @@ class TestWriter:
             praise, gripe = text.split("; ", 1)
             assert praise in DOMAINS[domain]["praise"]
             assert gripe in DOMAINS[domain]["gripe"]
+
+    def test_sentences_of_another_language_keep_articles_and_case(self) -> None:
+        words = {"sentences": ["{hora} em ponto"], "hora": ["a uma"]}
+        assert Writer(random.Random(1), words).write("{hora} em ponto") == ("a uma em ponto", "")
 
     def test_a_slot_that_no_domain_has_is_rejected(self) -> None:
         with pytest.raises(ValueError, match="no domain has all of"):
@@ -234,8 +261,14 @@ def test_the_command_writes_rows_and_counts(tmp_path: Path, capsys: pytest.Captu
     templates.main(parser.parse_args(["--rows", "200", "--seed", "5", "--out", str(out)]))
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 200
-    assert all(row["label"] in LABELS and row["text"] and row["source"] == "templates" for row in rows)
-    assert "negation" in capsys.readouterr().out
+    assert all(row["text"] and (row["label"] in LABELS) == (row["source"] == "templates") for row in rows)
+    table = capsys.readouterr().out
+    assert re.search(r"negation +negative +\d+", table)
+    assert re.search(r"other_languages +no label +\d+", table)
+    examples = read(out, names=LABELS)
+    assert [Example(example.text, None, OTHER_LANGUAGES, UNSURE) for example in examples if example.label is None] == [
+        example for example in examples if example.source == OTHER_LANGUAGES
+    ]
 
 
 def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from training.evaluation.cases import TOLERANCE, expand, read_cases
 # Minimum pass rate of the embedded model in percent, slightly below what it reaches now
 # (`python -m training behaviour sentiment-en`). Raise these with every better model.
 FLOORS = {
+    "amounts": 50,
     "casing": 98,
     "comparison": 88,
     "contractions": 96,
@@ -29,20 +30,24 @@ FLOORS = {
     "irony": 44,
     "links": 98,
     "long_range": 94,
+    "lukewarm": 55,
     "negation": 86,
     "neutral": 97,
+    "notices": 74,
     "others": 94,
     "outcomes": 68,
     "punctuation": 97,
     "questions": 85,
     "ratings": 89,
+    "reactions": 70,
     "requests": 95,
     "slang": 92,
+    "stars": 50,
     "suffix": 95,
     "time": 94,
     "typos": 94,
     "vocabulary": 98,
-    "total": 93,
+    "total": 91,
 }
 CASES = read_cases()
 
@@ -159,7 +164,7 @@ class TestReport:
         assert len(report["outcomes"]) == sum(case.capability == "negation" for case in CASES)
         assert printed.count("expected") == 1
         assert printed.splitlines()[-1].startswith("total")
-        with pytest.raises(ValueError, match="unknown capability nonsense; use one of casing"):
+        with pytest.raises(ValueError, match="unknown capability nonsense; use one of amounts"):
             behaviour.main(parser.parse_args(["any", "--capability", "nonsense"]))
 
 
