@@ -7,31 +7,31 @@ artifact is served in float32 instead.
 import argparse
 import json
 import logging
+import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-
-from safetensors import SafetensorError
 
 from app.errors import SentimentError
 from app.inference.artifact import MANIFEST, open_artifact
 from app.inference.text import normalise
 from app.inference.tokenizer import Tokenizer
 from onnx_export.calibrate import record
-from onnx_export.export import COMPANIONS, export, save_half
+from onnx_export.export import COMPANIONS, naming, prepare
 from onnx_export.fuse import fuse
 from onnx_export.manifest import write_manifest
 from onnx_export.narrow import narrow
-from onnx_export.quantize import down_projections, prepare, products, quantize
+from onnx_export.quantize import down_projections, products, quantize, simplify
 from onnx_export.unpad import unpad
 from onnx_export.verify import (
     Invariance,
     Limits,
     Parity,
     ParityError,
+    Report,
     Sample,
     can_load,
     compare,
@@ -106,14 +106,7 @@ def main(argv: list[str] | None = None) -> None:
     except (ParityError, SentimentError, InputError, OSError) as error:
         sys.exit(f"nothing was written: {error}")
     print(json.dumps(asdict(report), indent=2))
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """int8 compared with float32 on each sample, and the precision that is served compared in batches and alone."""
-
-    parity: dict[str, Parity]
-    invariance: Invariance
+    print(f"To serve it: SENTIMENT_MODEL={shlex.quote(str(args.out))} make serve")
 
 
 def build(
@@ -133,17 +126,13 @@ def build(
     float32 scores depend on other texts, too. `out` is unchanged then.
     """
     _check_places(model, out)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, naming(model, Path(scratch)):
         work = Path(scratch)
-        try:
-            export(model, work)
-        except (ValueError, SafetensorError) as error:  # the model cannot be exported
-            raise InputError(f"{model}: {error}") from error
+        prepare(model, work)
         texts = _texts(samples)
         parities = quantize_within_limits(work, samples, limits, calibration or texts)
         invariant = _precision_to_serve(work, texts)
         kept = {"int8": ["model_int8.onnx"], "fp32": ["model.onnx"]}[invariant.precision]
-        save_half(model, work / "half")
 
         fresh = work / "artifact"
         fresh.mkdir()
@@ -232,13 +221,13 @@ def quantize_within_limits(
 
 def _optimise(source: Path, samples: Sequence[Sample]) -> Path:
     """Write a float32 graph with fewer operations and, if possible, none for padding; return its path."""
-    names = ("fused", "narrow", "prepared", "unpadded")
-    fused, narrowed, prepared, unpadded = (source.with_name(f"{name}.onnx") for name in names)
+    names = ("fused", "narrow", "simple", "unpadded")
+    fused, narrowed, simple, unpadded = (source.with_name(f"{name}.onnx") for name in names)
     fuse(source, fused)
     narrow(fused, narrowed)
-    prepare(narrowed if can_load(narrowed) else fused, prepared)
+    simplify(narrowed if can_load(narrowed) else fused, simple)
     texts = _texts([*samples, *samples_of([])])
-    return unpadded if unpad(prepared, unpadded) and same_logits(unpadded, prepared, texts) else prepared
+    return unpadded if unpad(simple, unpadded) and same_logits(unpadded, simple, texts) else simple
 
 
 def _calibration(texts: Sequence[str]) -> list[str]:

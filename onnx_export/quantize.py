@@ -18,7 +18,7 @@ _OUTLIER = 8  # times the root mean square of a column
 _LARGE = 500  # minimum number of rows of a table to quantise: word pieces and positions
 
 
-def prepare(source: Path, target: Path) -> None:
+def simplify(source: Path, target: Path) -> None:
     """Write a copy of the float32 graph at `source` with constants folded, as `quantize` needs it."""
     quant_pre_process(source, target, skip_symbolic_shape=True)
 
@@ -41,7 +41,7 @@ def down_projections(source: Path) -> list[str]:
 
 
 def quantize(source: Path, target: Path, activations: Mapping[str, Array], in_parts: Sequence[str]) -> None:
-    """Write an int8 copy of the prepared graph at `source`.
+    """Write an int8 copy of the simplified graph at `source`.
 
     Weights have one scale per channel. Activations have one scale per tensor, which fits `activations`: values of shape
     (tokens, width) for each of the `products`. The products in `in_parts` become sums of four products, each of a

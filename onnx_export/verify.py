@@ -64,6 +64,14 @@ class Invariance:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """int8 compared with float32 on each sample, and the precision that is served compared in batches and alone."""
+
+    parity: dict[str, Parity]
+    invariance: Invariance
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """Texts to compare on, with their labels if all are known."""
 

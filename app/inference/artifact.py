@@ -5,36 +5,49 @@ sha256 of every file, and each file that is used is verified before the model is
 """
 
 import hashlib
-import json
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import ArtifactError, CorruptArtifact
+from . import checkpoint
+from .checkpoint import optional_json, read_json
 
 MANIFEST = "manifest.json"
-MAX_TOKENS = 512  # for models that state no limit
+_INDEX = ".index.json"  # ends the name of a file that lists the shards of large weights
 
 # Possible files of each format: first those that `onnx_export` writes, then those of hub models. The first one that
 # exists is used.
 FORMATS: dict[str, tuple[str, ...]] = {
     "int8": ("model_int8.onnx", "onnx/model_int8.onnx", "model_quantized.onnx", "onnx/model_quantized.onnx"),
     "onnx": ("model.onnx", "onnx/model.onnx"),
-    "safetensors": ("model.safetensors", "pytorch_model.bin"),
+    "safetensors": (
+        "model.safetensors",
+        f"model.safetensors{_INDEX}",
+        "pytorch_model.bin",
+        f"pytorch_model.bin{_INDEX}",
+    ),
 }
-# What to download from the hub: the small files and the formats above.
-_DOWNLOADS = ("*.json", "vocab.txt", "merges.txt", *(name for names in FORMATS.values() for name in names))
-
-# Position ids of these models start after the padding id, so they read fewer tokens than they have positions.
-_OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"})
+# What to download from the hub: the small files, the formats above and their other parts. Tokenizers that only the
+# exporter can read are in `*.txt` and `*.model`.
+_DOWNLOADS = (
+    "*.json",
+    "*.txt",
+    "*.model",
+    *(name for names in FORMATS.values() for name in names),
+    *(f"{name}{end}" for kind in ("int8", "onnx") for name in FORMATS[kind] for end in ("_data", ".data")),
+    "model-*.safetensors",
+    "pytorch_model-*.bin",
+)
+_WEIGHTS = (".safetensors", ".bin", "_data", ".data")  # how the names of other files with weights end
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """A model directory that was read and is usable.
 
-    `files` maps each available format to its file. Logits are divided by `temperature` before the softmax.
+    `files` maps each available format to its file, which for weights in shards is their index. Logits are divided by
+    `temperature` before the softmax.
     """
 
     name: str
@@ -51,27 +64,48 @@ class Artifact:
         """The version in the manifest, or `unversioned`."""
         return str(self.manifest.get("version", "unversioned"))
 
+    def parts(self, file: Path) -> list[Path]:
+        """Return `file` and the files with the rest of its weights: the shards of an index, or a graph's external data.
+
+        Raises `ArtifactError` for an index that is not valid or has a shard that is missing.
+        """
+        if not file.name.endswith(_INDEX):
+            return [file, *sorted(file.parent.glob(f"{file.name}[_.]data*"))]
+        places = read_json(file).get("weight_map")
+        if not isinstance(places, dict) or any(Path(str(name)).name != name for name in places.values()):
+            raise ArtifactError(f"{file}: weight_map must name the shard of each weight")
+        shards = [file.with_name(name) for name in sorted(set(places.values()))]
+        if missing := [shard.name for shard in shards if not shard.is_file()]:
+            raise ArtifactError(f"{self.directory}: no {', '.join(missing)}, which {file.name} lists")
+        return [file, *shards]
+
     def checksum(self, file: Path) -> str:
-        """Return the sha256 of `file`, from the manifest or, if it has none, computed."""
-        stated = self.manifest.get("files", {}).get(file.relative_to(self.directory).as_posix(), {}).get("sha256")
-        return stated or sha256(file)
+        """Return the sha256 of `file`, or of the sha256 of all its parts.
+
+        The sha256 of each is from the manifest or, if it has none, computed.
+        """
+        sums = [self._stated(part).get("sha256") or sha256(part) for part in self.parts(file)]
+        return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
 
     def verify_companions(self) -> None:
         """Verify all files of the model except its weights. A replaced tokenizer would change predictions, too."""
         weights = {name for names in FORMATS.values() for name in names}
         for name in self.manifest.get("files", {}):
-            if name not in weights:
+            if name not in weights and not name.endswith(_WEIGHTS):
                 if not (self.directory / name).is_file():
                     raise ArtifactError(f"{self.directory / name}: listed in {MANIFEST} but missing")
                 self.verify(self.directory / name)
 
     def verify(self, *files: Path) -> None:
-        """Raise `CorruptArtifact` for the first of `files` that differs from its manifest entry."""
-        stated = self.manifest.get("files", {})
-        for file in files:
-            entry = stated.get(file.relative_to(self.directory).as_posix())
-            if entry is not None and sha256(file) != entry["sha256"]:
+        """Raise `CorruptArtifact` for the first of `files`, or their parts, that differs from its manifest entry."""
+        for file in (part for each in files for part in self.parts(each)):
+            entry = self._stated(file)
+            if entry and sha256(file) != entry["sha256"]:
                 raise CorruptArtifact(f"{file}: checksum differs from {MANIFEST}; the file is corrupt or was replaced")
+
+    def _stated(self, file: Path) -> dict[str, Any]:
+        entry: dict[str, Any] = self.manifest.get("files", {}).get(file.relative_to(self.directory).as_posix(), {})
+        return entry
 
 
 def open_artifact(model: str) -> Artifact:
@@ -80,16 +114,16 @@ def open_artifact(model: str) -> Artifact:
     Raises `ArtifactError` with a message that says what is missing and what to do.
     """
     directory = locate(model)
-    config = _read_json(directory / "config.json")
+    config = read_json(directory / "config.json")
     return Artifact(
         name=directory.name if Path(model).exists() else model,
         directory=directory,
-        labels=_labels(config, directory),
-        max_tokens=_max_tokens(config, directory),
-        pad_id=int(config.get("pad_token_id") or 0),
+        labels=checkpoint.labels(config, directory),
+        max_tokens=checkpoint.max_tokens(config, directory),
+        pad_id=checkpoint.pad_id(config),
         files=_files(directory),
-        manifest=_read_json(directory / MANIFEST) if (directory / MANIFEST).is_file() else {},
-        temperature=_temperature(config, directory),
+        manifest=optional_json(directory / MANIFEST),
+        temperature=checkpoint.temperature(config, directory),
     )
 
 
@@ -123,47 +157,6 @@ def sha256(file: Path) -> str:
     """Hexadecimal sha256 of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"{file.parent}: no {file.name}; is this a model directory?") from None
-    except ValueError as error:
-        raise ArtifactError(f"{file}: not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ArtifactError(f"{file}: not a JSON object")
-    return content
-
-
-def _labels(config: dict[str, Any], directory: Path) -> tuple[str, ...]:
-    id2label = config.get("id2label")
-    if not id2label or len(id2label) < 2 or config.get("problem_type") not in (None, "single_label_classification"):
-        raise ArtifactError(f"{directory}: not a classifier with one label per text (see id2label in config.json)")
-    labels = tuple(str(id2label[key]).lower() for key in sorted(id2label, key=int))
-    if len(set(labels)) != len(labels):
-        raise ArtifactError(f"{directory}: two labels in config.json differ in case only: {', '.join(labels)}")
-    return labels
-
-
-def _max_tokens(config: dict[str, Any], directory: Path) -> int:
-    positions = int(config.get("max_position_embeddings") or MAX_TOKENS)
-    if config.get("model_type") in _OFFSET_POSITIONS:
-        positions -= int(config.get("pad_token_id") or 0) + 1
-    tokenizer = directory / "tokenizer_config.json"
-    stated = int(_read_json(tokenizer).get("model_max_length") or positions) if tokenizer.is_file() else positions
-    return min(positions, stated)  # transformers writes 10**30 for "no limit"
-
-
-def _temperature(config: dict[str, Any], directory: Path) -> float:
-    stated = config.get("calibration_temperature", 1.0)
-    is_number = isinstance(stated, int | float) and not isinstance(stated, bool)
-    if not is_number or not 0 < stated <= sys.float_info.max:  # Python's JSON parser accepts NaN and Infinity
-        raise ArtifactError(
-            f"{directory / 'config.json'}: calibration_temperature must be a finite number above 0, not {stated!r}"
-        )
-    return float(stated)
 
 
 def _files(directory: Path) -> dict[str, Path]:

@@ -1,6 +1,7 @@
 """A loaded model: how it predicts, and its properties."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 _GPU_SLOTS = 2  # one batch is prepared while another runs
 _MOCK_SLOTS = 2
+_WARMUP_TEXT = "a a"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def load_model(
             instance = load_backend(
                 choice.backend, artifact, device=choice.device, precision=precision, slots=slots_here
             )
-            loaded.append((choice, _warm(artifact, tokenizer, instance, max_batch_size)))
+            loaded.append((choice, _warm(artifact, tokenizer, instance, max_batch_size, _WARMUP_TEXT)))
         except CorruptArtifact:
             raise
         except SentimentError as error:
@@ -185,9 +187,22 @@ def load_model(
     return best
 
 
-def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_size: int) -> Model:
+def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_size: int, text: str = "") -> Model:
+    """Run the model in each slot. `text` is what it runs; padding if empty."""
     runner = Runner(backend, artifact.labels, artifact.pad_id, artifact.temperature)
-    warmup = runner.warm_up(max_tokens=artifact.max_tokens, max_batch_size=max_batch_size, slots=backend.slots)
+    ids = tokenizer.encode(text).ids if text else ()
+    begun_s = time.perf_counter()
+    if text and (limit := runner.find_limit(artifact.max_tokens, ids)) < artifact.max_tokens:
+        log(logging.WARNING, "the model reads fewer tokens than its files say", stated=artifact.max_tokens, reads=limit)
+        artifact = replace(artifact, max_tokens=limit)
+        tokenizer = Tokenizer.load(artifact.directory, limit)
+    warmup = runner.warm_up(
+        max_tokens=artifact.max_tokens,
+        max_batch_size=max_batch_size,
+        slots=backend.slots,
+        text=ids,
+        spent_s=time.perf_counter() - begun_s,
+    )
     return Model(artifact, tokenizer, backend, runner, _describe(artifact, backend), warmup)
 
 

@@ -17,6 +17,7 @@ from .padding import pad, split
 # starts from measurements. A slow model runs only the first of these.
 _WARMUP_SHAPES = ((1, 8), (1, 64), (8, 16), (1, 32), (16, 32), (1, 128), (8, 64), (1, 512))
 _WARMUP_BUDGET_S = 0.5
+_LONGEST_RUN = 8192  # Models that read more have no table of positions that could be too short, and would take minutes.
 _LARGEST_SHAPE = (128, 128)  # of a batch on a GPU
 
 
@@ -49,24 +50,66 @@ class Runner:
             middle = len(encodings) // 2
             return [*self.run(encodings[:middle]), *self.run(encodings[middle:])]
 
-    def warm_up(self, *, max_tokens: int, max_batch_size: int, slots: int = 1) -> list[tuple[int, float]]:
+    def find_limit(self, max_tokens: int, text: Sequence[int] = ()) -> int:
+        """Return how many tokens the model reads, at most `max_tokens`; raise `BackendError` if it does not work.
+
+        Some models count positions from after the padding id, and a config can state more positions than there are. A
+        text that is too long for the model would fail at each request, so the longest one that is allowed runs here,
+        made from the token ids of a short `text`.
+        """
+        # A thread of its own, because a backend may change settings of the thread that it runs in.
+        with ThreadPoolExecutor(1) as pool:
+
+            def reads(tokens: int) -> bool:
+                return pool.submit(self._reads, self._stretch(text, tokens)).result()
+
+            works, fails = max(1, len(text)), min(max_tokens, _LONGEST_RUN)
+            pool.submit(self._time, [self._stretch(text, works)]).result()
+            if max_tokens <= works or reads(fails):
+                return max_tokens
+            guess = fails - self._pad_id - 1
+            if works < guess and reads(guess):
+                return guess
+            while fails - works > 1:
+                middle = (works + fails) // 2
+                works, fails = (middle, fails) if reads(middle) else (works, middle)
+        return works
+
+    def _reads(self, encoding: Encoding) -> bool:
+        try:
+            self._predict([encoding])
+        except Exception:  # whatever the backend raises
+            return False
+        return True
+
+    def _stretch(self, text: Sequence[int], tokens: int) -> Encoding:
+        """Return `text` with more copies of its middle token, up to `tokens`; special tokens stay at the ends."""
+        ids = list(text) or [self._pad_id]
+        middle = len(ids) // 2
+        return Encoding([*ids[:middle], *[ids[middle]] * (tokens - len(ids)), *ids[middle:]], truncated=False)
+
+    def warm_up(
+        self, *, max_tokens: int, max_batch_size: int, slots: int = 1, text: Sequence[int] = (), spent_s: float = 0.0
+    ) -> list[tuple[int, float]]:
         """Run batches of several shapes within these limits; return the tokens and milliseconds of each.
 
         `max_batch_size` 0 means no limit. Each batch runs in all slots at once, as under load, because they compete
-        for memory bandwidth. Raises `BackendError` if the model does not work.
+        for memory bandwidth. Its texts are made from the token ids `text`, or are all padding. `spent_s` is the time
+        that was spent on warm-up before. Raises `BackendError` if the model does not work.
         """
         measured = []
         shapes = _WARMUP_SHAPES if self._backend.device == "cpu" else (*_WARMUP_SHAPES, _LARGEST_SHAPE)
         with ThreadPoolExecutor(slots) as pool:
-            first = [Encoding([self._pad_id], truncated=False)]
+            first = [self._stretch(text, 1)]
             list(
                 pool.map(self._time, [first] * slots)
             )  # the first run loads libraries and chooses kernels, which may take long
-            begun_s = time.perf_counter()
+            begun_s = time.perf_counter() - spent_s
             for most_texts, most_tokens in shapes:
                 texts, tokens = min(most_texts, max_batch_size or most_texts), min(most_tokens, max_tokens)
-                encodings = [Encoding([self._pad_id] * tokens, truncated=False)] * texts
-                for _ in range(2):  # the first run of a shape also allocates
+                encodings = [self._stretch(text, tokens)] * texts
+                # The first run of a shape also allocates. That of the longest text was in `find_limit`.
+                for _ in range(1 if tokens == max_tokens else 2):
                     elapsed_ms = max(pool.map(self._time, [encodings] * slots))
                     late = time.perf_counter() - begun_s > _WARMUP_BUDGET_S
                     if late:

@@ -1,18 +1,18 @@
 """From texts to token ids. The number of tokens determines the cost of a text, so this happens before queueing."""
 
-import json
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Encoding as FastEncoding
 from tokenizers import Tokenizer as FastTokenizer
-from tokenizers.implementations import BertWordPieceTokenizer
-from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
 
 from ..errors import ArtifactError
 from ..types import Encoding
+from .checkpoint import optional_json
 from .windows import cut
+from .wordpiece import apply_options, is_bert, read_wordpiece
 
 _CHUNK_TEXTS = 8
 # Hugging Face exports the tokenizer into the model's directory or, for some hub models, only next to the ONNX file.
@@ -95,19 +95,16 @@ def _windows(encoding: FastEncoding, max_tokens: int) -> list[Encoding]:
 
 
 def _read(directory: Path) -> FastTokenizer:
+    config = optional_json(directory / "tokenizer_config.json")
     for name in _FILES:
         if (directory / name).is_file():
-            return FastTokenizer.from_file(str(directory / name))
+            tokenizer = FastTokenizer.from_file(str(directory / name))
+            if isinstance(tokenizer.normalizer, BertNormalizer) and is_bert(directory, config):
+                apply_options(tokenizer.normalizer, config)
+            return tokenizer
     if (directory / "vocab.txt").is_file():
-        return _wordpiece(directory)
-    raise ArtifactError(f"{directory}: no tokenizer.json or vocab.txt")
-
-
-def _wordpiece(directory: Path) -> FastTokenizer:
-    """Build BERT's tokenizer from vocab.txt, which older checkpoints have instead of tokenizer.json."""
-    config_file = directory / "tokenizer_config.json"
-    config = json.loads(config_file.read_text()) if config_file.is_file() else {}
-    lowercase = bool(config.get("do_lower_case", True))
-    pieces = WordPiece.read_file(str(directory / "vocab.txt"))
-    wrapped = BertWordPieceTokenizer(pieces, lowercase=lowercase)
-    return FastTokenizer.from_str(wrapped.to_str())
+        return read_wordpiece(directory, config)
+    raise ArtifactError(
+        f"{directory}: no tokenizer.json or vocab.txt. To write a tokenizer.json, load the tokenizer with "
+        "transformers' AutoTokenizer and save it"
+    )

@@ -60,6 +60,14 @@ def artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return out
 
 
+def test_the_last_line_says_how_to_serve_the_artifact(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "build", lambda *_, **__: {})
+    command.main([str(checkpoint), "--out", str(tmp_path / "my model")])
+    assert capsys.readouterr().out.splitlines()[-1] == f"To serve it: SENTIMENT_MODEL='{tmp_path}/my model' make serve"
+
+
 def test_the_artifact_has_every_file_with_its_checksum(artifact: Path) -> None:
     manifest = json.loads((artifact / "manifest.json").read_text())
     assert {"config.json", "tokenizer.json", "model_int8.onnx", "model.onnx", "model.safetensors"} <= set(

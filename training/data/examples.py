@@ -16,8 +16,11 @@ A set has the name of its file, or of its dataset with config and split. In JSON
 import csv
 import json
 import math
+import re
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import parse_qsl
@@ -27,6 +30,9 @@ from training.errors import InputError
 
 LABELS = ("negative", "neutral", "positive")
 HUB = "hub:"
+# A number without leading zeros, which would make it a code, and without more digits than are exact in a float.
+_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]{0,14})(\.[0-9]{0,15})?|\.[0-9]{1,15})(e[+-]?[0-9]{1,2})?")
+_MISSING = {"nan", "null", "inf", "infinity"}
 _OPTIONS = {"text", "label", "map", "split", "config"}
 
 
@@ -45,11 +51,12 @@ def read(
 ) -> list[Example]:
     """Read every example of `source`. Texts are normalised as in the service, labels are lower-cased.
 
+    Labels that are equal as numbers are one label: 1, `1`, 1.0 and `1.0`.
     `labels` maps label names in the data to the model's, in addition to `map` in the query. With `names`, any other
     label is an error. Raises `InputError` with file and line, or if the source has no rows.
     """
     location, options = _split(str(source))
-    mapping = {key.lower(): name.lower() for key, name in (dict(labels or {}) | _mapping(options)).items()}
+    mapping = {_name(key): _name(name) for key, name in (dict(labels or {}) | _mapping(options)).items()}
     text_column, label_column = options.get("text", "text"), options.get("label", "label")
     examples = []
     for set_name, position, row, raw_scores in _rows(location, options):
@@ -201,18 +208,29 @@ def _text(value: Any) -> str:
 
 
 def _label(value: Any, mapping: Mapping[str, str], names: Collection[str] | None) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a column of integers becomes one of floats if a value is missing
+    if not isinstance(value, str | int | float):
+        raise InputError(f"the label is a {type(value).__name__}, not a name or a number")
     return _map_label(str(value), mapping, names)
 
 
 def _map_label(label: str, mapping: Mapping[str, str], names: Collection[str] | None) -> str:
-    name = label.strip().lower()
-    name = mapping.get(name, name)
+    name = _name(label)
+    as_written = label.strip().lower()
+    name = mapping.get(name) or (as_written if as_written in (names or ()) else name)
     if not name or (names is not None and name not in names):
         hint = f"; use {', '.join(names)}, or translate other names with map=theirs:ours" if names else ""
         raise InputError(f"unknown label {label!r}{hint}")
+    if names is None and name.lstrip("+-") in _MISSING:
+        raise InputError(f"the label {label!r} stands for a missing value; if it is a class, use map={name}:other-name")
     return name
+
+
+def _name(label: str) -> str:
+    """Return the one form of a label that may be written in several: ` Positive`, or 1 as `1.0`."""
+    visible = "".join(char for char in unicodedata.normalize("NFKC", label) if unicodedata.category(char) != "Cf")
+    name = " ".join(visible.lower().split())
+    # A column of integers becomes one of floats if a value is missing.
+    return f"{Decimal(name).normalize() + 0:f}" if _NUMBER.fullmatch(name) else name
 
 
 def _scores(value: Any, mapping: Mapping[str, str], names: Collection[str] | None) -> dict[str, float]:

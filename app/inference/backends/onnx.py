@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 # Recent versions of ONNX Runtime send telemetry from Linux, too, with an id of the machine, unless this variable is set
 # before they start (microsoft/onnxruntime#27379). The operator of a service decides what it reports.
@@ -25,6 +26,16 @@ from ..padding import SKIPS_PADDING
 # embedded model is 1.15 times as fast.
 _SLOWER_FUSED = {"cpu": ["SkipLayerNormFusion"], "cuda": []}
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_REQUIRED = ("input_ids", "attention_mask")
+_INPUTS = (*_REQUIRED, "token_type_ids")
+_TYPES = {
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(float)": np.float32,
+    "tensor(bool)": np.bool_,
+}
+# Three texts for the check of a graph. Each ends with what ends a text in BART (2) or T5 (1), which need that.
+_PROBE = np.array([[0, 3, 2, 1], [0, 4, 2, 1], [3, 4, 2, 1]], dtype=np.int64)
 _MAX_THREADS = 4  # of a batch that runs alone; more gain little on a short text
 
 
@@ -64,8 +75,13 @@ class OnnxBackend:
             raise BackendError(f"ONNX Runtime could not start on {device}: its CUDA libraries are missing")
         # Not on a GPU: attention over padding would take more than everything else in a large batch of mixed lengths.
         self.skips_padding = device == "cpu" and SKIPS_PADDING in self._session.get_modelmeta().custom_metadata_map
-        self._inputs = [node.name for node in self._session.get_inputs()]
         self._one_by_one = _takes_scales_from_the_batch(file)
+        try:
+            self._types = _input_types(self._session)
+            self._output = _output(self._session)
+            self._check(len(artifact.labels))
+        except BackendError as error:
+            raise BackendError(f"{file}: {error}") from error
         if self._one_by_one:
             log(
                 logging.WARNING,
@@ -79,8 +95,48 @@ class OnnxBackend:
         if self._one_by_one and len(batch) > 1:
             return np.concatenate([self.run(row) for row in _rows(batch)])
         session = self._wide if batch.alone else self._session
-        logits: FloatArray = session.run(None, feed(self._inputs, batch))[0]
+        inputs = feed(list(self._types), batch)
+        typed = {name: array.astype(self._types[name], copy=False) for name, array in inputs.items()}
+        logits: FloatArray = session.run([self._output], typed)[0].astype(np.float32, copy=False)
         return logits
+
+    def _check(self, labels: int) -> None:
+        """Raise `BackendError` unless the output has the logits of each label: the graph may come from any exporter."""
+        try:
+            values = self.run(Batch(_PROBE, np.ones_like(_PROBE)))
+        except Exception as error:  # see above
+            raise BackendError(f"ONNX Runtime cannot run it: {error}") from error
+        if values.shape != (len(_PROBE), labels):
+            raise BackendError(
+                f"its output {self._output} has the shape {values.shape} for {len(_PROBE)} texts; "
+                f"the {labels} labels of config.json need ({len(_PROBE)}, {labels})"
+            )
+        if (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=0.01):
+            raise BackendError(
+                f"its output {self._output} has probabilities, which cannot be calibrated; "
+                "export the model without the softmax at its end"
+            )
+
+
+def _input_types(session: ort.InferenceSession) -> dict[str, Any]:
+    """Return the type of each input by its name; raise `BackendError` if one is missing or cannot be supplied."""
+    inputs = {node.name: node.type for node in session.get_inputs()}
+    if wrong := sorted(inputs.keys() - _INPUTS):
+        raise BackendError(f"it needs the input {', '.join(wrong)}; the service only has {', '.join(_INPUTS)}")
+    if missing := [name for name in _REQUIRED if name not in inputs]:
+        raise BackendError(f"it has no input {', '.join(missing)}; its inputs are {', '.join(inputs)}")
+    if wrong := [f"{name} of type {kind}" for name, kind in inputs.items() if kind not in _TYPES]:
+        raise BackendError(f"it needs the input {', '.join(wrong)}; the service only has {', '.join(_TYPES)}")
+    return {name: _TYPES[kind] for name, kind in inputs.items()}
+
+
+def _output(session: ort.InferenceSession) -> str:
+    names: list[str] = [node.name for node in session.get_outputs()]
+    if "logits" in names:
+        return "logits"
+    if len(names) > 1:
+        raise BackendError(f"none of its outputs is called logits; they are {', '.join(names)}")
+    return names[0]
 
 
 def _takes_scales_from_the_batch(file: Path) -> bool:

@@ -1,13 +1,21 @@
 """PyTorch: the backend for GPUs and for models without an ONNX export. The only module that imports torch."""
 
+import math
 import threading
+from typing import Any
 
 import torch
 from transformers import AutoModelForSequenceClassification
+from transformers.utils import logging
 
 from ...errors import BackendError
 from ...types import Batch, FloatArray
 from ..artifact import Artifact
+
+# What transformers reports belongs in the log of the process, and not between its lines.
+logging.disable_progress_bar()
+logging.disable_default_handler()
+logging.enable_propagation()
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -34,12 +42,15 @@ class TorchBackend:
         self.slots = slots
         self._thread = threading.local()
         try:
-            model = AutoModelForSequenceClassification.from_pretrained(
-                artifact.directory, dtype=_DTYPES[precision], local_files_only=True
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                artifact.directory, dtype=_DTYPES[precision], local_files_only=True, output_loading_info=True
             )
         except Exception as error:  # transformers and safetensors raise many types
             raise BackendError(f"{artifact.directory}: PyTorch cannot load it: {error}") from error
+        if missing := sorted(loading["missing_keys"]):  # transformers fills them with random numbers
+            raise BackendError(f"{artifact.directory}: the weights are not those of a classifier: no {missing[0]}")
         self._model = model.to(device).eval()
+        self._max_tokens = _max_tokens(model)
 
     def run(self, batch: Batch) -> FloatArray:
         """See `Backend.run`."""
@@ -47,9 +58,22 @@ class TorchBackend:
             # This setting is per thread, as in OpenMP. The slots run in parallel, so each needs only one thread.
             torch.set_num_threads(1)
             self._thread.ready = True
+        if batch.input_ids.shape[1] > self._max_tokens:  # a GPU would not run anything after this error
+            raise BackendError(f"the model has positions for {self._max_tokens} tokens")
         with torch.inference_mode():
             ids = torch.from_numpy(batch.input_ids).to(self.device, non_blocking=True)
             mask = torch.from_numpy(batch.attention_mask).to(self.device, non_blocking=True)
             logits = self._model(input_ids=ids, attention_mask=mask).logits
             array: FloatArray = logits.float().cpu().numpy()
             return array
+
+
+def _max_tokens(model: Any) -> float:
+    """Return how many tokens the tables of positions have room for. Those with a padding id count from after it."""
+    tables = [
+        table
+        for name, table in model.named_modules()
+        if name.endswith(".position_embeddings") and isinstance(table, torch.nn.Embedding)
+    ]
+    rooms = [table.num_embeddings - (-1 if table.padding_idx is None else table.padding_idx) - 1 for table in tables]
+    return min(rooms, default=math.inf)

@@ -1,7 +1,9 @@
 """Labelled text in every supported format, and errors in it."""
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -65,6 +67,72 @@ class TestFiles:
     def test_an_empty_label_option_reads_only_the_text(self, tmp_path: Path) -> None:
         written(tmp_path / "a.tsv", "text\nplain\n")
         assert read(f"{tmp_path}/a.tsv?label=") == [Example("plain", None, "a")]
+
+
+class TestLabels:
+    def labels(self, file: Path, *values: str, **options: Any) -> list[str | None]:
+        """The labels that are read from a file with these values, as they are written in it."""
+        if file.suffix == ".jsonl":
+            written(file, "".join(f'{{"text": "a", "label": {value}}}\n' for value in values))
+        else:
+            written(file, "label,text\n" + "".join(f"{value},a\n" for value in values))
+        return [row.label for row in read(file, **options)]
+
+    @pytest.mark.parametrize(
+        ("values", "label"),
+        [
+            (["1", "1.0", '"1"', '"1.0"', "1e0", '" 1 "', "10e-1", '"+1"', '"1."'], "1"),
+            (["-1", "-1.0", '"-1.00"'], "-1"),
+            (["0", "-0.0", "0.0", '"0"'], "0"),
+            (["0.5", "0.50", "5e-1", '".5"'], "0.5"),
+            (["1e3", "1000", '"1000.0"'], "1000"),
+            (["true", '"True"', '"TRUE"'], "true"),
+            (
+                ['"Very  good"', '"very good "', '"very\\u00a0good"', '"\\u200bvery good"', '"\\uff56ery good"'],
+                "very good",
+            ),
+        ],
+    )
+    def test_values_of_the_same_label_are_one_label(self, tmp_path: Path, values: list[str], label: str) -> None:
+        assert set(self.labels(tmp_path / "a.jsonl", *values)) == {label}
+
+    def test_numbers_in_a_table_are_one_label(self, tmp_path: Path) -> None:
+        assert self.labels(tmp_path / "a.csv", "1", "1.0", " 1", "1e0", "2.50") == ["1", "1", "1", "1", "2.5"]
+
+    def test_codes_and_long_numbers_stay_as_they_are(self, tmp_path: Path) -> None:
+        codes = ["007", "7", "1_0", "10", "12345678901234567890", "12345678901234567891", "1.2.3"]
+        assert self.labels(tmp_path / "a.csv", *codes) == codes
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            ("NaN", "the label 'nan' stands for a missing value; if it is a class, use map=nan:other-name"),
+            ("Infinity", "the label 'inf' stands for a missing value"),
+            ("-Infinity", "the label '-inf' stands for a missing value"),
+            ('"null"', "the label 'null' stands for a missing value"),
+            ("null", "column label is empty"),
+            ('["positive"]', "the label is a list, not a name or a number"),
+            ('{"name": "positive"}', "the label is a dict, not a name or a number"),
+            ("[]", "the label is a list"),
+            ('""', "unknown label ''"),
+            ('" \\u200b "', "unknown label"),
+        ],
+    )
+    def test_what_is_not_a_label_is_an_error_with_its_line(self, tmp_path: Path, value: str, message: str) -> None:
+        with pytest.raises(ValueError, match=f"a.jsonl, line 2: {re.escape(message)}"):
+            self.labels(tmp_path / "a.jsonl", '"fine"', value)
+
+    @pytest.mark.parametrize("value", ["nan", "NaN", "inf", "-Infinity", "NULL"])
+    def test_a_missing_value_in_a_table_is_an_error(self, tmp_path: Path, value: str) -> None:
+        with pytest.raises(ValueError, match=r"a\.csv, line 3: the label .* stands for a missing value"):
+            self.labels(tmp_path / "a.csv", "fine", value)
+
+    def test_any_label_can_be_translated(self, tmp_path: Path) -> None:
+        mapping = {"1.0": "Good", "NaN": "Unclear", "0": "bad"}
+        assert self.labels(tmp_path / "a.jsonl", "1", "NaN", '"0.0"', labels=mapping) == ["good", "unclear", "bad"]
+
+    def test_a_name_of_the_model_is_kept(self, tmp_path: Path) -> None:
+        assert self.labels(tmp_path / "a.csv", "1.0", "NaN", names=("1.0", "nan")) == ["1.0", "nan"]
 
 
 class TestScores:

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub.utils import filter_repo_objects
+from transformers import AutoConfig
 
-from app.errors import ArtifactError
+from app.errors import ArtifactError, CorruptArtifact
 from app.inference.artifact import Artifact, open_artifact
+from app.inference.checkpoint import _PAD_IDS, _POSITIONS
 from tests.support.process import ROOT
 
 THREE = {"0": "NEGATIVE", "2": "Positive", "1": "neutral"}
@@ -15,7 +18,8 @@ THREE = {"0": "NEGATIVE", "2": "Positive", "1": "neutral"}
 
 def make(directory: Path, config: dict[str, Any] | None = None, **files: str) -> Path:
     content = {"id2label": THREE, "max_position_embeddings": 512} | (config or {})
-    (directory / "config.json").write_text(json.dumps(content))
+    stated = {key: value for key, value in content.items() if value is not ...}
+    (directory / "config.json").write_text(json.dumps(stated))
     for name, text in (files or {"model.onnx": "graph"}).items():
         (directory / name).parent.mkdir(exist_ok=True)
         (directory / name).write_text(text)
@@ -47,10 +51,49 @@ def test_labels_are_lower_case_in_the_models_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "labels"),
+    [
+        ({}, ("label_0", "label_1")),
+        ({"num_labels": 3}, ("label_0", "label_1", "label_2")),
+        ({"num_labels": None, "id2label": None, "problem_type": None}, ("label_0", "label_1")),
+        ({"label2id": {"BAD": 0, "GOOD": 1}}, ("label_0", "label_1")),
+        ({"id2label": {"1": "b", "0": "a", "2": "c"}, "num_labels": 2}, ("a", "b", "c")),
+        ({"id2label": {str(index): index for index in range(11)}}, tuple(map(str, range(11)))),
+        ({"problem_type": "single_label_classification", "architectures": None}, ("label_0", "label_1")),
+    ],
+)
+def test_labels_have_the_defaults_of_transformers(
+    tmp_path: Path, config: dict[str, Any], labels: tuple[str, ...]
+) -> None:
+    make(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert open_artifact(str(tmp_path)).labels == labels
+    reference = AutoConfig.for_model("bert", **config).id2label
+    assert tuple(str(reference[index]).lower() for index in range(len(labels))) == labels
+
+
+def test_paddings_and_positions_have_the_defaults_of_transformers(tmp_path: Path) -> None:
+    listed = {kind for defaults in (_PAD_IDS, _POSITIONS) for kinds in defaults.values() for kind in kinds.split()}
+    encoders = {"albert", "bert", "deberta-v2", "distilbert", "electra", "lilt", "mobilebert", "rembert", "t5"}
+    make(tmp_path)
+    for model_type in listed | encoders:
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+        artifact = open_artifact(str(tmp_path))
+        reference = AutoConfig.for_model(model_type).to_dict()
+        pad = reference.get("pad_token_id") or 0
+        positions = reference.get("max_position_embeddings", reference.get("n_positions", 512))
+        assert artifact.pad_id == pad, model_type
+        assert artifact.max_tokens in (positions, positions - pad - 1), model_type
+
+
+@pytest.mark.parametrize(
     ("config", "tokens"),
     [
         ({"max_position_embeddings": 128}, 128),
         ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "data2vec-text", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "longformer", "max_position_embeddings": 4098}, 4096),
+        ({"model_type": "gpt2", "max_position_embeddings": ..., "n_positions": 256}, 256),
         ({"max_position_embeddings": None}, 512),
     ],
 )
@@ -62,8 +105,11 @@ def test_the_tokenizer_can_limit_the_tokens_further(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 256}')
     assert open_artifact(str(tmp_path)).max_tokens == 256
-    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 1000000000000000019884624838656}')
-    assert open_artifact(str(tmp_path)).max_tokens == 512
+    (tmp_path / "tokenizer_config.json").write_text('{"max_len": 128}')  # its older name
+    assert open_artifact(str(tmp_path)).max_tokens == 128
+    for none in ("1000000000000000019884624838656", "1e30", "Infinity", "null", "-1"):
+        (tmp_path / "tokenizer_config.json").write_text(f'{{"model_max_length": {none}}}')
+        assert open_artifact(str(tmp_path)).max_tokens == 512
 
 
 def test_files_are_found_where_hub_models_have_them(tmp_path: Path) -> None:
@@ -79,10 +125,25 @@ def test_files_are_found_where_hub_models_have_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"id2label": None}, "not a classifier"),
-        ({"id2label": {"0": "score"}}, "not a classifier"),
-        ({"problem_type": "multi_label_classification"}, "not a classifier"),
+        ({"id2label": {"0": "score"}}, "not a classifier .* fewer than two labels"),
+        ({"id2label": None, "num_labels": 1}, "not a classifier .* fewer than two labels"),
+        ({"id2label": {}}, "not a classifier .* fewer than two labels"),
+        ({"problem_type": "multi_label_classification"}, "not a classifier .* multi_label_classification"),
+        ({"problem_type": "regression"}, "not a classifier .* regression"),
+        (
+            {"architectures": ["BertForMaskedLM"]},
+            r"not a classifier .* BertForMaskedLM, not …ForSequenceClassification",
+        ),
+        ({"architectures": ["RobertaModel"]}, "not a classifier .* RobertaModel"),
+        ({"architectures": ["BertForTokenClassification"]}, "not a classifier .* BertForTokenClassification"),
         ({"id2label": {"0": "Good", "1": "good"}}, "differ in case"),
+        ({"id2label": {"0": "good", "1": "good"}}, "two labels in config.json are equal"),
+        ({"id2label": {"0": "good", "2": "bad"}}, "id2label must map 0, 1, 2 … .* without a gap"),
+        ({"id2label": {"1": "good", "2": "bad"}}, "id2label must map 0, 1, 2 …"),
+        ({"id2label": {"zero": "good", "one": "bad"}}, "id2label must map 0, 1, 2 …"),
+        ({"id2label": {"0": "good", "1": None}}, "id2label must map 0, 1, 2 …"),
+        ({"id2label": ["good", "bad"]}, "id2label must map 0, 1, 2 …"),
+        ({"id2label": None, "num_labels": "three"}, "num_labels must be a whole number"),
     ],
 )
 def test_a_model_that_is_not_a_classifier_is_refused(tmp_path: Path, config: dict[str, Any], message: str) -> None:
@@ -167,3 +228,71 @@ def test_the_checksum_is_from_the_manifest_or_computed(tmp_path: Path) -> None:
     assert artifact.checksum(artifact.files["onnx"]) == computed
     artifact = Artifact("n", tmp_path, ("a", "b"), 1, 0, {}, {"files": {"model.onnx": {"sha256": "from the manifest"}}})
     assert artifact.checksum(file) == "from the manifest"
+
+
+class TestShards:
+    def shards(self, directory: Path, stem: str, index: str) -> Path:
+        make(directory, None, **{f"{stem}-1": "a", f"{stem}-2": "b"})
+        (directory / index).write_text(
+            json.dumps({"weight_map": {"x": f"{stem}-1", "y": f"{stem}-2", "z": f"{stem}-1"}})
+        )
+        return directory
+
+    @pytest.mark.parametrize("index", ["model.safetensors.index.json", "pytorch_model.bin.index.json"])
+    def test_weights_in_shards_are_found_by_their_index(self, tmp_path: Path, index: str) -> None:
+        artifact = open_artifact(str(self.shards(tmp_path, "shard", index)))
+        file = artifact.files["safetensors"]
+        assert [part.name for part in artifact.parts(file)] == [index, "shard-1", "shard-2"]
+
+    def test_the_checksum_covers_every_shard(self, tmp_path: Path) -> None:
+        artifact = open_artifact(str(self.shards(tmp_path, "shard", "model.safetensors.index.json")))
+        before = artifact.checksum(artifact.files["safetensors"])
+        (tmp_path / "shard-2").write_text("c")
+        assert artifact.checksum(artifact.files["safetensors"]) != before
+
+    def test_every_shard_is_verified(self, tmp_path: Path) -> None:
+        self.shards(tmp_path, "model", "model.safetensors.index.json")
+        files = {
+            f"model-{number}": {"sha256": hashlib.sha256(text).hexdigest()} for number, text in ((1, b"a"), (2, b"b"))
+        }
+        (tmp_path / "manifest.json").write_text(json.dumps({"files": files}))
+        artifact = open_artifact(str(tmp_path))
+        artifact.verify(artifact.files["safetensors"])
+        (tmp_path / "model-2").write_text("c")
+        with pytest.raises(CorruptArtifact, match="model-2: checksum differs"):
+            artifact.verify(artifact.files["safetensors"])
+
+    def test_the_error_names_a_missing_shard(self, tmp_path: Path) -> None:
+        artifact = open_artifact(str(self.shards(tmp_path, "shard", "model.safetensors.index.json")))
+        (tmp_path / "shard-2").unlink()
+        with pytest.raises(ArtifactError, match=r"no shard-2, which model\.safetensors\.index\.json lists"):
+            artifact.parts(artifact.files["safetensors"])
+
+    @pytest.mark.parametrize("index", ["{}", '{"weight_map": {"x": "../other"}}', '{"weight_map": {"x": 7}}'])
+    def test_an_index_must_name_files_of_its_folder(self, tmp_path: Path, index: str) -> None:
+        make(tmp_path, None, **{"model.safetensors.index.json": index})
+        artifact = open_artifact(str(tmp_path))
+        with pytest.raises(ArtifactError, match="weight_map must name the shard of each weight"):
+            artifact.parts(artifact.files["safetensors"])
+
+    def test_the_external_data_of_a_graph_belongs_to_it(self, tmp_path: Path) -> None:
+        make(tmp_path, None, **{"onnx/model.onnx": "graph", "onnx/model.onnx_data": "weights"})
+        artifact = open_artifact(str(tmp_path))
+        assert [part.name for part in artifact.parts(artifact.files["onnx"])] == ["model.onnx", "model.onnx_data"]
+
+    def test_shards_are_downloaded_from_the_hub(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        patterns: list[str] = []
+
+        def snapshot_download(name: str, **options: list[str]) -> str:
+            patterns.extend(options["allow_patterns"])
+            return str(tmp_path)
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+        with pytest.raises(ArtifactError, match=r"no config\.json"):
+            open_artifact("a/b")
+        wanted = [
+            "model.safetensors.index.json", "model-00001-of-00002.safetensors", "pytorch_model-00001-of-00002.bin",
+            "onnx/model.onnx_data", "added_tokens.json", "vocab.txt",
+        ]  # fmt: skip
+        unwanted = ["tf_model.h5", "onnx/model_fp16.onnx_data", "README.md"]
+        assert list(filter_repo_objects([*wanted, *unwanted], allow_patterns=patterns)) == wanted

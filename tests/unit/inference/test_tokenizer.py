@@ -1,8 +1,11 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer as FastTokenizer
+from tokenizers import models, normalizers
+from transformers import AutoTokenizer, BertTokenizer
 
 from app.errors import ArtifactError
 from app.inference.model import Model
@@ -46,6 +49,105 @@ def test_a_tokenizer_can_be_a_list_of_word_pieces(tmp_path: Path) -> None:
     assert list(Tokenizer.load(tmp_path, 16).encode("Good films").ids) == [2, 5, 6, 7, 3]
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
     assert list(Tokenizer.load(tmp_path, 16).encode("Good films").ids) == [2, 8, 6, 7, 3]
+
+
+class TestWordPieces:
+    """A tokenizer from vocab.txt, compared with transformers' own reading of the same files."""
+
+    PIECES = (
+        "[PAD] [UNK] [CLS] [SEP] [MASK] a good Good film ##s cafe café naive naïve 字 漢 漢字 new ##tok newt ##ok "
+        "< > ent ! ' t don"
+    ).split()  # fmt: skip
+    TEXTS = (
+        "Good GOOD good films", "café CAFÉ cafe\u0301 naïve", "漢字 a漢字good", "a <ent>good <ENT> film",
+        "newtok NewTok newtoks", "[MASK] good[SEP] [x]y", "Don't!!", "\u2764 good \U0001fa77", "good " * 30, "",
+    )  # fmt: skip
+
+    def write(self, directory: Path, *, legacy: bool = False, **options: Any) -> Path:
+        """Write the files of a slow tokenizer, as transformers does now or, with `legacy`, as it did before 4.34."""
+        added, special = options.pop("added", []), options.pop("special", [])
+        (directory / "vocab.txt").write_text("\n".join(options.pop("pieces", self.PIECES)) + "\n", encoding="utf-8")
+        tokenizer = BertTokenizer(str(directory / "vocab.txt"), **options)
+        tokenizer.add_tokens(added)
+        tokenizer.add_special_tokens({"additional_special_tokens": special})
+        tokenizer.save_pretrained(directory)
+        if legacy:
+            config = {key: value for key, value in options.items() if not key.endswith("_token")}
+            (directory / "tokenizer_config.json").write_text(json.dumps(config))
+        return directory
+
+    @pytest.mark.parametrize("legacy", [False, True])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"do_lower_case": False},
+            {"strip_accents": False},
+            {"do_lower_case": False, "strip_accents": True},
+            {"tokenize_chinese_chars": False},
+            {"added": ["newtok", "<ent>"]},
+            {"special": ["<ent>", "[x]"], "added": ["NewTok"], "do_lower_case": False},
+        ],
+    )
+    def test_they_are_those_of_transformers(self, tmp_path: Path, options: dict[str, Any], legacy: bool) -> None:
+        self.write(tmp_path, legacy=legacy, **options)
+        (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+        reference, tokenizer = AutoTokenizer.from_pretrained(tmp_path), Tokenizer.load(tmp_path, 16)
+        assert not (tmp_path / "tokenizer.json").exists()
+        for text in self.TEXTS:
+            assert list(tokenizer.encode(text).ids) == reference(text, truncation=True, max_length=16)["input_ids"]
+
+    @pytest.mark.parametrize("legacy", [False, True])
+    def test_special_tokens_can_have_other_names(self, tmp_path: Path, legacy: bool) -> None:
+        names = {
+            "cls_token": "<s>",
+            "sep_token": "</s>",
+            "unk_token": "<unk>",
+            "pad_token": "<pad>",
+            "mask_token": "<m>",
+        }
+        pieces = ["<pad>", "<unk>", "<s>", "</s>", "<m>", *self.PIECES[5:]]
+        self.write(tmp_path, pieces=pieces, legacy=legacy, **names)
+        assert list(Tokenizer.load(tmp_path, 16).encode("good <m> zzz").ids) == [2, 6, 4, 1, 3]
+
+    def test_an_added_token_after_a_gap_is_refused(self, tmp_path: Path) -> None:
+        self.write(tmp_path, legacy=True)
+        (tmp_path / "added_tokens.json").write_text('{"newtok": 1000}')
+        with pytest.raises(ArtifactError, match="the added token newtok has the id 1000, which leaves a gap"):
+            Tokenizer.load(tmp_path, 16)
+
+    @pytest.mark.parametrize(
+        ("file", "content", "message"),
+        [
+            ("tokenizer_config.json", {"tokenizer_class": "BertJapaneseTokenizer"}, "is BertJapaneseTokenizer"),
+            ("tokenizer_config.json", {"tokenizer_class": "MPNetTokenizerFast"}, "is MPNetTokenizerFast"),
+            ("tokenizer_config.json", {"never_split": ["good"]}, "never_split"),
+            ("tokenizer_config.json", {"do_basic_tokenize": False}, "do_basic_tokenize"),
+            ("config.json", {"tokenizer_class": "EsmTokenizer"}, "is EsmTokenizer"),
+            ("config.json", {"model_type": "esm"}, "model type esm is not BERT's"),
+            ("tokenizer_config.json", {"cls_token": "<s>"}, r"vocab\.txt has no <s>"),
+        ],
+    )
+    def test_a_tokenizer_without_a_fast_form_is_refused(
+        self, tmp_path: Path, file: str, content: dict[str, Any], message: str
+    ) -> None:
+        (tmp_path / "vocab.txt").write_text("\n".join(self.PIECES))
+        (tmp_path / file).write_text(json.dumps(content))
+        with pytest.raises(ArtifactError, match=message):
+            Tokenizer.load(tmp_path, 16)
+
+    @pytest.mark.parametrize(("name", "expected"), [("BertTokenizer", "good"), ("PreTrainedTokenizerFast", "[UNK]")])
+    def test_options_have_precedence_over_the_file_as_in_transformers(
+        self, tmp_path: Path, name: str, expected: str
+    ) -> None:
+        vocabulary = {piece: index for index, piece in enumerate(self.PIECES)}
+        tokenizer = FastTokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
+        tokenizer.save(str(tmp_path / "tokenizer.json"))
+        config = {"tokenizer_class": name, "do_lower_case": True}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+        reference = AutoTokenizer.from_pretrained(tmp_path)("GOOD", add_special_tokens=False)["input_ids"]
+        assert list(Tokenizer.load(tmp_path, 16).encode("GOOD").ids) == reference == [vocabulary[expected]]
 
 
 def test_the_error_names_a_missing_or_broken_tokenizer(tmp_path: Path) -> None:
