@@ -64,14 +64,6 @@ class Invariance:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """int8 compared with float32 on each sample, and the precision that is served compared in batches and alone."""
-
-    parity: dict[str, Parity]
-    invariance: Invariance
-
-
-@dataclass(frozen=True, slots=True)
 class Sample:
     """Texts to compare on, with their labels if all are known."""
 
@@ -99,6 +91,14 @@ class Parity:
                 f"{name}: int8 gives another label to {self.disagreement:.2f} % of the texts, "
                 f"more than {limits.other_labels:g} %"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """int8 compared with float32 on each sample, and the precision that is served compared in batches and alone."""
+
+    parity: dict[str, Parity]
+    invariance: Invariance
 
 
 def compare(sample: Sample, names: Sequence[str], fp32: Logits, int8: Logits) -> Parity:
