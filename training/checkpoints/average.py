@@ -54,7 +54,7 @@ def average_checkpoints(checkpoints: Sequence[Path], out: Path, shares: Sequence
     first, *others = checkpoints
     config = _config(first)
     for other in others:
-        if _config(other) != config or (other / _TOKENIZER).read_bytes() != (first / _TOKENIZER).read_bytes():
+        if _config(other) != config or read_json(other / _TOKENIZER) != read_json(first / _TOKENIZER):
             raise InputError(f"{other} and {first} are different models: their {_CONFIG} or {_TOKENIZER} differ")
     with atomic_output(out) as part:
         weights = [load_file(checkpoint / _WEIGHTS) for checkpoint in checkpoints]
