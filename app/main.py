@@ -30,7 +30,9 @@ from .api import (
     install_openapi,
     log_loaded,
     one_host,
+    operation_id,
     prediction_routes,
+    public_paths,
     report,
     status_router,
     watch_keys,
@@ -120,6 +122,7 @@ def create_app(
         description=_DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
+        generate_unique_id_function=operation_id,
         redirect_slashes=False,  # the target would contain the Host that the client sent
         # FastAPI's own telemetry looks for providers with each request, and its records quote what clients send.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
@@ -134,7 +137,9 @@ def create_app(
     for router in routers:
         app.include_router(router)
     install_errors(app)
-    install_openapi(app)
+    install_openapi(
+        app, public=public_paths(protect_information=settings.api_keys_for_all) if settings.api_keys_file else None
+    )
     endpoints = [endpoint(lifecycle, limits, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
     middleware = Middleware(
         app,
