@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--long-text",
+        type=lambda value: value.strip().lower(),
         choices=("truncate", "window"),
         default="truncate",
         help="what to do with a text that has too many tokens for the model: read only its beginning (truncate), or "
