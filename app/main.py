@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.routing import Route
@@ -17,12 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import __version__
 from .access import Keys, RateLimit
 from .api import (
-    QUOTA_HEADERS,
     Check,
+    Cors,
     Limits,
     Middleware,
     PredictBatchEndpoint,
     PredictEndpoint,
+    accept_head,
     allowed_hosts,
     authentication,
     header_limit,
@@ -127,6 +127,7 @@ def create_app(
         # FastAPI's own telemetry looks for providers with each request, and its records quote what clients send.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
+    accept_head(app.router)
     limits = Limits(
         max_text_chars=settings.max_text_chars,
         max_batch_texts=settings.max_batch_texts,
@@ -147,7 +148,7 @@ def create_app(
         checks=_checks(settings, keys),
         observer=metrics,
         paths={route.path for router in (app.router, *routers) for route in router.routes if isinstance(route, Route)},
-        cors=partial(_cors, settings) if settings.cors_origins else None,
+        cors=partial(Cors, origins=settings.cors_origins),
     )
     return Application(middleware, app, lifecycle, metrics)
 
@@ -193,13 +194,3 @@ def _checks(settings: Settings, keys: Keys | None) -> list[Check]:
     if keys:
         checks.append(authentication(keys, protect_information=settings.api_keys_for_all))
     return checks
-
-
-def _cors(settings: Settings, app: ASGIApp) -> ASGIApp:
-    return CORSMiddleware(
-        app,
-        allow_origins=settings.cors_origins,
-        allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms"],
-        expose_headers=["X-Request-ID", "X-Cache", "Server-Timing", "Retry-After", *QUOTA_HEADERS],
-    )

@@ -2,22 +2,24 @@
 
 from .auth import authentication, log_loaded, public_paths, watch_keys
 from .checks import Check, allowed_hosts, header_limit, one_host
-from .context import QUOTA_HEADERS, REFUSED, new_id
+from .context import REFUSED, new_id
+from .cors import Cors
 from .errors import install_errors, problem
 from .middleware import Middleware
 from .openapi import install_openapi, operation_id, prediction_routes
 from .predict import PredictBatchEndpoint, PredictEndpoint
 from .schemas import Limits
-from .status import report, status_router
+from .status import accept_head, report, status_router
 
 __all__ = [
-    "QUOTA_HEADERS",
     "REFUSED",
     "Check",
+    "Cors",
     "Limits",
     "Middleware",
     "PredictBatchEndpoint",
     "PredictEndpoint",
+    "accept_head",
     "allowed_hosts",
     "authentication",
     "header_limit",

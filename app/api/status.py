@@ -98,7 +98,11 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
         """Redirect browsers to the documentation."""
         return RedirectResponse(request.scope.get("root_path", "") + "/docs")
 
-    for route in [route for route in router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]:
-        # Load balancers and monitors use HEAD, too.
-        router.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
+    accept_head(router)
     return router
+
+
+def accept_head(router: APIRouter) -> None:
+    """Answer HEAD on the routes for GET: load balancers, monitors and checkers of links use it."""
+    for route in [route for route in router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]:
+        router.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)

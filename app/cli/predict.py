@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Each text gets one line of output, in the same order. For a text that cannot be predicted, the line is "
-        '{"error": {"status": …, "detail": "…"}}, and the exit status is 1.'
+        '{"error": {"status": ..., "detail": "..."}}, and the exit status is 1.'
     )
     parser.add_argument(
         "texts", nargs="*", metavar="TEXT", help="text to predict; without any, each line of standard input is a text"

@@ -156,7 +156,7 @@ class TestDocumentation:
             assert name in schemas
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/info", "/metrics", "/"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/info", "/metrics", "/", "/docs", "/openapi.json"])
 def test_head_responds_like_get_without_a_body(server: Server, path: str) -> None:
     with server.client() as http:
         with_body, without = http.get(path), http.head(path)
