@@ -20,16 +20,18 @@ def test_two_colons_listen_on_both_families(host: str, workers: str) -> None:
         assert server.address == f"http://[::]:{port}"
         assert server.wait_for("ready")["address"] == server.address
         for address in (server.address, f"http://127.0.0.1:{port}", f"http://[::1]:{port}"):
-            assert httpx.get(f"{address}/livez").status_code == 200
+            assert httpx.get(f"{address}/livez", timeout=30).status_code == 200
 
 
 def test_an_ipv4_proxy_is_trusted_on_a_socket_for_both() -> None:
     with serve("--host", "::", backend="mock") as server:
         port = urlsplit(server.address).port
         for proxy, client in (("127.0.0.1", "192.0.2.7"), ("[::1]", "2001:db8::7")):
-            httpx.get(f"http://{proxy}:{port}/info", headers={"x-forwarded-for": client, "x-request-id": client})
+            httpx.get(
+                f"http://{proxy}:{port}/info", headers={"x-forwarded-for": client, "x-request-id": client}, timeout=30
+            )
             assert server.wait_for("request", request_id=client)["client"] == client
-            httpx.get(f"http://{proxy}:{port}/info", headers={"x-request-id": proxy})
+            httpx.get(f"http://{proxy}:{port}/info", headers={"x-request-id": proxy}, timeout=30)
             assert server.wait_for("request", request_id=proxy)["client"] == proxy.strip("[]")
 
 

@@ -22,7 +22,7 @@ def preflight(server: Server, request_id: str, **headers: Any) -> int:
     """Send a preflight request that is allowed but for `headers`, wait for its access line, and return its status."""
     sent = {"origin": PAGE, "access-control-request-method": "POST", "x-request-id": request_id}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-    status = httpx.options(f"{server.address}/predict", headers=sent).status_code
+    status = httpx.options(f"{server.address}/predict", headers=sent, timeout=30).status_code
     server.wait_for("request", request_id=request_id)
     return status
 
@@ -88,8 +88,10 @@ def test_an_allowed_preflight_is_not_logged(
 
 def test_other_requests_are_not_logged_as_preflights(cors_server: Server) -> None:
     url = f"{cors_server.address}/predict"
-    refused = [httpx.options(url), httpx.options(url, headers={"origin": "https://c.example"})]
-    refused.append(httpx.post(url, headers={"origin": "https://c.example", "access-control-request-method": "POST"}))
+    refused = [httpx.options(url, timeout=30), httpx.options(url, headers={"origin": "https://c.example"}, timeout=30)]
+    refused.append(
+        httpx.post(url, headers={"origin": "https://c.example", "access-control-request-method": "POST"}, timeout=30)
+    )
     for response in refused:
         assert response.status_code in (405, 415)
         cors_server.wait_for("request", request_id=response.headers["x-request-id"])

@@ -11,7 +11,7 @@ BODIES = {"/predict": '{"text": "good é"}', "/predict/batch": '{"texts": ["good
 
 
 def post(server: Server, path: str, body: bytes) -> httpx.Response:
-    return httpx.post(f"{server.address}{path}", content=body, headers={"content-type": "application/json"})
+    return httpx.post(f"{server.address}{path}", content=body, headers={"content-type": "application/json"}, timeout=30)
 
 
 @pytest.mark.parametrize("path", BODIES)
@@ -29,7 +29,7 @@ def test_a_byte_order_mark_is_skipped_with_bad_texts_too(mock_server: Server) ->
 def test_the_mark_may_come_in_a_chunk_of_its_own(mock_server: Server) -> None:
     chunks = iter([b"\xef", b"\xbb\xbf", b'{"text": "good"}'])
     headers = {"content-type": "application/json"}
-    assert httpx.post(f"{mock_server.address}/predict", content=chunks, headers=headers).status_code == 200
+    assert httpx.post(f"{mock_server.address}/predict", content=chunks, headers=headers, timeout=30).status_code == 200
 
 
 @pytest.mark.parametrize("body", [codecs.BOM_UTF8, 2 * codecs.BOM_UTF8 + b'{"text": "good"}'])

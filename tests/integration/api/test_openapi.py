@@ -25,7 +25,7 @@ SLOW = {"/predict": b'{"text": "[slow] x"}', "/predict/batch": b'{"texts": ["[sl
 
 
 def document_of(server: Server) -> dict[str, Any]:
-    document: dict[str, Any] = httpx.get(f"{server.address}/openapi.json").json()
+    document: dict[str, Any] = httpx.get(f"{server.address}/openapi.json", timeout=30).json()
     return document
 
 
@@ -58,13 +58,13 @@ def test_operations_have_the_names_of_their_routes(mock_server: Server) -> None:
         (415, BLANK, {"content-type": "text/plain"}),
         (422, BLANK, {}),
         (431, BLANK, {"x-large": "x" * 33_000}),
-        (504, SLOW, {"x-request-timeout-ms": "50"}),
+        (504, SLOW, {"x-request-timeout-ms": "500"}),
     ],
 )
 def test_the_example_of_an_error_is_what_the_server_says(
     mock_server: Server, path: str, status: int, body: dict[str, bytes], headers: dict[str, str]
 ) -> None:
-    response = httpx.post(f"{mock_server.address}{path}", content=body[path], headers=JSON | headers)
+    response = httpx.post(f"{mock_server.address}{path}", content=body[path], headers=JSON | headers, timeout=30)
     assert response.status_code == status
     assert same(example(document_of(mock_server), path, status), response.json()), response.text
 
@@ -113,16 +113,16 @@ def test_with_keys_what_needs_one_has_a_lock(tmp_path: Path, protect_information
     key = {"X-API-Key": add_key(file, "web")}
     options = {"api_keys_for_all": "true"} if protect_information else {}
     with serve(backend="mock", api_keys_file=str(file), **options) as server:
-        document = httpx.get(f"{server.address}/openapi.json", headers=key).json()
+        document = httpx.get(f"{server.address}/openapi.json", headers=key, timeout=30).json()
         assert document["components"]["securitySchemes"].keys() == {"Bearer", "Key"}
         locked = set()
         for path, operation in operations(document).items():
             method = "POST" if path in BLANK else "GET"
-            refused = httpx.request(method, f"{server.address}{path}")
+            refused = httpx.request(method, f"{server.address}{path}", timeout=30)
             if refused.status_code == 401:
                 locked.add(path)
                 assert operation["security"] == [{"Bearer": []}, {"Key": []}]
-                wrong = httpx.request(method, f"{server.address}{path}", headers={"X-API-Key": "wrong"})
+                wrong = httpx.request(method, f"{server.address}{path}", headers={"X-API-Key": "wrong"}, timeout=30)
                 assert same(example(document, path, 401), refused.json())
                 assert same(example(document, path, 403), wrong.json())
             else:
