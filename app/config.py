@@ -3,80 +3,28 @@
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
 
-from .addresses import parse_host, parse_prefix
+from .setting_types import Address, Backend, Hosts, Networks, Origins, PathPrefix, Rate, RateStorage
 
 PREFIX = "SENTIMENT_"
 PROFILES = Path(__file__).parent / "profiles"
 
-_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 # Kubernetes adds these variables to every pod in the namespace of a Service named "sentiment".
 _SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)")
 
 
 class SettingsError(ValueError):
     """A setting is invalid; the message names it."""
-
-
-def _split(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    # An empty variable counts as unset, so `none` is the way to write an empty list.
-    return [] if value.strip().lower() == "none" else [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _network(value: str) -> str:
-    ip_network(value)
-    return value
-
-
-def _host(value: str) -> str:
-    parse_host(value)
-    return value
-
-
-def _origin(value: str) -> str:
-    if value != "*" and (not value.startswith(("http://", "https://")) or value.count("/") != 2):
-        raise ValueError(f"{value!r} is not an origin; write scheme://host[:port] without a path, or *")
-    return value
-
-
-def _backend(value: str) -> str:
-    if value not in ("auto", "onnx", "torch", "mock") and not _CLASS.fullmatch(value):
-        raise ValueError("expected auto, onnx, torch, mock or package.module:Class")
-    return value
-
-
-def _rate(value: str) -> str:
-    from limits import parse_many  # not at the top: this import takes nearly as long as the rest of the module
-
-    if value and not (len(rates := parse_many(value)) == 1 and rates[0].amount >= 1):
-        raise ValueError("expected one rate of at least 1, such as 1000/minute")
-    return value
-
-
-def _storage(value: str) -> str:
-    if value != "memory" and not value.startswith(("redis://", "rediss://", "redis+unix://")):
-        raise ValueError("expected memory, redis://…, rediss://… or redis+unix://…")
-    return value
-
-
-_CommaSeparated = (NoDecode, BeforeValidator(_split))
-Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], *_CommaSeparated]
-Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], *_CommaSeparated]
-Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], *_CommaSeparated]
 
 
 class Settings(BaseSettings):
@@ -87,7 +35,9 @@ class Settings(BaseSettings):
     )
 
     profile: Literal["dev", "prod"] | None = Field(None, description="named set of values to start from")
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all interfaces")
+    host: Address = Field(
+        "127.0.0.1", description="address to listen on; 0.0.0.0 for all interfaces with IPv4, :: for IPv6 and IPv4"
+    )
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free port")
     keep_alive_s: int = Field(
         75,
@@ -99,9 +49,7 @@ class Settings(BaseSettings):
         "sentiment-en",
         description="embedded model, directory, or hub name (owner/name@revision) of a sequence classifier",
     )
-    backend: Annotated[str, AfterValidator(_backend)] = Field(
-        "auto", description="auto, onnx, torch, mock, or your own class as package.module:Class"
-    )
+    backend: Backend = Field("auto", description="auto, onnx, torch, mock, or your own class as package.module:Class")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="device that the model runs on")
     precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = Field(
         "auto", description="numeric precision: int8 or fp32 with onnx; fp32, fp16 or bf16 with torch"
@@ -162,10 +110,10 @@ class Settings(BaseSettings):
     api_keys_for_all: bool = Field(
         False, description="with API keys: require one for /info, /metrics and /docs, too; probes never need one"
     )
-    rate_limit: Annotated[str, AfterValidator(_rate)] = Field(
+    rate_limit: Rate = Field(
         "", description="maximum texts per API key or client address, such as 1000/minute; empty means no limit"
     )
-    rate_limit_storage: Annotated[str, AfterValidator(_storage)] = Field(
+    rate_limit_storage: RateStorage = Field(
         "memory",
         description="where these texts are counted: memory, or redis://host:port to share the count among replicas",
     )
@@ -173,7 +121,7 @@ class Settings(BaseSettings):
         ("127.0.0.1", "::1"),
         description="addresses or networks whose X-Forwarded headers are trusted, separated by commas; or none",
     )
-    root_path: Annotated[str, AfterValidator(parse_prefix)] = Field(
+    root_path: PathPrefix = Field(
         "", description="path below which a proxy serves the API, such as /sentiment; X-Forwarded-Prefix overrides it"
     )
     allowed_hosts: Hosts = Field(
@@ -190,6 +138,15 @@ class Settings(BaseSettings):
         "auto", description="format of the log; auto is console on a terminal, otherwise json"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _tidy(cls, value: object, info: ValidationInfo) -> object:
+        """Ignore spaces around a value, and the case of one that is among a few choices."""
+        if not isinstance(value, str):
+            return value
+        value = value.strip()
+        return value.lower() if value.lower() in choices(info.field_name or "") else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -221,10 +178,16 @@ class Settings(BaseSettings):
         **_more: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags first, then the environment, then the profile that these two name."""
-        name = init_settings().get("profile") or env_settings().get("profile")
+        name = str(init_settings().get("profile") or env_settings().get("profile")).strip().lower()
         # The validation of the field reports an unknown name.
         file = PROFILES / f"{name}.yaml" if name in profiles() else None
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, file, yaml_file_encoding="utf-8")
+
+
+def choices(name: str) -> list[str]:
+    """Return the values that a setting may have; none if it may have others."""
+    annotation = Settings.model_fields[name].annotation
+    return [value for each in (annotation, *get_args(annotation)) for value in get_args(each) if isinstance(value, str)]
 
 
 def profiles() -> list[str]:

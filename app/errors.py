@@ -59,7 +59,11 @@ class NotReady(SentimentError):
 
 
 class BackendError(SentimentError):
-    """The model failed on this text."""
+    """The model failed on this text; `loc` is the path to the text in the request."""
+
+    def __init__(self, message: str, loc: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.loc = loc
 
 
 class ArtifactError(SentimentError):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,13 +15,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import __version__
 from .access import Keys, RateLimit
 from .api import (
-    QUOTA_HEADERS,
     Check,
+    Cors,
     Limits,
     Middleware,
     PredictBatchEndpoint,
     PredictEndpoint,
     ProxyPrefix,
+    accept_head,
     allowed_hosts,
     authentication,
     header_limit,
@@ -31,7 +31,9 @@ from .api import (
     install_openapi,
     log_loaded,
     one_host,
+    operation_id,
     prediction_routes,
+    public_paths,
     report,
     status_router,
     watch_keys,
@@ -121,10 +123,12 @@ def create_app(
         description=_DESCRIPTION,
         lifespan=lifespan,
         openapi_url=None,  # `install_docs` adds it
+        generate_unique_id_function=operation_id,
         redirect_slashes=False,  # the target would contain the Host that the client sent
         # FastAPI's own telemetry looks for providers with each request, and its records quote what clients send.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
+    accept_head(app.router)
     limits = Limits(
         max_text_chars=settings.max_text_chars,
         max_batch_texts=settings.max_batch_texts,
@@ -135,7 +139,9 @@ def create_app(
     for router in routers:
         app.include_router(router)
     install_errors(app)
-    install_openapi(app)
+    install_openapi(
+        app, public=public_paths(protect_information=settings.api_keys_for_all) if settings.api_keys_file else None
+    )
     install_docs(app)
     endpoints = [endpoint(lifecycle, limits, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
     middleware = Middleware(
@@ -144,7 +150,7 @@ def create_app(
         checks=_checks(settings, keys),
         observer=metrics,
         paths={route.path for router in (app.router, *routers) for route in router.routes if isinstance(route, Route)},
-        cors=partial(_cors, settings) if settings.cors_origins else None,
+        cors=partial(Cors, origins=settings.cors_origins),
         prefix=ProxyPrefix(settings.root_path, settings.trusted_proxies),
     )
     return Application(middleware, app, lifecycle, metrics)
@@ -191,13 +197,3 @@ def _checks(settings: Settings, keys: Keys | None) -> list[Check]:
     if keys:
         checks.append(authentication(keys, protect_information=settings.api_keys_for_all))
     return checks
-
-
-def _cors(settings: Settings, app: ASGIApp) -> ASGIApp:
-    return CORSMiddleware(
-        app,
-        allow_origins=settings.cors_origins,
-        allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms"],
-        expose_headers=["X-Request-ID", "X-Cache", "Server-Timing", "Retry-After", *QUOTA_HEADERS],
-    )

@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import SentimentError
+
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 
@@ -66,13 +68,21 @@ LongText = Literal["truncate", "window"]
 
 
 class Answer(NamedTuple):
-    """Predictions of a request, in the order of its texts, and the time spent in each stage."""
+    """Results of a request, in the order of its texts, and the time spent in each stage.
 
-    predictions: list[Prediction]
+    A result is an error only if the request is partial.
+    """
+
+    results: Sequence[Prediction | SentimentError]
     cache: CacheOutcome
     tokenize_ms: float = 0.0
     queue_ms: float = 0.0
     infer_ms: float = 0.0
+
+    @property
+    def predictions(self) -> list[Prediction]:
+        """The results without errors."""
+        return [result for result in self.results if isinstance(result, Prediction)]
 
 
 @dataclass(frozen=True, slots=True)

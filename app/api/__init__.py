@@ -1,27 +1,29 @@
 """HTTP: middleware, endpoints, schemas, errors. The only folder that knows FastAPI."""
 
-from .auth import authentication, log_loaded, watch_keys
+from .auth import authentication, log_loaded, public_paths, watch_keys
 from .checks import Check, allowed_hosts, header_limit, one_host
-from .context import PEER, QUOTA_HEADERS, REFUSED, new_id
+from .context import PEER, REFUSED, new_id
+from .cors import Cors
 from .docs import install_docs
 from .errors import install_errors, problem
 from .middleware import Middleware
-from .openapi import install_openapi, prediction_routes
+from .openapi import install_openapi, operation_id, prediction_routes
 from .predict import PredictBatchEndpoint, PredictEndpoint
 from .prefix import ProxyPrefix
 from .schemas import Limits
-from .status import report, status_router
+from .status import accept_head, report, status_router
 
 __all__ = [
     "PEER",
-    "QUOTA_HEADERS",
     "REFUSED",
     "Check",
+    "Cors",
     "Limits",
     "Middleware",
     "PredictBatchEndpoint",
     "PredictEndpoint",
     "ProxyPrefix",
+    "accept_head",
     "allowed_hosts",
     "authentication",
     "header_limit",
@@ -31,8 +33,10 @@ __all__ = [
     "log_loaded",
     "new_id",
     "one_host",
+    "operation_id",
     "prediction_routes",
     "problem",
+    "public_paths",
     "report",
     "status_router",
     "watch_keys",

@@ -25,7 +25,7 @@ def authentication(keys: Keys, *, protect_information: bool) -> Check:
 
     401 without one, 403 with a wrong one. Probes need none, and information does only if `protect_information`.
     """
-    public = PROBES if protect_information else (*PROBES, *_INFORMATION)
+    public = public_paths(protect_information=protect_information)
 
     def check(_scope: Scope, context: RequestContext) -> Response | None:
         path = context.path
@@ -42,6 +42,11 @@ def authentication(keys: Keys, *, protect_information: bool) -> Check:
         return None
 
     return check
+
+
+def public_paths(*, protect_information: bool) -> tuple[str, ...]:
+    """Return the paths that need no key."""
+    return PROBES if protect_information else (*PROBES, *_INFORMATION)
 
 
 def _presented(headers: Mapping[bytes, bytes]) -> str | None:

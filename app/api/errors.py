@@ -39,6 +39,7 @@ STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
     (SentimentError, 500, "Internal Server Error"),
 )
 
+_MODEL_FAILED = "the model failed on this text"
 _MAX_ERRORS = 20  # in one response
 _PLACE = re.compile(r"line \d+ column \d+")
 
@@ -68,18 +69,20 @@ def problem(
 class BodyInvalid(Exception):
     """The JSON of a body does not match. `errors` are pydantic's, `fields` the names that the body may have."""
 
-    def __init__(self, errors: list[ErrorDetails], fields: Iterable[str] = ()) -> None:
+    def __init__(self, errors: list[ErrorDetails], fields: Iterable[str] = (), *, is_utf8: bool = True) -> None:
         super().__init__("the body does not match the schema")
         self.errors = errors
         self.fields = sorted(fields)
+        self.is_utf8 = is_utf8
 
     @classmethod
-    def from_pydantic(cls, error: ValidationError, fields: Iterable[str]) -> "BodyInvalid":
+    def from_pydantic(cls, error: ValidationError, fields: Iterable[str], *, is_utf8: bool = True) -> "BodyInvalid":
         """Keep what is wrong and where, and drop the input."""
         if error.error_count() > _MAX_ERRORS:
             msg = f"{error.error_count()} parts of the body are invalid"
             return cls([{"type": "too_many_errors", "loc": (), "msg": msg, "input": None}])
-        return cls(error.errors(include_url=False, include_context=False, include_input=False), fields)
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        return cls(errors, fields, is_utf8=is_utf8)
 
 
 def respond_to(request_id: str, error: BaseException) -> Response | None:
@@ -118,8 +121,25 @@ def _internal_error(request_id: str) -> Response:
     return problem(request_id, 500, "Internal Server Error", "the server failed to answer this request")
 
 
+def render_failure(error: SentimentError) -> dict[str, Any]:
+    """Return what takes the place of a prediction if only this text has failed."""
+    status, _ = _status_of(error)
+    return {"error": {"status": status, "detail": str(error) if status < 500 else _MODEL_FAILED}}
+
+
+def log_failure(request_id: str, error: SentimentError, texts: int = 1) -> None:
+    """Log that the model failed on this many texts of a request; `error` is that of one of them."""
+    cause = error.__cause__ or error
+    log(logging.ERROR, "prediction failed", request_id=request_id, error=type(cause).__qualname__, texts=texts)
+
+
+def _status_of(error: BaseException) -> tuple[int, str]:
+    return next((status, title) for kind, status, title in STATUS if isinstance(error, kind))
+
+
 def _on_sentiment_error(request_id: str, error: BaseException) -> Response:
-    status, title = next((status, title) for kind, status, title in STATUS if isinstance(error, kind))
+    assert isinstance(error, SentimentError)
+    status, title = _status_of(error)
     headers = {}
     errors = None
     detail = str(error)
@@ -127,29 +147,36 @@ def _on_sentiment_error(request_id: str, error: BaseException) -> Response:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, NotReady):
         headers["Connection"] = "close"  # a proxy then sends its next request to another replica
-    if isinstance(error, InvalidInput):
-        if error.loc:
-            detail = f"{'.'.join(map(str, error.loc))}: {error}"
-        errors = [{"loc": list(error.loc), "msg": str(error)}] if status == 422 else None
     if status == 500:
-        cause = error.__cause__ or error
-        log(logging.ERROR, "prediction failed", request_id=request_id, error=type(cause).__qualname__)
+        log_failure(request_id, error)
         detail = "the server failed to answer this request"
+    if isinstance(error, InvalidInput):
+        detail = f"{_path(error.loc)}: {error}" if error.loc else detail
+        errors = [{"loc": list(error.loc), "msg": str(error)}] if status == 422 else None
+    if isinstance(error, BackendError) and error.loc and isinstance(error.loc[-1], int):  # a text of a list
+        detail = f"{_path(error.loc)}: {_MODEL_FAILED}"
     return problem(request_id, status, title, detail, errors=errors, headers=headers)
 
 
 def _on_body_invalid(request_id: str, error: BaseException) -> Response:
     assert isinstance(error, BodyInvalid)
     if syntax_error := next((item for item in error.errors if item["type"] == "json_invalid"), None):
-        return problem(request_id, 400, "Bad Request", _describe_syntax_error(syntax_error["msg"]))
+        return problem(
+            request_id, 400, "Bad Request", _describe_syntax_error(syntax_error["msg"], is_utf8=error.is_utf8)
+        )
     errors = [_without_input(item, error.fields) for item in error.errors]
     first = errors[0]
-    where = ".".join(map(str, first["loc"]))
-    detail = f"{where}: {first['msg']}"
+    detail = f"{_path(first['loc'])}: {first['msg']}"
     return problem(request_id, 422, "Unprocessable Content", detail, errors=errors)
 
 
-def _describe_syntax_error(msg: str) -> str:
+def _path(loc: Iterable[str | int]) -> str:
+    return ".".join(map(str, loc))
+
+
+def _describe_syntax_error(msg: str, *, is_utf8: bool) -> str:
+    if not is_utf8:
+        return "the body is not valid JSON: its encoding is not UTF-8"
     place = _PLACE.search(msg)
     why = "the body is not valid JSON" + (": incomplete escape or surrogate pair" if "hex escape" in msg else "")
     return f"{why}, at {place[0]}" if place else why

@@ -1,26 +1,61 @@
 """The OpenAPI document, including what FastAPI cannot see: the two routes that are plain ASGI endpoints."""
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from . import schemas
 
 _REFERENCE = "#/components/schemas/{model}"
-_WHEN = {
-    400: "The body is not valid JSON.",
-    401: "The server requires an API key and the request has none.",
-    403: "The API key is not valid.",
-    408: "The body did not arrive in time.",
-    413: "The body, a text or the list exceeds its limit, or a text is too long and `truncate` is false.",
-    415: "The content type is not `application/json`.",
-    422: "The JSON does not match the schema; `errors` lists the invalid parts.",
-    429: "The server is overloaded, or the client is over its rate limit. Wait for `Retry-After` seconds.",
-    431: "The headers exceed their limit.",
-    500: "The model failed on this text, or the server has a bug.",
-    503: "The server is loading, draining or broken. Wait for `Retry-After` seconds.",
-    504: "The deadline passed.",
+# status → when, and the title and the detail of an example
+_PROBLEMS = {
+    400: ("The body is not valid JSON in UTF-8.", "Bad Request", "the body is not valid JSON, at line 1 column 1"),
+    401: (
+        "The server requires an API key and the request has none.",
+        "Unauthorized",
+        "an API key is required: Authorization: Bearer …, or X-API-Key",
+    ),
+    403: ("The API key is not valid.", "Forbidden", "this API key is not valid"),
+    408: ("The body did not arrive in time.", "Request Timeout", "the body did not arrive in time"),
+    413: (
+        "The body, a text or the list exceeds its limit, or a text is too long and `truncate` is false.",
+        "Content Too Large",
+        "{place}: the text has more than 10000 characters",
+    ),
+    415: (
+        "The content type is not `application/json`.",
+        "Unsupported Media Type",
+        "the content type must be application/json",
+    ),
+    422: (
+        "The JSON does not match the schema; `errors` lists the invalid parts.",
+        "Unprocessable Content",
+        "{place}: the text has no visible character",
+    ),
+    429: (
+        "The server is overloaded, or the client is over its rate limit. Wait for `Retry-After` seconds.",
+        "Overloaded",
+        "the queue is too long; try again later",
+    ),
+    431: (
+        "The headers exceed their limit.",
+        "Request Header Fields Too Large",
+        "the headers are larger than 32768 bytes in total",
+    ),
+    500: (
+        "The model failed on this text, or the server has a bug.",
+        "Internal Server Error",
+        "the server failed to answer this request",
+    ),
+    503: (
+        "The server is loading, draining or broken. Wait for `Retry-After` seconds.",
+        "Not Ready",
+        "the model is loading",
+    ),
+    504: ("The deadline passed.", "Deadline Exceeded", "no result before the deadline"),
 }
 _TIMEOUT = {
     "name": "X-Request-Timeout-Ms",
@@ -40,8 +75,8 @@ _RESPONSE_HEADERS = {
     "X-Request-ID": {"schema": {"type": "string"}, "description": "The request's id."},
     "X-Cache": {
         "schema": {"enum": ["hit", "miss", "joined"]},
-        "description": "`hit`: all texts came from the cache; `miss`: at least one was computed; "
-        "`joined`: another request was already computing the same text.",
+        "description": "`hit`: all texts came from the cache, except those with an error; `miss`: at least one was "
+        "computed; `joined`: another request was already computing the same text.",
     },
     "Server-Timing": {
         "schema": {"type": "string"},
@@ -49,7 +84,7 @@ _RESPONSE_HEADERS = {
     },
 }
 _SECURITY = {
-    "Bearer": {"type": "http", "scheme": "bearer", "description": "An API key, if the server requires one."},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
     "Key": {
         "type": "apiKey",
         "in": "header",
@@ -57,31 +92,67 @@ _SECURITY = {
         "description": "The same API key, in its own header.",
     },
 }
+_POSITIVE = {
+    "label": "positive",
+    "confidence": 0.993,
+    "scores": {"negative": 0.002, "neutral": 0.005, "positive": 0.993},
+    "truncated": False,
+}
+_NEGATIVE = _POSITIVE | {
+    "label": "negative",
+    "confidence": 0.97,
+    "scores": {"negative": 0.97, "neutral": 0.02, "positive": 0.01},
+}
+_BLANK = {"error": {"status": 422, "detail": "the text has no visible character"}}
+# A request and its response each.
+_TEXT = {"request": {"text": "An instant classic, if you ask me."}, "response": _POSITIVE}
+_LIST = {"request": {"texts": ["Superb.", "Dreadful."]}, "response": {"predictions": [_POSITIVE, _NEGATIVE]}}
+_PARTIAL_LIST = {
+    "request": {"texts": ["Superb.", ""], "partial": True},
+    "response": {"predictions": [_POSITIVE, _BLANK]},
+}
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Whole seconds."}}
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe error responses."""
-    content = {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(model="Problem")}}}
+def problems(*statuses: int, loc: Sequence[str | int] = ()) -> dict[int | str, dict[str, Any]]:
+    """Describe error responses. In the examples, the text at `loc` is invalid."""
     described: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
-        described[status] = {"description": _WHEN[status], "content": content}
+        when, title, detail = _PROBLEMS[status]
+        detail = detail.format(place=".".join(map(str, loc)))
+        example = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+        example["request_id"] = "0f3c5a8e7b1d2946"
+        if status == 422:
+            example["errors"] = [{"loc": list(loc), "msg": detail.partition(": ")[2]}]
+        schema = {"$ref": _REFERENCE.format(model="Problem")}
+        content = {"application/problem+json": {"schema": schema, "example": example}}
+        described[status] = {"description": when, "content": content}
         if status in (429, 503):
             described[status]["headers"] = _RETRY_AFTER
     return described
 
 
-def _documented(body: type[schemas.Options], response: type[Any]) -> dict[str, Any]:
-    """Return the keyword arguments that describe a prediction route."""
+def _documented(
+    body: type[schemas.Options], response: type[Any], loc: Sequence[str | int], **examples: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the keyword arguments that describe a prediction route.
+
+    `examples` have a request and its response each. `loc` is the path to a text, for the examples of errors.
+    """
     schema = {"$ref": _REFERENCE.format(model=body.__name__)}
+    requests = {name: {"value": example["request"]} for name, example in examples.items()}
+    answers = {name: {"value": example["response"]} for name, example in examples.items()}
+    success = {"headers": _RESPONSE_HEADERS, "content": {"application/json": {"examples": answers}}}
     return {
         "tags": ["predict"],
         "response_model": response,
-        "responses": {200: {"headers": _RESPONSE_HEADERS}} | problems(*_WHEN),
+        "responses": {200: success} | problems(*_PROBLEMS, loc=loc),
         "openapi_extra": {
             "parameters": [_TIMEOUT, _REQUEST_ID],
-            "security": [{}, *({name: []} for name in _SECURITY)],  # {}: none while keys are off
-            "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": schema, "examples": requests}},
+            },
         },
     }
 
@@ -89,22 +160,38 @@ def _documented(body: type[schemas.Options], response: type[Any]) -> dict[str, A
 def prediction_routes() -> APIRouter:
     """Return routes that only document: `Middleware` sends their requests to the endpoints in `predict.py`."""
     router = APIRouter()
+    text = _documented(schemas.PredictRequest, schemas.PredictResponse, ("body", "text"), text=_TEXT)
+    texts = _documented(
+        schemas.BatchRequest, schemas.BatchResponse, ("body", "texts", 1), list=_LIST, partial=_PARTIAL_LIST
+    )
 
-    @router.post("/predict", **_documented(schemas.PredictRequest, schemas.PredictResponse))
+    @router.post("/predict", **text)
     async def predict() -> None:
         """Predict the sentiment of one text."""
         raise NotImplementedError
 
-    @router.post("/predict/batch", **_documented(schemas.BatchRequest, schemas.BatchResponse))
+    @router.post("/predict/batch", **texts)
     async def predict_batch() -> None:
-        """Predict the sentiment of a list of texts. The list is accepted or refused as a whole."""
+        """Predict the sentiment of a list of texts.
+
+        The list is admitted or refused as a whole. With `partial`, a text that cannot be predicted gets an error in its
+        place; otherwise it fails the request.
+        """
         raise NotImplementedError
 
     return router
 
 
-def install_openapi(app: FastAPI) -> None:
-    """Add the schemas that no route mentions by type to the OpenAPI document of `app`."""
+def operation_id(route: APIRoute) -> str:
+    """Return the name of an operation in the document, from which generators derive the names of functions."""
+    return route.name
+
+
+def install_openapi(app: FastAPI, *, public: Collection[str] | None) -> None:
+    """Complete the OpenAPI document of `app`: schemas that no route mentions by type, and which routes need a key.
+
+    `public` are the paths that need none; None if no path needs a key.
+    """
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -114,8 +201,19 @@ def install_openapi(app: FastAPI) -> None:
             models.append((schemas.Problem, "validation"))
             _, definitions = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
             document["components"]["schemas"] |= definitions["$defs"]
-            document["components"]["securitySchemes"] = _SECURITY
+            if public is not None:
+                _require_keys(document, public)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _require_keys(document: dict[str, Any], public: Collection[str]) -> None:
+    document["components"]["securitySchemes"] = _SECURITY
+    refusals = {str(status): response for status, response in problems(401, 403).items()}
+    for path, operations in document["paths"].items():
+        if path not in public:
+            for operation in operations.values():
+                operation["security"] = [{name: []} for name in _SECURITY]
+                operation["responses"] = refusals | operation["responses"]

@@ -1,19 +1,21 @@
 """`POST /predict` and `POST /predict/batch`: plain ASGI endpoints from the bytes of a body to a response."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
 from ..access import RateLimit
-from ..errors import TextTooLong
+from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
 from ..serving import Answer, Lifecycle, Pending, Query
 from ..types import Location, Prediction
 from .auth import caller_of
 from .context import RequestContext, context_of
-from .request import check_headers, read_body, timeout_ms, unless_disconnected, validate
-from .schemas import BatchRequest, Limits, Options, PredictRequest
+from .errors import BodyInvalid, log_failure, render_failure
+from .request import check_headers, read_body, timeout_ms, unless_disconnected, valid_text, validate, validate_partial
+from .schemas import BatchRequest, Limits, Options, PartialBatchRequest, PredictRequest
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - options
 
@@ -24,7 +26,6 @@ class _Endpoint(ABC, Generic[O]):
     """Reads and validates a request, calls the service and renders. Raises what `errors.respond_to` handles."""
 
     path: str
-    schema: type[O]
 
     def __init__(self, lifecycle: Lifecycle, limits: Limits, rate: RateLimit | None = None) -> None:
         self._lifecycle = lifecycle
@@ -35,26 +36,32 @@ class _Endpoint(ABC, Generic[O]):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = context_of(scope)
         check_headers(context.headers, self._max_bytes)
-        options = validate(self.schema, await read_body(receive, self._max_bytes))
+        options = self._validate(await read_body(receive, self._max_bytes))
+        texts = self._texts(options)
         query = Query(
-            self._texts(options),
+            [text for text in texts if isinstance(text, str)],
             timeout_ms=timeout_ms(context.headers, self._limits.request_timeout_ms),
             truncate=options.truncate,
             long_text=options.long_text,
             caller=context.key_name,
+            partial=self._is_partial(options),
             location_of=self._location_of,
         )
-        answer = await self._answer(query, context, receive)
+        answer = await self._answer(query, len(texts), context, receive)
         context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)
-        body = orjson.dumps(self._render(answer.predictions, options.top_k))
+        if failures := [result for result in answer.results if isinstance(result, BackendError)]:
+            log_failure(context.request_id, failures[0], len(failures))
+        answers = iter(answer.results)
+        results = [next(answers) if isinstance(text, str) else text for text in texts]
+        body = orjson.dumps(self._render(results, options.top_k))
         headers = [*_HEADERS, (b"x-cache", answer.cache.encode()), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, query: Query, context: RequestContext, receive: Receive) -> Answer:
+    async def _answer(self, query: Query, texts: int, context: RequestContext, receive: Receive) -> Answer:
         service = self._lifecycle.serving()
         if self._rate:
-            context.quota = await self._rate.take(caller_of(context), len(query.texts))
+            context.quota = await self._rate.take(caller_of(context), texts)
             if context.quota and not context.quota.passed:
                 raise self._rate.refusal(context.quota)
         self._lifecycle.in_flight += 1
@@ -67,24 +74,34 @@ class _Endpoint(ABC, Generic[O]):
             self._lifecycle.in_flight -= 1
 
     @abstractmethod
-    def _texts(self, options: O) -> list[str]: ...
+    def _validate(self, body: bytes) -> O: ...
+
+    @abstractmethod
+    def _texts(self, options: O) -> Sequence[str | InvalidInput]:
+        """Return the texts, or what is wrong with them."""
+
+    def _is_partial(self, _options: O) -> bool:
+        return False
 
     @abstractmethod
     def _location_of(self, index: int) -> Location: ...
 
     @abstractmethod
-    def _render(self, predictions: list[Prediction], top_k: int | None) -> dict[str, Any]: ...
+    def _render(self, results: Sequence[Prediction | SentimentError], top_k: int | None) -> dict[str, Any]: ...
 
 
 class PredictEndpoint(_Endpoint[PredictRequest]):
     """Predicts one text."""
 
-    path, schema = "/predict", PredictRequest
+    path = "/predict"
 
     def __init__(self, lifecycle: Lifecycle, limits: Limits, rate: RateLimit | None = None) -> None:
         super().__init__(lifecycle, limits, rate)
         # The longest JSON of one text: a character may be written as two escapes of six bytes.
         self._max_bytes = min(limits.max_body_bytes, 12 * limits.max_text_chars + 1024)
+
+    def _validate(self, body: bytes) -> PredictRequest:
+        return validate(PredictRequest, body)
 
     def _texts(self, options: PredictRequest) -> list[str]:
         return [options.text]
@@ -92,22 +109,37 @@ class PredictEndpoint(_Endpoint[PredictRequest]):
     def _location_of(self, _index: int) -> Location:
         return ("body", "text")
 
-    def _render(self, predictions: list[Prediction], top_k: int | None) -> dict[str, Any]:
-        return predictions[0].render(top_k)
+    def _render(self, results: Sequence[Prediction | SentimentError], top_k: int | None) -> dict[str, Any]:
+        return _render(results[0], top_k)
 
 
-class PredictBatchEndpoint(_Endpoint[BatchRequest]):
+class PredictBatchEndpoint(_Endpoint[BatchRequest | PartialBatchRequest]):
     """Predicts a list of texts. The list is admitted or refused as a whole."""
 
-    path, schema = "/predict/batch", BatchRequest
+    path = "/predict/batch"
 
-    def _texts(self, options: BatchRequest) -> list[str]:
+    def _validate(self, body: bytes) -> BatchRequest | PartialBatchRequest:
+        try:
+            return validate(BatchRequest, body)
+        except BodyInvalid:
+            if partial := validate_partial(PartialBatchRequest, body):
+                return partial
+            raise
+
+    def _texts(self, options: BatchRequest | PartialBatchRequest) -> Sequence[str | InvalidInput]:
         if len(options.texts) > self._limits.max_batch_texts:
             raise TextTooLong(f"the list has more than {self._limits.max_batch_texts} texts", ("body", "texts"))
-        return options.texts
+        return options.texts if isinstance(options, BatchRequest) else [valid_text(text) for text in options.texts]
+
+    def _is_partial(self, options: BatchRequest | PartialBatchRequest) -> bool:
+        return options.partial
 
     def _location_of(self, index: int) -> Location:
         return ("body", "texts", index)
 
-    def _render(self, predictions: list[Prediction], top_k: int | None) -> dict[str, Any]:
-        return {"predictions": [prediction.render(top_k) for prediction in predictions]}
+    def _render(self, results: Sequence[Prediction | SentimentError], top_k: int | None) -> dict[str, Any]:
+        return {"predictions": [_render(result, top_k) for result in results]}
+
+
+def _render(result: Prediction | SentimentError, top_k: int | None) -> dict[str, Any]:
+    return result.render(top_k) if isinstance(result, Prediction) else render_failure(result)

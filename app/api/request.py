@@ -1,6 +1,8 @@
 """The body of a request: from bytes to a validated model, with size limits."""
 
 import asyncio
+import json
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
@@ -32,7 +34,7 @@ def check_headers(headers: Headers, max_bytes: int) -> None:
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes:
-    """Read a body. The server limits the time that it may take.
+    """Read a body, without a byte order mark. The server limits the time that it may take.
 
     Raises `TextTooLong` as soon as it is over `max_bytes`, and `ClientDisconnect` if the client leaves.
     """
@@ -45,7 +47,7 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes:
         body += message.get("body", b"")
         _check_size(len(body), max_bytes)
         more = message.get("more_body", False)
-    return bytes(body)
+    return bytes(body).removeprefix(BOM_UTF8)
 
 
 def validate(model: type[M], body: bytes) -> M:
@@ -56,7 +58,35 @@ def validate(model: type[M], body: bytes) -> M:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
+        raise BodyInvalid.from_pydantic(error, model.model_fields, is_utf8=_is_utf8(body)) from None
+
+
+def validate_partial(model: type[M], body: bytes) -> M | None:
+    """Validate a body that `validate` has refused, if it says `"partial": true`; otherwise return None.
+
+    A lone surrogate is accepted, so that it fails only its own text. Raises `BodyInvalid` as `validate` does.
+    """
+    try:
+        document = json.loads(body.decode())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or document.get("partial") is not True:
+        return None
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
         raise BodyInvalid.from_pydantic(error, model.model_fields) from None
+
+
+def valid_text(value: object) -> str | InvalidInput:
+    """Return a part of a list if it is a string of Unicode characters, or what is wrong with it."""
+    if not isinstance(value, str):
+        return InvalidInput("the text is not a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return InvalidInput("the text has an incomplete surrogate pair")
+    return value
 
 
 def timeout_ms(headers: Headers, max_ms: float) -> float:
@@ -103,6 +133,16 @@ async def unless_disconnected(receive: Receive, work: Awaitable[T]) -> T:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _is_utf8(body: bytes) -> bool:
+    if b"\0" in body[:4]:  # JSON in UTF-16 or UTF-32, which may be valid UTF-8, too
+        return False
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_size(size: int, max_bytes: int) -> None:

@@ -1,6 +1,6 @@
 """The JSON of requests and responses, as documented in OpenAPI."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -45,15 +45,35 @@ class PredictRequest(Options):
     text: Text = Field(description="At least one visible character, at most SENTIMENT_MAX_TEXT_CHARS (10 000).")
 
 
+def _allow_invalid_texts(schema: dict[str, Any]) -> None:
+    """Say in the JSON Schema that anything may be in the list if the request is partial."""
+    texts = {"items": schema["properties"]["texts"].pop("items")}
+    partial = {"properties": {"partial": {"const": True}}, "required": ["partial"]}
+    schema["anyOf"] = [{"properties": {"texts": texts}}, partial]
+    schema["examples"] = [{"texts": ["good", "bad", "meh"]}]
+
+
 class BatchRequest(Options):
     """A list of texts."""
 
-    model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [{"texts": ["good", "bad", "meh"]}]})
+    model_config = _STRICT | ConfigDict(json_schema_extra=_allow_invalid_texts)
 
     # Validation stops at the first invalid text, because a list may have a million.
     texts: list[Text] = Field(
         min_length=1, fail_fast=True, description="At most SENTIMENT_MAX_BATCH_TEXTS (256) texts."
     )
+    partial: bool = Field(
+        False,
+        description="What happens if a text cannot be predicted. If false, the whole request fails. If true, the text "
+        "has an error in its place, and all others have their predictions.",
+    )
+
+
+class PartialBatchRequest(Options):
+    """A list with something that is not a valid text, which gets an error in its place."""
+
+    texts: list[Any] = Field(min_length=1, description="At most SENTIMENT_MAX_BATCH_TEXTS (256) texts.")
+    partial: Literal[True]
 
 
 class PredictResponse(BaseModel):
@@ -71,10 +91,23 @@ class PredictResponse(BaseModel):
     )
 
 
+class TextError(BaseModel):
+    """Why a text has no prediction."""
+
+    status: int = Field(description="The status that a request with this text alone would get.", examples=[422])
+    detail: str = Field(examples=["the text has no visible character"])
+
+
+class FailedText(BaseModel):
+    """The place of a text without a prediction. Only with `"partial": true`."""
+
+    error: TextError
+
+
 class BatchResponse(BaseModel):
     """One prediction per text, in the same order."""
 
-    predictions: list[PredictResponse]
+    predictions: list[PredictResponse | FailedText]
 
 
 class Live(BaseModel):

@@ -17,6 +17,25 @@ from ..serving import Lifecycle
 from . import schemas
 from .openapi import problems
 
+_NOT_READY: dict[str, Any] = {
+    "model": schemas.Health,
+    "description": "Predictions are not available.",
+    "content": {
+        "application/json": {
+            "example": {
+                "status": "degraded",
+                "reason": "the model is failing",
+                "backend": "onnx",
+                "device": "cpu",
+                "model": "sentiment-en",
+                "version": __version__,
+                "uptime_s": 86400.0,
+                "queue_depth": 0,
+            }
+        }
+    },
+}
+
 
 def report(lifecycle: Lifecycle, metrics: Metrics) -> None:
     """Set the gauges to their current values."""
@@ -41,7 +60,7 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
             raise NotReady(lifecycle.reason)
         return schemas.Ready(status="ok", reason="")
 
-    @router.get("/healthz", tags=["probes"], responses={503: {"model": schemas.Health, "description": "Not ready."}})
+    @router.get("/healthz", tags=["probes"], responses={503: _NOT_READY})
     async def healthz(response: Response) -> schemas.Health:
         """Report readiness with details, for Docker, nginx and people."""
         model = lifecycle.model
@@ -65,7 +84,7 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
         build = {"version": __version__, "python": platform.python_version(), "platform": platform.platform()}
         return asdict(lifecycle.model) | {"limits": limits, "build": build}
 
-    @router.get("/metrics", tags=["information"], response_class=Response)
+    @router.get("/metrics", name="metrics", tags=["information"], response_class=Response)
     async def prometheus() -> Response:
         """Return the metrics in the Prometheus text format."""
         report(lifecycle, metrics)
@@ -80,7 +99,11 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
         prefix = request.scope.get("root_path")
         return RedirectResponse(f"{prefix}/docs" if prefix else "docs")
 
-    for route in [route for route in router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]:
-        # Load balancers and monitors use HEAD, too.
-        router.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
+    accept_head(router)
     return router
+
+
+def accept_head(router: APIRouter) -> None:
+    """Answer HEAD on the routes for GET: load balancers, monitors and checkers of links use it."""
+    for route in [route for route in router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]:
+        router.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)

@@ -3,9 +3,9 @@
 import argparse
 import sys
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any
 
-from ..config import PREFIX, Settings, SettingsError, load_settings
+from ..config import PREFIX, Settings, SettingsError, choices, load_settings
 
 
 def add_flags(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
@@ -14,13 +14,11 @@ def add_flags(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
         field = Settings.model_fields[name]
         default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
         hint = f"{field.description} [{PREFIX}{name.upper()}={'' if default is None else default}]"
-        types = (field.annotation, *get_args(field.annotation))
-        choices = "|".join(choice for each in types for choice in get_args(each) if isinstance(choice, str))
         optional_value: dict[str, Any] = {"nargs": "?", "const": "true"} if field.annotation is bool else {}
         parser.add_argument(
             "--" + name.replace("_", "-"),
             dest=name,
-            metavar=choices or name.upper(),
+            metavar="|".join(choices(name)) or name.upper(),
             help=hint.replace("%", "%%"),
             **optional_value,
         )

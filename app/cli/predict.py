@@ -1,12 +1,12 @@
-"""`rt-sentiment predict`."""
+"""`rt-sentiment predict`: one line of output for each text, in their order."""
 
 import argparse
 import io
 import json
 import os
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TextIO
 
 from .flags import add_flags, read_settings
 
@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Each text gets one line of output, in the same order. For a text that cannot be predicted, the line is "
+        '{"error": {"status": ..., "detail": "..."}}, and the exit status is 1.'
+    )
     parser.add_argument(
         "texts", nargs="*", metavar="TEXT", help="text to predict; without any, each line of standard input is a text"
     )
     parser.add_argument(
         "--long-text",
+        type=lambda value: value.strip().lower(),
         choices=("truncate", "window"),
         default="truncate",
         help="what to do with a text that has too many tokens for the model: read only its beginning (truncate), or "
@@ -32,10 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     settings = read_settings(args)
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # one invalid byte must not lose the lines after it
     try:
-        return _predict(settings, args.texts or (line.rstrip("\n") for line in sys.stdin), args.long_text)
+        return _predict(settings, map(_decoded, args.texts) if args.texts else _lines(sys.stdin), args.long_text)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of the output has closed it
@@ -43,9 +46,21 @@ def run(args: argparse.Namespace) -> int:
         return 1
 
 
+def _decoded(argument: str) -> str:
+    """Return an argument with a replacement character for each invalid byte, as `_lines` has it."""
+    return os.fsencode(argument).decode(sys.getfilesystemencoding(), errors="replace")
+
+
+def _lines(stream: TextIO | None) -> Iterator[str]:
+    """Yield the lines, which end with a line feed and nothing else, as for `wc`, `paste` and `sed`."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace", newline="\n")
+    return (line.removesuffix("\n") for line in stream or ())
+
+
 def _predict(settings: "Settings", texts: Iterable[str], long_text: "LongText") -> int:
     from .. import logs
-    from ..errors import SentimentError
+    from ..errors import InvalidInput, SentimentError
     from ..inference import load_model
 
     logs.configure("console", "warning")
@@ -63,6 +78,9 @@ def _predict(settings: "Settings", texts: Iterable[str], long_text: "LongText") 
         except SentimentError as error:
             print(f"rt-sentiment: text {number}: {error}", file=sys.stderr)
             status = 1
-            continue
-        print(json.dumps(prediction.render()), flush=True)
+            # The status that a request with this text would get.
+            result = {"error": {"status": 422 if isinstance(error, InvalidInput) else 500, "detail": str(error)}}
+        else:
+            result = prediction.render()
+        print(json.dumps(result), flush=True)
     return status

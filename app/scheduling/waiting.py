@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Generic, Self, TypeVar
 
+from ..errors import BackendError
 from .item import WorkItem
 from .scheduler import Scheduler
 
@@ -29,6 +30,24 @@ class Waiting(Generic[P, R]):
         waiters = [waiter for _, waiter in self._waiters]
         # gather is slower than one text needs, but it also consumes the errors after the first.
         return [await waiters[0]] if len(waiters) == 1 else await asyncio.gather(*waiters)
+
+    async def results_and_failures(self) -> list[R | BackendError]:
+        """Return as `results` does, but with a `BackendError` in its place; other errors are raised."""
+        return await asyncio.gather(*(self._result_or_failure(waiter) for _, waiter in self._waiters))
+
+    @staticmethod
+    async def _result_or_failure(waiter: asyncio.Future[R]) -> R | BackendError:
+        try:
+            return await waiter
+        except BackendError as error:
+            return error
+
+    def place_of(self, error: BackendError) -> int:
+        """Return the number of the item that failed with `error`, in the order in which the items were joined."""
+        failed = [
+            waiter.done() and not waiter.cancelled() and waiter.exception() is error for _, waiter in self._waiters
+        ]
+        return failed.index(True)
 
     def leave(self) -> None:
         """Stop waiting for items that are not done."""

@@ -14,7 +14,7 @@ from ..config import PREFIX, Settings
 from ..errors import SetupError
 from ..logs import log
 from .draining import DrainingServer
-from .sockets import address_of, bind_shared, is_loopback, listen
+from .sockets import address_of, authority, bind_shared, is_loopback, listen
 
 if TYPE_CHECKING:
     from .worker import Pipe
@@ -48,7 +48,7 @@ def serve(settings: Settings) -> int:
             listener.close()  # the port is free, so the workers may share it
             listener = bind_shared(settings.host, port)
     except OSError as error:
-        where = f"{settings.host}:{settings.port}"
+        where = authority(settings.host, settings.port)
         print(f"rt-sentiment: {PREFIX}HOST/{PREFIX}PORT: cannot listen on {where}: {error.strerror}", file=sys.stderr)
         return 1
     if settings.workers == 1:

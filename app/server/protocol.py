@@ -51,6 +51,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
+        if self.client and "." in self.client[0]:
+            # A socket for both families writes IPv4 like IPv6, which would not match SENTIMENT_TRUSTED_PROXIES.
+            self.client = (self.client[0].removeprefix("::ffff:"), self.client[1])
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:

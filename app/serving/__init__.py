@@ -3,7 +3,8 @@
 from ..types import Answer
 from .lifecycle import Lifecycle
 from .loader import Loader, ServingLimits
+from .pending import Pending
 from .query import Query
-from .service import Pending, Service
+from .service import Service
 
 __all__ = ["Answer", "Lifecycle", "Loader", "Pending", "Query", "Service", "ServingLimits"]

@@ -10,8 +10,9 @@ from ..types import Location, LongText
 class Query:
     """The texts of a request and how to answer them.
 
-    Texts of one `caller` take turns with those of other callers. `location_of` says where in the request the text with
-    an index is, for errors.
+    Texts of one `caller` take turns with those of other callers. With `partial`, a text that cannot be predicted gets
+    an error in its place; otherwise it fails the request, and `location_of` says where in the request the text with an
+    index is.
     """
 
     texts: Sequence[str]
@@ -19,6 +20,7 @@ class Query:
     truncate: bool = True
     long_text: LongText = "truncate"
     caller: str | None = None
+    partial: bool = False
     location_of: Callable[[int], Location] = lambda index: (index,)
 
     @property

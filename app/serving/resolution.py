@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..errors import SentimentError
 from ..inference import average
 from ..scheduling import WorkItem
 from ..types import Encoding, Prediction
@@ -12,7 +13,7 @@ Item = WorkItem[Encoding, Prediction]
 
 @dataclass(slots=True)
 class Resolution:
-    """The texts of a request by cache key: cached, being computed for another request, or new.
+    """The texts of a request by cache key: cached, being computed for another request, new, or without a prediction.
 
     A text that is read in windows has none of these itself: `windows` has the keys of its windows, which do.
     """
@@ -23,6 +24,12 @@ class Resolution:
     new: dict[bytes, Item] = field(default_factory=dict)
     encodings: dict[bytes, Encoding] = field(default_factory=dict)  # of what had to be tokenised
     windows: dict[bytes, list[bytes]] = field(default_factory=dict)
+    failed: dict[bytes, SentimentError] = field(default_factory=dict)
+
+    @property
+    def valid(self) -> Sequence[bytes]:
+        """The keys of the texts that have not failed."""
+        return [key for key in self.keys if key not in self.failed] if self.failed else self.keys
 
     @property
     def items(self) -> dict[bytes, Item]:
@@ -30,28 +37,41 @@ class Resolution:
         return self.joined | self.new
 
     def knows(self, key: bytes) -> bool:
-        return key in self.cached or key in self.joined
+        return key in self.cached or key in self.joined or key in self.failed
 
-    def first_truncated(self) -> int | None:
-        """Return the index of the first text with more tokens than the model reads."""
-        for index, key in enumerate(self.keys):
-            item = self.joined.get(key)
-            source = self.cached.get(key) or (item.payload if item else self.encodings[key])
-            if source.truncated:
-                return index
-        return None
+    def fail(self, key: bytes, error: SentimentError) -> None:
+        """Give up on the texts with this key."""
+        self.failed[key] = error
+        for source in (self.cached, self.joined, self.encodings):
+            source.pop(key, None)
+
+    def index_of(self, key: bytes) -> int:
+        """Return the index of the first text with this key, or with a window that has it."""
+        return next(index for index, own in enumerate(self.keys) if key in (own, *self.windows.get(own, ())))
+
+    def truncated(self) -> list[bytes]:
+        """Return the keys of the texts with more tokens than the model reads, in their order."""
+        sources = {key: item.payload for key, item in self.joined.items()} | self.encodings | self.cached
+        return [key for key in dict.fromkeys(self.valid) if sources[key].truncated]
 
     def counts(self) -> tuple[int, int, int]:
-        """Return how many texts are hits, misses and joined; a repetition within the request counts as joined."""
-        cached = self.cached.keys()
-        hits = sum(key in cached or (key in self.windows and cached >= set(self.windows[key])) for key in self.keys)
-        misses = len(self.new.keys() & set(self.keys))
-        misses += sum(not self.new.keys().isdisjoint(parts) for parts in self.windows.values())
-        return hits, misses, len(self.keys) - hits - misses
+        """Return how many texts are hits, misses and joined; a repetition within the request counts as joined.
 
-    def predictions(self, computed: Mapping[bytes, Prediction]) -> list[Prediction]:
-        """Return the prediction of each text; that of a text read in windows is their average."""
-        by_key = self.cached | dict(computed)
+        Texts that have failed do not count.
+        """
+        keys, cached = self.valid, self.cached.keys()
+        hits = sum(key in cached or (key in self.windows and cached >= set(self.windows[key])) for key in keys)
+        misses = len(self.new.keys() & set(keys))
+        misses += sum(not self.new.keys().isdisjoint(parts) for parts in self.windows.values())
+        return hits, misses, len(keys) - hits - misses
+
+    def results(self, computed: Mapping[bytes, Prediction | SentimentError]) -> list[Prediction | SentimentError]:
+        """Return the prediction of each text, or its error; that of a text read in windows is their average."""
+        by_key: dict[bytes, Prediction | SentimentError] = {**self.cached, **self.failed, **computed}
         for key, parts in self.windows.items():
-            by_key[key] = average([by_key[part] for part in parts], [len(self.encodings[part]) for part in parts])
+            predictions = [result for part in parts if isinstance(result := by_key[part], Prediction)]
+            if len(predictions) == len(parts):
+                by_key[key] = average(predictions, [len(self.encodings[part]) for part in parts])
+            else:
+                by_key[key] = next(result for part in parts if isinstance(result := by_key[part], SentimentError))
         return [by_key[key] for key in self.keys]

@@ -1,21 +1,24 @@
 """From texts to predictions: normalise, look up, tokenise and queue, each once. Knows neither HTTP nor the model."""
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
-from ..errors import BackendError, DeadlineExceeded, InvalidInput, TextTooLong
+from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
 from ..inference import Tokenizer, normalise
 from ..scheduling import Scheduler, Wait, Waiting, WorkItem
-from ..types import Answer, CacheOutcome, Encoding, Prediction
+from ..types import Answer, CacheOutcome, Encoding, Location, Prediction
 from .cache import Cache, key_of, key_of_part
 from .offload import Offload, is_short
+from .pending import Pending, in_time
 from .query import Query
 from .resolution import Item, Resolution
 
 T = TypeVar("T")
+
+_BLANK = key_of("")
+_TOO_LONG = b"too long"  # the key of all texts with too many characters; other keys are longer
 
 
 class Observer(Protocol):
@@ -35,28 +38,6 @@ class Observer(Protocol):
 
     def backend_failed(self) -> None:
         """The model failed on a text."""
-
-
-class Pending:
-    """The answer to a query that waits for the model."""
-
-    def __init__(
-        self,
-        waiting: Waiting[Encoding, Prediction],
-        deadline_s: float,
-        assemble: Callable[[Sequence[Prediction]], Answer],
-    ) -> None:
-        self._waiting = waiting
-        self._deadline_s = deadline_s
-        self._assemble = assemble
-
-    async def result(self) -> Answer:
-        """Wait for the answer. Raises `DeadlineExceeded`, `NotReady` or `BackendError`.
-
-        If it is cancelled, texts that no other request waits for are dropped.
-        """
-        with self._waiting:
-            return self._assemble(await _in_time(self._waiting.results(), self._deadline_s))
 
 
 class Service:
@@ -102,22 +83,24 @@ class Service:
 
         Yields to the event loop only while long texts are prepared in a thread.
 
-        Raises `InvalidInput` if a text is blank;
+        Raises `Overloaded`, `NotReady` and `DeadlineExceeded`. Raises `InvalidInput` if a text is blank, and
         `TextTooLong` if one has too many characters, or more tokens than the model reads while `truncate` is off and
-        it is not read in windows; `Overloaded`, `NotReady` and `DeadlineExceeded`.
+        it is not read in windows; in a partial query, these errors take the place of the text's prediction.
         """
         started_s = time.monotonic()
         deadline_s = started_s + query.timeout_ms / 1000
-        self._check_characters(query, query.texts)
-        normalised, keys = await self._run(_prepare, query.texts, query, deadline_s)
-        if "" in normalised:
-            raise InvalidInput("the text has no visible character", query.location_of(normalised.index("")))
-        self._check_characters(query, normalised)  # NFKC expands some characters
+        if not query.partial:  # before any work, so that a refusal is cheap
+            self._check_characters(query)
+        normalised, keys = await self._run(self._prepare, query.texts, query, deadline_s)
         texts = Resolution(keys)
+        if _TOO_LONG in keys:
+            self._reject(_TOO_LONG, TextTooLong, self._too_many_characters, texts, query)
+        if _BLANK in keys:
+            self._reject(_BLANK, InvalidInput, "the text has no visible character", texts, query)
         inline = is_short(normalised)
         # A computation in progress may end while this yields to the event loop, unless it is joined at once.
-        self._look_up(keys, texts, query, join=inline)
-        if len(texts.cached) == len(set(keys)):  # the common case, kept short
+        self._look_up(texts.valid, texts, query, join=inline)
+        if len(texts.cached) == len(set(keys)) and not query.partial:  # the common case, kept short
             self._check_tokens(texts, query)
             self._observer.looked_up("hit", len(keys))
             return Answer(self._observed(texts, [texts.cached[key] for key in keys]), "hit")
@@ -143,30 +126,54 @@ class Service:
         self._observer.looked_up("miss", misses)
         self._observer.looked_up("joined", joined)
 
-        def assemble(computed: Sequence[Prediction]) -> Answer:
-            predictions = self._observed(texts, texts.predictions(dict(zip(items, computed, strict=True))))
+        def assemble(computed: Sequence[Prediction | BackendError]) -> Answer:
+            results = self._observed(texts, texts.results(dict(zip(items, computed, strict=True))))
             if not items:
-                return Answer(predictions, "hit")
+                return Answer(results, "hit")
             run_s = max(tokenized_s, min(item.started_s for item in items.values()))
             return Answer(
-                predictions,
+                results,
                 "miss" if texts.new else "joined",
                 tokenize_ms=(tokenized_s - started_s) * 1000,
                 queue_ms=(run_s - tokenized_s) * 1000,
-                infer_ms=(max(item.finished_s for item in items.values()) - run_s) * 1000,
+                infer_ms=(max(run_s, *(item.finished_s for item in items.values())) - run_s) * 1000,
             )
 
-        return Pending(waiting, deadline_s, assemble) if items else assemble([])
+        def location_of(place: int) -> Location:
+            return query.location_of(texts.index_of([*items][place]))
 
-    def _check_characters(self, query: Query, texts: Sequence[str]) -> None:
-        for index, text in enumerate(texts):
+        if not items:
+            return assemble([])
+        return Pending(waiting, deadline_s, assemble, None if query.partial else location_of)
+
+    def _prepare(self, texts: Sequence[str]) -> tuple[list[str], list[bytes]]:
+        """Return each text normalised, and its cache key."""
+        limit = self._max_text_chars
+        normalised = [normalise(text) if len(text) <= limit else text for text in texts]
+        # Again, because NFKC expands some characters.
+        return normalised, [key_of(text) if len(text) <= limit else _TOO_LONG for text in normalised]
+
+    @property
+    def _too_many_characters(self) -> str:
+        return f"the text has more than {self._max_text_chars} characters"
+
+    def _check_characters(self, query: Query) -> None:
+        for index, text in enumerate(query.texts):
             if len(text) > self._max_text_chars:
-                raise TextTooLong(f"the text has more than {self._max_text_chars} characters", query.location_of(index))
+                raise TextTooLong(self._too_many_characters, query.location_of(index))
 
     def _check_tokens(self, texts: Resolution, query: Query) -> None:
-        if not query.truncate and not query.reads_windows and (index := texts.first_truncated()) is not None:
+        if not query.truncate and not query.reads_windows:
             message = f"the text has more than {self._tokenizer.max_tokens} tokens, the limit of the model"
-            raise TextTooLong(message, query.location_of(index))
+            for key in texts.truncated():
+                self._reject(key, TextTooLong, message, texts, query)
+
+    @staticmethod
+    def _reject(key: bytes, error: type[InvalidInput], message: str, texts: Resolution, query: Query) -> None:
+        """Give a text an error in its place; raise it if the query is not partial."""
+        if not query.partial:
+            raise error(message, query.location_of(texts.index_of(key)))
+        texts.fail(key, error(message))
 
     def _look_up(self, keys: Iterable[bytes], texts: Resolution, query: Query, *, join: bool = True) -> None:
         for key in keys:
@@ -204,7 +211,7 @@ class Service:
         if is_short(texts):
             return work(texts)
         admit = partial(self._scheduler.admit, deadline_s=deadline_s, caller=query.caller)
-        return await _in_time(self._offload.run(work, texts, admit), deadline_s)
+        return await in_time(self._offload.run(work, texts, admit), deadline_s)
 
     def _queue(
         self, texts: Resolution, deadline_s: float, caller: str | None, admitted: Wait | None
@@ -225,28 +232,17 @@ class Service:
             self._cache.start(key, item)
         return waiting
 
-    def _observed(self, texts: Resolution, predictions: list[Prediction]) -> list[Prediction]:
+    def _observed(
+        self, texts: Resolution, results: Sequence[Prediction | SentimentError]
+    ) -> Sequence[Prediction | SentimentError]:
         if texts.windows:
             self._observer.windowed(sum(key in texts.windows for key in texts.keys))
-        for prediction in predictions:
-            self._observer.predicted(prediction.label, prediction.confidence, prediction.truncated)
-        return predictions
+        for result in results:
+            if isinstance(result, Prediction):
+                self._observer.predicted(result.label, result.confidence, result.truncated)
+        return results
 
     def _settled(self, key: bytes, result: Prediction | Exception | None) -> None:
         self._cache.finish(key, result if isinstance(result, Prediction) else None)
         if isinstance(result, BackendError):
             self._observer.backend_failed()
-
-
-def _prepare(texts: Sequence[str]) -> tuple[list[str], list[bytes]]:
-    """Return each text normalised, and its cache key."""
-    normalised = [normalise(text) for text in texts]
-    return normalised, [key_of(text) for text in normalised]
-
-
-async def _in_time(work: Awaitable[T], deadline_s: float) -> T:
-    try:
-        async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
-            return await work
-    except TimeoutError:
-        raise DeadlineExceeded("no result before the deadline") from None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -30,6 +31,57 @@ def test_predict_exits_without_a_traceback(ending: str, status: int) -> None:
             process.stdin.close()
         assert process.stderr.read() == ""
     assert process.returncode == status
+
+
+BLANK = 422
+PREDICT = [sys.executable, "-m", "app", "predict", "--backend", "mock"]
+
+
+def labels(output: bytes) -> list[str | int]:
+    """The label of each line, or the status of its error."""
+    results = [json.loads(line) for line in output.decode().splitlines()]
+    return [result["label"] if "label" in result else result["error"]["status"] for result in results]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (b"", []),
+        (b"good", ["positive"]),
+        (b"good\n", ["positive"]),
+        (b"good\nbad", ["positive", "negative"]),
+        (b"\n", [BLANK]),
+        (b"\n\n\n", [BLANK] * 3),
+        (b"good\n\nbad\n", ["positive", BLANK, "negative"]),
+        (b"good\r\n\r\nbad\r\n", ["positive", BLANK, "negative"]),
+        (b"good\rbad bad\n", ["negative"]),  # a carriage return alone ends no line
+        ("good\u2028bad\u2029bad\nbad\u0085bad\n".encode(), ["negative", "negative"]),
+        (b"bad\x0bbad\x0cgood\x1c\x1d\x1e\n", ["negative"]),
+        (b"\x00\ngood\x00\n", [BLANK, "positive"]),
+        (b" \t \n\xe2\x80\x8b\n", [BLANK] * 2),
+        (b"\xff\xfe good\n\xc3\nbad\n", ["positive", "neutral", "negative"]),  # not UTF-8
+        (b"\xef\xbb\xbfgood\n", ["positive"]),
+        (b"[fail]\ngood\n[nan]\n", [500, "positive", 500]),
+    ],
+)
+def test_each_line_of_standard_input_gets_one_line(given: bytes, shown: list[str | int]) -> None:
+    done = subprocess.run(PREDICT, cwd=ROOT, input=given, capture_output=True, check=False)
+    assert labels(done.stdout) == shown
+    assert done.returncode == int(any(isinstance(each, int) for each in shown))
+    assert len(done.stderr.splitlines()) == sum(isinstance(each, int) for each in shown)
+
+
+def test_each_argument_gets_one_line() -> None:
+    texts = [b"good", b"", b" ", b"bad\nbad", b"\xff good", b"\xff", "bad\u2028".encode()]
+    done = subprocess.run([*PREDICT, "--", *texts], cwd=ROOT, capture_output=True, check=False)
+    assert labels(done.stdout) == ["positive", BLANK, BLANK, "negative", "positive", "neutral", "negative"]
+    assert done.returncode == 1
+
+
+def test_a_closed_standard_input_has_no_lines() -> None:
+    command = f"exec {shlex.join(PREDICT)} <&-"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_python_m_app_is_the_same_command() -> None:

@@ -1,6 +1,12 @@
+from pathlib import Path
+
 import pytest
 
-from app.config import Settings, SettingsError, load_settings, profiles
+from app.config import Settings, SettingsError, choices, load_settings, profiles
+
+CHOICES = {name: choices(name) for name in Settings.model_fields if choices(name)}
+# Settings that may have other values, too.
+CHOICES |= {"backend": ["auto", "onnx", "torch", "mock"], "rate_limit_storage": ["memory"]}
 
 
 def test_flags_beat_the_environment_the_profile_and_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +78,66 @@ def test_variables_that_kubernetes_adds_are_ignored(monkeypatch: pytest.MonkeyPa
 def test_all_wrong_settings_are_named() -> None:
     with pytest.raises(SettingsError, match=r"SENTIMENT_PORT.*; SENTIMENT_DEVICE"):
         load_settings({"port": "x", "device": "tpu"})
+
+
+def test_settings_with_choices_are_known() -> None:
+    assert CHOICES.keys() == {
+        "profile", "device", "precision", "log_format", "log_level", "backend", "rate_limit_storage"
+    }  # fmt: skip
+    assert CHOICES["log_level"] == ["debug", "info", "warning", "error"]
+    assert choices("port") == choices("host") == choices("compare_backends") == []
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in CHOICES.items() for value in values])
+@pytest.mark.parametrize("spelling", ["{0}", " {0}\t", "{1}", " {2} "])
+def test_a_choice_may_be_written_in_any_case(
+    name: str, value: str, spelling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = spelling.format(value, value.upper(), value.title())
+    assert getattr(load_settings({name: written}), name) == value
+    monkeypatch.setenv(f"SENTIMENT_{name.upper()}", written)
+    assert getattr(load_settings(), name) == value
+
+
+@pytest.mark.parametrize("profile", ["prod", "PROD", " Prod "])
+def test_a_profile_is_read_however_its_name_is_written(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings({"profile": profile}).drain_delay_ms == 5000
+    monkeypatch.setenv("SENTIMENT_PROFILE", profile)
+    assert load_settings().drain_delay_ms == 5000
+
+
+def test_the_values_of_a_profile_may_be_in_any_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dev.yaml").write_text("log_level: DEBUG\nlog_format: ' Console '\nbackend: Mock\n")
+    monkeypatch.setattr("app.config.PROFILES", tmp_path)
+    settings = load_settings({"profile": "DEV"})
+    assert (settings.log_level, settings.log_format, settings.backend) == ("debug", "console", "mock")
+
+
+def test_spaces_around_other_values_do_not_matter() -> None:
+    written = {
+        "host": " ::1 ", "port": " 80 ", "api_keys_for_all": " False ", "tls_cert_file": " a ", "tls_key_file": "b\n"
+    }  # fmt: skip
+    settings = load_settings(written)
+    assert (settings.host, settings.port, settings.api_keys_for_all) == ("::1", 80, False)
+    assert (str(settings.tls_cert_file), str(settings.tls_key_file)) == ("a", "b")
+
+
+def test_values_that_are_no_choices_keep_their_case() -> None:
+    settings = load_settings({"backend": " My.Package:Backend ", "model": "Owner/Name@Main"})
+    assert (settings.backend, settings.model) == ("My.Package:Backend", "Owner/Name@Main")
+    storage = load_settings({"rate_limit_storage": "REDIS://Host:6379/Name"}).rate_limit_storage
+    assert storage == "redis://Host:6379/Name"
+
+
+@pytest.mark.parametrize(
+    ("written", "host"), [("[::]", "::"), ("[::1]", "::1"), ("::", "::"), ("localhost", "localhost")]
+)
+def test_an_ipv6_address_may_be_in_brackets(written: str, host: str) -> None:
+    assert load_settings({"host": written}).host == host
+
+
+def test_origins_are_written_as_browsers_send_them() -> None:
+    assert load_settings({"cors_origins": "HTTPS://A.Example"}).cors_origins == ("https://a.example",)
 
 
 def test_origins_are_separated_by_commas() -> None:

@@ -14,7 +14,7 @@ from app.api.context import begin
 from app.api.errors import BodyInvalid
 from app.api.predict import PredictBatchEndpoint, PredictEndpoint
 from app.api.schemas import Limits
-from app.errors import BackendError, InvalidInput, NotReady, RateLimited, TextTooLong
+from app.errors import BackendError, InvalidInput, NotReady, RateLimited, SentimentError, TextTooLong
 from app.serving import Answer, Lifecycle, Pending, Query
 from app.types import Prediction
 from tests.support.client import JSON, AsgiClient, scope_of
@@ -39,6 +39,7 @@ class FakeService:
         self.queries: list[Query] = []
         self.error: Exception | None = None
         self.answer: asyncio.Future[Answer] | None = None
+        self.results: list[Prediction | SentimentError] | None = None
 
     async def begin(self, query: Query) -> Answer | Pending:
         self.queries.append(query)
@@ -46,7 +47,7 @@ class FakeService:
             raise self.error
         if self.answer:
             return FakePending(self.answer)
-        return Answer([GOOD] * len(query.texts), "hit", 1.0, 2.0, 3.0)
+        return Answer(self.results or [GOOD] * len(query.texts), "hit", 1.0, 2.0, 3.0)
 
 
 class FakeRate:
@@ -158,6 +159,49 @@ async def test_invalid_headers_do_not_reach_the_service() -> None:
     assert bench.service.queries == []
 
 
+async def test_a_partial_list_has_each_result_in_its_place() -> None:
+    bench = Bench()
+    client = await bench.post({"texts": [1, "a", "\ud800"], "partial": True, "top_k": 1})
+    first, second, third = client.json["predictions"]
+    assert first == {"error": {"status": 422, "detail": "the text is not a string"}}
+    assert second["scores"] == {"positive": 0.9124}
+    assert third == {"error": {"status": 422, "detail": "the text has an incomplete surrogate pair"}}
+    (query,) = bench.service.queries
+    assert (query.texts, query.partial) == (["a"], True)
+
+
+async def test_errors_of_the_service_take_the_places_of_their_texts(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    bench.service.results = [TextTooLong("too long"), GOOD, BackendError("internal words")]
+    client = await bench.post({"texts": ["a", "b", "c"], "partial": True})
+    assert [each.get("label", each.get("error")) for each in client.json["predictions"]] == [
+        {"status": 413, "detail": "too long"},
+        "positive",
+        {"status": 500, "detail": "the model failed on this text"},
+    ]
+    assert [vars(record)["fields"]["texts"] for record in caplog.records if record.msg == "prediction failed"] == [1]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"texts": ["a", 1]},
+        {"texts": ["a", 1], "partial": False},
+        {"texts": ["a", 1], "partial": "true"},
+        {"texts": ["a", 1], "partial": True, "extra": 1},
+        {"texts": [], "partial": True},
+        b'{"texts": ["a", 1], "partial": true',
+        b'["texts", {"partial": true}]',
+        b'{"texts": ["\xff", 1], "partial": true}',
+    ],
+)
+async def test_an_invalid_partial_request_does_not_reach_the_service(body: Any) -> None:
+    bench = Bench()
+    with pytest.raises(BodyInvalid):
+        await bench.post(body)
+    assert bench.service.queries == []
+
+
 @pytest.mark.parametrize("status", ["loading", "degraded", "draining"])
 async def test_a_service_that_is_not_ready_gets_no_query(status: Any) -> None:
     bench = Bench()
@@ -171,7 +215,8 @@ async def test_a_list_counts_with_all_its_texts_for_the_rate_limit() -> None:
     rate = FakeRate(passed=True)
     bench = Bench(rate)
     await bench.post({"texts": ["a", "b", "c"]})
-    assert rate.taken == [("192.0.2.1", 3)]
+    await bench.post({"texts": ["a", 1], "partial": True})
+    assert rate.taken == [("192.0.2.1", 3), ("192.0.2.1", 2)]
     assert bench.context.quota
 
 

@@ -18,6 +18,21 @@ async def test_a_body_is_put_together_from_its_chunks() -> None:
     assert await read_body(client.receive, 100) == b'{"text": "good"}'
 
 
+@pytest.mark.parametrize("chunks", [[b"\xef\xbb\xbf{}"], [b"\xef", b"\xbb", b"\xbf{", b"}"]])
+async def test_a_byte_order_mark_is_skipped(chunks: list[bytes]) -> None:
+    assert await read_body(AsgiClient(*chunks).receive, 100) == b"{}"
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "latin-1"]
+)
+def test_another_encoding_than_utf_8_is_noticed(encoding: str) -> None:
+    for text, is_utf8 in (('{"text": "\u00e9"}'.encode(encoding), False), ('{"text": "\u00e9"'.encode(), True)):
+        with pytest.raises(BodyInvalid) as caught:
+            validate(PredictRequest, text)
+        assert caught.value.is_utf8 is is_utf8
+
+
 async def test_a_body_may_be_exactly_as_long_as_the_limit() -> None:
     assert await read_body(AsgiClient(b"1234", b"5678").receive, 8) == b"12345678"
 

@@ -35,7 +35,10 @@ def test_predict_reads_standard_input_without_arguments(
 def test_predict_continues_after_a_text_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("predict", "--backend", "mock", "good", " ", "[fail]", "bad") == 1
     captured = capsys.readouterr()
-    assert len(captured.out.splitlines()) == 2
+    results = [json.loads(line) for line in captured.out.splitlines()]
+    assert [result.get("label") for result in results] == ["positive", None, None, "negative"]
+    assert [result["error"]["status"] for result in results[1:3]] == [422, 500]
+    assert results[1] == {"error": {"status": 422, "detail": "the text has no visible character"}}
     assert "text 2: the text has no visible character" in captured.err
     assert "text 3: the model failed" in captured.err
 

@@ -19,7 +19,9 @@ BAD = 4  # texts with this number of words fail
 
 texts = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 8)), min_size=1, max_size=12)
 callers = st.sampled_from([None, "one", "two"])
-arrivals = st.tuples(st.just("predict"), texts, callers, st.booleans(), st.sampled_from([60_000.0, 60_000.0, 0.05]))
+arrivals = st.tuples(
+    st.just("predict"), texts, callers, st.booleans(), st.sampled_from([60_000.0, 60_000.0, 0.05]), st.booleans()
+)
 steps = st.one_of(
     arrivals,
     arrivals,
@@ -50,12 +52,16 @@ class FakeThreads:
 class Request:
     """A request whose outcome is checked."""
 
-    def __init__(self, bench: Bench, words: list[tuple[int, int]], caller: str | None, window: bool, ms: float) -> None:
+    def __init__(
+        self, bench: Bench, words: list[tuple[int, int]], caller: str | None, window: bool, ms: float, partial: bool
+    ) -> None:
         self._lengths = [length for _, length in words]
         self._in_a_hurry = ms < 1
+        self._partial = partial
         self.is_cancelled = False
         spelled = [" ".join([f"w{word}"] * length) for word, length in words]
-        work = bench.predict(*spelled, timeout_ms=ms, long_text="window" if window else "truncate", caller=caller)
+        long_text = "window" if window else "truncate"
+        work = bench.predict(*spelled, timeout_ms=ms, long_text=long_text, caller=caller, partial=partial)
         self.task = asyncio.ensure_future(work)
 
     def cancel(self) -> None:
@@ -69,11 +75,15 @@ class Request:
             return
         error = self.task.exception()
         if error is None:
-            assert [each.label for each in self.task.result().predictions] == [str(length) for length in self._lengths]
-            assert BAD not in self._lengths
+            failed = [isinstance(each, BackendError) for each in self.task.result().results]
+            assert failed == [length == BAD for length in self._lengths]
+            assert [each.label for each in self.task.result().predictions] == [
+                str(length) for length in self._lengths if length != BAD
+            ]
+            assert self._partial or BAD not in self._lengths
         else:
             allowed: list[type[SentimentError]] = [Overloaded]
-            allowed += [BackendError] if BAD in self._lengths else []
+            allowed += [BackendError] if BAD in self._lengths and not self._partial else []
             allowed += [DeadlineExceeded] if self._in_a_hurry else []
             allowed += [NotReady] if closed else []
             assert isinstance(error, tuple(allowed)), error

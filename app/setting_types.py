@@ -1,0 +1,70 @@
+"""Types of settings that are more than a number or a choice: how to read them, and what is valid."""
+
+import re
+from ipaddress import ip_network
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import NoDecode
+
+from .addresses import parse_host, parse_prefix
+
+_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    # An empty variable counts as unset, so `none` is the way to write an empty list.
+    return [] if value.strip().lower() == "none" else [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _network(value: str) -> str:
+    ip_network(value)
+    return value
+
+
+def _host(value: str) -> str:
+    parse_host(value)
+    return value
+
+
+def _origin(value: str) -> str:
+    value = value.lower()  # as browsers send it
+    if value != "*" and (not value.startswith(("http://", "https://")) or value.count("/") != 2):
+        raise ValueError(f"{value!r} is not an origin; write scheme://host[:port] without a path, or *")
+    return value
+
+
+def _backend(value: str) -> str:
+    if value.lower() in ("auto", "onnx", "torch", "mock"):
+        return value.lower()
+    if not _CLASS.fullmatch(value):
+        raise ValueError("expected auto, onnx, torch, mock or package.module:Class")
+    return value
+
+
+def _rate(value: str) -> str:
+    from limits import parse_many  # not at the top: this import takes nearly as long as the rest of the module
+
+    if value and not (len(rates := parse_many(value)) == 1 and rates[0].amount >= 1):
+        raise ValueError("expected one rate of at least 1, such as 1000/minute")
+    return value
+
+
+def _storage(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if scheme.lower() not in (("redis", "rediss", "redis+unix") if separator else ("memory",)):
+        raise ValueError("expected memory, redis://…, rediss://… or redis+unix://…")
+    return scheme.lower() + separator + rest
+
+
+_CommaSeparated = (NoDecode, BeforeValidator(_split))
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], *_CommaSeparated]
+Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], *_CommaSeparated]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], *_CommaSeparated]
+Address = Annotated[str, AfterValidator(lambda address: address.strip("[]"))]  # IPv6 may be written as in a URL
+Backend = Annotated[str, AfterValidator(_backend)]
+PathPrefix = Annotated[str, AfterValidator(parse_prefix)]
+Rate = Annotated[str, AfterValidator(_rate)]
+RateStorage = Annotated[str, AfterValidator(_storage)]
