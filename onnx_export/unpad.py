@@ -11,7 +11,7 @@ from app.inference.padding import SKIPS_PADDING
 from onnx_export.attention import add_bias, is_supported, raise_opset, standard_attention
 from onnx_export.narrow import constants_of, has_subgraphs, takes_first_token
 
-_IDS, _MASK = "input_ids", "attention_mask"
+_MASK = "attention_mask"
 _NEVER = -1e9  # added to a score before the softmax
 _CONSTANTS: Mapping[str, np.ndarray] = {
     "unpad_0": np.array(0),
@@ -39,7 +39,8 @@ def unpad(source: Path, target: Path) -> bool:
     model = onnx.load(source)
     graph = model.graph
     positions = _lookups_of_positions(graph)
-    words = [node for node in graph.node if node.op_type == "Gather" and node.input[1] == _IDS]
+    ids = [value.name for value in graph.input if value.name != _MASK]  # also those of token types
+    words = [node for node in graph.node if node.op_type == "Gather" and node.input[1] in ids]
     attentions = [node for node in graph.node if node.op_type == "MultiHeadAttention"]
     constants = constants_of(graph)
     firsts = [node for node in graph.node if takes_first_token(node, constants, rank=1)]
@@ -49,8 +50,8 @@ def unpad(source: Path, target: Path) -> bool:
     for node in positions:
         node.input[1] = "unpad_positions"
     for node in words:
-        node.input[1] = "unpad_ids"
-    nodes = [*_layout_nodes(), *_nodes_without_padding(graph, firsts)]
+        node.input[1] = f"unpad_{node.input[1]}"
+    nodes = [*_layout_nodes(ids), *_nodes_without_padding(graph, firsts)]
     raise_opset(model)
     del graph.node[:]
     graph.node.extend(nodes)
@@ -89,8 +90,8 @@ def _lookups_of_positions(graph: GraphProto) -> list[NodeProto]:
     return [node for node, index in computed if index == {"shape"}]
 
 
-def _layout_nodes() -> list[NodeProto]:
-    """Return nodes that derive from the mask: where each token is in the batch, and in the list of tokens."""
+def _layout_nodes(ids: Sequence[str]) -> list[NodeProto]:
+    """Return nodes that derive from the mask where each token is, in the batch and in the list of tokens."""
 
     def node(kind: str, inputs: list[str], output: str, **attributes: object) -> NodeProto:
         return helper.make_node(kind, inputs, [output], output, **attributes)
@@ -101,7 +102,7 @@ def _layout_nodes() -> list[NodeProto]:
         node("NonZero", ["unpad_is_token"], "unpad_coordinates"),  # (2, tokens): text, and place in the text
         node("Transpose", ["unpad_coordinates"], "unpad_places", perm=[1, 0]),
         node("Gather", ["unpad_coordinates", "unpad_1"], "unpad_positions"),  # (tokens)
-        node("GatherND", [_IDS, "unpad_places"], "unpad_ids"),  # (tokens)
+        *(node("GatherND", [name, "unpad_places"], f"unpad_{name}") for name in ids),  # (tokens)
         # The index in the list of tokens for each place of the batch; that of padding is not used.
         node("Cast", ["unpad_is_token"], "unpad_counted", to=TensorProto.INT64),
         node("Reshape", ["unpad_counted", "unpad_all"], "unpad_counted_flat"),

@@ -33,10 +33,13 @@ def test_evenly_spread_values_get_their_whole_range() -> None:
     assert best.zero_point == pytest.approx(85, abs=3)
 
 
-def test_a_rare_outlier_does_not_widen_the_range() -> None:
-    values = RNG.normal(size=(3000, 16)).astype(np.float32)
-    values[0, 0] = 60
-    assert best_range(values, ONES).scale < 20 / 255
+def test_a_rare_value_is_cut_off_if_that_lowers_the_error() -> None:
+    values = RNG.uniform(-1, 1, size=(20_000, 16)).astype(np.float32)
+    values[0, 0] = 1.5
+    best, whole = best_range(values, ONES), Range.between(-1, 1.5)
+    assert best.scale < 0.9 * whole.scale
+    errors = [np.square(each.round(values) - values).mean() for each in (best, whole)]
+    assert errors[0] < 0.9 * errors[1]
 
 
 def test_inputs_with_large_weights_decide_the_range() -> None:
