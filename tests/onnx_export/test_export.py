@@ -12,11 +12,13 @@ from onnxruntime.quantization import quantize_dynamic
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
 
 from app.inference.artifact import open_artifact, sha256
+from app.inference.backends.onnx import OnnxBackend
 from app.inference.model import load_model
 from app.inference.padding import pad
+from app.types import Batch, FloatArray
 from onnx_export import __main__ as command
 from onnx_export.quantize import down_projections
-from onnx_export.verify import Invariance, Limits, Parity, ParityError, Sample, compare
+from onnx_export.verify import Invariance, Limits, Parity, ParityError, Report, Sample, compare, invariance
 from tests.support.process import serve
 from training.data.examples import Example, read
 
@@ -63,7 +65,8 @@ def artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_the_last_line_says_how_to_serve_the_artifact(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "build", lambda *_, **__: {})
+    report = Report({}, Invariance("int8", 400, 0.0, 0))
+    monkeypatch.setattr(command, "build", lambda *_, **__: report)
     command.main([str(checkpoint), "--out", str(tmp_path / "my model")])
     assert capsys.readouterr().out.splitlines()[-1] == f"To serve it: SENTIMENT_MODEL='{tmp_path}/my model' make serve"
 
@@ -76,13 +79,13 @@ def test_the_artifact_has_every_file_with_its_checksum(artifact: Path) -> None:
     for name, entry in manifest["files"].items():
         assert entry == {"sha256": sha256(artifact / name), "bytes": (artifact / name).stat().st_size}
     assert manifest["version"] == "7"
-    parity, invariance = manifest["metrics"]["parity"], manifest["metrics"]["invariance"]
+    parity, invariant = manifest["metrics"]["parity"], manifest["metrics"]["invariance"]
     assert parity["behavioural_suite"]["texts"] == len(SENTENCES) > 400
     assert parity["behavioural_suite"]["disagreement"] <= 2
-    assert invariance["precision"] == "int8"
-    assert invariance["texts"] == 400
-    assert invariance["largest_difference"] <= 0.001
-    assert invariance["other_labels"] == 0
+    assert invariant["precision"] == "int8"
+    assert invariant["texts"] == 400
+    assert invariant["largest_difference"] <= 0.001
+    assert invariant["other_labels"] == 0
     assert manifest["tools"]["onnxruntime"]
 
 
@@ -137,10 +140,10 @@ def test_a_graph_that_cannot_be_narrowed_is_still_quantised(
 def test_a_model_whose_int8_scores_depend_on_the_batch_is_served_in_float32(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def quantize_by_batch(source: Path, target: Path, *_: object) -> None:
-        quantize_dynamic(source, target, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT})
+    def dependent_in_int8(directory: Path, precision: str, texts: list[str]) -> Invariance:
+        return Invariance("int8", 400, 0.2, 3) if precision == "int8" else invariance(directory, precision, texts)
 
-    monkeypatch.setattr(command, "quantize", quantize_by_batch)
+    monkeypatch.setattr(command, "invariance", dependent_in_int8)
     out = tmp_path / "out"
     report = command.build(str(checkpoint), out, command.samples_of([]), version="1", keep_fp32=False)
     assert report.invariance.precision == "fp32"
@@ -236,6 +239,18 @@ def test_an_artifact_is_replaced_but_keeps_its_card(checkpoint: Path, tmp_path: 
     command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version="3", keep_fp32=False)
     assert (tmp_path / "out" / "MODEL_CARD.md").read_text() == "by hand"
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_gate_notices_scores_that_depend_on_the_batch(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert invariance(artifact, "int8", SENTENCES[:60]).passes
+
+    def run_with_neighbours(self: OnnxBackend, batch: Batch) -> FloatArray:
+        logits = run(self, batch)
+        return logits + 0.01 * len(batch) * np.arange(logits.shape[1], dtype=np.float32)
+
+    run = OnnxBackend.run
+    monkeypatch.setattr(OnnxBackend, "run", run_with_neighbours)
+    assert not invariance(artifact, "int8", SENTENCES[:60]).passes
 
 
 class TestParity:
