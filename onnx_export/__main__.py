@@ -130,8 +130,12 @@ def build(
         work = Path(scratch)
         prepare(model, work)
         texts = _texts(samples)
-        parities = quantize_within_limits(work, samples, limits, calibration or texts)
-        invariant = _precision_to_serve(work, texts)
+        shipped = _texts(samples_of([]))
+        # A range that fits only a few texts is too narrow for others.
+        ranges = list(calibration or texts)
+        ranges += shipped if len(ranges) < _CALIBRATION_TEXTS else []
+        parities = quantize_within_limits(work, samples, limits, ranges)
+        invariant = _precision_to_serve(work, [*texts, *shipped])
         kept = {"int8": ["model_int8.onnx"], "fp32": ["model.onnx"]}[invariant.precision]
 
         fresh = work / "artifact"
@@ -238,8 +242,9 @@ def _calibration(texts: Sequence[str]) -> list[str]:
 
 
 def _evenly(texts: Sequence[str], number: int) -> list[str]:
-    step = max(1, len(texts) // number)
-    return list(texts[::step][:number])
+    """Return `number` of `texts`, or all if there are fewer, from the whole sequence."""
+    number = min(number, len(texts))
+    return [texts[index * len(texts) // number] for index in range(number)]
 
 
 def _texts(samples: Sequence[Sample]) -> list[str]:

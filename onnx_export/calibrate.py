@@ -4,7 +4,7 @@ A scale that is computed from a batch makes the answer to a text depend on the o
 activation has one range, which fits the sample texts.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +46,11 @@ class Range:
         return rounded
 
 
-def record(graph: Path, names: Sequence[str], encodings: Iterable[Encoding], pad_id: int) -> dict[str, Array]:
-    """Run each text alone, and return values of the tensors `names`: float32 of shape (tokens, width)."""
+def record(graph: Path, names: Sequence[str], encodings: Sequence[Encoding], pad_id: int) -> dict[str, Array]:
+    """Run each text alone, and return values of the tensors `names`: float32 of shape (tokens, width).
+
+    Of long texts only some tokens are kept, chosen at random.
+    """
     model = onnx.load(graph)
     outputs = len(model.graph.output)
     model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
@@ -55,19 +58,17 @@ def record(graph: Path, names: Sequence[str], encodings: Iterable[Encoding], pad
     onnx.save(model, watched)
     session = open_session(watched)
     inputs = [node.name for node in session.get_inputs()]
+    share = min(1.0, _TOKENS / max(1, sum(map(len, encodings))))
+    rng = np.random.default_rng(0)
     kept: list[list[Array]] = [[] for _ in names]
     for encoding in encodings:
         values = session.run(None, feed(inputs, pad([encoding], pad_id)))[outputs:]
         for rows, value in zip(kept, values, strict=True):
-            rows.append(value.reshape(-1, value.shape[-1]))
+            flat = value.reshape(-1, value.shape[-1])
+            # The last layer has a single row for each text.
+            rows.append(flat if len(flat) == 1 else flat[rng.random(len(flat)) < share])
     watched.unlink()
-    return {name: _sample(np.concatenate(rows)) for name, rows in zip(names, kept, strict=True)}
-
-
-def _sample(rows: Array) -> Array:
-    if len(rows) <= _TOKENS:
-        return rows
-    return rows[np.random.default_rng(0).choice(len(rows), _TOKENS, replace=False)]
+    return {name: np.concatenate(rows) for name, rows in zip(names, kept, strict=True)}
 
 
 def best_range(values: Array, weights: Array) -> Range:

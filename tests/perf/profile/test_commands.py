@@ -16,6 +16,7 @@ from tests.support.process import ROOT
             "perf.profile.simulate --cores 1 2 --texts 200 --cost 0.5 0.03",
             ["one at a time", "service, mixed", "at 90%"],
         ),
+        ("perf.profile.invariance --count 20", ["lists of 256", "beside 32 clients"]),
         ("perf.profile.parts --rounds 1", ["run the model, one text", "tokenise, one by one"]),
     ],
 )
