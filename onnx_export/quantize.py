@@ -14,13 +14,38 @@ from onnx_export.calibrate import Array, Range, best_range
 
 _MICROSOFT = "com.microsoft"
 _PARTS = 4  # number of parts of a product's inputs, each with its own scale
+_PLAIN_GEMM = {"alpha": 1.0, "beta": 1.0, "transA": 0}
+_LARGE_GEMM = 64  # outputs
 _OUTLIER = 8  # times the root mean square of a column
 _LARGE = 500  # minimum number of rows of a table to quantise: word pieces and positions
 
 
 def simplify(source: Path, target: Path) -> None:
-    """Write a copy of the float32 graph at `source` with constants folded, as `quantize` needs it."""
-    quant_pre_process(source, target, skip_symbolic_shape=True)
+    """Write a copy of the float32 graph at `source` with inferred shapes, as `quantize` needs it.
+
+    A large `Gemm`, such as the pooler of BERT, becomes a product and the addition of a bias. That of the labels stays
+    in float32: it takes no time, and its precision counts.
+    """
+    quant_pre_process(source, target, skip_symbolic_shape=True, skip_optimization=True)
+    model = onnx.load(target)
+    weights = {weight.name: weight for weight in model.graph.initializer}
+    for place, node in reversed(list(enumerate(model.graph.node))):
+        settings = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        transposed = settings.pop("transB", 0)
+        is_plain = all(settings.get(name, default) == default for name, default in _PLAIN_GEMM.items())
+        if node.op_type != "Gemm" or not is_plain or len(node.input) != 3 or node.input[1] not in weights:
+            continue
+        weight = numpy_helper.to_array(weights[node.input[1]])
+        weight = weight.T if transposed else weight
+        if weight.shape[1] < _LARGE_GEMM:
+            continue
+        name, product = f"{node.name}_weight", f"{node.output[0]}_product"
+        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(weight), name))
+        model.graph.node.remove(node)
+        sum_ = helper.make_node("Add", [product, node.input[2]], node.output, f"{node.name}_sum")
+        model.graph.node.insert(place, sum_)
+        model.graph.node.insert(place, helper.make_node("MatMul", [node.input[0], name], [product], node.name))
+    onnx.save(model, target)
 
 
 def products(source: Path) -> list[str]:

@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from app.inference.backends.onnx import open_session
-from onnx_export.quantize import _quantize_tables, _split, down_projections, products, quantize
+from onnx_export.quantize import _quantize_tables, _split, down_projections, products, quantize, simplify
 
 
 class TestTables:
@@ -147,3 +147,28 @@ class TestProducts:
         assert exact.get_session_options().get_session_config_entry("session.x64quantprecision") == "1"
         for result, other in zip(exact.run(None, {"x": x}), expected, strict=True):
             np.testing.assert_allclose(result, other, rtol=1e-6)
+
+
+def test_only_a_large_gemm_becomes_a_product(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = {"wide": rng.normal(size=(80, 8)), "bias": rng.normal(size=80), "head": rng.normal(size=(80, 3))}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["x", "wide", "bias"], ["h"], "pooler", transB=1),
+            helper.make_node("Gemm", ["h", "head", "three"], ["y"], "labels"),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [None, 8])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [
+            numpy_helper.from_array(array.astype(np.float32), name)
+            for name, array in (weights | {"three": np.ones(3)}).items()
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.save(model, tmp_path / "gemm.onnx")
+    simplify(tmp_path / "gemm.onnx", tmp_path / "simple.onnx")
+    assert [node.op_type for node in onnx.load(tmp_path / "simple.onnx").graph.node] == ["MatMul", "Add", "Gemm"]
+    x = rng.normal(size=(2, 8)).astype(np.float32)
+    expected, result = (open_session(tmp_path / f"{name}.onnx").run(None, {"x": x})[0] for name in ("gemm", "simple"))
+    np.testing.assert_allclose(result, expected, atol=1e-5)
