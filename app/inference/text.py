@@ -15,18 +15,20 @@ import unicodedata2 as unicodedata
 URL, MENTION = "http", "@user"
 
 _URL = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE)
-_MENTION = re.compile(r"(?<![\w@.])@\w[\w\u0300-\u036f]*")
+# Letters and digits of the usual scripts: not `\w`, which depends on the version of Python.
+_WORD = "0-9A-Za-z_\u00c0-\u1fff\u2c00-\u2fef\u3040-\ud7ff"
+_MENTION = re.compile(f"(?<![{_WORD}@.])@[{_WORD}]+")
 
 # Apostrophes, quotation marks and hyphens have many forms: of keyboards, of word processors and of other languages.
-_PUNCTUATION = str.maketrans(
-    dict.fromkeys(
-        "\u2018\u2019\u201a\u201b\u2032\u2035\u2039\u203a\u00b4\u02b9\u02bb\u02bc\u02bd\u02c8\u02ca\u02cb\ua78c", "'"
-    )
-    | dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u2036\u00ab\u00bb\u02ba\u02ee\u301d\u301e\u301f\u275d\u275e", '"')
-    | dict.fromkeys("\u275b\u275c", "'")
-    | dict.fromkeys("\u2010\u2011\u2212", "-")
-)
-_BACKTICK = re.compile(r"(?<=\w)`(?=\w)")  # as an apostrophe; elsewhere it marks code or a quotation
+_FORMS = {
+    "'": "\u2018\u2019\u201a\u201b\u2032\u2035\u2039\u203a\u275b\u275c\u00b4"
+    "\u02b9\u02bb\u02bc\u02bd\u02c8\u02ca\u02cb\u055a\u05f3\ua78c",
+    '"': "\u201c\u201d\u201e\u201f\u2033\u2036\u00ab\u00bb\u02ba\u02ee\u05f4\u275d\u275e\u301d\u301e\u301f",
+    "-": "\u2010\u2011\u2212",
+}
+_PUNCTUATION = str.maketrans({form: ascii_ for ascii_, forms in _FORMS.items() for form in forms})
+_ANY_FORM = re.compile(f"[{''.join(_FORMS.values())}]")
+_BACKTICK = re.compile(f"(?<=[{_WORD}])`(?=[{_WORD}])")  # as an apostrophe; elsewhere it marks code or a quotation
 
 # A skin tone does not change the sentiment of its emoji.
 _SKIN_TONE = re.compile("(?<=\\S)[\U0001f3fb-\U0001f3ff]+")
@@ -41,13 +43,20 @@ _INVISIBLE = re.compile(  # default-ignorable code points of other categories, a
 
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});\Z")
 _LONGEST_REFERENCE = 34
-# Only elements of HTML: people also write "<3" and "<sigh>".
+# Only elements of HTML, without attributes or with a value for one: people also write "<3", "<sigh>" and
+# "<a bit late>". Word processors add elements such as `o:p`.
+_ELEMENTS = (
+    "a abbr acronym address area article aside audio b base bdi bdo big blockquote body br button canvas caption "
+    "center cite code col colgroup datalist dd del details dfn dialog dir div dl dt em embed fieldset figcaption figure "
+    "font footer form frame frameset g h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe img input ins kbd label "
+    "legend li link main map mark marquee menu meta meter nav noscript object ol optgroup option output p param path "
+    "picture pre progress q rp rt ruby s samp script section select small source span strike strong style sub summary sup "
+    "svg table tbody td template textarea tfoot th thead time title tr track tt u ul var video wbr"
+)
 _TAG = re.compile(
-    r"<(?:!--[^<>]*|!doctype\b[^<>]*|/?(?:a|abbr|article|aside|b|big|blockquote|body|br|button|center|cite|code|dd|del|"
-    r"div|dl|dt|em|figcaption|figure|font|footer|h[1-6]|head|header|hr|html|i|iframe|img|input|ins|kbd|label|li|link|"
-    r"main|mark|meta|nav|ol|p|pre|q|s|samp|section|small|span|strike|strong|sub|sup|table|tbody|td|tfoot|th|thead|time|"
-    r"tr|tt|u|ul|var|video|wbr)(?:[\s/][^<>]*)?)",
-    re.IGNORECASE,
+    rf"<(?:!--[^<>]*|!doctype\b[^<>]*|/?(?:{'|'.join(_ELEMENTS.split())}|[movwx]:\w+)"
+    r"(?:\s*/?|\s[^<>]*[\w-]=[^<>]*))",
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -80,13 +89,14 @@ def _characters(text: str) -> str:
         return text
     # Punctuation comes first, because NFKC decomposes some of it. And NFKC comes again at the end, because neighbours
     # of a removed character may compose.
-    text = unicodedata.normalize("NFKC", text.translate(_PUNCTUATION))
-    text = _INVISIBLE.sub("", text)
+    text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", _ascii_punctuation(text)))
     if not text.isprintable():
         text = "".join(map(_visible, text))
-    text = _SKIN_TONE.sub("", text)
-    composed: str = unicodedata.normalize("NFKC", text)
-    return composed.translate(_PUNCTUATION)
+    return _ascii_punctuation(unicodedata.normalize("NFKC", _SKIN_TONE.sub("", text)))
+
+
+def _ascii_punctuation(text: str) -> str:
+    return text.translate(_PUNCTUATION) if _ANY_FORM.search(text) else text
 
 
 def _visible(char: str) -> str:

@@ -46,6 +46,10 @@ from app.inference.text import normalise
         ('so <b>good</b>, <a href="https://example.com">see</a>', "so good , see"),
         ("<!DOCTYPE html><!-- a note --><h1>Good</h1>", "Good"),
         ("I <3 it, a < b > c, <sigh> <brilliant>", "I <3 it, a < b > c, <sigh> <brilliant>"),
+        ("<i love this place> <a bit late> x<b and y>z", "<i love this place> <a bit late> x<b and y>z"),
+        ("<form><title>Good</title><o:p></o:p><svg width='1'/></form>", "Good"),
+        ("\u201cgood\u201d\u055a \u05f4ok\u05f4", '"good"\' "ok"'),
+        ("jos\u00e9@example.com \U0001f600@friend", "jos\u00e9@example.com \U0001f600@user"),
         ("&#39;good&#x27; &amp; &nbsp;cheap &hearts; &ldquo;ok&rdquo;", "'good' & cheap \u2665 \"ok\""),
         ("&amp;amp;#39;s &amp;lt;br&amp;gt; ok", "'s ok"),
         ("R&D AT&T; this&that &nothing; &;", "R&D AT&T; this&that &nothing; &;"),
@@ -65,7 +69,9 @@ def test_normalise_is_idempotent(text: str) -> None:
 @given(st.text())
 def test_normalised_text_is_empty_or_visible(text: str) -> None:
     normalised = normalise(text)
-    assert normalised == "" or (normalised.strip() == normalised and normalised.split())
+    assert normalised == normalised.strip()
+    assert not normalised or any(unicodedata2.category(char) not in ("Cc", "Cf", "Cs", "Co") for char in normalised)
+    assert "  " not in normalised
 
 
 @given(st.text(alphabet="@https:/w. \tabc\u200b"))
