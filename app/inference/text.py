@@ -47,11 +47,12 @@ _LONGEST_REFERENCE = 34
 # "<a bit late>". Word processors add elements such as `o:p`.
 _ELEMENTS = (
     "a abbr acronym address area article aside audio b base bdi bdo big blockquote body br button canvas caption "
-    "center cite code col colgroup datalist dd del details dfn dialog dir div dl dt em embed fieldset figcaption figure "
-    "font footer form frame frameset g h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe img input ins kbd label "
-    "legend li link main map mark marquee menu meta meter nav noscript object ol optgroup option output p param path "
-    "picture pre progress q rp rt ruby s samp script section select small source span strike strong style sub summary sup "
-    "svg table tbody td template textarea tfoot th thead time title tr track tt u ul var video wbr"
+    "center cite code col colgroup datalist dd del details dfn dialog dir div dl dt em embed fieldset figcaption "
+    "figure font footer form frame frameset g h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe img input ins "
+    "kbd label legend li link main map mark marquee menu meta meter nav noscript object ol optgroup option output "
+    "p param path picture pre progress q rp rt ruby s samp script section select small source span strike strong "
+    "style sub summary sup svg table tbody td template textarea tfoot th thead time title tr track tt u ul var "
+    "video wbr"
 )
 _TAG = re.compile(
     rf"<(?:!--[^<>]*|!doctype\b[^<>]*|/?(?:{'|'.join(_ELEMENTS.split())}|[movwx]:\w+)"
