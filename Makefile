@@ -15,22 +15,22 @@ unexport MAKEFLAGS
 
 # Variables that were given on the command line. Each target takes those that are listed here, and ARGS if its recipe
 # does; others are refused, because a misspelt one would be ignored.
-GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
-EVERYWHERE := PYTHON BIN PIP_% ORT_DISABLE_TELEMETRY SENTIMENT_%
-TAKES_replicas := N ARGS
-TAKES_test := TESTERS ARGS
-TAKES_check := $(TAKES_test)
-TAKES_test-uvicorn := UVICORN ARGS
-TAKES_export := MODEL OUT DEV ARGS
-TAKES_evaluate := MODEL DEV ARGS
-TAKES_image := BASE
-$(foreach name,serve dev bench bench-nginx perf perf-gate overload chaos fuzz,$(eval TAKES_$(name) := ARGS))
-OTHERS := $(filter-out $(EVERYWHERE) $(foreach goal,$(MAKECMDGOALS),$(TAKES_$(goal))),$(GIVEN))
+COMMAND_LINE_VARIABLES := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+VARIABLES_OF_ALL := PYTHON BIN PIP_% ORT_DISABLE_TELEMETRY SENTIMENT_%
+VARIABLES_OF_replicas := N ARGS
+VARIABLES_OF_test := TESTERS ARGS
+VARIABLES_OF_check := $(VARIABLES_OF_test)
+VARIABLES_OF_test-uvicorn := UVICORN ARGS
+VARIABLES_OF_export := MODEL OUT DEV ARGS
+VARIABLES_OF_evaluate := MODEL DEV ARGS
+VARIABLES_OF_image := BASE
+$(foreach name,serve dev bench bench-nginx perf perf-gate overload chaos fuzz,$(eval VARIABLES_OF_$(name) := ARGS))
+UNUSED := $(filter-out $(VARIABLES_OF_ALL) $(foreach goal,$(MAKECMDGOALS),$(VARIABLES_OF_$(goal))),$(COMMAND_LINE_VARIABLES))
 ifneq ($(filter serve dev replicas,$(MAKECMDGOALS)),)
 # `make serve PORT=9000` sets SENTIMENT_PORT. The service refuses what is not a setting.
-$(foreach name,$(OTHERS),$(eval export SENTIMENT_$(name) = $$($(name))))
-else ifneq ($(OTHERS),)
-$(error make $(or $(MAKECMDGOALS),help) does not use $(OTHERS); it takes $(or $(strip $(foreach goal,$(MAKECMDGOALS),$(TAKES_$(goal)))),no variables))
+$(foreach name,$(UNUSED),$(eval export SENTIMENT_$(name) = $$($(name))))
+else ifneq ($(UNUSED),)
+$(error make $(or $(MAKECMDGOALS),help) does not use $(UNUSED); it takes $(or $(strip $(foreach goal,$(MAKECMDGOALS),$(VARIABLES_OF_$(goal)))),no variables))
 endif
 ifneq ($(filter export,$(MAKECMDGOALS)),)
 $(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]))

@@ -33,9 +33,8 @@ class Batch:
 
     input_ids: IntArray
     attention_mask: IntArray
-    alone: bool = (
-        False  # no other batch is expected to run at the same time: the backend may use the threads of all slots
-    )
+    # No other batch is expected to run at the same time: the backend may use the threads of all slots.
+    alone: bool = False
 
     def __len__(self) -> int:
         """Number of texts."""

@@ -52,9 +52,10 @@ class Cors:
             refused["origin"] = _loggable(origin, _ORIGIN)
         if method not in _METHODS:
             refused["method"] = _loggable(method, _TOKEN)
-        names = [name.strip() for name in headers.get(b"access-control-request-headers", "accept").lower().split(",")]
-        if unknown := [_loggable(name, _TOKEN) for name in names if name not in _ALLOWED]:
-            refused["headers"] = unknown[:_MAX_LOGGED]
+        if requested := headers.get(b"access-control-request-headers", "").lower():
+            names = [name.strip() for name in requested.split(",")]
+            if unknown := [_loggable(name, _TOKEN) for name in names if name not in _ALLOWED]:
+                refused["headers"] = unknown[:_MAX_LOGGED]
         if b"access-control-request-private-network" in headers:
             refused["private_network"] = True
         return refused

@@ -10,7 +10,7 @@ _TRUSTED, _OUTLIER = 5.0, 4.0
 
 @dataclass(slots=True)
 class CostModel:
-    """`ms = base_ms + token_ms · tokens`, fitted to past batches. Tokens include padding if the model cannot pack.
+    """`ms = base_ms + token_ms · tokens`, fitted to past batches. Tokens include padding if the model does not skip it.
 
     The fit is exponentially weighted least squares on `ms / tokens = token_ms + base_ms · (1 / tokens)`. Errors count
     relative to the size of a batch. Otherwise a few large batches would decide the estimate for small ones.

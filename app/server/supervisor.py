@@ -87,9 +87,10 @@ class Supervisor:
     async def __aenter__(self) -> "Supervisor":
         self._owner = asyncio.current_task()
         for number in SIGNALS:
-            # nohup ignores SIGHUP, so that the service survives its terminal. It survives a restart, too.
-            ignored = number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
-            if not ignored or self._restart_on_sighup:
+            # Signals that the parent ignores stay ignored: nohup does it with SIGHUP, shells with the SIGINT of
+            # background jobs. A restart is no stop, so SIGHUP may still ask for it.
+            restarts = number == signal.SIGHUP and self._restart_on_sighup
+            if restarts or signal.getsignal(number) is not signal.SIG_IGN:
                 asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
         resource_tracker.ensure_running()  # it unblocks signals, which the start of the first worker must not do
         self._keepers = [asyncio.create_task(self._keep(worker)) for worker in self.workers]

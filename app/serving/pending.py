@@ -1,4 +1,4 @@
-"""The answer to a query that waits for the model."""
+"""Waiting for the model, until a deadline."""
 
 import asyncio
 import time

@@ -36,7 +36,7 @@ class Resolution:
         """What the request waits for."""
         return self.joined | self.new
 
-    def knows(self, key: bytes) -> bool:
+    def has_result(self, key: bytes) -> bool:
         return key in self.cached or key in self.joined or key in self.failed
 
     def fail(self, key: bytes, error: SentimentError) -> None:

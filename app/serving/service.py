@@ -105,7 +105,7 @@ class Service:
             self._observer.looked_up("hit", len(keys))
             return Answer(self._observed(texts, [texts.cached[key] for key in keys]), "hit")
         admitted = None
-        if missing := {key: text for key, text in zip(keys, normalised, strict=True) if not texts.knows(key)}:
+        if missing := {key: text for key, text in zip(keys, normalised, strict=True) if not texts.has_result(key)}:
             admitted = self._admit(missing, query, deadline_s)
             await self._tokenize(missing, texts, query, deadline_s)
         tokenized_s = time.monotonic()
@@ -117,7 +117,7 @@ class Service:
         texts.new = {
             key: WorkItem(len(encoding), encoding, partial(self._settled, key))
             for key, encoding in texts.encodings.items()
-            if not texts.knows(key)
+            if not texts.has_result(key)
         }
         items = texts.items
         waiting = self._queue(texts, deadline_s, query.caller, admitted)
@@ -221,7 +221,7 @@ class Service:
             # First those in flight: queueing new ones may end an item that only a list without a chance waits for.
             waiting.join(texts.joined.values())
             if texts.new:
-                # By length, so that texts of similar length share batches and rows with little left over.
+                # By length, so that texts of a similar length share a batch.
                 in_order = sorted(texts.new.values(), key=lambda item: item.tokens)
                 self._scheduler.submit(in_order, deadline_s, caller, admitted=admitted)
                 waiting.join(texts.new.values())

@@ -17,7 +17,7 @@ LAYOUT = {"skips_padding": True}  # keyword arguments of each scheduler; the fix
 
 @pytest.fixture(autouse=True, params=[True, False], ids=["mixed", "padded"])
 def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run each test for models that pack several texts into a row and for models that pad."""
+    """Run each test for models that skip padding and for models that compute it."""
     monkeypatch.setitem(LAYOUT, "skips_padding", request.param)
 
 

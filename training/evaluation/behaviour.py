@@ -64,7 +64,6 @@ def main(args: argparse.Namespace) -> None:
 
 def scorer(target: str, backend: str | None = None) -> Score:
     """Return a function that scores texts as the service does: with a server, or with a model loaded here."""
-    # One text at a time: in int8, the other texts of a batch change the scores slightly.
     opened = open_targets(target, backend)[0]
     if set(opened.labels) != set(LABELS):
         raise InputError(

@@ -110,7 +110,7 @@ def test_texts_read_in_windows_fail_alone(http: httpx.Client) -> None:
 def test_what_is_wrong_with_the_request_fails_all_of_it(
     http: httpx.Client, body: object, status: int, detail: str
 ) -> None:
-    headers = JSON | {"x-request-timeout-ms": "500" if status == 504 else "9000"}
+    headers = JSON | ({"x-request-timeout-ms": "500"} if status == 504 else {})
     response = http.post("/predict/batch", content=json.dumps(body), headers=headers)
     assert response.status_code == status
     assert detail in response.json()["detail"]

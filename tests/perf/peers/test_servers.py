@@ -14,7 +14,7 @@ from perf.peers.environment import installed, python
 from perf.peers.model import Model
 from tests.support.process import ROOT, serve
 
-# Scores change slightly with the batch, because int8 scales depend on it. None of these texts is close to a decision.
+# No text is close to a decision: rounding, which differs from server to server, does not change its label.
 THINGS = "film book phone hotel meal story battery delivery concert teacher".split()
 TEXTS = [
     f"The {thing} was {verdict}"

@@ -95,6 +95,14 @@ async def test_under_nohup_a_hangup_may_restart_workers_but_not_stop_them(
         assert not running.stopping.is_set()
 
 
+async def test_an_ignored_ctrl_c_stays_ignored(monkeypatch: pytest.MonkeyPatch, restore_signals: None) -> None:
+    monkeypatch.setattr(supervisor, "Worker", FakeWorker)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as shells do for background jobs
+    async with Supervisor([lambda: None], restart_on_sighup=True):
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+
+
 async def test_a_worker_that_fails_before_it_is_ready_stops_all(supervised: Any) -> None:
     supervised.workers[0].exit(1)
     assert not await supervised.until(lambda: all(supervised.ready))
