@@ -112,7 +112,7 @@ class Connection:
 
     async def responses(self, *statuses: int) -> None:
         """Wait for responses with these statuses, and check that no other response is sent."""
-        await async_until(lambda: len(self.transport.statuses) >= len(statuses), 5)
+        await async_until(lambda: len(self.transport.statuses) >= len(statuses))
         await settle()
         assert self.transport.statuses == [*statuses]
 
