@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from app.inference.model import Model, load_model
 from tests.support.gate import Gate
@@ -10,6 +11,10 @@ from tests.support.process import Server, serve
 
 # Files with slow tests that share no fixtures: pytest-xdist distributes their tests one by one, other files as a whole.
 _DISTRIBUTED_BY_TEST = {"test_chaos.py", "test_drain.py", "test_gate.py", "test_workers.py"}
+
+# Examples may take any time: hypothesis' own limits would fail tests on a busy machine.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # No test downloads a model.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -121,6 +121,13 @@ class Connection:
         return json.loads(self.transport.written.rpartition(b"\r\n\r\n")[2])
 
 
+def pass_time(seconds: float) -> None:
+    """Set the clock of the event loop forward, so that its timers are due earlier."""
+    loop = asyncio.get_running_loop()
+    before = loop.time
+    loop.time = lambda: before() + seconds  # type: ignore[method-assign]
+
+
 async def settle() -> None:
     """Let all tasks run that are ready, and those that they wake up."""
     for _ in range(20):
@@ -129,7 +136,7 @@ async def settle() -> None:
 
 @asynccontextmanager
 async def connected(
-    app: ASGIApp | None = None, *, header_timeout_s: float = 30, body_timeout_s: float = 30
+    app: ASGIApp | None = None, *, header_timeout_s: float = 1000, body_timeout_s: float = 1000
 ) -> AsyncIterator[Connection]:
     failures: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
