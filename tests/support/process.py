@@ -30,8 +30,6 @@ PATIENT = {
     "header_timeout_s": str(HANG_S),
     "body_timeout_s": str(HANG_S),
 }
-# The same for the supervisor of several workers: the time after which a silent one counts as frozen.
-_PATIENT_SUPERVISOR = f"import app.server.worker\napp.server.worker._FROZEN_S = {HANG_S}\n"
 # For tests that send two signals: a second one always counts, or never does.
 EVERY_SIGNAL_COUNTS = "import app.server.signals\napp.server.signals._REPEAT_S = 0\n"
 ONE_SIGNAL_COUNTS = f"import app.server.signals\napp.server.signals._REPEAT_S = {HANG_S}\n"
@@ -137,15 +135,20 @@ class BackgroundRequest:
 
 @contextlib.contextmanager
 def serve(
-    *flags: str, wait: str = "ready", prelude: str = "", environment: Mapping[str, str] | None = None, **settings: str
+    *flags: str,
+    wait: str = "ready",
+    prelude: str = "",
+    environment: Mapping[str, str] | None = None,
+    frozen_s: float = HANG_S,
+    **settings: str,
 ) -> Iterator[Server]:
     """Start `rt-sentiment serve`, wait for a log event, and stop the server at the end, by force if necessary.
 
     `settings` are environment variables without their prefix, `environment` others. `prelude` is Python code that the
-    process runs first.
+    process runs first. The supervisor of several workers replaces one that is silent for `frozen_s`.
     """
     if int(settings.get("workers", 1)) > 1:
-        prelude = _PATIENT_SUPERVISOR + prelude
+        prelude = f"import app.server.worker\napp.server.worker._FROZEN_S = {frozen_s}\n{prelude}"
     command = f"{prelude}\nfrom app.cli import main\nmain()"
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"

@@ -166,7 +166,9 @@ async def test_a_list_that_cannot_finish_in_time_is_given_up_early() -> None:
 
     async with scheduling(slow, slots=2, max_batch_size=1) as scheduler:
         start_s = clock.now_s
-        request = submit(scheduler, *(str(number) for number in range(1000)), tokens=100, timeout_s=5)  # it needs twenty
+        request = submit(
+            scheduler, *(str(number) for number in range(1000)), tokens=100, timeout_s=5
+        )  # it needs twenty
         scheduler.join(request.items[4], start_s + 5)  # the first that would be given up if no other request waited
         with pytest.raises(DeadlineExceeded, match="cannot score this many texts"):
             await request.results()
