@@ -211,9 +211,8 @@ def test_the_dev_service_restarts_when_its_code_changes(everything: dict[str, An
                 file.write("\n")
             return "stopped" in log.read_text()
 
-        until(
-            changes, interval_s=1, on_timeout=log.read_text
-        )  # watchfiles begins to watch after it has started the server
+        # watchfiles begins to watch some time after it has started the server.
+        until(changes, interval_s=1, on_timeout=log.read_text)
         until(lambda: log.read_text().count("ready address") >= 2, on_timeout=log.read_text)
     finally:
         watcher.terminate()
