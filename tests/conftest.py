@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,12 @@ _DISTRIBUTED_BY_TEST = {"test_chaos.py", "test_drain.py", "test_gate.py", "test_
 # Examples may take any time: hypothesis' own limits would fail tests on a busy machine.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+# `nohup` and some shells let their commands ignore signals, and child processes inherit that. They do not inherit a
+# handler: this one still ignores the signal here.
+for _number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 # No test downloads a model.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
