@@ -19,7 +19,7 @@ from tests.support.waiting import HANG_S, until
 
 @pytest.fixture(scope="module")
 def replicas() -> Iterator[Replicas]:
-    with running(frozen_s=10) as started:
+    with running(frozen_s=20) as started:
         yield started
 
 

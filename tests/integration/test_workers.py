@@ -80,7 +80,7 @@ def test_all_workers_answer_and_metrics_add_up_over_workers() -> None:
 
 @pytest.mark.parametrize(("number", "event"), [(signal.SIGKILL, "worker ended"), (signal.SIGSTOP, "worker killed")])
 def test_a_worker_that_dies_or_freezes_is_replaced_and_keeps_its_counts(number: signal.Signals, event: str) -> None:
-    with serve(backend="mock", workers="2", frozen_s=10) as server:
+    with serve(backend="mock", workers="2", frozen_s=20) as server:
         for _ in range(20):
             predict(server)
         victim, other = pids(server)
@@ -159,9 +159,9 @@ def test_a_signal_while_workers_start_ends_them(pause_s: float) -> None:
 
 
 def test_workers_survive_when_their_supervisor_is_stopped_for_a_while() -> None:
-    with serve(backend="mock", workers="2", frozen_s=10) as server:
+    with serve(backend="mock", workers="2", frozen_s=20) as server:
         server.process.send_signal(signal.SIGSTOP)
-        time.sleep(11)  # longer than a worker may be silent
+        time.sleep(21)  # longer than a worker may be silent
         server.process.send_signal(signal.SIGCONT)
         server.terminate()
         assert server.wait() == 0

@@ -17,7 +17,7 @@ _REQUESTS = 50  # before and after a fault
 
 def _under_load(title: str, cause: Callable[[Replicas], None], *allowed: str, **settings: str) -> Outcome:
     """Cause a fault while clients send requests."""
-    with running(frozen_s=10, **settings) as replicas:
+    with running(frozen_s=20, **settings) as replicas:
 
         def act() -> None:
             replicas.wait_for_requests(_REQUESTS)
