@@ -10,15 +10,16 @@ import sys
 
 from perf.load.bare_model import BareModel
 from perf.load.feedback import Feedback
+from perf.load.flags import positive, positive_integer
 from perf.load.server import ROOT, running
 
 
 def main() -> None:
     """Run the gate and exit with locust's status."""
     parser = argparse.ArgumentParser(prog="python -m perf.gate", description=__doc__)
-    parser.add_argument("--share", type=float, default=0.3, help="load as a share of the bare model's texts/s")
-    parser.add_argument("--seconds", type=int, default=30, help="duration of the load")
-    parser.add_argument("--p95-ms", type=float, default=100, help="limit for the p95 latency of each route")
+    parser.add_argument("--share", type=positive, default=0.3, help="load as a share of the bare model's texts/s")
+    parser.add_argument("--seconds", type=positive_integer, default=30, help="duration of the load")
+    parser.add_argument("--p95-ms", type=positive, default=100, help="limit for the p95 latency of each route")
     parser.add_argument(
         "--backend", default="auto", help="backend of the service; the load is always based on the embedded model"
     )

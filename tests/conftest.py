@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from app.inference.model import Model, load_model
 from tests.support.gate import Gate
@@ -12,8 +13,15 @@ from tests.support.process import Server, serve
 # Files with slow tests that share no fixtures: pytest-xdist distributes their tests one by one, other files as a whole.
 _DISTRIBUTED_BY_TEST = {"test_chaos.py", "test_drain.py", "test_gate.py", "test_workers.py"}
 
-# A shell may start background jobs with Ctrl-C ignored, and the processes that tests start would inherit that.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+# Examples may take any time: hypothesis' own limits would fail tests on a busy machine.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
+# `nohup` and some shells let their commands ignore signals, and child processes inherit that. They do not inherit a
+# handler: this one still ignores the signal here.
+for _number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 # No test downloads a model.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import yaml
 from app.config import Settings
 from app.server import draining as server
 from tests.support.process import ROOT, Server, serve
+from tests.support.waiting import HANG_S, until
 
 BIN = Path(sys.executable).parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
@@ -94,12 +94,13 @@ def test_the_images_health_check_follows_the_service(mock_server: Server) -> Non
     port = mock_server.address.rpartition(":")[2]
     assert health(SENTIMENT_PORT=port) == 0
     assert health(SENTIMENT_PORT=port, http_proxy="http://127.0.0.1:9") == 0
-    with serve(backend="mock", drain_delay_ms="3000") as draining:
+    with serve(backend="mock", drain_delay_ms="600000") as draining:
         port = draining.address.rpartition(":")[2]
         assert health(SENTIMENT_PORT=port) == 0
         draining.terminate()
         draining.wait_for("draining")
         assert health(SENTIMENT_PORT=port) != 0
+        draining.process.kill()
         draining.wait()
     assert health(SENTIMENT_PORT=port) != 0
 
@@ -203,13 +204,16 @@ def test_the_dev_service_restarts_when_its_code_changes(everything: dict[str, An
             service["entrypoint"], cwd=tmp_path, env=service["environment"] | environment, stdout=stream, stderr=stream
         )
     try:
-        for starts in (1, 2):
-            deadline = time.monotonic() + 30
-            while log.read_text().count("ready address") < starts:
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
+        until(lambda: log.read_text().count("ready address") == 1, on_timeout=log.read_text)
+
+        def changes() -> bool:
             with (tmp_path / "app" / "config.py").open("a") as file:
                 file.write("\n")
+            return "stopped" in log.read_text()
+
+        # watchfiles begins to watch some time after it has started the server.
+        until(changes, interval_s=1, on_timeout=log.read_text)
+        until(lambda: log.read_text().count("ready address") >= 2, on_timeout=log.read_text)
     finally:
         watcher.terminate()
-        watcher.wait(30)
+        watcher.wait(HANG_S)

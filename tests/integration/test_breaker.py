@@ -1,5 +1,6 @@
 """The circuit breaker in a real server."""
 
+from tests.support.gate import Gate
 from tests.support.process import Server, serve
 
 
@@ -8,8 +9,8 @@ def status(server: Server, text: str) -> int:
         return http.post("/predict", json={"text": text}).status_code
 
 
-def test_a_broken_device_makes_a_server_unready_until_it_recovers() -> None:
-    with serve(backend="mock", cache_entries="0") as server, server.client() as http:
+def test_a_broken_device_makes_a_server_unready_until_it_recovers(gate: Gate) -> None:
+    with serve(backend="mock", cache_entries="0", prelude=gate.broken_device) as server, server.client() as http:
         assert status(server, "good") == 200
         assert status(server, "good [break]") == 500
         statuses = [status(server, f"good {number}") for number in range(8)]
@@ -21,7 +22,8 @@ def test_a_broken_device_makes_a_server_unready_until_it_recovers() -> None:
         assert http.get("/livez").status_code == 200
         assert http.get("/healthz").json()["status"] == "degraded"
         assert len(server.events("model failing")) == 1
-        server.wait_for("model recovered", timeout_s=20)
+        gate.open()
+        server.wait_for("model recovered")
         assert status(server, "good") == 200
         assert http.get("/healthz").json()["status"] == "ok"
 

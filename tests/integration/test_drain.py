@@ -3,11 +3,10 @@
 import os
 import signal
 
-import httpx
 import pytest
 
 from tests.support.gate import Gate
-from tests.support.process import serve
+from tests.support.process import ONE_SIGNAL_COUNTS, serve
 from tests.support.waiting import until
 
 
@@ -48,14 +47,14 @@ def test_new_requests_get_503_during_a_drain(gate: Gate) -> None:
         ready = http.get("/readyz")
         assert ready.status_code == 503
         assert ready.json()["detail"] == "the server is shutting down"
-        assert "sentiment_ready 0.0" in httpx.get(f"{server.address}/metrics").text
+        assert "sentiment_ready 0.0" in server.get("/metrics").text
         refused = server.post({"text": "good"})
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
         assert refused.headers["connection"] == "close"
         assert server.post({"text": "good"}).status_code == 503
-        assert httpx.get(f"{server.address}/healthz").json()["status"] == "draining"
-        assert httpx.get(f"{server.address}/livez").status_code == 200
+        assert server.get("/healthz").json()["status"] == "draining"
+        assert server.get("/livez").status_code == 200
         gate.open()
         assert in_flight.response().status_code == 200
         assert server.wait() == 0
@@ -67,7 +66,7 @@ def test_a_request_that_exceeds_the_drain_timeout_gets_503() -> None:
         server.wait_for_misses(1)
         server.terminate()
         assert request.response().status_code == 503
-        assert server.wait(10) == 0
+        assert server.wait() == 0
         assert server.events("drain timed out")
 
 
@@ -76,12 +75,12 @@ def test_a_request_with_an_incomplete_body_gets_503() -> None:
         head = "POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
         with server.connect() as connection:
             connection.sendall(head.encode())
-            httpx.get(f"{server.address}/livez")  # the event loop has read the head when it answers this request
+            server.get("/livez")  # the event loop has read the head when it answers this request
             server.terminate()
             response = connection.recv(4096).decode()
         assert response.startswith("HTTP/1.1 503")
         assert "application/problem+json" in response
-        assert server.wait(8) == 0
+        assert server.wait() == 0
         assert server.events("stopped")
         assert {line["level"] for line in server.lines()} <= {"info", "warning", "error"}
         assert "trace" not in str(server.lines())
@@ -95,18 +94,18 @@ def test_a_hanging_model_does_not_keep_the_process_alive(signals: int) -> None:
         for _ in range(signals):
             server.terminate()
             server.wait_for("draining")
-        server.wait(8)
+        server.wait()
         hanging.join()
 
 
 def test_a_loading_model_does_not_keep_the_process_alive(gate: Gate) -> None:
     with serve(wait="listening", prelude=gate.before_loading) as server:
         server.terminate()
-        assert server.wait(8) == 0
+        assert server.wait() == 0
 
 
 def test_a_second_signal_ends_the_process_without_a_drain() -> None:
-    with serve(backend="mock", drain_delay_ms="20000") as server:
+    with serve(backend="mock", drain_delay_ms="600000") as server:
         server.terminate()
         server.wait_for("draining")
 
@@ -114,14 +113,14 @@ def test_a_second_signal_ends_the_process_without_a_drain() -> None:
             server.terminate()  # without effect in the first half second
             return bool(server.events("ending at once"))
 
-        until(terminate_again, timeout_s=5)
-        server.wait(5)
+        until(terminate_again)
+        server.wait()
 
 
 @pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_two_signals_in_quick_succession_count_as_one(again: signal.Signals, workers: str) -> None:
-    with serve(backend="mock", workers=workers) as server:
+    with serve(backend="mock", workers=workers, prelude=ONE_SIGNAL_COUNTS) as server:
         slow = server.post_in_background({"text": "good [slow]"})
         server.wait_for_misses(1)
         server.terminate()

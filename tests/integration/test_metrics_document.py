@@ -34,7 +34,7 @@ def send_requests(server: Server) -> None:
 
 def series(server: Server) -> set[tuple[str, frozenset[tuple[str, str]]]]:
     """The name and the labels of every series."""
-    text = httpx.get(f"{server.address}/metrics").text
+    text = server.get("/metrics").text
     samples = re.findall(r"^(\w+)(?:\{(.*)\})? \S+$", text, flags=re.MULTILINE)
     assert len(samples) == sum(not line.startswith("#") for line in text.splitlines())
     return {(name, frozenset(re.findall(r'(\w+)="([^"]*)"', labels))) for name, labels in samples}
@@ -42,7 +42,7 @@ def series(server: Server) -> set[tuple[str, frozenset[tuple[str, str]]]]:
 
 def exposed(server: Server) -> dict[str, Metric]:
     """Every metric with its type and the labels of its series, except the bounds of buckets."""
-    text = httpx.get(f"{server.address}/metrics").text
+    text = server.get("/metrics").text
     types = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, flags=re.MULTILINE))
     labels: dict[str, set[str]] = {name: set() for name in types}
     for name, pairs in series(server):

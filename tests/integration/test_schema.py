@@ -10,6 +10,7 @@ import pytest
 
 from app.access.keys import add_key
 from tests.support.process import ROOT, serve
+from tests.support.waiting import HANG_S
 
 HOOKS = {"SCHEMATHESIS_HOOKS": "tests.support.schema_hooks"}
 # The examples are the same in every run. To try more: `SCHEMA_EXAMPLES=5000 pytest tests/integration/test_schema.py`.
@@ -20,7 +21,7 @@ def run(address: str, *flags: str) -> str:
     command = [Path(sys.executable).parent / "schemathesis", "--config-file", "tests/support/schemathesis.toml", "run"]
     command += [f"{address}/openapi.json", "--checks", "all"]
     generation = ["--generation-deterministic"] if EXAMPLES == 100 else []
-    options = ["--max-examples", str(EXAMPLES), "--request-timeout", "5", "--no-color", *generation]
+    options = ["--max-examples", str(EXAMPLES), "--request-timeout", str(HANG_S), "--no-color", *generation]
     done = subprocess.run(
         [*command, *options, *flags], cwd=ROOT, env=os.environ | HOOKS, capture_output=True, text=True, check=False
     )

@@ -14,7 +14,7 @@ import pytest
 from nginx.process import free_port
 from tests.support.gate import Gate
 from tests.support.process import ROOT, Server, clean_environment, serve
-from tests.support.waiting import until
+from tests.support.waiting import HANG_S, until
 
 NO_TORCH = "import sys\nsys.modules['torch'] = sys.modules['transformers'] = None\n"
 
@@ -38,7 +38,7 @@ def test_a_missing_model_ends_the_process_with_the_reason() -> None:
 
 
 def test_a_hanging_model_fails_its_requests_and_ends_the_process() -> None:
-    with serve(backend="mock", backend_timeout_ms="2000", slots="1") as server:
+    with serve(backend="mock", backend_timeout_ms="10000", slots="1") as server:
         hanging = server.post_in_background({"text": "[hang]"})
         server.wait_for_misses(1)
         waiting = server.post_in_background({"text": "good"})
@@ -69,7 +69,7 @@ async def test_200_concurrent_requests_each_get_their_own_response(server: Serve
     rng = random.Random(3)
     words = {"wonderful": "positive", "dreadful": "negative"}
     texts = [f"Review {number}: what a {rng.choice(list(words))} {'long ' * (number % 30)}day." for number in range(40)]
-    async with httpx.AsyncClient(base_url=server.address, timeout=60) as http:
+    async with httpx.AsyncClient(base_url=server.address, timeout=HANG_S) as http:
         headers = {"content-type": "application/json"}
 
         async def good(number: int) -> str:
@@ -132,7 +132,7 @@ def test_the_host_can_be_an_ipv6_address() -> None:
         pytest.skip("this machine has no IPv6")
     with serve("--host", "::1", backend="mock") as server:
         assert server.address.startswith("http://[::1]:")
-        assert httpx.get(f"{server.address}/livez").status_code == 200
+        assert server.get("/livez").status_code == 200
 
 
 def test_make_dev_serves_the_mock_and_restarts_when_a_file_changes(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_make_dev_serves_the_mock_and_restarts_when_a_file_changes(tmp_path: Pat
         wait_for("ready", 2)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(HANG_S)
     wait_for("stopped", 2)
 
 
@@ -181,9 +181,9 @@ def test_the_application_works_on_stock_uvicorn() -> None:
     ) as process:
         try:
             until(is_ready)
-            response = httpx.post(f"{address}/predict", json={"text": "good"})
+            response = httpx.post(f"{address}/predict", json={"text": "good"}, timeout=HANG_S)
             assert response.json()["label"] == "positive"
             assert response.headers["x-cache"] == "miss"
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(HANG_S)

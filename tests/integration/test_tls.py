@@ -9,6 +9,7 @@ import trustme
 
 from app.cli import main
 from tests.support.process import serve
+from tests.support.waiting import HANG_S
 
 AUTHORITY = trustme.CA()
 
@@ -28,14 +29,14 @@ def test_a_server_with_a_certificate_speaks_only_https(files: tuple[Path, Path])
     certificate, key = files
     with serve(backend="mock", tls_cert_file=str(certificate), tls_key_file=str(key)) as server:
         assert server.address.startswith("https://127.0.0.1:")
-        with httpx.Client(base_url=server.address, verify=trusting) as http:
+        with httpx.Client(base_url=server.address, verify=trusting, timeout=HANG_S) as http:
             assert http.post("/predict", json={"text": "good"}).json()["label"] == "positive"
         with pytest.raises(httpx.HTTPError):
             httpx.get(server.address.replace("https", "http") + "/livez")
         old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2
         AUTHORITY.configure_trust(old)
-        assert httpx.get(f"{server.address}/livez", verify=old).status_code == 200
+        assert server.get("/livez", verify=old).status_code == 200
 
 
 def test_unusable_files_prevent_the_start(

@@ -12,14 +12,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.process import ROOT, Server, serve
+from tests.support.process import EVERY_SIGNAL_COUNTS, ROOT, Server, serve
+from tests.support.waiting import HANG_S, until
 
 ANSWERED = 'http_requests_total{handler="/predict",method="POST",status="200"}'
 
 
 def predict(server: Server, text: str = "good") -> httpx.Response:
     """Send one request over a new connection, which the kernel gives to any worker."""
-    return httpx.post(f"{server.address}/predict", json={"text": text}, timeout=30)
+    return server.post({"text": text})
 
 
 def pids(server: Server) -> list[int]:
@@ -33,20 +34,6 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until_gone(pid: int) -> None:
-    ends = time.monotonic() + 30
-    while alive(pid):
-        assert time.monotonic() < ends, f"process {pid} still runs"
-        time.sleep(0.02)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
-
-
 def start_requests(server: Server, count: int) -> Callable[[], list[int]]:
     """Start requests in threads; return once the workers have them, with a function that waits for their statuses."""
     statuses: list[int] = []
@@ -56,7 +43,7 @@ def start_requests(server: Server, count: int) -> Callable[[], list[int]]:
     ]
     for thread in threads:
         thread.start()
-    wait_until(lambda: server.metric('sentiment_cache_total{outcome="miss"}') == count)
+    until(lambda: server.metric('sentiment_cache_total{outcome="miss"}') == count)
 
     def wait() -> list[int]:
         for thread in threads:
@@ -68,13 +55,20 @@ def start_requests(server: Server, count: int) -> Callable[[], list[int]]:
 
 def test_all_workers_answer_and_metrics_add_up_over_workers() -> None:
     with serve(backend="mock", workers="2", slots="3") as server:
-        responses = [predict(server) for _ in range(40)]
-        assert {response.status_code for response in responses} == {200}
         # Each worker has its own cache, so each computes the text once.
+        responses = [predict(server)]
+
+        def both_have_answered() -> bool:
+            responses.append(predict(server))
+            return [response.headers["X-Cache"] for response in responses].count("miss") == 2
+
+        until(both_have_answered, interval_s=0)
+        responses += [predict(server) for _ in range(20)]
+        assert {response.status_code for response in responses} == {200}
         assert [response.headers["X-Cache"] for response in responses].count("miss") == 2
-        wait_until(lambda: server.metric(ANSWERED) == 40)  # a response is counted after it has been sent
+        until(lambda: server.metric(ANSWERED) == len(responses))  # a response is counted after it has been sent
         for _ in range(8):
-            assert server.metric(ANSWERED) == 40
+            assert server.metric(ANSWERED) == len(responses)
             assert server.metric("sentiment_slots") == 6
             assert server.metric("sentiment_ready") == 1
         resident = server.metric("process_resident_memory_bytes")
@@ -86,23 +80,25 @@ def test_all_workers_answer_and_metrics_add_up_over_workers() -> None:
 
 @pytest.mark.parametrize(("number", "event"), [(signal.SIGKILL, "worker ended"), (signal.SIGSTOP, "worker killed")])
 def test_a_worker_that_dies_or_freezes_is_replaced_and_keeps_its_counts(number: signal.Signals, event: str) -> None:
-    with serve(backend="mock", workers="2") as server:
+    with serve(backend="mock", workers="2", frozen_s=20) as server:
         for _ in range(20):
             predict(server)
         victim, other = pids(server)
         os.kill(victim, number)
         assert server.wait_for(event, pid=victim)
         assert server.wait_for("worker ended", pid=victim)["status"] == -signal.SIGKILL
-        ends = time.monotonic() + 30
-        while len(server.events("worker ready")) < 3:
-            assert predict(server).status_code == 200  # by the other worker
-            assert time.monotonic() < ends
+
+        def is_replaced() -> bool:
+            assert predict(server).status_code == 200  # by the other worker, until then
+            return len(server.events("worker ready")) == 3
+
+        until(is_replaced)
         assert alive(other)
-        wait_until(lambda: server.metric("sentiment_ready") == 1)
+        until(lambda: server.metric("sentiment_ready") == 1)
         answered = server.metric(ANSWERED)
         assert answered >= 21
         assert [predict(server).status_code for _ in range(10)] == [200] * 10
-        wait_until(lambda: server.metric(ANSWERED) == answered + 10)
+        until(lambda: server.metric(ANSWERED) == answered + 10)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -125,7 +121,7 @@ def test_sigterm_to_one_worker_drains_and_replaces_it() -> None:
         os.kill(victim, signal.SIGTERM)
         assert server.wait_for("worker ended", pid=victim)["status"] == 0
         assert statuses() == [200] * 6
-        wait_until(lambda: len(server.events("worker ready")) == 3)
+        until(lambda: len(server.events("worker ready")) == 3)
         server.terminate()
         assert server.wait() == 0
 
@@ -133,18 +129,17 @@ def test_sigterm_to_one_worker_drains_and_replaces_it() -> None:
 def test_a_second_signal_kills_all_workers_even_a_frozen_one() -> None:
     def fail() -> None:
         with pytest.raises(httpx.HTTPError):
-            predict(server)
+            predict(server, "[hang]")
 
-    with serve(backend="mock", workers="2", mock_delay_ms="4000") as server:
+    with serve(backend="mock", workers="2", prelude=EVERY_SIGNAL_COUNTS) as server:
         request = threading.Thread(target=fail)
         request.start()
-        wait_until(lambda: server.metric('sentiment_cache_total{outcome="miss"}') == 1)
+        until(lambda: server.metric('sentiment_cache_total{outcome="miss"}') == 1)
         os.kill(pids(server)[0], signal.SIGSTOP)
         server.terminate()
         server.wait_for("worker draining")
-        time.sleep(0.6)  # a signal that follows sooner does not count as a second one
         server.terminate()
-        assert server.wait(10) == 1
+        assert server.wait() == 1
         request.join()
         assert not any(map(alive, pids(server)))
 
@@ -164,9 +159,9 @@ def test_a_signal_while_workers_start_ends_them(pause_s: float) -> None:
 
 
 def test_workers_survive_when_their_supervisor_is_stopped_for_a_while() -> None:
-    with serve(backend="mock", workers="2") as server:
+    with serve(backend="mock", workers="2", frozen_s=20) as server:
         server.process.send_signal(signal.SIGSTOP)
-        time.sleep(6)  # longer than a worker may be silent
+        time.sleep(21)  # longer than a worker may be silent
         server.process.send_signal(signal.SIGCONT)
         server.terminate()
         assert server.wait() == 0
@@ -178,7 +173,7 @@ def test_workers_end_when_their_supervisor_is_killed() -> None:
         workers = pids(server)
         server.process.kill()
         for pid in workers:
-            wait_until_gone(pid)
+            until(lambda pid=pid: not alive(pid))
 
 
 def test_the_same_port_serves_again_at_once() -> None:
@@ -203,7 +198,9 @@ def test_the_same_port_serves_again_at_once() -> None:
 def test_a_setting_that_no_worker_can_serve_with_ends_all(setting: str, value: str, reason: str) -> None:
     command = [sys.executable, "-m", "app", "serve", "--port", "0", "--workers", "2"]
     environment = os.environ | {f"SENTIMENT_{setting}": value}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=HANG_S
+    )
     assert done.returncode in {1, 2}
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
@@ -213,6 +210,6 @@ def test_a_port_in_use_is_not_shared_with_another_server() -> None:
     with serve(backend="mock", workers="2") as server:
         port = server.address.rpartition(":")[2]
         command = [sys.executable, "-m", "app", "serve", "--port", port, "--workers", "2", "--backend", "mock"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=HANG_S)
         assert done.returncode == 1
         assert "cannot listen" in done.stderr

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from tests.support.waiting import until
+from tests.support.waiting import HANG_S, until
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,12 @@ def outcome(
 
 def answers_right(address: str) -> bool:
     try:
-        response = httpx.post(f"{address}/predict", json={"text": f"a good day {random.random()}"}, trust_env=False)
+        text = {"text": f"a good day {random.random()}"}
+        response = httpx.post(f"{address}/predict", json=text, trust_env=False, timeout=HANG_S)
     except httpx.HTTPError:
         return False
     return response.status_code == 200 and response.json()["label"] == "positive"
 
 
 def wait_for_recovery(address: str) -> None:
-    until(lambda: answers_right(address), 40, on_timeout=lambda: "the service did not recover")
+    until(lambda: answers_right(address), on_timeout=lambda: "the service did not recover")

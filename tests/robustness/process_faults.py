@@ -65,7 +65,7 @@ def the_model_returns_nan_for_texts() -> Outcome:
 def the_device_is_lost_for_a_while() -> Outcome:
     def lose_device(server: Server) -> None:
         server.post({"text": "[break]"})
-        server.wait_for("model recovered", timeout_s=30)
+        server.wait_for("model recovered")
 
     return _under_load("the device is lost for three seconds", lose_device, "wrong: 500", "wrong: 503")
 

@@ -10,28 +10,21 @@ import httpx
 
 from tests.robustness.fault import Outcome, fault, outcome
 from tests.support.replicas import Replicas, load, running
+from tests.support.waiting import HANG_S
 
 _REQUESTS = 50  # before and after a fault
 
 
 def _under_load(title: str, cause: Callable[[Replicas], None], *allowed: str, **settings: str) -> Outcome:
     """Cause a fault while clients send requests."""
-    with running(**settings) as replicas:
+    with running(frozen_s=20, **settings) as replicas:
 
         def act() -> None:
-            _wait_for_requests(replicas)
+            replicas.wait_for_requests(_REQUESTS)
             cause(replicas)
-            _wait_for_requests(replicas)
+            replicas.wait_for_requests(_REQUESTS)
 
         return outcome(title, asyncio.run(load(replicas.address, act)), allowed)
-
-
-def _wait_for_requests(replicas: Replicas) -> None:
-    def answered() -> int:
-        return len(replicas.lines(status=200, path="/predict"))
-
-    before = answered()
-    replicas.wait_until(lambda: answered() > before + _REQUESTS)
 
 
 def _send_signal_to_one(number: signal.Signals) -> Callable[[Replicas], None]:
@@ -70,8 +63,8 @@ def all_replicas_restart() -> Outcome:
 @fault
 def a_text_hangs_the_model() -> Outcome:
     def hang(replicas: Replicas) -> None:
-        httpx.post(f"{replicas.address}/predict", json={"text": "[hang]"}, timeout=30)
+        httpx.post(f"{replicas.address}/predict", json={"text": "[hang]"}, timeout=HANG_S)
         replicas.wait_until(lambda: replicas.lines(event="worker ended", status=1) and replicas.all_ready())
 
     # Requests in the same process get 500.
-    return _under_load("a text hangs the model", hang, "wrong: 500", backend="mock", backend_timeout_ms="1000")
+    return _under_load("a text hangs the model", hang, "wrong: 500", backend="mock", backend_timeout_ms="5000")

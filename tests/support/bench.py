@@ -1,5 +1,6 @@
 """A service with a fake model, for tests of everything around the model."""
 
+import math
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from app.serving.query import Query
 from app.serving.resolution import Item
 from app.serving.service import Service
 from app.types import Answer, Encoding, Prediction
+from tests.support.waiting import HANG_S
 
 MAX_TOKENS = 8
 
@@ -36,7 +38,7 @@ class Bench:
     failing: set[int] = field(default_factory=set)
     metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
 
-    async def predict(self, *texts: str, timeout_ms: float = 5000, **options: Any) -> Answer:
+    async def predict(self, *texts: str, timeout_ms: float = HANG_S * 1000, **options: Any) -> Answer:
         return await self.service.predict(Query(texts, timeout_ms, **options))
 
     async def labels(self, *texts: str, **options: Any) -> list[str]:
@@ -46,7 +48,7 @@ class Bench:
     def run(self, encodings: Sequence[Encoding], *, alone: bool = False) -> list[Prediction | Exception]:
         """Run the fake model on a batch."""
         self.runs.append([len(encoding) for encoding in encodings])
-        assert self.open.wait(10)
+        assert self.open.wait(HANG_S)
         return [
             BackendError("no")
             if len(encoding) in self.failing
@@ -76,7 +78,7 @@ async def serving(
     scheduler: Scheduler[Encoding, Prediction] = Scheduler(
         bench.run,
         slots=1,
-        limits=SchedulerLimits(**{"max_wait_ms": 60_000.0, **limits}),  # type: ignore[arg-type]
+        limits=SchedulerLimits(**{"max_wait_ms": math.inf, "run_timeout_s": HANG_S, **limits}),  # type: ignore[arg-type]
         cost=CostModel(),
         observer=bench.metrics,
         on_stall=lambda: None,

@@ -112,13 +112,20 @@ class Connection:
 
     async def responses(self, *statuses: int) -> None:
         """Wait for responses with these statuses, and check that no other response is sent."""
-        await async_until(lambda: len(self.transport.statuses) >= len(statuses), 5)
+        await async_until(lambda: len(self.transport.statuses) >= len(statuses))
         await settle()
         assert self.transport.statuses == [*statuses]
 
     @property
     def problem(self) -> Any:
         return json.loads(self.transport.written.rpartition(b"\r\n\r\n")[2])
+
+
+def pass_time(seconds: float) -> None:
+    """Set the clock of the event loop forward, so that its timers are due earlier."""
+    loop = asyncio.get_running_loop()
+    before = loop.time
+    loop.time = lambda: before() + seconds  # type: ignore[method-assign]
 
 
 async def settle() -> None:
@@ -129,7 +136,7 @@ async def settle() -> None:
 
 @asynccontextmanager
 async def connected(
-    app: ASGIApp | None = None, *, header_timeout_s: float = 30, body_timeout_s: float = 30
+    app: ASGIApp | None = None, *, header_timeout_s: float = 1000, body_timeout_s: float = 1000
 ) -> AsyncIterator[Connection]:
     failures: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))

@@ -4,8 +4,10 @@ from pathlib import Path
 
 _WAIT = """
 import pathlib, time
+def gate_is_open():
+    return pathlib.Path({file!r}).exists()
 def wait_for_gate():
-    while not pathlib.Path({file!r}).exists():
+    while not gate_is_open():
         time.sleep(0.01)
 """
 _BEFORE_RUNS = """
@@ -16,6 +18,18 @@ def run_behind_gate(self, batch):
         wait_for_gate()
     return run(self, batch)
 MockBackend.run = run_behind_gate
+"""
+# A device that has broken stays so, and the service keeps trying.
+_BROKEN_DEVICE = """
+import app.serving.breaker
+from app.inference.backends import mock
+app.serving.breaker._ATTEMPTS = 30
+run = mock.MockBackend.run
+def run_until_mended(self, batch):
+    if gate_is_open():
+        self._broken_until_s = 0
+    return run(self, batch)
+mock.MockBackend.run, mock._BREAK_S = run_until_mended, 1e9
 """
 _BEFORE_LOADING = """
 import app.main
@@ -30,8 +44,8 @@ app.main.load_model = load_behind_gate
 class Gate:
     """Holds a server, started with one of these preludes, until the gate is opened.
 
-    `before_runs` holds the mock backend at each batch, `before_loading` the loading of any model. Neither holds several
-    workers, which are processes of their own.
+    `before_runs` holds the mock backend at each batch, `before_loading` the loading of any model. With `broken_device`,
+    a device that is lost stays lost. None of them affects several workers, which are processes of their own.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,6 +53,7 @@ class Gate:
         wait = _WAIT.format(file=str(self._file))
         self.before_runs = wait + _BEFORE_RUNS
         self.before_loading = wait + _BEFORE_LOADING
+        self.broken_device = wait + _BROKEN_DEVICE
 
     def open(self) -> None:
         self._file.touch()

@@ -16,9 +16,23 @@ from typing import Any
 
 import httpx
 
-from tests.support.waiting import until
+from tests.support.waiting import HANG_S, until
 
 ROOT = Path(__file__).parents[2]
+
+_HANG_MS = str(HANG_S * 1000)
+# Settings of every server that a test starts, so that no limit on time applies unless the test is about it.
+PATIENT = {
+    "max_wait_ms": _HANG_MS,
+    "request_timeout_ms": _HANG_MS,
+    "backend_timeout_ms": _HANG_MS,
+    "drain_timeout_ms": _HANG_MS,
+    "header_timeout_s": str(HANG_S),
+    "body_timeout_s": str(HANG_S),
+}
+# For tests that send two signals: a second one always counts, or never does.
+EVERY_SIGNAL_COUNTS = "import app.server.signals\napp.server.signals._REPEAT_S = 0\n"
+ONE_SIGNAL_COUNTS = f"import app.server.signals\napp.server.signals._REPEAT_S = {HANG_S}\n"
 
 
 @dataclass
@@ -37,7 +51,7 @@ class Server:
     def events(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.lines() if line["event"] == event]
 
-    def wait_for(self, event: str, timeout_s: float = 60, **fields: Any) -> dict[str, Any]:
+    def wait_for(self, event: str, **fields: Any) -> dict[str, Any]:
         """Wait until the log has an event with these fields, and return its first line."""
 
         def matching_line() -> dict[str, Any] | None:
@@ -48,35 +62,39 @@ class Server:
             assert exit_status is None, f"the server ended with {exit_status}:\n{self.log.read_text()}"
             return None
 
-        line = until(matching_line, timeout_s, on_timeout=lambda: f"no event {event!r}:\n{self.log.read_text()}")
+        line = until(matching_line, on_timeout=lambda: f"no event {event!r}:\n{self.log.read_text()}")
         assert line is not None
         return line
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    def wait(self, timeout_s: float = 30) -> int:
+    def wait(self, timeout_s: float = HANG_S) -> int:
         """Wait for the process to end, and return its exit status."""
         return self.process.wait(timeout_s)
 
     def client(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.address, timeout=30, **options)
+        return httpx.Client(base_url=self.address, timeout=HANG_S, **options)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """Send a request over a new connection."""
+        return httpx.get(f"{self.address}{path}", timeout=HANG_S, **options)
 
     def post(self, body: object, path: str = "/predict", **options: Any) -> httpx.Response:
         """Send JSON over a new connection."""
-        return httpx.post(f"{self.address}{path}", json=body, timeout=30, **options)
+        return httpx.post(f"{self.address}{path}", json=body, timeout=HANG_S, **options)
 
     def post_in_background(self, body: object, path: str = "/predict") -> "BackgroundRequest":
         return BackgroundRequest(self, body, path)
 
-    def connect(self, timeout_s: float = 10) -> socket.socket:
+    def connect(self, timeout_s: float = HANG_S) -> socket.socket:
         """Open a TCP connection."""
         host, _, port = self.address.removeprefix("http://").rpartition(":")
         return socket.create_connection((host, int(port)), timeout=timeout_s)
 
     def metric(self, name: str) -> float:
         """The value of one series, 0 if there is none yet."""
-        for line in httpx.get(f"{self.address}/metrics").text.splitlines():
+        for line in self.get("/metrics").text.splitlines():
             if line.startswith(f"{name} "):
                 return float(line.split()[-1])
         return 0.0
@@ -111,19 +129,27 @@ class BackgroundRequest:
 
     def join(self) -> None:
         """Wait for the response, or for the end of the connection."""
-        self._thread.join(30)
+        self._thread.join(HANG_S)
         assert not self._thread.is_alive()
 
 
 @contextlib.contextmanager
 def serve(
-    *flags: str, wait: str = "ready", prelude: str = "", environment: Mapping[str, str] | None = None, **settings: str
+    *flags: str,
+    wait: str = "ready",
+    prelude: str = "",
+    environment: Mapping[str, str] | None = None,
+    frozen_s: float = HANG_S,
+    **settings: str,
 ) -> Iterator[Server]:
     """Start `rt-sentiment serve`, wait for a log event, and stop the server at the end, by force if necessary.
 
     `settings` are environment variables without their prefix, `environment` others. `prelude` is Python code that the
-    process runs first. SIGHUP has its default action, even if the tests run under nohup.
+    process runs first. SIGHUP has its default action, even if the tests run under nohup. The supervisor of several
+    workers replaces one that is silent for `frozen_s`.
     """
+    if int(settings.get("workers", 1)) > 1:
+        prelude = f"import app.server.worker\napp.server.worker._FROZEN_S = {frozen_s}\n{prelude}"
     command = (
         f"import signal\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n{prelude}\nfrom app.cli import main\nmain()"
     )
@@ -133,7 +159,7 @@ def serve(
             process = subprocess.Popen(
                 [sys.executable, "-c", command, "serve", "--port", "0", "--log-format", "json", *flags],
                 cwd=ROOT,
-                env=clean_environment(**settings) | dict(environment or {}),
+                env=clean_environment(**PATIENT | settings) | dict(environment or {}),
                 stderr=stream,
             )
         server = Server(process, log)
@@ -145,7 +171,7 @@ def serve(
             if process.poll() is None:
                 server.terminate()
                 try:
-                    server.wait(15)
+                    server.wait(60)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()

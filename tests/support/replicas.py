@@ -3,12 +3,10 @@
 import asyncio
 import contextlib
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +14,24 @@ from typing import Any
 
 import httpx
 
-from tests.support.process import ROOT
+from tests.support.process import PATIENT, ROOT, clean_environment
+from tests.support.waiting import HANG_S, until
 
 # Clear labels, whatever the order number is.
 LABELS = {"Order {}: I love it, a wonderful present.": "positive", "Order {}: this is awful, I hate it.": "negative"}
+
+# nginx waits for a slow replica, and may retry, for as long as a test lasts.
+_PATIENT_NGINX = f"""
+import re
+import nginx.replicas
+from nginx.replicas import configure, main
+def patiently(*args):
+    folder = configure(*args)
+    file = folder / "http.conf"
+    file.write_text(re.sub(r"(?m)^((?:client|proxy|send)_\\w*timeout) \\w+;", r"\\1 {HANG_S:.0f}s;", file.read_text()))
+    return folder
+nginx.replicas.configure = patiently
+"""
 
 
 class Replicas:
@@ -43,12 +55,21 @@ class Replicas:
         """The addresses of the replicas, behind nginx."""
         return self.printed(r"(http://127\.0\.0\.1:\d+) \(process \d+\)$")[:2]
 
-    def wait_until(self, condition: Callable[[], Any], timeout_s: float = 60) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
+    def wait_until(self, condition: Callable[[], Any]) -> None:
+        def holds() -> Any:
             assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.05)
+            return condition()
+
+        until(holds, interval_s=0.05, on_timeout=self.log.read_text)
+
+    def wait_for_requests(self, count: int = 100) -> None:
+        """Wait until nginx and the replicas have logged so many more predictions."""
+
+        def answered() -> int:
+            return len(self.lines(status=200, path="/predict"))
+
+        before = answered()
+        self.wait_until(lambda: answered() >= before + count)
 
     def processes(self) -> list[int]:
         """The current process ids of the replicas."""
@@ -63,15 +84,21 @@ class Replicas:
 
 
 @contextlib.contextmanager
-def running(*flags: str, ends_with: int | None = 0, **settings: str) -> Iterator[Replicas]:
-    """Start replicas and nginx, and end them with SIGTERM. `ends_with` is the expected exit status, None for any."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_")}
-    environment |= {f"SENTIMENT_{name.upper()}": value for name, value in settings.items()}
+def running(
+    *flags: str, ends_with: int | None = 0, prelude: str = "", frozen_s: float = HANG_S, **settings: str
+) -> Iterator[Replicas]:
+    """Start replicas and nginx, and end them with SIGTERM. `ends_with` is the expected exit status, None for any.
+
+    `prelude` is Python code that the command runs first. A replica that is silent for `frozen_s` is replaced.
+    """
+    code = f"{_PATIENT_NGINX}\nimport app.server.worker\napp.server.worker._FROZEN_S = {frozen_s}\n{prelude}\nmain()"
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as stream:
-            command = [sys.executable, "-m", "nginx.replicas", "--port", "0", *flags]
-            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=stream)
+            command = [sys.executable, "-c", code, "--port", "0", *flags]
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=clean_environment(**PATIENT | settings), stdout=stream, stderr=stream
+            )
         replicas = Replicas(process, log)
         try:
             replicas.wait_until(lambda: replicas.printed("ready: "))
@@ -79,7 +106,7 @@ def running(*flags: str, ends_with: int | None = 0, **settings: str) -> Iterator
             yield replicas
         finally:
             process.terminate()
-            assert process.wait(60) == ends_with or ends_with is None, log.read_text()
+            assert process.wait(HANG_S) == ends_with or ends_with is None, log.read_text()
 
 
 async def load(address: str, during: Callable[[], Any], connections: int = 16) -> Counter[str]:
@@ -100,7 +127,7 @@ async def load(address: str, during: Callable[[], Any], connections: int = 16) -
                 correct = response.status_code == 200 and response.json()["label"] == label
                 outcomes["right" if correct else f"wrong: {response.status_code}"] += 1
 
-    async with httpx.AsyncClient(base_url=address, timeout=30) as http, asyncio.TaskGroup() as tasks:
+    async with httpx.AsyncClient(base_url=address, timeout=HANG_S) as http, asyncio.TaskGroup() as tasks:
         for number in range(connections):
             tasks.create_task(send(http, number))
         try:
@@ -119,6 +146,6 @@ def _command(pid: int) -> bytes:
 
 def _status(url: str) -> int:
     try:
-        return httpx.get(url, trust_env=False).status_code
+        return httpx.get(url, trust_env=False, timeout=HANG_S).status_code
     except httpx.HTTPError:
         return 0

@@ -1,14 +1,16 @@
 """A scheduler whose batches are lists of words, and what its tests need to control and observe it."""
 
 import asyncio
+import math
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
 from app.scheduling import CostModel, Scheduler, SchedulerLimits, WorkItem
+from app.scheduling import scheduler as module
+from tests.support.waiting import HANG_S
 
 Item = WorkItem[str, str]
 
@@ -17,8 +19,26 @@ LAYOUT = {"skips_padding": True}  # keyword arguments of each scheduler; the fix
 
 @pytest.fixture(autouse=True, params=[True, False], ids=["mixed", "padded"])
 def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run each test for models that skip padding and for models that compute it."""
+    """Run each test for models that skip padding and for models that compute it, in virtual time."""
     monkeypatch.setitem(LAYOUT, "skips_padding", request.param)
+    monkeypatch.setattr(module, "time", clock)
+
+
+class Clock:
+    """The scheduler's time, in place of the module `time`. It passes when a test says so, and a little at each look."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic(self) -> float:
+        self.now_s += 1e-5  # as a batch that takes no time does not exist
+        return self.now_s
+
+    def advance(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+clock = Clock()
 
 
 class Gate:
@@ -30,7 +50,7 @@ class Gate:
 
     def __call__(self, payloads: Sequence[str], *, alone: bool = False) -> list[str | Exception]:
         self.batches.append(list(payloads))
-        assert self.open.wait(10)
+        assert self.open.wait(HANG_S)
         return [payload.upper() for payload in payloads]
 
 
@@ -71,7 +91,7 @@ async def scheduling(
     scheduler: Scheduler[str, str] = Scheduler(
         run,
         slots=slots,
-        limits=SchedulerLimits(**limits),  # type: ignore[arg-type]
+        limits=SchedulerLimits(**{"max_wait_ms": math.inf, "run_timeout_s": HANG_S, **limits}),  # type: ignore[arg-type]
         cost=CostModel(base_ms=1.0, token_ms=0.1),
         observer=recorder,
         on_stall=on_stall,
@@ -104,7 +124,7 @@ def submit(
     scheduler: Scheduler[str, str], *texts: str, tokens: int = 5, timeout_s: float = 10, caller: str | None = None
 ) -> Request:
     """Submit the texts of a request, each of `tokens` tokens, and join them."""
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = clock.monotonic() + timeout_s
     items = new_items(*texts, tokens=tokens)
     scheduler.submit(items, deadline_s, caller)
     return Request(items, [scheduler.join(item, deadline_s) for item in items])

@@ -8,10 +8,14 @@ from typing import TypeVar, cast
 
 T = TypeVar("T")
 
+# After this time a test fails because something hangs. No test depends on its length, so it fits a machine on which
+# every step takes many times as long.
+HANG_S = 300.0
+
 
 def until(
     condition: Callable[[], T],
-    timeout_s: float = 30,
+    timeout_s: float = HANG_S,
     *,
     interval_s: float = 0.02,
     on_timeout: Callable[[], object] = lambda: "the condition did not become true in time",
@@ -27,7 +31,7 @@ def until(
     return value
 
 
-async def async_until(condition: Callable[[], T | Awaitable[T]], timeout_s: float = 30) -> T:
+async def async_until(condition: Callable[[], T | Awaitable[T]], timeout_s: float = HANG_S) -> T:
     """Like `until`, for conditions that other tasks of the event loop bring about, or that must be awaited."""
     deadline_s = time.monotonic() + timeout_s
     while True:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.support.process import Server
+from tests.support.gate import Gate
+from tests.support.process import Server, serve
 
 FIELDS = ["label", "confidence", "scores", "truncated"]
 
@@ -204,7 +205,6 @@ class TestLimits:
             response = http.post("/predict/batch", content=body, headers=headers)
             assert response.status_code == 422
             assert len(response.content) < 2000
-            assert response.elapsed.total_seconds() < 5
 
     @pytest.mark.parametrize("opening", [b"[", b'{"text":'])
     def test_deeply_nested_json_is_refused(self, http: httpx.Client, opening: bytes) -> None:
@@ -222,10 +222,11 @@ class TestLimits:
 
 
 class TestDeadlines:
-    def test_a_request_past_its_deadline_gets_504(self, mock: httpx.Client) -> None:
-        response = mock.post("/predict", json={"text": "[slow] a"}, headers={"x-request-timeout-ms": "50"})
-        assert response.status_code == 504
-        assert response.elapsed.total_seconds() < 0.9
+    def test_a_request_past_its_deadline_gets_504_while_the_model_still_runs(self, gate: Gate) -> None:
+        with serve(backend="mock", prelude=gate.before_runs) as server:
+            response = server.post({"text": "a"}, headers={"x-request-timeout-ms": "50"})
+            assert response.status_code == 504
+            gate.open()
 
     @pytest.mark.parametrize("value", ["0", "-1", "1.5", "soon", "", "٣"])
     def test_a_deadline_that_is_not_a_positive_integer_gets_422(self, mock: httpx.Client, value: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from app import __version__
 from app.inference.artifact import open_artifact
 from tests.support.gate import Gate
-from tests.support.process import Server, serve
+from tests.support.process import PATIENT, Server, serve
 
 
 def test_all_probes_of_a_ready_server_are_ok(server: Server) -> None:
@@ -41,7 +41,7 @@ def test_info_names_model_limits_and_build(server: Server) -> None:
         "max_text_chars": 10_000,
         "max_batch_texts": 256,
         "max_body_bytes": 4_194_304,
-        "request_timeout_ms": 10_000.0,
+        "request_timeout_ms": float(PATIENT["request_timeout_ms"]),
     }
     assert info["build"]["version"] == __version__
 

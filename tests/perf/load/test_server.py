@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from perf.load.server import running
 from tests.support.process import ROOT
+from tests.support.waiting import HANG_S
 
 # Answers POST requests. Starts a worker in its own process group that ignores SIGTERM. Writes both pids to a file.
 SERVER = """
@@ -25,7 +25,7 @@ worker = os.fork()
 if not worker:
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    time.sleep(60)
+    time.sleep(600)
 pids.write_text(f"{os.getpid()} {worker}")
 http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
@@ -57,7 +57,7 @@ import sys, time
 from perf.load.server import running
 with running([sys.executable, "-c", *sys.argv[1:]], path="/ask"):
     print("up", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
     command = [sys.executable, "-c", code, SERVER, str(pids)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as benchmark:
@@ -65,7 +65,7 @@ with running([sys.executable, "-c", *sys.argv[1:]], path="/ask"):
         assert benchmark.stdout.readline() == b"up\n"
         assert len(running_pids_in(pids)) == 2
         benchmark.terminate()
-        assert benchmark.wait(40) == 128 + signal.SIGTERM
+        assert benchmark.wait(HANG_S) == 128 + signal.SIGTERM
     assert running_pids_in(pids) == []
 
 
@@ -88,10 +88,8 @@ def test_output_of_a_server_that_exits_early_is_shown() -> None:
 
 
 def test_a_server_that_never_answers_times_out() -> None:
-    started = time.monotonic()
     with (
         pytest.raises(SystemExit, match="does not answer"),
-        running([sys.executable, "-c", "import time; time.sleep(60)"], patience_s=0.3),
+        running([sys.executable, "-c", "import time; time.sleep(600)"], patience_s=0.3),
     ):
         pytest.fail("the server should not have started")
-    assert time.monotonic() - started < 20

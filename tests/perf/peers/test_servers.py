@@ -13,6 +13,7 @@ from perf.peers.catalogue import PEERS, Peer
 from perf.peers.environment import installed, python
 from perf.peers.model import Model
 from tests.support.process import ROOT, serve
+from tests.support.waiting import HANG_S
 
 # No text is close to a decision: rounding, which differs from server to server, does not change its label.
 THINGS = "film book phone hotel meal story battery delivery concert teacher".split()
@@ -70,7 +71,7 @@ def test_a_peer_answers_concurrent_requests_like_the_model(peer: Peer, labels: l
     command = functools.partial(peer.command, python(peer))
     with (
         running(command, path=peer.path, body=peer.body("good"), environment=peer.environment) as address,
-        httpx.Client(base_url=address, timeout=60, trust_env=False) as client,
+        httpx.Client(base_url=address, timeout=HANG_S, trust_env=False) as client,
         ThreadPoolExecutor(len(TEXTS)) as pool,
     ):
         responses = list(pool.map(lambda text: client.post(peer.path, json=peer.body(text)), TEXTS))

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from training.fit.learner import Learner
 from training.fit.mixture import Row
 from training.fit.ranges import Ranges
 from training.fit.recipe import Recipe
+from training.fit.run import Run
 from training.fit.train import Interrupted, fine_tune
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -49,10 +48,6 @@ def finished(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "run"
     fine_tune(start, run, ROWS, DEV, RECIPE)
     return run
-
-
-def _read(file: Path) -> str:
-    return file.read_text() if file.is_file() else ""
 
 
 def history(run: Path) -> list[dict[str, float]]:
@@ -97,20 +92,26 @@ def averaged(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("average", "first_step"), [(0.0, 10), (0.5, 120)])
 def test_an_interrupted_run_resumes_with_the_same_result(
-    start: Path, finished: Path, averaged: Path, tmp_path: Path, average: float, first_step: int
+    start: Path,
+    finished: Path,
+    averaged: Path,
+    tmp_path: Path,
+    average: float,
+    first_step: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run, recipe = tmp_path / "run", replace(RECIPE, average=average)
+    record = Run.record
 
-    def stop() -> None:
-        while f'"step": {first_step},' not in _read(run / "history.jsonl"):
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def record_and_stop(self: Run, entry: dict[str, Any]) -> None:
+        record(self, entry)
+        if entry["step"] == first_step:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    stopper = threading.Thread(target=stop)
-    stopper.start()
+    monkeypatch.setattr(Run, "record", record_and_stop)
     with pytest.raises(Interrupted, match="of 180; run the same command again"):
         fine_tune(start, run, ROWS, DEV, recipe)
-    stopper.join()
+    monkeypatch.undo()
     assert (run / "state.pt").is_file()
     # A line from after the saved state, as a run that crashed later would leave it.
     with (run / "history.jsonl").open("a") as file:

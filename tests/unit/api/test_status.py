@@ -1,7 +1,7 @@
 """The endpoints that report the state of the service."""
 
 import asyncio
-import time
+import threading
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,20 +11,23 @@ from app.api import schemas
 from app.api.status import status_router
 from app.metrics import Metrics
 from app.serving.lifecycle import Lifecycle
+from tests.support.waiting import HANG_S
 
 
 class _SlowMetrics:
-    """Metrics that take a moment to render, and count concurrent renderings."""
+    """Metrics that render until the event loop has taken a turn, and count concurrent renderings."""
 
     def __init__(self) -> None:
         self.rendering = self.most = 0
+        self.turn = threading.Event()
 
     def state(self, **_: Any) -> None: ...
 
     def exposition(self) -> bytes:
         self.rendering += 1
         self.most = max(self.most, self.rendering)
-        time.sleep(0.02)
+        assert self.turn.wait(HANG_S)
+        self.turn.clear()
         self.rendering -= 1
         return b"a 1\n"
 
@@ -36,10 +39,9 @@ async def test_metrics_are_rendered_one_at_a_time_and_off_the_event_loop() -> No
     )
     look = next(each.endpoint for each in router.routes if isinstance(each, APIRoute) and each.path == "/metrics")
     looks = asyncio.gather(*(look() for _ in range(5)))
-    turns = 0
     while not looks.done():
         await asyncio.sleep(0)
-        turns += metrics.rendering
+        if metrics.rendering:
+            metrics.turn.set()
     assert {response.body for response in await looks} == {b"a 1\n"}
     assert metrics.most == 1
-    assert turns > 0

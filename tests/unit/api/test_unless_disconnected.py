@@ -17,7 +17,7 @@ async def no_task_is_left_behind() -> AsyncIterator[None]:
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
     before = asyncio.all_tasks()
     yield
-    await async_until(lambda: asyncio.all_tasks() <= before | {asyncio.current_task()}, 1)
+    await async_until(lambda: asyncio.all_tasks() <= before | {asyncio.current_task()})
     assert failures == []
 
 

@@ -1,8 +1,9 @@
 import json
 import shutil
 import threading
-import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,11 @@ from app.inference.artifact import open_artifact
 from app.inference.backends import BACKENDS
 from app.inference.backends.mock import MockBackend
 from app.inference.backends.onnx import OnnxBackend
+from app.inference.backends.torch import TorchBackend
 from app.inference.model import Model, load_model
 from app.inference.runner import softmax
 from app.types import Batch, FloatArray
+from tests.support.waiting import HANG_S
 
 
 def test_auto_chooses_onnx_on_a_cpu_and_logs_the_reason(caplog: pytest.LogCaptureFixture) -> None:
@@ -64,13 +67,15 @@ def test_auto_falls_back_from_a_broken_onnx_file_to_torch(copy: Path, caplog: py
 def test_of_compared_backends_the_fastest_is_kept(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = OnnxBackend.run
+    clock = SimpleNamespace(now_s=0.0, perf_counter=lambda: clock.now_s)
+    monkeypatch.setattr("app.inference.runner.time", clock)
+    for backend, seconds in ((OnnxBackend, 0.2), (TorchBackend, 0.1)):
 
-    def slowly(self: OnnxBackend, batch: Batch) -> FloatArray:
-        time.sleep(0.2)
-        return run(self, batch)
+        def timed(self: Any, batch: Batch, *, run: Any = backend.run, seconds: float = seconds) -> FloatArray:
+            clock.now_s += seconds
+            return run(self, batch)  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(OnnxBackend, "run", slowly)
+        monkeypatch.setattr(backend, "run", timed)
     with caplog.at_level("INFO", logger="sentiment"):
         model = load_model("sentiment-en", device="cpu", compare=True)
     assert model.backend.name == "torch"
@@ -148,7 +153,7 @@ def test_a_mock_that_always_fails_can_be_loaded() -> None:
 
 
 def test_the_warm_up_runs_all_slots_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    running, most = 0, 0
+    running, most, together = 0, 0, threading.Barrier(1)
     lock = threading.Lock()
     run = MockBackend.run
 
@@ -158,6 +163,7 @@ def test_the_warm_up_runs_all_slots_at_the_same_time(monkeypatch: pytest.MonkeyP
             running += 1
             most = max(most, running)
         try:
+            together.wait(HANG_S)
             return run(self, batch)
         finally:
             with lock:
@@ -165,8 +171,8 @@ def test_the_warm_up_runs_all_slots_at_the_same_time(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(MockBackend, "run", counting)
     for slots, workers, expected in ((0, 1, 2), (0, 2, 1), (0, 8, 1), (1, 1, 1), (5, 1, 5), (5, 2, 5)):
-        most = 0
-        model = load_model("sentiment-en", backend="mock", slots=slots, workers=workers, mock_delay_ms=20)
+        most, together = 0, threading.Barrier(expected)
+        model = load_model("sentiment-en", backend="mock", slots=slots, workers=workers)
         assert most == expected == model.backend.slots
 
 

@@ -1,3 +1,4 @@
+import math
 import time
 
 import numpy as np
@@ -126,6 +127,13 @@ def test_warm_up_measures_several_shapes() -> None:
     assert len({tokens for tokens, _ in measured}) >= 4
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warm up completely, however slow the machine is."""
+    monkeypatch.setattr("app.inference.runner._WARMUP_BUDGET_S", math.inf)
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_warm_up_stays_within_the_limits_of_the_model() -> None:
     backend = Sums()
     measured = Runner(backend, ("a", "b"), pad_id=0).warm_up(max_tokens=10, max_batch_size=2)
@@ -134,6 +142,7 @@ def test_warm_up_stays_within_the_limits_of_the_model() -> None:
     assert all(ms > 0 for _, ms in measured)
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize(("device", "largest"), [("cpu", (16, 512)), ("cuda", (128, 512))])
 def test_warm_up_includes_the_largest_batch_of_the_device(device: str, largest: tuple[int, int]) -> None:
     backend = Sums()

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from app.errors import DeadlineExceeded, Overloaded
-from tests.support.scheduling import Gate, Item, layout, new_items, recorder, scheduling, settled, submit, upper
-from tests.support.waiting import async_until
+from tests.support.scheduling import Gate, Item, clock, layout, new_items, recorder, scheduling, settled, submit, upper
+from tests.support.waiting import HANG_S, async_until
 
 __all__ = ["layout"]
 
@@ -19,7 +19,7 @@ async def test_a_text_whose_deadline_passed_in_the_queue_does_not_run() -> None:
     async with scheduling(gate) as scheduler:
         submit(scheduler, "a")
         late = submit(scheduler, "b", timeout_s=0.3)
-        await async_until(lambda: time.monotonic() > late.items[0].deadline_s)
+        clock.advance(0.4)
         gate.open.set()
         with pytest.raises(DeadlineExceeded):
             await late.results()
@@ -54,7 +54,7 @@ async def test_a_request_that_joins_a_text_being_dropped_has_its_own_time() -> N
         drop, joined = scheduler._drop, []
 
         def join_first(dropped: Item) -> None:
-            joined.append(scheduler.join(dropped, time.monotonic() + 1e6))
+            joined.append(scheduler.join(dropped, clock.now_s + 1e6))
             drop(dropped)
 
         scheduler._drop = join_first  # type: ignore[method-assign]
@@ -68,7 +68,7 @@ async def test_a_request_that_joins_a_text_being_dropped_has_its_own_time() -> N
 async def test_a_text_that_is_dropped_after_close_gets_an_error() -> None:
     async with scheduling(upper) as scheduler:
         (item,) = new_items("a")
-        item.deadline_s = time.monotonic() + 10
+        item.deadline_s = clock.now_s + 10
         waiter = item.add_waiter()
         scheduler.close()
         scheduler._drop(item)
@@ -117,7 +117,9 @@ async def test_a_slot_that_is_late_does_not_look_free() -> None:
     gate = Gate()
     async with scheduling(gate) as scheduler:
         submit(scheduler, "a")
-        await async_until(lambda: scheduler.predicted_wait_ms() > 50, 5)
+        assert scheduler.predicted_wait_ms() == pytest.approx(1.5, abs=0.1)
+        clock.advance(0.1)
+        assert scheduler.predicted_wait_ms() == pytest.approx(98.5, abs=0.1)
 
 
 async def test_admission_learns_from_the_waits_of_texts() -> None:
@@ -128,7 +130,8 @@ async def test_admission_learns_from_the_waits_of_texts() -> None:
         assert scheduler._admission.spread < 2
 
 
-async def test_no_item_is_settled_before_its_request_could_join_it() -> None:
+async def test_no_item_is_settled_before_its_request_could_join_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.scheduling.scheduler.time", time)
     async with scheduling(upper, slots=2) as scheduler:
         for _ in range(300):
             deadline_s = time.monotonic() + 0.0002
@@ -144,10 +147,10 @@ async def test_no_item_is_settled_before_its_request_could_join_it() -> None:
 
 
 async def test_a_deadline_that_passes_during_submit_settles_nothing_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scheduling(upper, run_timeout_s=1e9) as scheduler:  # its timer reads the same clock
+    async with scheduling(upper) as scheduler:
         for steps in range(12):  # the deadline falls between each two readings of the clock, in turn
             ticks = (100 + count / 1000 for count in range(1000))
-            monkeypatch.setattr("app.scheduling.scheduler.time.monotonic", lambda ticks=ticks: next(ticks))
+            monkeypatch.setattr(clock, "monotonic", lambda ticks=ticks: next(ticks))
             items = new_items(*"ab")
             with contextlib.suppress(DeadlineExceeded, Overloaded):
                 scheduler.submit(items, 100 + steps / 1000 - 0.0005)
@@ -158,15 +161,17 @@ async def test_a_deadline_that_passes_during_submit_settles_nothing_early(monkey
 
 async def test_a_list_that_cannot_finish_in_time_is_given_up_early() -> None:
     def slow(payloads: Sequence[str], *, alone: bool = False) -> list[str | Exception]:
-        time.sleep(0.02)
+        clock.advance(0.02)
         return upper(payloads)
 
     async with scheduling(slow, slots=2, max_batch_size=1) as scheduler:
-        start_s = time.monotonic()
-        request = submit(scheduler, *(str(number) for number in range(1000)), tokens=100, timeout_s=5)  # it needs ten
+        start_s = clock.now_s
+        request = submit(
+            scheduler, *(str(number) for number in range(1000)), tokens=100, timeout_s=5
+        )  # it needs twenty
         scheduler.join(request.items[4], start_s + 5)  # the first that would be given up if no other request waited
         with pytest.raises(DeadlineExceeded, match="cannot score this many texts"):
             await request.results()
         assert 4 <= len(recorder.finished) < 20
-        await asyncio.wait([request.futures[4]], timeout=5)
+        await asyncio.wait([request.futures[4]], timeout=HANG_S)
         assert request.futures[4].result() == "4"

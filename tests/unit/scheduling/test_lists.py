@@ -1,12 +1,9 @@
 """A list is accepted whole or refused whole, and takes turns with other requests."""
 
-import time
-
 import pytest
 
 from app.errors import Overloaded
-from tests.support.scheduling import Gate, layout, recorder, scheduling, submit, upper
-from tests.support.waiting import async_until
+from tests.support.scheduling import Gate, clock, layout, recorder, scheduling, submit, upper
 
 __all__ = ["layout"]
 
@@ -41,7 +38,7 @@ async def test_a_list_that_would_miss_its_deadline_is_refused() -> None:
 
 async def test_a_short_list_is_not_refused_for_the_length_of_another() -> None:
     gate = Gate()
-    async with scheduling(gate, max_batch_size=2, max_wait_ms=60_000) as scheduler:  # 0.1 ms per token
+    async with scheduling(gate, max_batch_size=2) as scheduler:  # 0.1 ms per token
         long = submit(scheduler, *["long"] * 40, tokens=1000, timeout_s=60)  # four seconds of work, two texts per turn
         short = submit(scheduler, *"abcd", tokens=10, timeout_s=2)
         gate.open.set()
@@ -55,8 +52,7 @@ async def test_a_list_takes_turns_even_if_its_estimate_is_wrong() -> None:
         submit(scheduler, "x")
         submit(scheduler, *(f"list {number}" for number in range(40)))
         estimate_s = 40 * 0.0015
-        late_s = time.monotonic() + 2 * estimate_s
-        await async_until(lambda: time.monotonic() > late_s)
+        clock.advance(2 * estimate_s)
         lone = submit(scheduler, "lone")
         gate.open.set()
         assert await lone.results() == ["LONE"]
@@ -80,7 +76,7 @@ async def test_a_request_that_joins_the_end_of_a_list_does_not_wait_for_it() -> 
     async with scheduling(gate, max_batch_size=1) as scheduler:
         submit(scheduler, "a")
         listed = submit(scheduler, *"bcdefgh", tokens=50)
-        result = scheduler.join(listed.items[-1], time.monotonic() + 5)
+        result = scheduler.join(listed.items[-1], clock.now_s + 5)
         gate.open.set()
         assert await result == "H"
         assert [batch[0] for batch in gate.batches].index("h") <= 2

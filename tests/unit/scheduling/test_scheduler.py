@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 import threading
-import time
 from collections.abc import Sequence
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from app.errors import BackendError, NotReady
 from app.scheduling import CostModel, Scheduler, SchedulerLimits
 from app.scheduling.executor import Done
-from tests.support.scheduling import Gate, Recorder, layout, recorder, scheduling, settled, submit, upper
+from tests.support.scheduling import Gate, Recorder, clock, layout, recorder, scheduling, settled, submit, upper
 from tests.support.waiting import async_until
 
 __all__ = ["layout"]
@@ -109,7 +108,7 @@ async def test_a_text_runs_as_long_as_one_of_its_requests_stays() -> None:
     async with scheduling(gate) as scheduler:
         submit(scheduler, "a")
         request = submit(scheduler, "b")
-        second = scheduler.join(request.items[0], time.monotonic() + 5)
+        second = scheduler.join(request.items[0], clock.now_s + 5)
         request.futures[0].cancel()
         scheduler.leave(request.items[0])
         gate.open.set()
@@ -175,7 +174,7 @@ async def test_slots_have_a_lower_priority_than_the_event_loop() -> None:
 
 async def test_the_cost_model_learns_from_results_but_not_from_failures() -> None:
     def slow(payloads: Sequence[str], *, alone: bool = False) -> list[str | Exception]:
-        time.sleep(0.02)
+        clock.advance(0.02)
         return [BackendError("no") if payload == "fail" else payload for payload in payloads]
 
     cost = CostModel(base_ms=0.001, token_ms=0.001)
@@ -186,7 +185,7 @@ async def test_the_cost_model_learns_from_results_but_not_from_failures() -> Non
         await submit(scheduler, "fail").results()
     assert cost.predict(5) < 1
     await submit(scheduler, "a").results()
-    assert cost.predict(5) >= 19
+    assert cost.predict(5) == pytest.approx(20, rel=0.05)
     scheduler.close()
 
 

@@ -157,7 +157,7 @@ FRAGMENTS = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=8), st.lists(st.integers(1, 80), max_size=8))
 def test_any_sequence_of_bytes_is_answered_or_refused_once(fragments: list[bytes], cuts: list[int]) -> None:
     async def play() -> None:

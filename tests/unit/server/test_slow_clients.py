@@ -1,13 +1,11 @@
-"""Clients that are slow or never finish, on a transport without a socket."""
-
-import asyncio
+"""Clients that are slow or never finish, on a transport without a socket and in virtual time: limits are 1000 s."""
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from app.api.checks import header_limit
 from app.api.request import read_body
-from tests.support.connection import GET, POST, Application, connected, respond, settle
+from tests.support.connection import GET, POST, Application, connected, pass_time, respond, settle
 from tests.support.middleware import Bench as MiddlewareBench
 from tests.support.waiting import async_until
 
@@ -39,12 +37,13 @@ async def test_a_refused_body_that_ends_leaves_the_connection_usable() -> None:
     async def refuses(_scope: Scope, _receive: Receive, send: Send) -> None:
         await respond(send, 413)
 
-    async with connected(refuses, header_timeout_s=0.05) as connection:
+    async with connected(refuses) as connection:
         connection.receive(POST + b"Content-Length: 10\r\n\r\n12345")
         await connection.responses(413)
         connection.receive(b"67890", GET)
         await connection.responses(413, 413)
-        await asyncio.sleep(0.1)
+        pass_time(1001)
+        await settle()
         assert not connection.transport.was_aborted
 
 
@@ -52,27 +51,30 @@ async def test_a_refused_body_that_does_not_end_is_cut_off() -> None:
     async def refuses(_scope: Scope, _receive: Receive, send: Send) -> None:
         await respond(send, 413)
 
-    async with connected(refuses, header_timeout_s=0.05) as connection:
+    async with connected(refuses) as connection:
         connection.receive(POST + b"Content-Length: 10\r\n\r\n12345")
         await connection.responses(413)
-        await async_until(lambda: connection.transport.was_aborted, 5)
+        pass_time(1001)
+        await async_until(lambda: connection.transport.was_aborted)
 
 
 async def test_a_response_that_the_client_does_not_read_is_cut_off() -> None:
-    async with connected(header_timeout_s=0.05) as connection:
+    async with connected() as connection:
         connection.receive(GET)
         await connection.responses(200)
         connection.protocol.pause_writing()
-        await async_until(lambda: connection.transport.was_aborted, 5)
+        pass_time(1001)
+        await async_until(lambda: connection.transport.was_aborted)
 
 
 async def test_a_client_that_reads_in_time_is_not_cut_off() -> None:
-    async with connected(header_timeout_s=0.05) as connection:
+    async with connected() as connection:
         connection.receive(GET)
         await connection.responses(200)
         connection.protocol.pause_writing()
         connection.protocol.resume_writing()
-        await asyncio.sleep(0.1)
+        pass_time(1001)
+        await settle()
         assert not connection.transport.was_aborted
 
 
@@ -86,16 +88,19 @@ async def test_headers_without_end_get_431(sent: bytes) -> None:
 
 @pytest.mark.parametrize("sent", [b"P", b"POST /predict HTTP/1.1\r\nHost", POST])
 async def test_headers_that_are_late_get_408(sent: bytes) -> None:
-    async with connected(header_timeout_s=0.02) as connection:
+    async with connected() as connection:
         connection.receive(sent)
+        pass_time(1001)
         await connection.responses(408)
         assert connection.problem["detail"] == "the headers did not arrive in time"
 
 
 async def test_a_body_that_is_late_gets_408_and_stops_the_request() -> None:
     app = Application()
-    async with connected(app, body_timeout_s=0.02) as connection:
+    async with connected(app) as connection:
         connection.receive(POST + b"Content-Length: 5\r\n\r\nhell")
+        await settle()
+        pass_time(1001)
         await connection.responses(408)
         assert connection.problem["detail"] == "the body did not arrive in time"
         assert connection.transport.is_closing()
@@ -105,25 +110,28 @@ async def test_a_body_that_is_late_gets_408_and_stops_the_request() -> None:
 async def test_a_complete_request_may_be_answered_late() -> None:
     app = Application()
     app.open.clear()
-    async with connected(app, header_timeout_s=0.02, body_timeout_s=0.02) as connection:
+    async with connected(app) as connection:
         connection.receive(POST + b"Content-Length: 5\r\n\r\nhel", b"lo")
-        await asyncio.sleep(0.06)
+        pass_time(3000)
+        await settle()
         app.open.set()
         await connection.responses(200)
 
 
-@pytest.mark.parametrize("turn_s", [0.05, 0.15, 0.27])
+@pytest.mark.parametrize("turn_s", [200, 500, 900, 2500])
 async def test_a_pipelined_body_has_its_own_time_from_its_turn_on(turn_s: float) -> None:
     """Its bytes are not read while an earlier request is answered."""
     app = Application()
     app.open.clear()
-    async with connected(app, body_timeout_s=0.3) as connection:
+    async with connected(app) as connection:
         connection.receive(GET + POST + b"Content-Length: 5\r\n\r\nhel")
         assert not connection.transport.reads
-        await asyncio.sleep(turn_s)
+        pass_time(turn_s)
+        await settle()
         app.open.set()
         await connection.responses(200)
-        await asyncio.sleep(0.15)  # less than it may take
+        pass_time(500)  # less than it may take
+        await settle()
         assert not connection.transport.is_closing()
         connection.receive(b"lo")
         await connection.responses(200, 200)
@@ -131,9 +139,10 @@ async def test_a_pipelined_body_has_its_own_time_from_its_turn_on(turn_s: float)
 
 
 async def test_an_unused_connection_is_closed_without_a_response() -> None:
-    async with connected(header_timeout_s=0.02) as connection:
+    async with connected() as connection:
         connection.receive(b"\r\n")
-        await async_until(connection.transport.is_closing, 5)
+        pass_time(1001)
+        await async_until(connection.transport.is_closing)
         assert connection.transport.written == b""
 
 
@@ -143,7 +152,7 @@ async def test_a_client_that_leaves_stops_its_request() -> None:
         connection.receive(POST + b"Content-Length: 5\r\n\r\nhel")
         await settle()
         connection.protocol.connection_lost(ConnectionResetError())
-        await async_until(lambda: app.left == 1, 5)
+        await async_until(lambda: app.left == 1)
         assert connection.transport.written == b""
 
 
@@ -151,7 +160,7 @@ async def test_no_timer_is_left_after_the_connection() -> None:
     """A timer would act on a transport that is closed, and keep the protocol in memory."""
     app = Application()
     app.open.clear()
-    async with connected(app, header_timeout_s=0.02, body_timeout_s=0.02) as connection:
+    async with connected(app) as connection:
         connection.receive(POST + b"Content-Length: 5\r\n\r\nhel")
         connection.protocol.pause_writing()
     assert connection.protocol._timer is None
@@ -163,8 +172,10 @@ async def test_a_request_whose_body_is_late_is_counted_once() -> None:
         await read_body(receive, 100)
 
     bench = MiddlewareBench(reads)
-    async with connected(bench.middleware, body_timeout_s=0.02) as connection:
+    async with connected(bench.middleware) as connection:
         connection.receive(POST + b"Content-Length: 5\r\n\r\nhell")
+        await settle()
+        pass_time(1001)
         await connection.responses(408)
         await settle()
         assert connection.refused == [408]

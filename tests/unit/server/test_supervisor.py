@@ -11,6 +11,7 @@ import pytest
 from app.server import supervisor
 from app.server.supervisor import Supervisor
 from app.server.worker import SIGNALS
+from tests.support.waiting import async_until
 
 
 class FakeWorker:
@@ -46,18 +47,6 @@ class FakeWorker:
             self.exit(0)
 
 
-def no_memory() -> None:
-    raise OSError
-
-
-async def reaches(condition: Callable[[], bool]) -> bool:
-    for _ in range(200):
-        if condition():
-            return True
-        await asyncio.sleep(0.01)
-    return False
-
-
 @pytest.fixture
 async def restore_signals() -> AsyncIterator[None]:
     """Keep the actions of this process, which may itself run under nohup: asyncio would set the default ones."""
@@ -72,10 +61,9 @@ async def restore_signals() -> AsyncIterator[None]:
 async def supervised(monkeypatch: pytest.MonkeyPatch, restore_signals: None) -> AsyncIterator[Any]:
     monkeypatch.setattr(supervisor, "Worker", FakeWorker)
     monkeypatch.setattr(supervisor, "_MAX_BACKOFF_S", 0.05)
-    monkeypatch.setattr(supervisor, "_RESTART_TIMEOUT_S", 0.2)
     monkeypatch.setattr(supervisor, "_SETTLE_S", 0)
     async with Supervisor([lambda: None] * 2, restart_on_sighup=True) as running:
-        assert await reaches(lambda: all(worker.running for worker in running.workers))
+        await async_until(lambda: all(worker.running for worker in running.workers))
         yield running
 
 
@@ -114,20 +102,26 @@ async def test_a_worker_that_ends_later_is_replaced(supervised: Any) -> None:
     first.become_ready()
     for count in (1, 2):
         first.exit(-9)
-        assert await reaches(lambda count=count: first.starts == 1 + count)
+        await async_until(lambda count=count: first.starts == 1 + count)
     assert second.starts == 1
     assert not supervised.failed
 
 
 async def test_a_process_that_cannot_be_started_is_tried_again(supervised: Any) -> None:
     first, _ = supervised.workers
+    attempts: list[bool] = []
+
+    def no_memory() -> None:
+        attempts.append(True)
+        raise OSError
+
     first.become_ready()
     first.start = no_memory
     first.exit(-9)
-    await asyncio.sleep(0.1)
+    await async_until(lambda: len(attempts) > 1)
     assert first.starts == 1
     first.start = lambda: None
-    assert await reaches(lambda: first.starts == 2)
+    await async_until(lambda: first.starts == 2)
 
 
 async def test_a_restart_waits_for_each_replacement(supervised: Any) -> None:
@@ -135,21 +129,25 @@ async def test_a_restart_waits_for_each_replacement(supervised: Any) -> None:
     first.become_ready()
     second.become_ready()
     restart = asyncio.create_task(supervised._restart())
-    assert await reaches(lambda: first.starts == 2)
+    await async_until(lambda: first.starts == 2)
     assert second.starts == 1
     first.become_ready()
-    assert await reaches(lambda: second.starts == 2)
+    await async_until(lambda: second.starts == 2)
     second.become_ready()
     assert await restart == ""
 
 
 @pytest.mark.parametrize("fails", [True, False])
-async def test_a_restart_stops_if_a_replacement_is_not_ready(supervised: Any, fails: bool) -> None:
+async def test_a_restart_stops_if_a_replacement_is_not_ready(
+    supervised: Any, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not fails:
+        monkeypatch.setattr(supervisor, "_RESTART_TIMEOUT_S", 0.2)
     first, second = supervised.workers
     first.become_ready()
     second.become_ready()
     restart = asyncio.create_task(supervised._restart())
-    assert await reaches(lambda: first.starts == 2)
+    await async_until(lambda: first.starts == 2)
     if fails:
         first.exit(1)
     assert await restart == "worker 0 did not become ready"

@@ -8,6 +8,7 @@ import pytest
 from app.errors import BackendError
 from app.serving import breaker as module
 from app.serving.breaker import Breaker
+from tests.support.waiting import HANG_S
 
 BAD = BackendError("bad")
 
@@ -80,7 +81,7 @@ async def test_it_closes_once_the_canary_succeeds(breaker: Breaker[str, str], mo
     for _ in range(5):
         breaker.run(["a"])
     model.is_broken = False
-    assert await breaker.recover(timeout_s=1)
+    assert await breaker.recover(timeout_s=HANG_S)
     assert breaker.run(["a"]) == ["A"]
 
 
@@ -89,7 +90,7 @@ async def test_it_gives_up_if_the_canary_fails_every_time(breaker: Breaker[str, 
     for _ in range(5):
         breaker.run(["a"])
     before = len(model.batches)
-    assert not await breaker.recover(timeout_s=1)
+    assert not await breaker.recover(timeout_s=HANG_S)
     assert model.batches[before:] == [["canary"]] * 5
     assert breaker.is_open
 
@@ -99,7 +100,7 @@ async def test_it_gives_up_if_the_canary_hangs(model: Model, monkeypatch: pytest
     release = threading.Event()
 
     def hanging(texts: Sequence[str], *, alone: bool = False) -> list[str | BackendError]:
-        release.wait(10)
+        release.wait(HANG_S)
         return model(texts)
 
     breaker: Breaker[str, str] = Breaker(hanging, "canary", on_open=lambda: None)

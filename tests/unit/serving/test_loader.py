@@ -11,12 +11,13 @@ from app.inference import Model, load_model
 from app.metrics import Metrics
 from app.scheduling import Scheduler
 from app.serving import Lifecycle, Loader, Query, ServingLimits
+from tests.support.waiting import HANG_S
 
 
 def loader(load: Callable[[], Model], lifecycle: Lifecycle, metrics: Metrics | None = None, **limits: int) -> Loader:
     return Loader(
         load,
-        ServingLimits(**limits),
+        ServingLimits(**{"max_wait_ms": HANG_S * 1000, **limits}),
         lifecycle,
         metrics or Metrics(CollectorRegistry()),
         on_ready=lambda: None,
@@ -35,7 +36,7 @@ async def test_the_largest_batch_fits_the_device(device: str, limits: dict[str, 
     with patch.object(metrics, "batch_finished", wraps=metrics.batch_finished) as finished:
         await loader(lambda: model, lifecycle, metrics, **limits).run()
         service = lifecycle.serving()
-        await service.predict(Query([f"number{number}" for number in range(200)], 5000))
+        await service.predict(Query([f"number{number}" for number in range(200)], HANG_S * 1000))
         service.close()
     assert max(call.args[0] for call in finished.call_args_list) == largest
 
@@ -79,7 +80,7 @@ async def test_two_services_in_one_process_answer_with_their_own_labels() -> Non
     lifecycles = [Lifecycle(), Lifecycle()]
     for model, lifecycle in zip(models, lifecycles, strict=True):
         await loader(lambda model=model: model, lifecycle).run()  # type: ignore[misc]
-    answers = [await lifecycle.serving().predict(Query(["good"], 5000)) for lifecycle in lifecycles]
+    answers = [await lifecycle.serving().predict(Query(["good"], HANG_S * 1000)) for lifecycle in lifecycles]
     assert [answer.predictions[0].label for answer in answers] == ["positive", "three"]
     for lifecycle in lifecycles:
         lifecycle.serving().close()

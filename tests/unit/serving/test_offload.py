@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from app.serving.offload import Offload, is_short
-from tests.support.waiting import async_until
+from tests.support.waiting import HANG_S, async_until
 
 LONG = ["x" * 3000, "y"]
 
@@ -18,7 +18,7 @@ def test_texts_are_short_by_their_characters_together() -> None:
 
 async def test_texts_count_until_their_thread_is_done_even_if_cancelled() -> None:
     offload, release, admitted = Offload(), threading.Event(), list[int]()
-    first = asyncio.ensure_future(offload.run(lambda _: release.wait(10), LONG, admitted.append))
+    first = asyncio.ensure_future(offload.run(lambda _: release.wait(HANG_S), LONG, admitted.append))
     await async_until(lambda: offload.texts == 2)
     first.cancel()
     await asyncio.wait([first])

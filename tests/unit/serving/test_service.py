@@ -13,7 +13,7 @@ from app.inference import Tokenizer, normalise
 from app.serving import Query
 from app.types import Answer, Encoding
 from tests.support.bench import serving
-from tests.support.waiting import async_until
+from tests.support.waiting import HANG_S, async_until
 
 
 async def test_each_text_gets_its_own_answer_in_order() -> None:
@@ -68,7 +68,7 @@ async def test_a_text_is_refused_at_once_while_the_queue_is_too_long() -> None:
     async with serving(is_open=False, max_wait_ms=1) as bench:
         first = asyncio.create_task(bench.labels("a b"))
         await async_until(lambda: bench.service.predicted_wait_ms > 1)
-        coroutine = bench.service.begin(Query(["another"], 1000))
+        coroutine = bench.service.begin(Query(["another"], HANG_S * 1000))
         with pytest.raises(Overloaded):
             coroutine.send(None)
         bench.open.set()
@@ -154,12 +154,12 @@ async def test_texts_being_tokenised_count_towards_admission(monkeypatch: pytest
     encode_many = Tokenizer.encode_many
 
     def held(self: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
-        assert hold.wait(10)
+        assert hold.wait(HANG_S)
         return encode_many(self, texts)
 
     monkeypatch.setattr(Tokenizer, "encode_many", held)
     async with serving(max_queue_texts=4) as bench:
-        first = asyncio.create_task(bench.labels(*(f"{'x' * 1000}{n}" for n in range(3)), timeout_ms=200))
+        first = asyncio.create_task(bench.labels(*(f"{'x' * 1000}{n}" for n in range(3)), timeout_ms=2000))
         await async_until(lambda: bench.service._offload.texts == 3)
         others = [f"{'y' * 2000}{n}" for n in range(2)]
         with pytest.raises(Overloaded):
