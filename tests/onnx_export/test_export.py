@@ -137,7 +137,7 @@ def test_a_graph_that_cannot_be_narrowed_is_still_quantised(
     assert not load_model(str(tmp_path / "out"), backend="onnx", device="cpu").backend.skips_padding
 
 
-def test_a_model_whose_int8_scores_depend_on_the_batch_is_served_in_float32(
+def test_a_model_that_depends_on_the_batch_in_int8_is_served_in_float32(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def dependent_in_int8(directory: Path, precision: str, texts: list[str]) -> Invariance:

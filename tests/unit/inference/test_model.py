@@ -77,7 +77,7 @@ def test_of_compared_backends_the_fastest_is_kept(
 
         monkeypatch.setattr(backend, "run", timed)
     with caplog.at_level("INFO", logger="sentiment"):
-        model = load_model("sentiment-en", device="cpu", compare=True)
+        model = load_model("sentiment-en", device="cpu", compare=True, slots=1)
     assert model.backend.name == "torch"
     speeds = model.info.compared_tokens_per_s
     assert list(speeds) == ["onnx cpu", "torch cpu"]
