@@ -94,7 +94,7 @@ def _quantize_products(graph: onnx.GraphProto, values: Mapping[str, Array]) -> N
         scale = np.abs(constants[name]).max(axis=0) / 127
         scale[scale == 0] = 1
         rounded = np.rint(constants[name] / scale).astype(np.int8)
-        added |= {f"{name}_int8": rounded, f"{name}_scale": scale, f"{name}_zero_point": np.int8(0)}
+        added |= {f"{name}_int8": rounded, f"{name}_scale": scale}
         # With the fixed range, the mean error of the product is known. The bias makes up for it.
         bias = values[tensor] @ constants[name] - ranges[tensor].round(values[tensor]) @ (rounded * scale)
         bias, output = bias.mean(axis=0), node.output[0]
@@ -104,8 +104,8 @@ def _quantize_products(graph: onnx.GraphProto, values: Mapping[str, Array]) -> N
             fused.add(sum_)
         added[f"{node.name}_bias"] = bias
         operands = [f"{tensor}_int8", f"{name}_int8", f"{tensor}_scale", f"{name}_scale"]
-        # ONNX Runtime makes the weights unsigned on processors without VNNI, but only if they have a zero point.
-        operands += [f"{tensor}_zero_point", f"{name}_zero_point", f"{node.name}_bias"]
+        # Weights have no zero point: ONNX Runtime adds one where it makes them unsigned, on processors without VNNI.
+        operands += [f"{tensor}_zero_point", "", f"{node.name}_bias"]
         nodes.append(helper.make_node("MatMulIntegerToFloat", operands, [output], node.name, domain=_MICROSOFT))
     del graph.node[:]
     graph.node.extend(nodes)
