@@ -103,8 +103,8 @@ def main(argv: list[str] | None = None) -> None:
             keep_fp32=args.fp32,
             limits=limits,
         )
-    except (ParityError, SentimentError, InputError, OSError) as error:
-        sys.exit(f"nothing was written: {error}")
+    except (ParityError, SentimentError, InputError, OSError, MemoryError) as error:
+        sys.exit(f"nothing was written: {str(error) or type(error).__name__}")
     print(json.dumps(asdict(report), indent=2))
     print(f"To serve it: SENTIMENT_MODEL={shlex.quote(str(args.out))} make serve")
 
@@ -145,7 +145,7 @@ def build(
                 shutil.copyfile(work / "half" / name, fresh / name)
         for name in {"half/model.safetensors", *kept, *(["model.onnx"] if keep_fp32 else [])}:
             shutil.copyfile(work / name, fresh / Path(name).name)
-        report = Report(parities, invariant)
+        report = Report(parities if invariant.precision == "int8" else {}, invariant)
         write_manifest(fresh, version, asdict(report), _provenance(model))
         open_artifact(str(fresh))
 

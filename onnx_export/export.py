@@ -29,10 +29,15 @@ def prepare(model: str, work: Path) -> None:
     try:
         save_half(directory, work / "half")
     except Exception as error:  # transformers and safetensors raise many types
+        # A full disk, for example, is no fault of the model. An OSError of transformers has no number.
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
         raise InputError(f"{model}: transformers cannot load it: {error}") from error
     try:
         export(directory, work)
         graph = load_model(str(work), backend="onnx", device="cpu", precision="fp32", slots=1)
+    except (OSError, MemoryError):  # see above
+        raise
     except Exception as error:  # optimum raises many types for what it does not support
         kind = json.loads((work / "half" / "config.json").read_text()).get("model_type")
         reason = str(error) if isinstance(error, SentimentError) else f"{type(error).__name__}: {error}"

@@ -129,7 +129,7 @@ def _quantize_products(graph: onnx.GraphProto, values: Mapping[str, Array]) -> N
             fused.add(sum_)
         added[f"{node.name}_bias"] = bias
         operands = [f"{tensor}_int8", f"{name}_int8", f"{tensor}_scale", f"{name}_scale"]
-        # ONNX Runtime makes the weights unsigned on processors without VNNI, but only if they have a zero point.
+        # ONNX Runtime makes the weights unsigned on processors without VNNI, and shifts their zero point.
         operands += [f"{tensor}_zero_point", f"{name}_zero_point", f"{node.name}_bias"]
         nodes.append(helper.make_node("MatMulIntegerToFloat", operands, [output], node.name, domain=_MICROSOFT))
     del graph.node[:]

@@ -95,7 +95,10 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """int8 compared with float32 on each sample, and the precision that is served compared in batches and alone."""
+    """int8 compared with float32 on each sample, and the precision that is served compared in batches and alone.
+
+    `parity` is empty if float32 is served.
+    """
 
     parity: dict[str, Parity]
     invariance: Invariance

@@ -120,7 +120,7 @@ def open_artifact(model: str) -> Artifact:
         directory=directory,
         labels=checkpoint.labels(config, directory),
         max_tokens=checkpoint.max_tokens(config, directory),
-        pad_id=checkpoint.pad_id(config),
+        pad_id=checkpoint.pad_id(config, directory),
         files=_files(directory),
         manifest=optional_json(directory / MANIFEST),
         temperature=checkpoint.temperature(config, directory),

@@ -10,6 +10,7 @@ from ..errors import ArtifactError
 MAX_TOKENS = 512  # of models that state no limit
 _HEAD = "ForSequenceClassification"
 _MOST_LABELS = 100_000
+_LARGEST_ID = 2**31 - 1  # Some graphs read ids as int32.
 
 # Defaults of transformers by model type, where they are not 0 and 512.
 _PAD_IDS = {
@@ -100,15 +101,21 @@ def _names(config: dict[str, Any], directory: Path) -> list[str]:
     names = [by_index[index] for index in range(len(by_index))]
     if any(isinstance(name, bool) or not isinstance(name, str | int | float) for name in names):
         raise wrong
-    return [str(name) for name in names]
+    names = [str(name) for name in names]
+    if not all(any(char.isprintable() and char != " " for char in name) for name in names):
+        raise ArtifactError(f"{directory / 'config.json'}: a label in id2label has no visible character")
+    return names
 
 
-def pad_id(config: dict[str, Any]) -> int:
+def pad_id(config: dict[str, Any], directory: Path) -> int:
     """Return the id of the padding token; 0 if the model has none."""
     default = _by_type(_PAD_IDS, config, 0)
     stated = config.get("pad_token_id", default)
-    is_id = isinstance(stated, int) and not isinstance(stated, bool) and stated >= 0
-    return stated if is_id else 0
+    if stated is None:
+        return 0
+    if isinstance(stated, bool) or not isinstance(stated, int) or stated > _LARGEST_ID:
+        raise ArtifactError(f"{directory / 'config.json'}: pad_token_id must be the id of a token, not {stated!r}")
+    return stated if stated >= 0 else default  # some configs have -1 for "none"
 
 
 def max_tokens(config: dict[str, Any], directory: Path) -> int:
@@ -121,7 +128,7 @@ def max_tokens(config: dict[str, Any], directory: Path) -> int:
     positions = _count(config.get("max_position_embeddings")) or _count(config.get("n_positions")) or default
     # Models in the tradition of fairseq count positions from after the padding id, and have that many more of them than
     # a power of two: 514 for 512 tokens.
-    offset = pad_id(config) + 1
+    offset = pad_id(config, directory) + 1
     if 1 < offset < positions and (positions - offset).bit_count() == 1:
         positions -= offset
     tokenizer = optional_json(directory / "tokenizer_config.json")

@@ -192,10 +192,13 @@ def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_
     runner = Runner(backend, artifact.labels, artifact.pad_id, artifact.temperature)
     ids = tokenizer.encode(text).ids if text else ()
     begun_s = time.perf_counter()
-    if text and (limit := runner.find_limit(artifact.max_tokens, ids)) < artifact.max_tokens:
-        log(logging.WARNING, "the model reads fewer tokens than its files say", stated=artifact.max_tokens, reads=limit)
-        artifact = replace(artifact, max_tokens=limit)
-        tokenizer = Tokenizer.load(artifact.directory, limit)
+    if text:
+        limit, error = runner.find_limit(artifact.max_tokens, ids)
+        if limit < artifact.max_tokens:
+            why = f"the model failed on a longer text ({error})"
+            log(logging.WARNING, "token limit lowered", stated=artifact.max_tokens, reads=limit, why=why)
+            artifact = replace(artifact, max_tokens=limit)
+            tokenizer = Tokenizer.load(artifact.directory, limit)
     warmup = runner.warm_up(
         max_tokens=artifact.max_tokens,
         max_batch_size=max_batch_size,

@@ -17,7 +17,9 @@ from .padding import pad, split
 # starts from measurements. A slow model runs only the first of these.
 _WARMUP_SHAPES = ((1, 8), (1, 64), (8, 16), (1, 32), (16, 32), (1, 128), (8, 64), (1, 512))
 _WARMUP_BUDGET_S = 0.5
-_LONGEST_RUN = 8192  # Models that read more have no table of positions that could be too short, and would take minutes.
+# Of `find_limit`: the memory of attention can grow with the square of the length. A longer text would take gigabytes at
+# start, even if no request ever has one.
+_LONGEST_RUN = 2048
 _LARGEST_SHAPE = (128, 128)  # of a batch on a GPU
 
 
@@ -50,37 +52,35 @@ class Runner:
             middle = len(encodings) // 2
             return [*self.run(encodings[:middle]), *self.run(encodings[middle:])]
 
-    def find_limit(self, max_tokens: int, text: Sequence[int] = ()) -> int:
-        """Return how many tokens the model reads, at most `max_tokens`; raise `BackendError` if it does not work.
+    def find_limit(self, max_tokens: int, text: Sequence[int] = ()) -> tuple[int, str]:
+        """Return how many tokens the model reads, at most `max_tokens`, and the type of the last error, if any.
 
         Some models count positions from after the padding id, and a config can state more positions than there are. A
         text that is too long for the model would fail at each request, so the longest one that is allowed runs here,
-        made from the token ids of a short `text`.
+        made from the token ids of a short `text`, but with at most 2,048 tokens. Raises `BackendError` if the model
+        does not work.
         """
         # A thread of its own, because a backend may change settings of the thread that it runs in.
         with ThreadPoolExecutor(1) as pool:
+            last_error = ""
 
             def reads(tokens: int) -> bool:
-                return pool.submit(self._reads, self._stretch(text, tokens)).result()
+                nonlocal last_error
+                error = pool.submit(self._predict, [self._stretch(text, tokens)]).exception()
+                last_error = type(error).__name__ if error else last_error
+                return error is None
 
             works, fails = max(1, len(text)), min(max_tokens, _LONGEST_RUN)
             pool.submit(self._time, [self._stretch(text, works)]).result()
             if max_tokens <= works or reads(fails):
-                return max_tokens
+                return max_tokens, last_error
             guess = fails - self._pad_id - 1
             if works < guess and reads(guess):
-                return guess
+                return guess, last_error
             while fails - works > 1:
                 middle = (works + fails) // 2
                 works, fails = (middle, fails) if reads(middle) else (works, middle)
-        return works
-
-    def _reads(self, encoding: Encoding) -> bool:
-        try:
-            self._predict([encoding])
-        except Exception:  # whatever the backend raises
-            return False
-        return True
+        return works, last_error
 
     def _stretch(self, text: Sequence[int], tokens: int) -> Encoding:
         """Return `text` with more copies of its middle token, up to `tokens`; special tokens stay at the ends."""

@@ -69,6 +69,23 @@ def test_a_model_that_cannot_be_exported_is_refused_in_a_sentence(
     assert load_model(model, backend="torch", device="cpu", slots=1).predict(["good film"])
 
 
+@pytest.mark.parametrize("step", ["save_half", "export"])
+@pytest.mark.parametrize(
+    ("error", "message"), [(OSError(28, "No space left"), "[Errno 28] No space left"), (MemoryError(), "MemoryError")]
+)
+def test_a_full_disk_or_memory_is_no_fault_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception, message: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    model = checkpoint(tmp_path / "mine", "bert", pad_token_id=0, max_position_embeddings=40)
+    monkeypatch.setattr(f"onnx_export.export.{step}", fail)
+    with pytest.raises(SystemExit) as raised:
+        command.main([str(model), "--out", str(tmp_path / "out")])
+    assert raised.value.code == f"nothing was written: {message}"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

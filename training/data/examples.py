@@ -20,7 +20,6 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import parse_qsl
@@ -30,8 +29,8 @@ from training.errors import InputError
 
 LABELS = ("negative", "neutral", "positive")
 HUB = "hub:"
-# A number without leading zeros, which would make it a code, and without more digits than are exact in a float.
-_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]{0,14})(\.[0-9]{0,15})?|\.[0-9]{1,15})(e[+-]?[0-9]{1,2})?")
+# Without leading zeros, which would make it a code.
+_INTEGER = re.compile(r"([+-]?(?:0|[1-9][0-9]{0,99}))(?:\.0*)?")
 _MISSING = {"nan", "null", "inf", "infinity"}
 _OPTIONS = {"text", "label", "map", "split", "config"}
 
@@ -51,7 +50,7 @@ def read(
 ) -> list[Example]:
     """Read every example of `source`. Texts are normalised as in the service, labels are lower-cased.
 
-    Labels that are equal as numbers are one label: 1, `1`, 1.0 and `1.0`.
+    Integers that are written as decimals are one label: 1, `1`, 1.0 and `1.0`. But `1.10` is not `1.1`.
     `labels` maps label names in the data to the model's, in addition to `map` in the query. With `names`, any other
     label is an error. Raises `InputError` with file and line, or if the source has no rows.
     """
@@ -210,7 +209,9 @@ def _text(value: Any) -> str:
 def _label(value: Any, mapping: Mapping[str, str], names: Collection[str] | None) -> str:
     if not isinstance(value, str | int | float):
         raise InputError(f"the label is a {type(value).__name__}, not a name or a number")
-    return _map_label(str(value), mapping, names)
+    # Without an exponent, so that numbers in JSON with the same value are the same label.
+    name = f"{value:.1f}" if isinstance(value, float) and value.is_integer() else str(value)
+    return _map_label(name, mapping, names)
 
 
 def _map_label(label: str, mapping: Mapping[str, str], names: Collection[str] | None) -> str:
@@ -230,7 +231,8 @@ def _name(label: str) -> str:
     visible = "".join(char for char in unicodedata.normalize("NFKC", label) if unicodedata.category(char) != "Cf")
     name = " ".join(visible.lower().split())
     # A column of integers becomes one of floats if a value is missing.
-    return f"{Decimal(name).normalize() + 0:f}" if _NUMBER.fullmatch(name) else name
+    integer = _INTEGER.fullmatch(name)
+    return str(int(integer[1])) if integer else name
 
 
 def _scores(value: Any, mapping: Mapping[str, str], names: Collection[str] | None) -> dict[str, float]:

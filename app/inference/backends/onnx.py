@@ -85,9 +85,10 @@ class OnnxBackend:
         if self._one_by_one:
             log(
                 logging.WARNING,
-                "texts run one by one, because the activations of this int8 graph take their scale from the batch; "
-                "export the model with `python -m onnx_export` to run them in batches",
+                "texts run one by one",
                 file=file.name,
+                why="the activations of this int8 graph take their scale from the batch; "
+                "export the model with `python -m onnx_export` to run texts in batches",
             )
 
     def run(self, batch: Batch) -> FloatArray:

@@ -18,6 +18,7 @@ logging.disable_default_handler()
 logging.enable_propagation()
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_POSITION_TABLES = ("position_embeddings", "wpe", "embed_positions")  # wpe: GPT-2; embed_positions: BART and OPT
 
 
 class TorchBackend:
@@ -69,11 +70,19 @@ class TorchBackend:
 
 
 def _max_tokens(model: Any) -> float:
-    """Return how many tokens the tables of positions have room for. Those with a padding id count from after it."""
+    """Return how many tokens the tables of positions have room for.
+
+    Some count positions from an offset (BART, OPT), and others from after the padding id.
+    """
     tables = [
         table
         for name, table in model.named_modules()
-        if name.endswith(".position_embeddings") and isinstance(table, torch.nn.Embedding)
+        if name.rpartition(".")[2] in _POSITION_TABLES and isinstance(table, torch.nn.Embedding)
     ]
-    rooms = [table.num_embeddings - (-1 if table.padding_idx is None else table.padding_idx) - 1 for table in tables]
-    return min(rooms, default=math.inf)
+    return min((table.num_embeddings - _first_position(table) for table in tables), default=math.inf)
+
+
+def _first_position(table: torch.nn.Embedding) -> int:
+    after_padding = 0 if table.padding_idx is None else table.padding_idx + 1
+    first: int = getattr(table, "offset", after_padding)
+    return first

@@ -81,11 +81,12 @@ class TestLabels:
     @pytest.mark.parametrize(
         ("values", "label"),
         [
-            (["1", "1.0", '"1"', '"1.0"', "1e0", '" 1 "', "10e-1", '"+1"', '"1."'], "1"),
+            (["1", "1.0", '"1"', '"1.0"', "1e0", '" 1 "', "10e-1", '"+1"', '"1."', '"1.00"'], "1"),
             (["-1", "-1.0", '"-1.00"'], "-1"),
             (["0", "-0.0", "0.0", '"0"'], "0"),
-            (["0.5", "0.50", "5e-1", '".5"'], "0.5"),
+            (["0.5", "0.50", "5e-1", '"0.5"'], "0.5"),
             (["1e3", "1000", '"1000.0"'], "1000"),
+            (["1e16", "10000000000000000"], "10000000000000000"),
             (["true", '"True"', '"TRUE"'], "true"),
             (
                 ['"Very  good"', '"very good "', '"very\\u00a0good"', '"\\u200bvery good"', '"\\uff56ery good"'],
@@ -97,7 +98,12 @@ class TestLabels:
         assert set(self.labels(tmp_path / "a.jsonl", *values)) == {label}
 
     def test_numbers_in_a_table_are_one_label(self, tmp_path: Path) -> None:
-        assert self.labels(tmp_path / "a.csv", "1", "1.0", " 1", "1e0", "2.50") == ["1", "1", "1", "1", "2.5"]
+        assert self.labels(tmp_path / "a.csv", "1", "1.0", " 1", "1.00", "-0.0") == ["1", "1", "1", "1", "0"]
+
+    def test_versions_are_not_numbers(self, tmp_path: Path) -> None:
+        versions = ["1.1", "1.10", "1.100", "v1.0", "2.50", ".5", "1e0", "1.0.0"]
+        assert self.labels(tmp_path / "a.csv", *versions) == versions
+        assert self.labels(tmp_path / "a.jsonl", '"1.10"', '"1.1"', "1.10", "1.1") == ["1.10", "1.1", "1.1", "1.1"]
 
     def test_codes_and_long_numbers_stay_as_they_are(self, tmp_path: Path) -> None:
         codes = ["007", "7", "1_0", "10", "12345678901234567890", "12345678901234567891", "1.2.3"]

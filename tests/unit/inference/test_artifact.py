@@ -144,11 +144,33 @@ def test_files_are_found_where_hub_models_have_them(tmp_path: Path) -> None:
         ({"id2label": {"0": "good", "1": None}}, "id2label must map 0, 1, 2 …"),
         ({"id2label": ["good", "bad"]}, "id2label must map 0, 1, 2 …"),
         ({"id2label": None, "num_labels": "three"}, "num_labels must be a whole number"),
+        ({"id2label": {"0": "good", "1": ""}}, "a label in id2label has no visible character"),
+        ({"id2label": {"0": " ", "1": "good"}}, "a label in id2label has no visible character"),
+        ({"id2label": {"0": "\u200b\u00a0", "1": "good"}}, "a label in id2label has no visible character"),
     ],
 )
 def test_a_model_that_is_not_a_classifier_is_refused(tmp_path: Path, config: dict[str, Any], message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
         open_artifact(str(make(tmp_path, config)))
+
+
+@pytest.mark.parametrize("stated", [10**30, 2**31, "1", 1.5, True, [0]])
+def test_a_padding_id_that_is_not_a_token_id_is_refused(tmp_path: Path, stated: Any) -> None:
+    with pytest.raises(ArtifactError, match=r"config\.json: pad_token_id must be the id of a token, not "):
+        open_artifact(str(make(tmp_path, {"pad_token_id": stated})))
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"pad_token_id": 2**31 - 1}, 2**31 - 1),
+        ({"pad_token_id": None, "model_type": "roberta"}, 0),
+        ({"pad_token_id": -1, "model_type": "roberta"}, 1),
+        ({"pad_token_id": -1}, 0),
+    ],
+)
+def test_a_model_without_a_padding_id_has_a_default(tmp_path: Path, config: dict[str, Any], expected: int) -> None:
+    assert open_artifact(str(make(tmp_path, config))).pad_id == expected
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,30 @@ def test_torch_refuses_a_longer_text_before_it_reaches_a_gpu(tmp_path: Path) -> 
         backend.run(pad([Encoding([5] * 39, truncated=False)], 1))
 
 
+@pytest.mark.parametrize(
+    ("model_type", "options"),
+    [
+        ("gpt2", {"n_positions": 40, "pad_token_id": 1}),
+        ("opt", {"max_position_embeddings": 40, "ffn_dim": 32, "word_embed_proj_dim": 16}),
+        (
+            "bart",
+            {"max_position_embeddings": 40, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1}
+            | {
+                "encoder_attention_heads": 2,
+                "decoder_attention_heads": 2,
+                "encoder_ffn_dim": 32,
+                "decoder_ffn_dim": 32,
+            },
+        ),
+    ],
+)
+def test_torch_knows_the_tables_of_decoders(tmp_path: Path, model_type: str, options: dict[str, Any]) -> None:
+    backend = TorchBackend(open_artifact(str(checkpoint(tmp_path, model_type, **options))))
+    assert backend.run(pad([Encoding([5] * 39 + [2], truncated=False)], 1)).shape[0] == 1
+    with pytest.raises(BackendError, match="positions for 40 tokens"):
+        backend.run(pad([Encoding([5] * 40 + [2], truncated=False)], 1))
+
+
 def graph_directory(directory: Path, config: dict[str, Any], **options: Any) -> str:
     save_tokenizer(directory, FAIRSEQ)
     (directory / "config.json").write_text("{}")
@@ -93,8 +117,10 @@ def test_a_limit_that_the_files_overstate_is_logged(tmp_path: Path, caplog: pyte
     model = graph_directory(tmp_path, {"max_position_embeddings": 60}, positions=50)
     load_model(model, backend="onnx", device="cpu", slots=1)
     (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
-    assert record.message == "the model reads fewer tokens than its files say"
-    assert record.fields == {"stated": 60, "reads": 50}  # type: ignore[attr-defined]
+    assert record.message == "token limit lowered"
+    fields = record.fields  # type: ignore[attr-defined]
+    assert (fields["stated"], fields["reads"]) == (60, 50)
+    assert fields["why"].startswith("the model failed on a longer text (")
 
 
 class Reads:
@@ -117,7 +143,8 @@ class Reads:
 def test_any_limit_is_found(limit: int) -> None:
     backend = Reads(limit)
     runner = Runner(backend, ("a", "b"), pad_id=1)
-    assert runner.find_limit(512, [2, 7, 8, 3]) == (510 if limit == 511 else min(limit, 512))
+    found = 510 if limit == 511 else min(limit, 512)
+    assert runner.find_limit(512, [2, 7, 8, 3]) == (found, "IndexError" if limit < 512 else "")
     assert len(backend.lengths) <= 12
 
 
@@ -127,10 +154,21 @@ def test_only_one_long_text_runs_if_the_limit_is_right() -> None:
     assert backend.lengths == [4, 512]
 
 
-def test_a_model_with_endless_positions_runs_no_endless_text() -> None:
+@pytest.mark.parametrize("stated", [2048, 8192, 131_072])
+def test_the_search_runs_no_text_that_takes_gigabytes(stated: int) -> None:
     backend = Reads(10**6)
-    assert Runner(backend, ("a", "b"), pad_id=1).find_limit(131_072, [2, 7, 8, 3]) == 131_072
-    assert max(backend.lengths) == 8192
+    assert Runner(backend, ("a", "b"), pad_id=1).find_limit(stated, [2, 7, 8, 3]) == (stated, "")
+    assert max(backend.lengths) == 2048
+
+
+def test_a_lack_of_memory_can_be_told_from_a_text_that_is_too_long() -> None:
+    class Small(Reads):
+        def run(self, batch: Batch) -> FloatArray:
+            if batch.input_ids.shape[1] > 300:
+                raise MemoryError
+            return super().run(batch)
+
+    assert Runner(Small(512), ("a", "b"), pad_id=1).find_limit(512, [2, 7, 8, 3]) == (300, "MemoryError")
 
 
 def test_a_model_that_reads_nothing_is_an_error() -> None:
