@@ -4,6 +4,7 @@ No test depends on the speed of the machine: latencies are far below or far abov
 service has had the requests that it is about.
 """
 
+import contextlib
 import http.server
 import json
 import os
@@ -28,9 +29,6 @@ from tests.support.waiting import HANG_S, until
 
 LOCUST = [sys.executable, "-m", "locust", "-f", "perf/locustfile.py"]
 SLOW_MS, ANY_MS = "1e6", "0.001"  # limits that every machine keeps, and that none keeps
-
-# With `--processes`, every master of locust has the same port.
-ONE_MASTER = pytest.mark.xdist_group("master")
 
 
 class Gate:
@@ -75,20 +73,24 @@ def gate(*flags: str) -> Iterator[Gate]:
         log = Path(folder) / "log"
         with log.open("wb") as stream:
             command = [*LOCUST, "--only-summary", "--users", "10", "--spawn-rate", "10", *flags]
+            if "--processes" in flags:  # otherwise every master has the same port
+                port = str(free_port())
+                command += ["--master-port", port, "--master-bind-port", port]
             process = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True)
         running = Gate(process, log)
         try:
             yield running
         finally:
-            if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # workers may outlive their master
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
 
 
 def judge(server: "Server | FakeService", *flags: str, requests: int = 30) -> Result:
     """Run the gate until the server has had so many single texts, and some lists."""
 
     def has_had_enough() -> bool:
+        assert running.process.poll() is None, running.output()
         return received(server, "/predict") >= requests and received(server, "/predict/batch") > 0
 
     with gate("--headless", "--host", server.address, *flags) as running:
@@ -230,7 +232,6 @@ def test_the_address_may_have_a_path_and_a_slash_at_its_end(fast: FakeService, p
     assert set(fast.received.elements()) == {f"{prefix}/predict", f"{prefix}/predict/batch"}
 
 
-@ONE_MASTER
 def test_processes_are_judged_together_and_send_different_texts() -> None:
     with serve(backend="mock") as server:
         result = judge(server, "--p95-ms", SLOW_MS, "--processes", "2", requests=60)
@@ -242,14 +243,12 @@ def test_processes_are_judged_together_and_send_different_texts() -> None:
     assert hits < 0.5 * misses  # two workers with the same texts would have a hit for each miss
 
 
-@ONE_MASTER
 def test_a_slow_service_fails_with_processes_too(fast: FakeService) -> None:
     result = judge(fast, "--p95-ms", ANY_MS, "--processes", "2")
     assert result.status == 1
     assert result.passed == [False, False, True, True]
 
 
-@ONE_MASTER
 def test_a_worker_that_dies_fails_the_gate(fast: FakeService) -> None:
     with gate("--headless", "--host", fast.address, "--p95-ms", SLOW_MS, "--processes", "2") as running:
         until(lambda: fast.received["/predict/batch"], on_timeout=running.output)
@@ -272,7 +271,6 @@ def test_a_master_judges_what_its_workers_measured(fast: FakeService) -> None:
         assert worker.result().verdict == []
 
 
-@ONE_MASTER
 @pytest.mark.parametrize("processes", [(), ("--processes", "2")])
 def test_the_web_interface_ends_with_the_verdict(fast: FakeService, processes: tuple[str, ...]) -> None:
     flags = ("--autostart", "--web-host", "127.0.0.1", "--web-port", str(free_port()), *processes)
