@@ -23,13 +23,13 @@ def prepare(model: str, work: Path) -> None:
     """Write `model`, a directory or hub name, to `work`: a float32 graph, and fp16 weights in `half`.
 
     Both have a tokenizer with the same token ids as that of transformers, which cuts texts to what the graph reads.
-    Raises `InputError` for a model that is no classifier, cannot be exported, or has another tokenizer.
+    Raises `InputError` if the model is not a classifier, cannot be exported, or has a tokenizer that cannot be served.
     """
     directory = str(open_artifact(model).directory)
     try:
         save_half(directory, work / "half")
     except Exception as error:  # transformers and safetensors raise many types
-        # A full disk, for example, is no fault of the model. An OSError of transformers has no number.
+        # A full disk, for example, is not the fault of the model. transformers raises OSError without a number.
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         raise InputError(f"{model}: transformers cannot load it: {error}") from error

@@ -62,7 +62,7 @@ class Middleware:
             await send(message)
 
         try:
-            # Only browsers send an origin, and only for pages of other sites.
+            # CORS concerns only requests from web pages, which have an origin.
             inner = self._inner if b"origin" in context.headers else self._answer
             await inner(scope, receive, send_with_headers)
         finally:

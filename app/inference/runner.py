@@ -101,9 +101,8 @@ class Runner:
         shapes = _WARMUP_SHAPES if self._backend.device == "cpu" else (*_WARMUP_SHAPES, _LARGEST_SHAPE)
         with ThreadPoolExecutor(slots) as pool:
             first = [self._stretch(text, 1)]
-            list(
-                pool.map(self._time, [first] * slots)
-            )  # the first run loads libraries and chooses kernels, which may take long
+            # The first run loads libraries and chooses kernels, which may take long.
+            list(pool.map(self._time, [first] * slots))
             begun_s = time.perf_counter() - spent_s
             for most_texts, most_tokens in shapes:
                 texts, tokens = min(most_texts, max_batch_size or most_texts), min(most_tokens, max_tokens)

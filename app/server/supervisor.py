@@ -88,7 +88,7 @@ class Supervisor:
         self._owner = asyncio.current_task()
         for number in SIGNALS:
             # Signals that the parent ignores stay ignored: nohup does it with SIGHUP, shells with the SIGINT of
-            # background jobs. A restart is no stop, so SIGHUP may still ask for it.
+            # background jobs. SIGHUP is handled anyway if it restarts the workers instead of stopping them.
             restarts = number == signal.SIGHUP and self._restart_on_sighup
             if restarts or signal.getsignal(number) is not signal.SIG_IGN:
                 asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)

@@ -19,7 +19,7 @@ def cors_server() -> Iterator[Server]:
 
 
 def preflight(server: Server, request_id: str, **headers: Any) -> int:
-    """Send a preflight request that is allowed but for `headers`, wait for its access line, and return its status."""
+    """Send a preflight request with `headers`, wait for its access line, and return its status. The rest is allowed."""
     sent = {"origin": PAGE, "access-control-request-method": "POST", "x-request-id": request_id}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
     status = httpx.options(f"{server.address}/predict", headers=sent, timeout=30).status_code
