@@ -179,7 +179,9 @@ def load_model(
             break
     (choice, best), reason = loaded[0], loaded[0][0].reason
     if compare:
-        speeds = [_tokens_per_s(each) for _, each in loaded]
+        # A slow one stops its warm-up early, so they are compared by the batches that all of them ran.
+        batches = min(len(each.warmup) for _, each in loaded)
+        speeds = [_tokens_per_s(each, batches) for _, each in loaded]
         (choice, best), reason = loaded[speeds.index(max(speeds))], "the fastest of those that were measured"
         names = [f"{each.backend} {each.device}" for each, _ in loaded]
         best = replace(best, info=replace(best.info, compared_tokens_per_s=dict(zip(names, speeds, strict=True))))
@@ -209,6 +211,6 @@ def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_
     return Model(artifact, tokenizer, backend, runner, _describe(artifact, backend), warmup)
 
 
-def _tokens_per_s(model: Model) -> int:
-    """Return the throughput of all slots together in the best of the warm-up batches."""
-    return round(model.backend.slots * 1000 * max(tokens / ms for tokens, ms in model.warmup))
+def _tokens_per_s(model: Model, batches: int) -> int:
+    """Return the throughput of all slots together in the best of the first warm-up batches."""
+    return round(model.backend.slots * 1000 * max(tokens / ms for tokens, ms in model.warmup[:batches]))

@@ -14,7 +14,7 @@ from app.inference.backends.mock import MockBackend
 from app.inference.backends.onnx import OnnxBackend
 from app.inference.backends.torch import TorchBackend
 from app.inference.model import Model, load_model
-from app.inference.runner import softmax
+from app.inference.runner import Runner, softmax
 from app.types import Batch, FloatArray
 from tests.support.waiting import HANG_S
 
@@ -64,11 +64,19 @@ def test_auto_falls_back_from_a_broken_onnx_file_to_torch(copy: Path, caplog: py
     assert "cannot load it" in caplog.records[0].fields["why"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("loading_s", [0.0, 5.0], ids=["measured alike", "its warm-up stops early"])
 def test_of_compared_backends_the_fastest_is_kept(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loading_s: float
 ) -> None:
     clock = SimpleNamespace(now_s=0.0, perf_counter=lambda: clock.now_s)
     monkeypatch.setattr("app.inference.runner.time", clock)
+    monkeypatch.setattr("app.inference.model.time", clock)
+
+    def find_limit(self: Runner, *args: Any, run: Any = Runner.find_limit) -> tuple[int, str]:
+        clock.now_s += loading_s if isinstance(self._backend, TorchBackend) else 0.0
+        return run(self, *args)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Runner, "find_limit", find_limit)
     for backend, seconds in ((OnnxBackend, 0.2), (TorchBackend, 0.1)):
 
         def timed(self: Any, batch: Batch, *, run: Any = backend.run, seconds: float = seconds) -> FloatArray:
