@@ -60,6 +60,17 @@ class Prediction:
         return {"label": self.label, "confidence": confidence, "scores": scores, "truncated": self.truncated}
 
 
+class WordWeight(NamedTuple):
+    """A word, as a half-open range of the characters of its text, and how much it speaks for the label.
+
+    The weight is in log-odds; it is negative if the word speaks against the label.
+    """
+
+    start: int
+    end: int
+    weight: float
+
+
 CacheOutcome = Literal["hit", "miss", "joined"]
 Location = tuple[str | int, ...]  # where in a request something is, for errors
 # How to read a text with too many tokens for the model: only its beginning, or all of it in windows.
