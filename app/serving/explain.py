@@ -28,8 +28,8 @@ _LINK = r"(?:https?://|www\.)\S+"
 _ALONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"{_LINK}|[{_ALONE}]|[^\s{_ALONE}]+", re.IGNORECASE)
 _INNER = re.compile(r"[@#]?\w(?:.*\w)?", re.DOTALL)  # without the punctuation around it
-_SENTENCE_END = re.compile(r"[.!?…。！？\n]")
-_CLAUSE_END = re.compile(r"[,;:()\[\]\u2013\u2014\"“”、，]")
+_SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\n]")
+_CLAUSE_END = re.compile(r"[,;:()\[\]\u2013\u2014\"\u201c\u201d\u3001\uff0c]")
 
 Span = tuple[int, int]
 
@@ -126,7 +126,8 @@ class Explainer:
             pieces.append(self._text[position:word_start])
             position = word_end
         variant = "".join([*pieces, self._text[position:]])
-        return variant if normalise(variant) else _NOTHING
+        # Most variants have a letter or digit, which is quicker to see than to normalise.
+        return variant if any(map(str.isalnum, variant)) or normalise(variant) else _NOTHING
 
 
 def _log_odds(prediction: Prediction, label: str) -> float:
