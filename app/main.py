@@ -29,6 +29,7 @@ from .api import (
     install_docs,
     install_errors,
     install_openapi,
+    install_page,
     log_loaded,
     one_host,
     operation_id,
@@ -143,6 +144,7 @@ def create_app(
         app, public=public_paths(protect_information=settings.api_keys_for_all) if settings.api_keys_file else None
     )
     install_docs(app)
+    install_page(app, enabled=settings.page)
     endpoints = [endpoint(lifecycle, limits, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
     middleware = Middleware(
         app,

@@ -17,6 +17,7 @@ from .context import PROBES, RequestContext
 from .errors import problem
 
 _INFORMATION = ("/", "/info", "/metrics", "/openapi.json", "/docs", "/static-offline-docs")
+_ASSETS = ("/static-offline-docs/", "/page/")  # of the pages at /docs and /
 _REFRESH_EVERY_S = 2.0
 
 
@@ -29,7 +30,7 @@ def authentication(keys: Keys, *, protect_information: bool) -> Check:
 
     def check(_scope: Scope, context: RequestContext) -> Response | None:
         path = context.path
-        if path in public or ("/docs" in public and path.startswith("/static-offline-docs/")):
+        if path in public or ("/docs" in public and path.startswith(_ASSETS)):
             return None
         key = _presented(context.headers)
         if key is None:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -19,6 +20,7 @@ from .schemas import BatchRequest, Limits, Options, PartialBatchRequest, Predict
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - options
 
+MAX_EXPLAINED = 16  # texts of a list
 _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 
 
@@ -53,7 +55,10 @@ class _Endpoint(ABC, Generic[O]):
             log_failure(context.request_id, failures[0], len(failures))
         answers = iter(answer.results)
         results = [next(answers) if isinstance(text, str) else text for text in texts]
-        body = orjson.dumps(self._render(results, options.top_k))
+        rendered = [_render(result, options.top_k) for result in results]
+        if options.explain:
+            await self._explain(query, texts, results, rendered, receive)
+        body = orjson.dumps(self._wrap(rendered))
         headers = [*_HEADERS, (b"x-cache", answer.cache.encode()), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -73,6 +78,24 @@ class _Endpoint(ABC, Generic[O]):
         finally:
             self._lifecycle.in_flight -= 1
 
+    async def _explain(
+        self,
+        query: Query,
+        texts: Sequence[str | InvalidInput],
+        results: Sequence[Prediction | SentimentError],
+        rendered: Sequence[dict[str, Any]],
+        receive: Receive,
+    ) -> None:
+        """Add the explanation of each prediction to what will be sent."""
+        places = [place for place, result in enumerate(results) if isinstance(result, Prediction)]
+        asked = replace(query, texts=[str(texts[place]) for place in places])
+        predictions = [result for result in results if isinstance(result, Prediction)]
+        work = self._lifecycle.serving().explain(asked, predictions)
+        for place, weights in zip(places, await unless_disconnected(receive, work), strict=True):
+            rendered[place]["explanation"] = [
+                {"start": each.start, "end": each.end, "weight": round(each.weight, 4)} for each in weights
+            ]
+
     @abstractmethod
     def _validate(self, body: bytes) -> O: ...
 
@@ -87,7 +110,8 @@ class _Endpoint(ABC, Generic[O]):
     def _location_of(self, index: int) -> Location: ...
 
     @abstractmethod
-    def _render(self, results: Sequence[Prediction | SentimentError], top_k: int | None) -> dict[str, Any]: ...
+    def _wrap(self, predictions: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the JSON of a response."""
 
 
 class PredictEndpoint(_Endpoint[PredictRequest]):
@@ -109,8 +133,8 @@ class PredictEndpoint(_Endpoint[PredictRequest]):
     def _location_of(self, _index: int) -> Location:
         return ("body", "text")
 
-    def _render(self, results: Sequence[Prediction | SentimentError], top_k: int | None) -> dict[str, Any]:
-        return _render(results[0], top_k)
+    def _wrap(self, predictions: list[dict[str, Any]]) -> dict[str, Any]:
+        return predictions[0]
 
 
 class PredictBatchEndpoint(_Endpoint[BatchRequest | PartialBatchRequest]):
@@ -129,6 +153,8 @@ class PredictBatchEndpoint(_Endpoint[BatchRequest | PartialBatchRequest]):
     def _texts(self, options: BatchRequest | PartialBatchRequest) -> Sequence[str | InvalidInput]:
         if len(options.texts) > self._limits.max_batch_texts:
             raise TextTooLong(f"the list has more than {self._limits.max_batch_texts} texts", ("body", "texts"))
+        if options.explain and len(options.texts) > MAX_EXPLAINED:
+            raise TextTooLong(f"at most {MAX_EXPLAINED} texts of a list can be explained", ("body", "texts"))
         return options.texts if isinstance(options, BatchRequest) else [valid_text(text) for text in options.texts]
 
     def _is_partial(self, options: BatchRequest | PartialBatchRequest) -> bool:
@@ -137,8 +163,8 @@ class PredictBatchEndpoint(_Endpoint[BatchRequest | PartialBatchRequest]):
     def _location_of(self, index: int) -> Location:
         return ("body", "texts", index)
 
-    def _render(self, results: Sequence[Prediction | SentimentError], top_k: int | None) -> dict[str, Any]:
-        return {"predictions": [_render(result, top_k) for result in results]}
+    def _wrap(self, predictions: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"predictions": predictions}
 
 
 def _render(result: Prediction | SentimentError, top_k: int | None) -> dict[str, Any]:

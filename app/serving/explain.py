@@ -58,6 +58,7 @@ class Explainer:
         self._label = prediction.label
         self._whole = _log_odds(prediction, self._label)
         self._words = find_words(text)
+        self._ends = [self._end_before(place) for place in range(len(self._words))]
         self._middles: dict[Span, int] = {}  # of the ranges of words that were halved
         self._effects: dict[Span, float] = {}  # of a range of words: how much the log-odds fall without it
         self._asked: list[Span] = []
@@ -74,6 +75,11 @@ class Explainer:
             middle = self._middles[start, end] = self._middle(start, end)
             self._ask((start, middle), (middle, end))
         return [self._without(*part) for part in self._asked]
+
+    @property
+    def asked(self) -> int:
+        """How many variants `next_variants` returned last."""
+        return len(self._asked)
 
     def observe(self, predictions: Sequence[Prediction]) -> None:
         """Take the predictions of the variants that `next_variants` returned."""
@@ -110,15 +116,16 @@ class Explainer:
                 # Until its effect is known, a long part comes first.
                 heapq.heappush(self._next, (float(part[0] - part[1]), part))
 
+    def _end_before(self, place: int) -> int:
+        """Return what ends before a word: 2 for a sentence, 1 for a clause, otherwise 0."""
+        between = self._text[self._words[place - 1][1] if place else 0 : self._words[place][0]]
+        return 2 if _SENTENCE_END.search(between) else 1 if _CLAUSE_END.search(between) else 0
+
     def _middle(self, start: int, end: int) -> int:
         """Return where to halve a range of words: between sentences, else between clauses, else in its middle."""
-
-        def rank(place: int) -> tuple[int, float]:
-            between = self._text[self._words[place - 1][1] : self._words[place][0]]
-            ends = 2 if _SENTENCE_END.search(between) else 1 if _CLAUSE_END.search(between) else 0
-            return ends, -abs(place - (start + end) / 2)
-
-        return max(range(start + 1, end), key=rank)
+        strongest = max(self._ends[start + 1 : end])
+        places = [place for place in range(start + 1, end) if self._ends[place] == strongest]
+        return min(places, key=lambda place: abs(2 * place - start - end))
 
     def _without(self, start: int, end: int) -> str:
         pieces, position = [], 0

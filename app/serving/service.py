@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
 from ..inference import Tokenizer, normalise
 from ..scheduling import Scheduler, Wait, Waiting, WorkItem
-from ..types import Answer, CacheOutcome, Encoding, Location, Prediction
+from ..types import Answer, CacheOutcome, Encoding, Location, Prediction, WordWeight
 from .cache import Cache, key_of, key_of_part
+from .explain import Explainer
 from .offload import Offload, is_short
 from .pending import Pending, in_time
 from .query import Query
@@ -19,6 +21,11 @@ T = TypeVar("T")
 
 _BLANK = key_of("")
 _TOO_LONG = b"too long"  # the key of all texts with too many characters; other keys are longer
+
+
+def _nowhere(_index: int) -> Location:
+    """Variants of a text have no place in the request."""
+    return ()
 
 
 class Observer(Protocol):
@@ -77,6 +84,25 @@ class Service:
         """Answer a query. Raises as `begin` and `Pending.result` do."""
         answer = await self.begin(query)
         return await answer.result() if isinstance(answer, Pending) else answer
+
+    async def explain(self, query: Query, predictions: Sequence[Prediction]) -> list[list[WordWeight]]:
+        """Explain the predictions of the query's texts, within its time limit. Variants of the texts run as texts do.
+
+        Raises `Overloaded`, `NotReady`, `DeadlineExceeded` and `BackendError`.
+        """
+        deadline_s = time.monotonic() + query.timeout_ms / 1000
+        work = list(zip(query.texts, predictions, strict=True))
+        explainers = [Explainer(text, prediction) for text, prediction in work]
+        while rounds := [variants for each in explainers if (variants := each.next_variants())]:
+            texts = [variant for variants in rounds for variant in variants]
+            left_ms = (deadline_s - time.monotonic()) * 1000
+            answer = await self.predict(
+                replace(query, texts=texts, timeout_ms=left_ms, truncate=True, partial=False, location_of=_nowhere)
+            )
+            results = iter(answer.predictions)
+            for explainer in explainers:
+                explainer.observe([next(results) for _ in range(explainer.asked)])
+        return [explainer.weights() for explainer in explainers]
 
     async def begin(self, query: Query) -> Answer | Pending:
         """Answer from the cache, or queue what is missing and return what to wait for.
