@@ -27,7 +27,7 @@ _LINK = r"(?:https?://|www\.)\S+"
 # Scripts without spaces: each character counts as a word.
 _ALONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"{_LINK}|[{_ALONE}]|[^\s{_ALONE}]+", re.IGNORECASE)
-_INNER = re.compile(r"[@#]?\w(?:.*\w)?", re.DOTALL)  # without the punctuation around it
+_INNER = re.compile(r"&#?\w+;|[@#]?\w(?:.*\w)?", re.DOTALL)  # without the punctuation around it
 _SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\n]")
 _CLAUSE_END = re.compile(r"[,;:()\[\]\u2013\u2014\"\u201c\u201d\u3001\uff0c]")
 
