@@ -195,8 +195,8 @@ def _replace(text: str, pattern: re.Pattern[str], ends: str, replacement: Callab
     A match begins and ends with the two characters of `ends`, and has none of them between. Takes linear time, however
     deep they are nested: each opening one is compared with the next closing one, and only once.
     """
-    text = pattern.sub(replacement, text)
-    if not pattern.search(text):
+    text, matches = pattern.subn(replacement, text)
+    if not matches or not pattern.search(text):
         return text
     opening, closing = ends[0], ends[1]
     pieces: list[str] = []

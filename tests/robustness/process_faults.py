@@ -6,6 +6,7 @@ import json
 import random
 import socket
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -123,6 +124,31 @@ def clients_leave() -> Outcome:
                 time.sleep(0.01)  # a client that leaves early
 
     return _under_load("100 clients leave before their response", leave)
+
+
+@fault
+def clients_send_hostile_texts() -> Outcome:
+    """Lists of texts that take as long as any to normalise and tokenise; probes and short lists are still answered."""
+    kinds = ["\uac01" * 33 + " ", "qxzjv" * 20 + " ", "\u0344\u0316", "\ufdfa", "&#836;", "<b "]
+    texts = [f"{number} {(kinds[number % 6] * 10_000)[:9980]}" for number in range(120)]
+    responses: Counter[str] = Counter()
+    longest_s = 0.0
+    # With the model of the package, because the other backend has a tokenizer of its own. The lists get 504.
+    with serve(request_timeout_ms="3000") as server, server.client() as http:
+        bodies = [{"texts": [f"{part} {text}" for text in texts], "partial": True} for part in range(4)]
+        lists = [threading.Thread(target=server.post, args=(body, "/predict/batch")) for body in bodies]
+        for thread in lists:
+            thread.start()
+        while any(thread.is_alive() for thread in lists):
+            started_s = time.monotonic()
+            probe = http.get("/livez")
+            longest_s = max(longest_s, time.monotonic() - started_s)
+            short = http.post("/predict/batch", json={"texts": [f"a good day {responses.total()}", "a bad day"]})
+            for response in (probe, short):
+                responses["right" if response.status_code in {200, 504} else f"wrong: {response.status_code}"] += 1
+        assert not server.events("unexpected error"), server.events("unexpected error")
+    assert longest_s < 3, f"/livez took {longest_s} s"
+    return outcome("four clients send lists of hostile texts", responses, recovery_s=round(longest_s, 2))
 
 
 @fault

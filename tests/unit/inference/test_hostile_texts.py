@@ -95,9 +95,9 @@ class Counting:
         self.pattern = pattern
         self.chars = 0
 
-    def sub(self, replacement: Callable[["re.Match[str]"], str], text: str) -> str:
+    def subn(self, replacement: Callable[["re.Match[str]"], str], text: str) -> tuple[str, int]:
         self.chars += len(text)
-        return self.pattern.sub(replacement, text)
+        return self.pattern.subn(replacement, text)
 
     def search(self, text: str) -> "re.Match[str] | None":
         self.chars += len(text)

@@ -22,6 +22,8 @@ def lengths(texts: Sequence[str]) -> list[int]:
 def test_texts_are_short_by_their_characters_together() -> None:
     assert is_short(["x" * 1000, "y" * 1000])
     assert not is_short(["x" * 1000, "y" * 1001])
+    assert is_short(["x" * 1600, "\xe4" * 100])
+    assert not is_short(["x" * 1600, "\xe4" * 101])
 
 
 @pytest.mark.parametrize(
