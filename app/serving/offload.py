@@ -32,7 +32,7 @@ def is_simple(texts: Collection[str]) -> bool:
     data = " ".join(texts).encode()
     if len(data) <= _ANY_WORDS_BYTES:
         return True
-    return len(data) <= _SHORT_BYTES and max(map(len, data.split())) <= _SHORT_WORD_BYTES
+    return len(data) <= _SHORT_BYTES and max(map(len, data.split()), default=0) <= _SHORT_WORD_BYTES
 
 
 def slices(texts: Sequence[str]) -> Iterator[list[str]]:

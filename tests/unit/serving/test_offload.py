@@ -48,6 +48,8 @@ def test_a_text_is_simple_by_its_bytes_and_those_of_its_longest_word(text: str, 
 def test_the_bytes_of_all_texts_count_for_a_simple_list() -> None:
     assert is_simple(["x" * 100, "\U0001f600" * 24])
     assert not is_simple(["x" * 100, "\U0001f600" * 25])
+    assert is_simple([""] * 256)  # all of them blank, or too long
+    assert is_simple([])
 
 
 @given(st.lists(st.integers(0, 40_000), max_size=12))
