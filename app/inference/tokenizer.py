@@ -1,7 +1,7 @@
 """From texts to token ids. The number of tokens determines the cost of a text, so this happens before queueing."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tokenizers import Encoding as FastEncoding
@@ -44,28 +44,32 @@ class Tokenizer:
     def encode(self, text: str) -> Encoding:
         return _encoding(self._tokenizer.encode(text))
 
-    def encode_many(self, texts: Sequence[str]) -> list[Encoding]:
-        """Tokenise several texts, with the GIL released.
+    def encode_many(self, texts: Sequence[str], *, here: bool = False) -> list[Encoding]:
+        """Tokenise several texts in the threads of the library, with the interpreter lock released.
 
-        Texts are tokenised a few at a time, because the tokens that are cut from a long text take a hundred times the
-        memory of those that are kept.
+        With `here`, in the calling thread alone, with the lock held: only for texts that take little time. It never
+        waits for the threads of the library, which long texts of others may keep busy for seconds.
         """
-        if len(texts) == 1:
-            return [self.encode(texts[0])]
-        encodings: list[Encoding] = []
-        for start in range(0, len(texts), _CHUNK_TEXTS):
-            chunk = list(texts[start : start + _CHUNK_TEXTS])
-            encodings += map(_encoding, self._tokenizer.encode_batch_fast(chunk))
-        return encodings
+        # Not `encode_batch_fast` for windows, because it does not report word boundaries.
+        return [*map(_encoding, self._encode(self._tokenizer.encode_batch_fast, texts, here=here))]
 
-    def encode_windows(self, texts: Sequence[str]) -> list[list[Encoding]]:
-        """Tokenise several texts without truncation; a text with too many tokens becomes several windows."""
-        windows: list[list[Encoding]] = []
+    def encode_windows(self, texts: Sequence[str], *, here: bool = False) -> list[list[Encoding]]:
+        """Tokenise several texts without truncation; a text with too many tokens becomes several windows.
+
+        `here` has the same effect as in `encode_many`.
+        """
+        encodings = self._encode(self._tokenizer.encode_batch, texts, here=here)
+        return [_windows(encoding, self.max_tokens) for encoding in encodings]
+
+    def _encode(
+        self, encode_batch: Callable[[list[str]], list[FastEncoding]], texts: Sequence[str], *, here: bool
+    ) -> Iterator[FastEncoding]:
+        """Encode a few texts at a time: the tokens cut from a long one take a hundred times the memory of the rest."""
+        if here:
+            yield from map(self._tokenizer.encode, texts)
+            return
         for start in range(0, len(texts), _CHUNK_TEXTS):
-            chunk = list(texts[start : start + _CHUNK_TEXTS])
-            # Not `encode_batch_fast`, which does not report word boundaries.
-            windows += [_windows(encoding, self.max_tokens) for encoding in self._tokenizer.encode_batch(chunk)]
-        return windows
+            yield from encode_batch(list(texts[start : start + _CHUNK_TEXTS]))
 
 
 def _encoding(encoding: FastEncoding) -> Encoding:

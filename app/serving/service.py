@@ -6,11 +6,11 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
-from ..inference import Tokenizer, normalise
+from ..inference import Tokenizer, expands_beyond, normalise
 from ..scheduling import Scheduler, Wait, Waiting, WorkItem
 from ..types import Answer, CacheOutcome, Encoding, Location, Prediction
 from .cache import Cache, key_of, key_of_part
-from .offload import Offload, is_short
+from .offload import Offload, is_short, is_simple
 from .pending import Pending, in_time
 from .query import Query
 from .resolution import Item, Resolution
@@ -91,13 +91,14 @@ class Service:
         deadline_s = started_s + query.timeout_ms / 1000
         if not query.partial:  # before any work, so that a refusal is cheap
             self._check_characters(query)
-        normalised, keys = await self._run(self._prepare, query.texts, query, deadline_s)
+        prepared = await self._run(self._prepare, query.texts, query, deadline_s, here=is_short(query.texts))
+        normalised, keys = [text for text, _ in prepared], [key for _, key in prepared]
         texts = Resolution(keys)
         if _TOO_LONG in keys:
             self._reject(_TOO_LONG, TextTooLong, self._too_many_characters, texts, query)
         if _BLANK in keys:
             self._reject(_BLANK, InvalidInput, "the text has no visible character", texts, query)
-        inline = is_short(normalised)
+        inline = is_simple(normalised)
         # A computation in progress may end while this yields to the event loop, unless it is joined at once.
         self._look_up(texts.valid, texts, query, join=inline)
         if len(texts.cached) == len(set(keys)) and not query.partial:  # the common case, kept short
@@ -146,12 +147,18 @@ class Service:
             return assemble([])
         return Pending(waiting, deadline_s, assemble, None if query.partial else location_of)
 
-    def _prepare(self, texts: Sequence[str]) -> tuple[list[str], list[bytes]]:
+    def _prepare(self, texts: Sequence[str]) -> list[tuple[str, bytes]]:
         """Return each text normalised, and its cache key."""
+        return [self._normalised(text) for text in texts]
+
+    def _normalised(self, text: str) -> tuple[str, bytes]:
         limit = self._max_text_chars
-        normalised = [normalise(text) if len(text) <= limit else text for text in texts]
-        # Again, because NFKC expands some characters.
-        return normalised, [key_of(text) if len(text) <= limit else _TOO_LONG for text in normalised]
+        # Tags and links are short once normalised, but not by half.
+        if len(text) <= limit and not expands_beyond(text, 2 * limit):
+            text = normalise(text)
+            if len(text) <= limit:  # again, because NFKC expands some characters
+                return text, key_of(text)
+        return "", _TOO_LONG
 
     @property
     def _too_many_characters(self) -> str:
@@ -193,22 +200,31 @@ class Service:
 
     async def _tokenize(self, missing: Mapping[bytes, str], texts: Resolution, query: Query, deadline_s: float) -> None:
         started_s = time.perf_counter()
+        here = is_simple(missing.values())
         if query.reads_windows:
-            windows = await self._run(self._tokenizer.encode_windows, list(missing.values()), query, deadline_s)
+            encode_windows = partial(self._tokenizer.encode_windows, here=here)
+            windows = await self._run(encode_windows, list(missing.values()), query, deadline_s, here=here)
             for key, parts in zip(missing, windows, strict=True):
                 if len(parts) > 1:
                     texts.windows[key] = [key_of_part(key, place) for place in range(len(parts))]
                 texts.encodings.update(zip(texts.windows.get(key, [key]), parts, strict=True))
         else:
-            encodings = await self._run(self._tokenizer.encode_many, list(missing.values()), query, deadline_s)
+            encode = partial(self._tokenizer.encode_many, here=here)
+            encodings = await self._run(encode, list(missing.values()), query, deadline_s, here=here)
             texts.encodings.update(zip(missing, encodings, strict=True))
         self._observer.tokenized(time.perf_counter() - started_s)
 
     async def _run(
-        self, work: Callable[[Sequence[str]], T], texts: Sequence[str], query: Query, deadline_s: float
-    ) -> T:
-        """Run `work` on texts: at once if they are short, otherwise in a thread, where they count as queued."""
-        if is_short(texts):
+        self,
+        work: Callable[[Sequence[str]], list[T]],
+        texts: Sequence[str],
+        query: Query,
+        deadline_s: float,
+        *,
+        here: bool,
+    ) -> list[T]:
+        """Run `work` on texts, at once if it may run `here`, otherwise in a thread, where they count as queued."""
+        if here:
             return work(texts)
         admit = partial(self._scheduler.admit, deadline_s=deadline_s, caller=query.caller)
         return await in_time(self._offload.run(work, texts, admit), deadline_s)

@@ -6,6 +6,7 @@ import json
 import random
 import socket
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -123,6 +124,42 @@ def clients_leave() -> Outcome:
                 time.sleep(0.01)  # a client that leaves early
 
     return _under_load("100 clients leave before their response", leave)
+
+
+@fault
+def clients_send_hostile_texts() -> Outcome:
+    """Lists of texts that take as long as any to normalise and tokenise, and short lists meanwhile.
+
+    `recovery_s` is the longest time that `/livez` took.
+    """
+    # Syllables that become three letters each, and 99 in a word, are the slowest to tokenise.
+    texts = [f"{number} {(chr(0xAC01) * 33 + ' ') * 293}" for number in range(130)]
+    responses: Counter[str] = Counter()
+    longest_s = 0.0
+    # With the model of the package, because the other backend has a tokenizer of its own. The lists get 504.
+    with serve(request_timeout_ms="4000") as server:
+
+        def send_short_lists() -> None:
+            with server.client() as http:
+                while any(thread.is_alive() for thread in lists):
+                    body = {"texts": [f"a good day {responses.total()}", "a bad day"]}
+                    status = http.post("/predict/batch", json=body).status_code
+                    responses["right" if status in {200, 504} else f"wrong: {status}"] += 1
+
+        bodies = [{"texts": [f"{part} {text}" for text in texts]} for part in range(2)]
+        lists = [threading.Thread(target=server.post, args=(body, "/predict/batch")) for body in bodies]
+        short_lists = threading.Thread(target=send_short_lists)
+        for thread in (*lists, short_lists):
+            thread.start()
+        with server.client() as http:
+            while short_lists.is_alive():
+                started_s = time.monotonic()
+                assert http.get("/livez").status_code == 200
+                longest_s = max(longest_s, time.monotonic() - started_s)
+                time.sleep(0.01)  # a probe that leaves the processor to the lists
+        assert not server.events("unexpected error"), server.events("unexpected error")
+    assert longest_s < 3, f"/livez took {longest_s} s"
+    return outcome("two clients send lists of hostile texts", responses, recovery_s=round(longest_s, 2))
 
 
 @fault
