@@ -20,7 +20,7 @@ from .bodies import Bodies, Body
 from .context import RequestContext, context_of
 from .errors import log_failure, render_failure
 from .parser import BodyParser, Form
-from .request import check_headers, parse, timeout_ms, unless_disconnected, valid_text, validate
+from .request import check_headers, timeout_ms, unless_disconnected, valid_text, validate
 from .schemas import BatchRequest, Limits, Options, PartialBatchRequest, PredictRequest
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - options
@@ -80,7 +80,9 @@ class _Endpoint(ABC, Generic[O]):
         try:
             return self.model.model_validate_json(content.removeprefix(BOM_UTF8))
         except ValidationError:
-            return self._validate(parse(content, BodyParser(self._form)).value)
+            parser = BodyParser(self._form)
+        await self._bodies.parse(parser, content, is_last=True)
+        return self._validate(parser.value)
 
     async def _answer(self, query: Query, texts: int, context: RequestContext, receive: Receive) -> Answer:
         service = self._lifecycle.serving()

@@ -12,7 +12,6 @@ from starlette.types import Receive
 
 from ..errors import InvalidInput, TextTooLong
 from .errors import BodyInvalid
-from .parser import BodyParser
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -31,12 +30,6 @@ def check_headers(headers: Headers, max_bytes: int) -> None:
     stated = headers.get(b"content-length", b"0").lstrip(b"0")
     if stated.isdigit() and int(stated[:20]) > max_bytes:  # Python refuses to parse thousands of digits
         raise TextTooLong(f"the body is larger than {max_bytes} bytes")
-
-
-def parse(body: bytes, parser: BodyParser) -> BodyParser:
-    """Parse a small body. Raises as `BodyParser.feed` does."""
-    parser.feed(body, is_last=True)
-    return parser
 
 
 def validate(model: type[M], value: object) -> M:
