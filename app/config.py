@@ -86,6 +86,12 @@ class Settings(BaseSettings):
         ge=1024,
         description="maximum bytes in a request body; /predict allows about 12 per character of the longest text",
     )
+    max_bodies_bytes: int = Field(
+        0,
+        ge=0,
+        description="maximum bytes of memory for all request bodies together; if they need more, bodies over 4 KiB get "
+        "503; 0 means 16 times SENTIMENT_MAX_BODY_BYTES",
+    )
     header_timeout_s: float = Field(
         10, gt=0, description="seconds that a client has to send the headers of a request, and to read the response"
     )
@@ -153,6 +159,10 @@ class Settings(BaseSettings):
         if self.max_queue_texts < self.max_batch_texts:
             raise ValueError(
                 "MAX_QUEUE_TEXTS must be at least MAX_BATCH_TEXTS; otherwise a full list could never be admitted"
+            )
+        if 0 < self.max_bodies_bytes < 4 * self.max_body_bytes:
+            raise ValueError(
+                "MAX_BODIES_BYTES must be 0 or at least 4 times MAX_BODY_BYTES, the memory that one body may take"
             )
         if self.workers > 1 and self.rate_limit and self.rate_limit_storage == "memory":
             raise ValueError(

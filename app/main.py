@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import __version__
 from .access import Keys, RateLimit
 from .api import (
+    Bodies,
     Check,
     Cors,
     Limits,
@@ -143,7 +144,8 @@ def create_app(
         app, public=public_paths(protect_information=settings.api_keys_for_all) if settings.api_keys_file else None
     )
     install_docs(app)
-    endpoints = [endpoint(lifecycle, limits, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
+    bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
+    endpoints = [endpoint(lifecycle, limits, bodies, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
     middleware = Middleware(
         app,
         endpoints={endpoint.path: endpoint for endpoint in endpoints},

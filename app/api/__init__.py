@@ -1,6 +1,7 @@
 """HTTP: middleware, endpoints, schemas, errors. The only folder that knows FastAPI."""
 
 from .auth import authentication, log_loaded, public_paths, watch_keys
+from .bodies import Bodies
 from .checks import Check, allowed_hosts, header_limit, one_host
 from .context import PEER, REFUSED, new_id
 from .cors import Cors
@@ -16,6 +17,7 @@ from .status import accept_head, report, status_router
 __all__ = [
     "PEER",
     "REFUSED",
+    "Bodies",
     "Check",
     "Cors",
     "Limits",

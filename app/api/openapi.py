@@ -51,7 +51,8 @@ _PROBLEMS = {
         "the server failed to answer this request",
     ),
     503: (
-        "The server is loading, draining or broken. Wait for `Retry-After` seconds.",
+        "The server is loading, draining or broken, or request bodies take too much memory. Wait for `Retry-After` "
+        "seconds.",
         "Not Ready",
         "the model is loading",
     ),

@@ -20,12 +20,16 @@ from .transport import JoiningTransport
 
 _MAX_PIPELINED = 100  # requests that wait behind the one that is being answered
 _MAX_SURPLUS_BYTES = 16 * 1024 * 1024  # of a body after its response: many clients send all of it before they read
+# Each chunk of a body takes as much time as hundreds of bytes. After so many, they must have so many bytes on average.
+_MAX_SMALL_PARTS = 4096
+_MIN_PART_BYTES, _MIN_SURPLUS_PART_BYTES = 32, 1024
 
 
 class LimitedProtocol(HttpToolsProtocol):
     """Answers 408 to headers and bodies that do not arrive in time, 431 to large headers and 400 to broken HTTP.
 
-    Cuts off a client that does not read its response, or goes on with a body after its response. Ignores `Upgrade`.
+    Answers 413 to bodies in too many small chunks. Cuts off a client that does not read its response, or goes on with a
+    body after its response. Ignores `Upgrade`.
     """
 
     def __init__(
@@ -44,6 +48,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._on_unreadable = on_unreadable
         self._in_headers = False
         self._surplus_bytes = 0
+        self._body_bytes = self._body_parts = 0
+        self._unread: list[bytes] = []  # parts of the body that the application does not have yet
+        self._in_tiny_parts = False
         self._unparsed_bytes = 0  # since headers were complete, or a part of a body came
         self._data = b""  # what the parser got last
         self._timer: asyncio.TimerHandle | None = None  # for what the client has to send
@@ -65,6 +72,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unparsed_bytes += len(data)
         self._data = data
         super().data_received(data)
+        self._pass_on()
         if self.transport.is_closing():
             return
         if self._unparsed_bytes > self._max_header_bytes:
@@ -84,24 +92,40 @@ class LimitedProtocol(HttpToolsProtocol):
             return  # the parser stops now
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise OverflowError  # the parser fails, and the connection ends after the responses to the others
-        self._unparsed_bytes = self._surplus_bytes = 0
+        self._unparsed_bytes = self._surplus_bytes = self._body_bytes = self._body_parts = 0
         self._stop_timer()
         super().on_headers_complete()
         self.headers = deque(maxlen=0)  # type: ignore[assignment]  # uvicorn would add trailers to the headers
 
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0
+        self._body_bytes += len(body)
+        self._body_parts += 1
+        min_bytes = _MIN_SURPLUS_PART_BYTES if self.cycle.response_complete else _MIN_PART_BYTES
+        self._in_tiny_parts = self._body_parts > _MAX_SMALL_PARTS + self._body_bytes // min_bytes
         if self.cycle.response_complete:
             self._surplus_bytes += len(body)
-            if self._surplus_bytes > _MAX_SURPLUS_BYTES:
+            if self._in_tiny_parts or self._surplus_bytes > _MAX_SURPLUS_BYTES:
                 self.transport.abort()
-        super().on_body(body)
+                raise OverflowError  # the parser stops
+        elif self._in_tiny_parts:
+            raise OverflowError
+        else:
+            self._unread.append(body)
 
     def on_message_complete(self) -> None:
         if not self._wants_upgrade():
             self._unparsed_bytes = 0
             self._stop_timer()
+            self._pass_on()
             super().on_message_complete()
+
+    def _pass_on(self) -> None:
+        """Give uvicorn the parts of a body at once: it appends each to those before, and wakes up the application."""
+        if self._unread:
+            body = b"".join(self._unread)
+            self._unread.clear()
+            super().on_body(body)
 
     def on_response_complete(self) -> None:
         if self.cycle.more_body or (self._in_headers and not self.pipeline):
@@ -117,7 +141,10 @@ class LimitedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def send_400_response(self, _msg: str) -> None:
-        self._refuse(400, "Bad Request", "the request is not valid HTTP/1.1 (RFC 9112)")
+        if self._in_tiny_parts:
+            self._refuse(413, "Content Too Large", "the body comes in too many small chunks")
+        else:
+            self._refuse(400, "Bad Request", "the request is not valid HTTP/1.1 (RFC 9112)")
 
     def _unsupported_upgrade_warning(self) -> None:
         """Ignore `Upgrade`, as a server may (RFC 9110, section 7.8): Java's client sends it with each request.

@@ -113,6 +113,44 @@ def clients_send_noise() -> Outcome:
 
 
 @fault
+def clients_send_hostile_bodies() -> Outcome:
+    bodies = [
+        b'{"top_k": [' + b"[]," * 1_300_000,
+        b"{" + b",".join(b'"%d": [[[[]]]]' % number for number in range(170_000)),
+        b'{"partial": true, "texts": [' + b"1," * 2_000_000,
+        b'{"texts": ["' + b"\\n" * 2_000_000,
+    ]
+    head = b"POST /predict/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+
+    def send_bodies(server: Server) -> None:
+        for body in bodies * 3:
+            with contextlib.suppress(OSError), server.connect() as connection:
+                connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                connection.recv(65536)
+        for _ in range(10):
+            with contextlib.suppress(OSError), server.connect() as connection:
+                connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 700_000)
+
+    return _under_load("clients send bodies of millions of parts", send_bodies)
+
+
+@fault
+def clients_hold_large_bodies() -> Outcome:
+    head = b"POST /predict/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
+    body = b'{"texts": ["' + b"a" * 9_000 + b'", "' + b"b" * 9_000 + b'", "'
+
+    def hold(server: Server) -> None:
+        with contextlib.ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(server.connect()).sendall(head + body)
+            server.wait_for("bodies refused")
+
+    return _under_load(
+        "100 clients send large bodies and stop", hold, max_body_bytes="65536", max_bodies_bytes="1000000"
+    )
+
+
+@fault
 def clients_leave() -> Outcome:
     body = json.dumps({"texts": [f"[slow] {number}" for number in range(20)]}).encode()
     head = b"POST /predict/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +10,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app.access import Quota
+from app.api.bodies import Bodies
 from app.api.context import begin
 from app.api.errors import BodyInvalid
 from app.api.predict import PredictBatchEndpoint, PredictEndpoint
-from app.api.request import validate_partial
-from app.api.schemas import Limits, PartialBatchRequest
+from app.api.schemas import Limits
 from app.errors import BackendError, InvalidInput, NotReady, RateLimited, SentimentError, TextTooLong
 from app.serving import Answer, Lifecycle, Pending, Query
 from app.types import Prediction
@@ -69,8 +68,9 @@ class Bench:
     def __init__(self, rate: FakeRate | None = None) -> None:
         self.service = FakeService()
         self.lifecycle = Lifecycle(status="ok", service=self.service)  # type: ignore[arg-type]
-        self.single = PredictEndpoint(self.lifecycle, LIMITS, rate)  # type: ignore[arg-type]
-        self.batch = PredictBatchEndpoint(self.lifecycle, LIMITS, rate)  # type: ignore[arg-type]
+        self.bodies = Bodies(LIMITS.max_body_bytes)
+        self.single = PredictEndpoint(self.lifecycle, LIMITS, self.bodies, rate)  # type: ignore[arg-type]
+        self.batch = PredictBatchEndpoint(self.lifecycle, LIMITS, self.bodies, rate)  # type: ignore[arg-type]
 
     async def post(
         self, body: Any, headers: Mapping[str, str] | None = None, client: AsgiClient | None = None
@@ -182,27 +182,6 @@ async def test_errors_of_the_service_take_the_places_of_their_texts(caplog: pyte
         {"status": 500, "detail": "the model failed on this text"},
     ]
     assert [vars(record)["fields"]["texts"] for record in caplog.records if record.msg == "prediction failed"] == [1]
-
-
-@pytest.mark.parametrize(
-    "texts", [["a", *[[]] * 100_000], ["a", [[]] * 100_000], ["\U0001f600", {"b": [{}] * 100_000}]]
-)
-async def test_invalid_parts_of_a_partial_list_become_no_objects(texts: list[Any]) -> None:
-    data = json.dumps({"texts": texts, "partial": True}).encode()
-    tracemalloc.start()
-    try:
-        request = validate_partial(PartialBatchRequest, data)
-        _, peak_bytes = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert request
-    assert request.texts == [texts[0], *[None] * (len(texts) - 1)]
-    assert peak_bytes < 2_000_000  # 100 000 lists alone have 5.6 MB
-
-
-async def test_a_body_that_does_not_say_partial_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PartialBatchRequest, "model_validate_json", None)
-    assert validate_partial(PartialBatchRequest, b'{"texts": ["\\ud800"]}') is None
 
 
 @pytest.mark.parametrize(
