@@ -22,6 +22,7 @@ from .api import (
     PredictBatchEndpoint,
     PredictEndpoint,
     ProxyPrefix,
+    Refusals,
     accept_head,
     allowed_hosts,
     authentication,
@@ -84,6 +85,7 @@ def create_app(
     lifecycle = Lifecycle()
     metrics = Metrics(CollectorRegistry())
     keys = _keys(settings)
+    refusals = Refusals()
     rate = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
     loader = Loader(
         partial(_load, settings),
@@ -105,7 +107,7 @@ def create_app(
             await tasks[0]
         if keys:
             log_loaded(keys)
-            tasks.append(asyncio.create_task(watch_keys(keys)))
+            tasks.append(asyncio.create_task(watch_keys(keys, refusals)))
         try:
             yield
         finally:
@@ -147,7 +149,7 @@ def create_app(
     middleware = Middleware(
         app,
         endpoints={endpoint.path: endpoint for endpoint in endpoints},
-        checks=_checks(settings, keys),
+        checks=_checks(settings, keys, refusals),
         observer=metrics,
         paths={route.path for router in (app.router, *routers) for route in router.routes if isinstance(route, Route)},
         cors=partial(Cors, origins=settings.cors_origins),
@@ -159,6 +161,7 @@ def create_app(
 def _load(settings: Settings) -> Model:
     return load_model(
         settings.model,
+        digest=settings.model_digest,
         backend=settings.backend,
         device=settings.device,
         precision=settings.precision,
@@ -180,6 +183,8 @@ def _serving_limits(settings: Settings) -> ServingLimits:
         backend_timeout_ms=settings.backend_timeout_ms,
         max_text_chars=settings.max_text_chars,
         cache_entries=settings.cache_entries,
+        # Without keys, there are no callers to tell apart.
+        cache_per_caller=settings.cache_scope == "key" and settings.api_keys_file is not None,
     )
 
 
@@ -190,10 +195,10 @@ def _keys(settings: Settings) -> Keys | None:
         raise KeysError(f"{PREFIX}API_KEYS_FILE: {error}") from None
 
 
-def _checks(settings: Settings, keys: Keys | None) -> list[Check]:
+def _checks(settings: Settings, keys: Keys | None, refusals: Refusals) -> list[Check]:
     checks = [header_limit(settings.max_header_bytes), one_host]
     if settings.allowed_hosts:
         checks.append(allowed_hosts(settings.allowed_hosts))
     if keys:
-        checks.append(authentication(keys, protect_information=settings.api_keys_for_all))
+        checks.append(authentication(keys, protect_information=settings.api_keys_for_all, refusals=refusals))
     return checks

@@ -9,7 +9,7 @@ from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
 from ..inference import Tokenizer, normalise
 from ..scheduling import Scheduler, Wait, Waiting, WorkItem
 from ..types import Answer, CacheOutcome, Encoding, Location, Prediction
-from .cache import Cache, key_of, key_of_part
+from .cache import Cache, key_of, key_of_part, owner_of
 from .offload import Offload, is_short
 from .pending import Pending, in_time
 from .query import Query
@@ -51,7 +51,10 @@ class Service:
         observer: Observer,
         *,
         max_text_chars: int,
+        cache_per_caller: bool = False,
     ) -> None:
+        """With `cache_per_caller`, no caller gets a prediction that was computed for another."""
+        self._cache_per_caller = cache_per_caller
         self._max_text_chars = max_text_chars
         self._offload = Offload()
         self._tokenizer = tokenizer
@@ -91,7 +94,8 @@ class Service:
         deadline_s = started_s + query.timeout_ms / 1000
         if not query.partial:  # before any work, so that a refusal is cheap
             self._check_characters(query)
-        normalised, keys = await self._run(self._prepare, query.texts, query, deadline_s)
+        owner = owner_of(query.caller) if self._cache_per_caller else b""
+        normalised, keys = await self._run(partial(self._prepare, owner=owner), query.texts, query, deadline_s)
         texts = Resolution(keys)
         if _TOO_LONG in keys:
             self._reject(_TOO_LONG, TextTooLong, self._too_many_characters, texts, query)
@@ -146,12 +150,14 @@ class Service:
             return assemble([])
         return Pending(waiting, deadline_s, assemble, None if query.partial else location_of)
 
-    def _prepare(self, texts: Sequence[str]) -> tuple[list[str], list[bytes]]:
+    def _prepare(self, texts: Sequence[str], owner: bytes) -> tuple[list[str], list[bytes]]:
         """Return each text normalised, and its cache key."""
         limit = self._max_text_chars
         normalised = [normalise(text) if len(text) <= limit else text for text in texts]
         # Again, because NFKC expands some characters.
-        return normalised, [key_of(text) if len(text) <= limit else _TOO_LONG for text in normalised]
+        return normalised, [
+            _TOO_LONG if len(text) > limit else key_of(text, owner) if text else _BLANK for text in normalised
+        ]
 
     @property
     def _too_many_characters(self) -> str:
