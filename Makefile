@@ -143,14 +143,15 @@ lock:  ## update constraints.txt, requirements.txt and requirements/ from a fres
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .peers .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# Python brings along versions of pip and setuptools that may have known vulnerabilities. Nothing here needs setuptools.
+# Python brings along versions of pip and setuptools that may have known vulnerabilities. The first is replaced, and
+# serving does not need the second.
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
-	$(PIP) --no-deps --require-hashes --requirement requirements/pip.txt
 	$(BIN)/python -m pip uninstall --quiet --yes setuptools
 
-.venv/serve.stamp: pyproject.toml requirements.txt | .venv/bin/python
+.venv/serve.stamp: pyproject.toml requirements.txt requirements/pip.txt | .venv/bin/python
 	@echo "installing the dependencies (only once) …"
+	$(PIP) --no-deps --require-hashes --requirement requirements/pip.txt
 	$(PIP) --no-deps --require-hashes --requirement requirements.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
