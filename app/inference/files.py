@@ -78,7 +78,7 @@ def open_files(directory: Path, digest: str = "") -> ModelFiles:
     With `digest`, there must be one with that sha256. Raises `CorruptArtifact` if it has another, and `ArtifactError`
     if it cannot be used.
     """
-    file = directory / MANIFEST
+    file, digest = directory / MANIFEST, digest.removeprefix("sha256:")
     if not file.is_file():
         if digest:
             raise CorruptArtifact(f"{directory}: no {MANIFEST}, whose sha256 SENTIMENT_MODEL_DIGEST states")

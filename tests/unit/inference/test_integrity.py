@@ -235,6 +235,7 @@ class TestDigest:
         digest = sign(model)
         info = load_model(str(model), digest=digest, device="cpu").info
         assert info.manifest == f"sha256:{digest}"
+        assert load_model(str(model), digest=info.manifest, device="cpu").info == info
 
     def test_a_model_with_another_manifest_is_refused(self, model: Path) -> None:
         digest = sign(model)
