@@ -86,8 +86,9 @@ class Artifact:
         checksums = [checksum]
         for name in names:
             part, checksum = self.source.read_and_hash((folder / name).as_posix())
-            yield name, part
             checksums.append(checksum)
+            yield name, part
+            del part  # before the next one is read: each may take gigabytes
         if len(checksums) > 1:
             checksum = hashlib.sha256("".join(checksums).encode()).hexdigest()
         self.checksums[file] = checksum

@@ -94,6 +94,7 @@ def _weights(artifact: Artifact) -> dict[str, torch.Tensor]:
     for name, content in artifact.read_weights(artifact.files["safetensors"]):
         if not name.endswith(".json"):  # the index of the shards
             tensors.update(load(content))
+        del content
     return tensors
 
 
