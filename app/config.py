@@ -14,7 +14,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from .setting_types import Address, Backend, Hosts, Networks, Origins, PathPrefix, Rate, RateStorage
+from .setting_types import Address, Backend, Digest, Hosts, Networks, Origins, PathPrefix, Rate, RateStorage
 
 PREFIX = "SENTIMENT_"
 PROFILES = Path(__file__).parent / "profiles"
@@ -49,6 +49,9 @@ class Settings(BaseSettings):
         "sentiment-en",
         description="embedded model, directory, or hub name (owner/name@revision) of a sequence classifier",
     )
+    model_digest: Digest = Field(
+        "", description="sha256 of the model's manifest.json; a model with another manifest, or without one, is refused"
+    )
     backend: Backend = Field("auto", description="auto, onnx, torch, mock, or your own class as package.module:Class")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="device that the model runs on")
     precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = Field(
@@ -78,6 +81,10 @@ class Settings(BaseSettings):
 
     cache_entries: int = Field(
         10_000, ge=0, description="predictions to cache for repeated texts; 0 disables the cache"
+    )
+    cache_scope: Literal["shared", "key"] = Field(
+        "shared",
+        description="who shares cached and running predictions: all clients, or only those with the same API key",
     )
     max_text_chars: int = Field(10_000, ge=1, description="maximum characters in a text")
     max_batch_texts: int = Field(256, ge=1, description="maximum texts in a /predict/batch request")
@@ -172,6 +179,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "COMPARE_BACKENDS needs BACKEND=auto and one worker, because several could choose different backends"
             )
+        if self.model_digest and self.backend == "mock":
+            raise ValueError("MODEL_DIGEST cannot be checked with BACKEND=mock, which reads no model")
         if self.api_keys_for_all and not self.api_keys_file:
             raise ValueError("API_KEYS_FOR_ALL needs API_KEYS_FILE")
         if bool(self.tls_cert_file) != bool(self.tls_key_file):

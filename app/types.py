@@ -96,6 +96,7 @@ class ModelInfo:
     backend: str
     device: str
     precision: str
-    checksum: str | None
+    checksum: str | None  # of the weights
+    manifest: str | None = None  # checksum of the manifest
     # Tokens per second of each backend that was tried, where `load_model` compared them.
     compared_tokens_per_s: Mapping[str, int] | None = None

@@ -71,11 +71,10 @@ def configure(prefix: Path, host: str, port: int, replica_ports: Sequence[int]) 
     if (CONFIGURATION / "tls").is_dir():
         shutil.copytree(CONFIGURATION / "tls", prefix / "tls")
     host = f"[{host}]" if ":" in host else host
-    tls = (prefix / "tls.conf").read_text()
-    (prefix / "tls.conf").write_text(tls.replace("listen 8443 ", f"listen {host}:8443 "))
+    for name in ("plain.conf", "tls.conf"):
+        text = (prefix / name).read_text()
+        text = text.replace("listen 8080;", f"listen {host}:{port};").replace("listen 8443 ", f"listen {host}:8443 ")
+        (prefix / name).write_text(text)
     servers = "".join(f"    server 127.0.0.1:{port} max_fails=0;\n" for port in replica_ports)
-    (prefix / "site.conf").write_text(
-        f"upstream sentiment {{\n    include upstream.conf;\n{servers}}}\n"
-        f"server {{\n    listen {host}:{port};\n    include api.conf;\n}}\n"
-    )
+    (prefix / "site.conf").write_text(f"upstream sentiment {{\n    include upstream.conf;\n{servers}}}\n")
     return prefix

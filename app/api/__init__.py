@@ -11,6 +11,7 @@ from .middleware import Middleware
 from .openapi import install_openapi, operation_id, prediction_routes
 from .predict import PredictBatchEndpoint, PredictEndpoint
 from .prefix import ProxyPrefix
+from .refusals import Refusals
 from .schemas import Limits
 from .status import accept_head, report, status_router
 
@@ -25,6 +26,7 @@ __all__ = [
     "PredictBatchEndpoint",
     "PredictEndpoint",
     "ProxyPrefix",
+    "Refusals",
     "accept_head",
     "allowed_hosts",
     "authentication",

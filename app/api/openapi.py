@@ -18,7 +18,7 @@ _PROBLEMS = {
         "Unauthorized",
         "an API key is required: Authorization: Bearer …, or X-API-Key",
     ),
-    403: ("The API key is not valid.", "Forbidden", "this API key is not valid"),
+    403: ("The API key is not valid, has expired or is not for this route.", "Forbidden", "this API key is not valid"),
     408: ("The body did not arrive in time.", "Request Timeout", "the body did not arrive in time"),
     413: (
         "The body, a text or the list exceeds its limit, or a text is too long and `truncate` is false.",

@@ -167,6 +167,7 @@ class Info(BaseModel):
     device: str
     precision: str
     checksum: str | None = Field(description="SHA-256 of the weights.")
+    manifest: str | None = Field(description="SHA-256 of `manifest.json`, which has that of each file of the model.")
     compared_tokens_per_s: dict[str, int] | None = Field(
         description="Tokens per second of each backend, if they were compared at start. The fastest one is used."
     )

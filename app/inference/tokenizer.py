@@ -10,7 +10,7 @@ from tokenizers.normalizers import BertNormalizer
 
 from ..errors import ArtifactError
 from ..types import Encoding
-from .checkpoint import optional_json
+from .files import ModelFiles, open_files
 from .windows import cut
 from .wordpiece import apply_options, is_bert, read_wordpiece
 
@@ -33,13 +33,18 @@ class Tokenizer:
 
     @classmethod
     def load(cls, directory: Path, max_tokens: int) -> "Tokenizer":
-        """Read the tokenizer of a model directory; raise `ArtifactError` if it is missing or not readable."""
+        """Read the tokenizer of a model directory; raise what `read` raises."""
+        return cls.read(open_files(directory), max_tokens)
+
+    @classmethod
+    def read(cls, files: ModelFiles, max_tokens: int) -> "Tokenizer":
+        """Read the tokenizer of a model; raise `ArtifactError` if it is missing or not readable."""
         try:
-            return cls(_read(directory), max_tokens)
+            return cls(_read(files), max_tokens)
         except ArtifactError:
             raise
         except Exception as error:  # tokenizers raises a bare Exception for a file that it cannot parse
-            raise ArtifactError(f"{directory}: the tokenizer cannot be read: {error}") from error
+            raise ArtifactError(f"{files.directory}: the tokenizer cannot be read: {error}") from error
 
     def encode(self, text: str) -> Encoding:
         return _encoding(self._tokenizer.encode(text))
@@ -98,17 +103,17 @@ def _windows(encoding: FastEncoding, max_tokens: int) -> list[Encoding]:
     ]
 
 
-def _read(directory: Path) -> FastTokenizer:
-    config = optional_json(directory / "tokenizer_config.json")
+def _read(files: ModelFiles) -> FastTokenizer:
+    config = files.optional_json("tokenizer_config.json")
     for name in _FILES:
-        if (directory / name).is_file():
-            tokenizer = FastTokenizer.from_file(str(directory / name))
-            if isinstance(tokenizer.normalizer, BertNormalizer) and is_bert(directory, config):
+        if files.has(name):
+            tokenizer = FastTokenizer.from_buffer(files.read(name))
+            if isinstance(tokenizer.normalizer, BertNormalizer) and is_bert(files, config):
                 apply_options(tokenizer.normalizer, config)
             return tokenizer
-    if (directory / "vocab.txt").is_file():
-        return read_wordpiece(directory, config)
+    if files.has("vocab.txt"):
+        return read_wordpiece(files, config)
     raise ArtifactError(
-        f"{directory}: no tokenizer.json or vocab.txt. To write a tokenizer.json, load the tokenizer with "
+        f"{files.directory}: no tokenizer.json or vocab.txt. To write a tokenizer.json, load the tokenizer with "
         "transformers' AutoTokenizer and save it"
     )

@@ -9,7 +9,7 @@ from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
 from ..inference import Tokenizer, expands_beyond, normalise
 from ..scheduling import Scheduler, Wait, Waiting, WorkItem
 from ..types import Answer, CacheOutcome, Encoding, Location, Prediction
-from .cache import Cache, key_of, key_of_part
+from .cache import Cache, key_of, key_of_part, owner_of
 from .offload import Offload, is_short, is_simple
 from .pending import Pending, in_time
 from .query import Query
@@ -51,7 +51,10 @@ class Service:
         observer: Observer,
         *,
         max_text_chars: int,
+        cache_per_caller: bool = False,
     ) -> None:
+        """With `cache_per_caller`, no caller gets a prediction that was computed for another."""
+        self._cache_per_caller = cache_per_caller
         self._max_text_chars = max_text_chars
         self._offload = Offload()
         self._tokenizer = tokenizer
@@ -91,7 +94,9 @@ class Service:
         deadline_s = started_s + query.timeout_ms / 1000
         if not query.partial:  # before any work, so that a refusal is cheap
             self._check_characters(query)
-        prepared = await self._run(self._prepare, query.texts, query, deadline_s, here=is_short(query.texts))
+        owner = owner_of(query.caller) if self._cache_per_caller else b""
+        prepare = partial(self._prepare, owner=owner)
+        prepared = await self._run(prepare, query.texts, query, deadline_s, here=is_short(query.texts))
         normalised, keys = [text for text, _ in prepared], [key for _, key in prepared]
         texts = Resolution(keys)
         if _TOO_LONG in keys:
@@ -147,17 +152,17 @@ class Service:
             return assemble([])
         return Pending(waiting, deadline_s, assemble, None if query.partial else location_of)
 
-    def _prepare(self, texts: Sequence[str]) -> list[tuple[str, bytes]]:
+    def _prepare(self, texts: Sequence[str], owner: bytes) -> list[tuple[str, bytes]]:
         """Return each text normalised, and its cache key."""
-        return [self._normalised(text) for text in texts]
+        return [self._normalised(text, owner) for text in texts]
 
-    def _normalised(self, text: str) -> tuple[str, bytes]:
+    def _normalised(self, text: str, owner: bytes) -> tuple[str, bytes]:
         limit = self._max_text_chars
         # Tags and links are short once normalised, but not by half.
         if len(text) <= limit and not expands_beyond(text, 2 * limit):
             text = normalise(text)
             if len(text) <= limit:  # again, because NFKC expands some characters
-                return text, key_of(text)
+                return text, key_of(text, owner) if text else _BLANK
         return "", _TOO_LONG
 
     @property

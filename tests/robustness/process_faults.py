@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from app.access.keys import add_key
+from app.access import add_key
 from tests.robustness.fault import Outcome, fault, outcome, wait_for_recovery
 from tests.support.process import Server, serve
 from tests.support.replicas import load

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from app.access.keys import add_key
+from app.access import add_key
 from tests.support.process import serve
 
 
