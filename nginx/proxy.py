@@ -76,6 +76,7 @@ def configure(prefix: Path, host: str, port: int, replica_ports: Sequence[int]) 
     servers = "".join(f"    server 127.0.0.1:{port} max_fails=0;\n" for port in replica_ports)
     (prefix / "site.conf").write_text(
         f"upstream sentiment {{\n    include upstream.conf;\n{servers}}}\n"
+        f"upstream once {{\n    zone once 256k;\n    least_conn;\n{servers}}}\n"
         f"server {{\n    listen {host}:{port};\n    include api.conf;\n}}\n"
     )
     return prefix
