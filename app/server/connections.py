@@ -7,7 +7,8 @@ from typing import Protocol
 
 from ..logs import log
 
-_SPARE_FILES = 64  # for what else the process opens, and for connections over the limit
+_OTHER_FILES = 128  # what else the process opens, and connections that are being closed
+_BACKLOG = 2048  # connections that can arrive at once, before one is closed for each of them
 _MAX_EXTRA = 32
 _LOG_EVERY_S = 10.0
 
@@ -27,19 +28,17 @@ class Connections:
     may only send probes: if health checks failed, the replica would be replaced while it works well.
     """
 
-    def __init__(self, limit: int, max_files: int) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._max_file = max_files - _SPARE_FILES if max_files > 2 * _SPARE_FILES else max_files // 2
         self._open: set[Connection] = set()
         self._waiting: dict[Connection, None] = {}  # the longest wait comes first
         self._extra: dict[Connection, None] = {}  # the oldest comes first
         self._closed = self._refused = 0  # since the last log line
         self._next_log_s = 0.0
 
-    def add(self, connection: Connection, file: int) -> bool:
-        """Count a new connection, and return whether it is within the limit. `file` is the number of its descriptor."""
-        # The kernel takes the lowest free number, so a high one means that nearly all are in use.
-        within = len(self._open) < self._limit and file < self._max_file
+    def add(self, connection: Connection) -> bool:
+        """Count a new connection, and return whether it is within the limit."""
+        within = len(self._open) < self._limit
         if not within and self._waiting:
             longest = next(iter(self._waiting))
             self.remove(longest)
@@ -89,13 +88,16 @@ class Connections:
             self._next_log_s = now + _LOG_EVERY_S
 
 
-def allow_open_files(connections: int) -> int:
-    """Raise the limit on open files as far as these connections need and the system allows; return the limit."""
+def allow_connections(maximum: int) -> int:
+    """Raise the limit on open files as far as needed and allowed; return how many connections can be open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + 2 * _SPARE_FILES
     if soft == resource.RLIM_INFINITY:
-        return needed
+        return maximum
+    needed = maximum + _BACKLOG + _OTHER_FILES
     if soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return soft
+    allowed = max(1, soft // 2, soft - _OTHER_FILES)
+    if allowed < maximum:
+        log(logging.WARNING, "few open files allowed", files=soft, connections=allowed)
+    return min(maximum, allowed)

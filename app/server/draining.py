@@ -15,7 +15,7 @@ import uvicorn
 from ..config import Settings
 from ..logs import log, log_loop_error
 from ..main import create_app
-from .connections import Connections, allow_open_files
+from .connections import Connections, allow_connections
 from .protocol import LimitedProtocol
 from .signals import Stop
 from .sockets import address_of
@@ -52,7 +52,7 @@ class DrainingServer(uvicorn.Server):
                 body_timeout_s=settings.body_timeout_s,
                 max_header_bytes=settings.max_header_bytes,
                 on_unreadable=app.metrics.unreadable,
-                connections=Connections(settings.max_connections, allow_open_files(settings.max_connections)),
+                connections=Connections(allow_connections(settings.max_connections)),
             ),
             server_header=False,
             forwarded_allow_ips=list(settings.trusted_proxies),

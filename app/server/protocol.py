@@ -64,8 +64,7 @@ class LimitedProtocol(HttpToolsProtocol):
             # A socket for both families writes IPv4 like IPv6, which would not match SENTIMENT_TRUSTED_PROXIES.
             self.client = (self.client[0].removeprefix("::ffff:"), self.client[1])
         self._start_timer()
-        socket = transport.get_extra_info("socket")
-        self._is_extra = not self._all.add(self, socket.fileno() if socket else 0)
+        self._is_extra = not self._all.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()

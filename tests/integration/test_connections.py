@@ -2,19 +2,19 @@
 
 import contextlib
 import resource
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.process import Server, serve
 from tests.support.waiting import until
 
 PARTS = [b"", b"POST /predict HTTP/1.1\r\nHost: a\r\n", b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"]
-LOWERED = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))\n"
+LOWERED = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (192, 192))\n"
 # The server counts as if there were no limit on open files, so that the kernel refuses to accept.
-BLIND = f"{LOWERED}import app.server.draining\napp.server.draining.allow_open_files = lambda _connections: 100_000\n"
+BLIND = f"{LOWERED}import app.server.draining\napp.server.draining.allow_connections = lambda _maximum: 100_000\n"
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +27,13 @@ def enough_files() -> Iterator[None]:
 
 def files(server: Server) -> int:
     return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+
+
+def is_live(server: Server) -> bool:
+    try:
+        return server.get("/livez").status_code == 200
+    except httpx.HTTPError:  # so many arrived at once that the system had no files left to accept it
+        return False
 
 
 def flood(server: Server, count: int) -> contextlib.ExitStack:
@@ -57,21 +64,11 @@ def test_a_server_survives_a_lack_of_files(prelude: str) -> None:
         before = files(server)
         with flood(server, 400):
             if prelude == LOWERED:
+                until(lambda: is_live(server))
                 assert server.get("/livez").status_code == 200
                 assert server.post({"text": "good"}).status_code == 200
-                assert server.metric("process_open_fds") < 160
+                assert server.wait_for("few open files allowed", files=192, connections=96)
                 assert server.wait_for("too many connections")
         until(lambda: files(server) <= before)
         assert server.post({"text": "good"}).status_code == 200
         assert not server.events("unexpected error")
-
-
-def test_a_closed_connection_is_seen_as_closed_by_its_client() -> None:
-    with serve(backend="mock", max_connections="1") as server, server.connect() as first:
-        first.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert first.recv(65536).startswith(b"HTTP/1.1 200")
-        assert server.get("/livez").status_code == 200
-        first.settimeout(20)
-        assert first.recv(1) == b""
-        with pytest.raises(OSError, match=r"."), socket.create_connection(first.getpeername()):
-            pass

@@ -105,7 +105,7 @@ class Connection:
             body_timeout_s=body_timeout_s,
             max_header_bytes=2048,
             on_unreadable=self.refused.append,
-            connections=connections or Connections(1000, 2000),
+            connections=connections or Connections(1000),
         )
         self.protocol.connection_made(self.transport)
 

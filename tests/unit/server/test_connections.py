@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.server.connections import Connections, allow_open_files
+from app.server.connections import Connections, allow_connections
 from tests.support.connection import GET, POST, Application, Connection, connected, pass_time, settle
 from tests.support.waiting import async_until
 
@@ -21,7 +21,7 @@ class Opened:
         self.app = app
         self.all: list[Connection] = []
         self._stack = stack
-        self._connections = Connections(limit, 10_000)
+        self._connections = Connections(limit)
 
     async def open(self, *sent: bytes) -> Connection:
         connection = await self._stack.enter_async_context(connected(self.app, connections=self._connections))
@@ -163,21 +163,6 @@ async def test_closed_connections_make_room() -> None:
         assert [connection.transport.statuses for connection in opened.all] == [[200]] * 4
 
 
-def test_a_high_number_of_a_file_counts_as_the_limit() -> None:
-    class Closable:
-        closed = 0
-
-        def give_way(self) -> None:
-            self.closed += 1
-
-    connections, first = Connections(1000, 200), Closable()
-    assert connections.add(first, 100)
-    assert connections.add(Closable(), 135)
-    assert first.closed == 0
-    assert connections.add(Closable(), 136)  # 64 are kept for other files
-    assert first.closed == 1
-
-
 async def test_the_log_says_how_many_connections_were_closed(caplog: pytest.LogCaptureFixture) -> None:
     async with server(limit=2) as opened:
         for _ in range(100):
@@ -186,11 +171,30 @@ async def test_the_log_says_how_many_connections_were_closed(caplog: pytest.LogC
     assert lines == [{"open": 2, "closed": 1, "refused": 0}]  # at most one in ten seconds
 
 
-def test_the_limit_on_open_files_is_raised_as_far_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = [(256, 4096)]
-    monkeypatch.setattr(resource, "getrlimit", lambda _which: limits[-1])
+@pytest.mark.parametrize(
+    ("files", "maximum", "allowed", "raised"),
+    [
+        ((256, 4096), 1000, 1000, 3176),
+        ((256, 1024), 1000, 896, 1024),
+        ((256, 256), 1000, 128, 256),
+        ((64, 64), 1000, 32, 64),
+        ((9000, 9000), 1000, 1000, None),
+        ((256, resource.RLIM_INFINITY), 1000, 1000, 3176),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 1000, 1000, None),
+    ],
+)
+def test_open_files_are_allowed_as_far_as_the_system_does(
+    files: tuple[int, int],
+    maximum: int,
+    allowed: int,
+    raised: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: files)
     monkeypatch.setattr(resource, "setrlimit", lambda _which, both: limits.append(both))
-    assert allow_open_files(1000) == 1128
-    assert allow_open_files(100) == 1128
-    assert allow_open_files(100_000) == 4096
-    assert limits == [(256, 4096), (1128, 4096), (4096, 4096)]
+    assert allow_connections(maximum) == allowed
+    assert limits == ([(raised, files[1])] if raised else [])
+    logged = "few open files allowed" in [record.getMessage() for record in caplog.records]
+    assert logged == (allowed < maximum)
