@@ -3,7 +3,7 @@
 from .auth import authentication, log_loaded, public_paths, watch_keys
 from .bodies import Bodies
 from .checks import Check, allowed_hosts, header_limit, one_host
-from .context import PEER, REFUSED, new_id
+from .context import PEER, PROBES, REFUSED, new_id
 from .cors import Cors
 from .docs import install_docs
 from .errors import install_errors, problem
@@ -17,6 +17,7 @@ from .status import accept_head, report, status_router
 
 __all__ = [
     "PEER",
+    "PROBES",
     "REFUSED",
     "Bodies",
     "Check",

@@ -41,6 +41,7 @@ STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
     (SentimentError, 500, "Internal Server Error"),
 )
 
+_NO_PATH = "this path does not exist"
 _MODEL_FAILED = "the model failed on this text"
 _MAX_ERRORS = 20  # in one response
 PLACE = re.compile(r"line (\d+) column (\d+)")
@@ -124,6 +125,11 @@ def unexpected(request_id: str, error: BaseException) -> Response:
     """Log an unexpected error and return the response to it."""
     log_exception("unexpected error", error, request_id=request_id)
     return _internal_error(request_id)
+
+
+def no_such_path(request_id: str) -> Response:
+    """Return the response to a path that does not exist."""
+    return problem(request_id, 404, "Not Found", _NO_PATH)
 
 
 def shutting_down(request_id: str) -> Response:
@@ -219,9 +225,7 @@ def _without_input(item: ErrorDetails, fields: list[str]) -> dict[str, Any]:
 def _on_http_exception(request_id: str, error: BaseException) -> Response:
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
-    detail = {404: "this path does not exist", 405: "this path does not support this method"}.get(
-        error.status_code, str(error.detail)
-    )
+    detail = {404: _NO_PATH, 405: "this path does not support this method"}.get(error.status_code, str(error.detail))
     return problem(request_id, error.status_code, title, detail, headers=error.headers)
 
 

@@ -8,8 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..logs import log_exception
 from .checks import Check
-from .context import REFUSED, RequestContext, begin, context_of
-from .errors import respond_to, shutting_down, unexpected
+from .context import NO_PATH, REFUSED, RequestContext, begin, context_of
+from .errors import no_such_path, respond_to, shutting_down, unexpected
 from .prefix import ProxyPrefix
 
 
@@ -85,6 +85,9 @@ class Middleware:
                 if refusal := check(scope, context):
                     await refusal(scope, receive, send)
                     return
+            if context.path == NO_PATH:  # a router may read it in another way: starlette ignores a final line feed
+                await no_such_path(context.request_id)(scope, receive, send)
+                return
             endpoint = self._endpoints.get(context.path) if scope["method"] == "POST" else None
             await (endpoint or self._app)(scope, receive, send)
         except asyncio.CancelledError:

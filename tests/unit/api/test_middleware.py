@@ -49,7 +49,7 @@ async def test_a_success_is_one_line_and_one_metric(events: Events) -> None:
 
 async def test_unknown_paths_and_methods_are_not_logged_by_name(events: Events) -> None:
     bench = Bench()
-    await bench.request("/secret words", "SECRET")
+    await bench.request("/secret-words", "SECRET")
     assert bench.recorder.answers == [("SECRET", "none", 200)]  # the metrics replace unknown methods
     assert (events("request")[0]["method"], events("request")[0]["path"]) == ("(other)", "(none)")
 
