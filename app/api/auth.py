@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
@@ -25,11 +26,9 @@ def authentication(keys: Keys, *, protect_information: bool) -> Check:
 
     401 without one, 403 with a wrong one. Probes need none, and information does only if `protect_information`.
     """
-    public = public_paths(protect_information=protect_information)
 
     def check(_scope: Scope, context: RequestContext) -> Response | None:
-        path = context.path
-        if path in public or ("/docs" in public and path.startswith("/static-offline-docs/")):
+        if is_public(context.path, protect_information=protect_information):
             return None
         key = _presented(context.headers)
         if key is None:
@@ -49,6 +48,12 @@ def public_paths(*, protect_information: bool) -> tuple[str, ...]:
     return PROBES if protect_information else (*PROBES, *_INFORMATION)
 
 
+def is_public(path: str, *, protect_information: bool = False) -> bool:
+    """Return whether a path needs no key."""
+    public = public_paths(protect_information=protect_information)
+    return path in public or ("/docs" in public and path.startswith("/static-offline-docs/"))
+
+
 def _presented(headers: Mapping[bytes, bytes]) -> str | None:
     scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() == "bearer":
@@ -57,10 +62,13 @@ def _presented(headers: Mapping[bytes, bytes]) -> str | None:
 
 
 def caller_of(context: RequestContext) -> str:
-    """Return the client that rate limits count: the name of the key, or the address (of IPv6 the /64 network)."""
-    if context.key_name:
-        return f"key {context.key_name}"
-    address = context.client or ""
+    """Return the client that rate limits and fairness count: the name of the key, or the address or network."""
+    return f"key {context.key_name}" if context.key_name else _network_of(context.client or "")
+
+
+@functools.lru_cache(1024)
+def _network_of(address: str) -> str:
+    """Return the /64 network of an IPv6 address, and other addresses unchanged."""
     with contextlib.suppress(ValueError):
         parsed = ip_address(address)
         parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # a proxy that listens on both writes IPv4 like this
