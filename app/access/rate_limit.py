@@ -60,8 +60,8 @@ class RateLimit:
     async def take(self, caller: str, texts: int, *, counted: int = 0) -> Quota | None:
         """Count the `texts` of a request for `caller`, of which `counted` have been counted before.
 
-        Return the caller's quota, or None while the storage is unreachable. Raises `TextTooLong` for more texts than the
-        limit ever allows at once.
+        Return the caller's quota, or None while the storage is unreachable. Raises `TextTooLong` for more texts than
+        the limit ever allows at once.
         """
         if texts > self._item.amount:
             raise TextTooLong(f"over the rate limit of {self._item} per client")

@@ -29,7 +29,9 @@ async def cost_us(limit: RateLimit, callers: int) -> float:
     """Return the processor time of a call: half of them are by callers that have called before."""
     rounds = []
     for turn in range(ROUNDS):
-        names = [address(number % callers if number % 2 else callers + turn * CALLS + number) for number in range(CALLS)]
+        names = [
+            address(number % callers if number % 2 else callers + turn * CALLS + number) for number in range(CALLS)
+        ]
         started_s = time.process_time()
         for name in names:
             await limit.take(name, 1)

@@ -160,7 +160,7 @@ async def test_texts_being_tokenised_count_towards_admission(monkeypatch: pytest
     monkeypatch.setattr(Tokenizer, "encode_many", held)
     async with serving(max_queue_texts=4) as bench:
         first = asyncio.create_task(bench.labels(*(f"{'x' * 1000}{n}" for n in range(3)), timeout_ms=2000))
-        await async_until(lambda: bench.service._offload.texts == 3)
+        await async_until(lambda: bench.service._offload.texts("").texts == 3)
         others = [f"{'y' * 2000}{n}" for n in range(2)]
         with pytest.raises(Overloaded):
             await bench.labels(*others)
@@ -169,5 +169,5 @@ async def test_texts_being_tokenised_count_towards_admission(monkeypatch: pytest
         with pytest.raises(Overloaded):  # its thread still works
             await bench.labels(*others)
         hold.set()
-        await async_until(lambda: bench.service._offload.texts == 0)
+        await async_until(lambda: bench.service._offload.texts("").texts == 0)
         assert await bench.labels(*others) == ["1", "1"]
