@@ -66,10 +66,11 @@ class Simulation:
     def _send(self, traffic: Traffic) -> None:
         if traffic.interval_s:
             self._at(clock.now_s + traffic.interval_s, partial(self._send, traffic))
-        items = [WorkItem(traffic.tokens, traffic.tokens, lambda _: None) for _ in range(traffic.texts)]
         deadline_s = clock.now_s + traffic.timeout_s
         try:
-            self._scheduler.submit(items, deadline_s, traffic.caller)
+            wait = self._scheduler.admit(traffic.texts, deadline_s, traffic.caller, tokens=traffic.tokens)
+            items = [WorkItem(traffic.tokens, traffic.tokens, lambda _: None) for _ in range(traffic.texts)]
+            self._scheduler.submit(items, deadline_s, traffic.caller, admitted=wait)
         except SentimentError as error:
             self._finish(traffic, type(error).__name__, traffic.retry_s)
             return
@@ -78,7 +79,7 @@ class Simulation:
         def answered(_: object) -> None:
             error = waiter.exception()
             outcome = type(error).__name__ if error else "ok" if clock.now_s <= deadline_s else "late"
-            self._finish(traffic, outcome, 0.0)
+            self._finish(traffic, outcome, 0.0 if outcome == "ok" else traffic.retry_s)
 
         waiter.add_done_callback(answered)
 

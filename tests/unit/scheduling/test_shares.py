@@ -1,12 +1,15 @@
 """A caller that uses less than its share is refused no more than when it is alone, whatever the others do."""
 
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.scheduling import LAYOUT, scheduling, upper
+from tests.support.scheduling import layout, scheduling, upper
 from tests.support.simulation import BASE_MS, TOKEN_MS, Simulation, Traffic
-from tests.support.scheduling import layout
 
 __all__ = ["layout"]
 
@@ -24,34 +27,29 @@ def polite(others: int, *, tokens: int = 10, texts: int = 1) -> Traffic:
 
 FLOOD = st.builds(
     Traffic,
-    st.sampled_from(["f", "g", "h", "i"]),
+    st.sampled_from("fghi"),
     tokens=st.sampled_from([1, 10, 100, 512]),
-    texts=st.sampled_from([1, 1, 8, 64]),
-    connections=st.sampled_from([1, 8, 48]),
-    retry_s=st.sampled_from([0.02, 0.2]),
+    texts=st.sampled_from([1, 1, 8, 32]),
+    connections=st.sampled_from([1, 8, 24]),
+    retry_s=st.sampled_from([0.05, 0.2]),
     timeout_s=st.sampled_from([1.0, 10.0]),
 )
+SHAPES = st.sampled_from([(10, 1), (100, 1), (10, 8)])
 
 
-@settings(max_examples=8, deadline=None)
-@given(
-    st.lists(FLOOD, min_size=1, max_size=5),
-    st.sampled_from([(10, 1), (100, 1), (10, 8)]),
-    st.integers(0, 99),
-    st.sampled_from([200, 4096]),
-)
-@pytest.mark.parametrize("skips_padding", [True])
-async def test_a_caller_within_its_share_is_refused_no_more_than_alone(
-    skips_padding: bool, floods: list[Traffic], shape: tuple[int, int], seed: int, max_queue_texts: int
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(FLOOD, min_size=1, max_size=4), SHAPES, st.integers(0, 99), st.sampled_from([200, 4096]))
+def test_a_caller_within_its_share_is_refused_no_more_than_alone(
+    floods: list[Traffic], shape: tuple[int, int], seed: int, max_queue_texts: int
 ) -> None:
     tokens, texts = shape
     others = len({each.caller for each in floods})
     alone, beside = (polite(others, tokens=tokens, texts=texts) for _ in range(2))
-    await simulate([alone], 1.0, seed=seed, max_queue_texts=max_queue_texts)
-    floods = [Traffic(**{**vars(each), "outcomes": type(each.outcomes)()}) for each in floods]
-    await simulate([*floods, beside], 1.0, seed=seed, max_queue_texts=max_queue_texts)
+    floods = [replace(each, outcomes=Counter()) for each in floods]
+    asyncio.run(simulate([alone], 0.7, seed=seed, max_queue_texts=max_queue_texts))
+    asyncio.run(simulate([*floods, beside], 0.7, seed=seed, max_queue_texts=max_queue_texts))
     assert beside.refused <= alone.refused == 0
-    assert beside.outcomes["ok"] > 0 or beside.interval_s > 0.3
+    assert beside.outcomes["ok"] > 0 or 2 * beside.interval_s > 0.7
 
 
 @pytest.mark.parametrize("others", [1, 20])
@@ -82,7 +80,7 @@ async def test_many_light_callers_are_refused_before_they_are_late() -> None:
     capacity_per_s = 1000 / (BASE_MS / 16 + TOKEN_MS * 50)
     crowd = [Traffic(f"{number}", 50, interval_s=200 / (3 * capacity_per_s), timeout_s=1) for number in range(200)]
     await simulate(crowd, 4.0)
-    outcomes = sum((each.outcomes for each in crowd), start=crowd[0].outcomes.__class__())
+    outcomes = sum((each.outcomes for each in crowd), start=Counter[str]())
     assert outcomes["ok"] > 0.85 * capacity_per_s * 3
     assert outcomes["Overloaded"] > 0
     assert outcomes["late"] + outcomes["DeadlineExceeded"] <= 0.05 * outcomes.total()
