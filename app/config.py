@@ -93,7 +93,12 @@ class Settings(BaseSettings):
         30, gt=0, description="seconds that a client has to send the body of a request; after that, it gets 408"
     )
     max_header_bytes: int = Field(32 * 1024, ge=1024, description="maximum bytes in the headers of a request")
-    max_queue_texts: int = Field(4096, ge=1, description="maximum texts waiting for the model; more get 429")
+    max_queue_texts: int = Field(
+        4096,
+        ge=1,
+        description="maximum texts waiting for the model; more get 429, "
+        "unless their client has less than an equal part of the queue",
+    )
     max_wait_ms: float = Field(
         1000, gt=0, description="maximum predicted waiting time; a request that would wait longer gets 429 at once"
     )

@@ -47,6 +47,7 @@ class Simulation:
         self._rng = random.Random(seed)
         self._order = itertools.count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._ended = False
         scheduler._executor = self  # type: ignore[assignment]
         for each in traffic:
             for _ in range(each.connections):
@@ -84,6 +85,8 @@ class Simulation:
         waiter.add_done_callback(answered)
 
     def _finish(self, traffic: Traffic, outcome: str, pause_s: float) -> None:
+        if self._ended:  # the scheduler is being closed
+            return
         traffic.outcomes[outcome] += 1
         if not traffic.interval_s:
             self._at(clock.now_s + pause_s, partial(self._send, traffic))
@@ -96,3 +99,4 @@ class Simulation:
             event()
             for _ in range(3):  # futures, and what the scheduler does later
                 await asyncio.sleep(0)
+        self._ended = True
