@@ -45,7 +45,7 @@ NOWHERE = Elsewhere(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The texts in the queue once a request is in it: all of them and those of its caller, and the number of callers."""
+    """What is in the queue once a request is in it: all texts, those of its caller, and the number of callers."""
 
     texts: int
     own: int

@@ -1,9 +1,9 @@
 """Fairness between callers: self-clocked fair queueing (Golestani 1994). Pure and synchronous.
 
-Virtual time is the work that each busy caller has had. An entry begins, in virtual time, when the earlier entries of its
-caller end, or now if they have ended, and it ends when its own work is done. Entries run in the order of their ends. So
-a caller that uses less than its share goes ahead of the backlog of any other, and callers that use more share what is
-left, by work and not by texts.
+Virtual time is the work that each busy caller has had. An entry begins, in virtual time, when the earlier entries of
+its caller end, or now if they have ended, and it ends when its own work is done. Entries run in the order of their
+ends. So a caller that uses less than its share goes ahead of the backlog of any other, and callers that use more share
+what is left, by work and not by texts.
 """
 
 from collections import OrderedDict

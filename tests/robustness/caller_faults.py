@@ -16,8 +16,8 @@ from tests.support.process import serve
 from tests.support.waiting import HANG_S
 
 CONNECTIONS, LONG_WORDS, REQUESTS = 48, 300, 30
-# The deadline of a short text, in times of a long text on an idle server. It waits for the batches that run and then for
-# its own, which may have as many tokens as a long text. Behind the texts of the flood, it would wait much longer.
+# The deadline of a short text, in times of a long text on an idle server. It waits for the batches that run and for its
+# own, which may have as many tokens as a long text. Behind the texts of the flood, it would wait much longer.
 PATIENCE = 20
 WORDS = "the film acting story plot scene great terrible boring music ending cast script funny dull bright slow".split()
 
