@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 # Callers without entries that are remembered, because they have had more work than the others.
 _MAX_IDLE = 1024
-_LEVELS = 64  # powers of two
 
 
 @dataclass(slots=True, eq=False)
@@ -34,9 +33,9 @@ class Callers:
         self.now = 0  # virtual
         self._busy: dict[str, Caller] = {}
         self._idle: OrderedDict[str, Caller] = OrderedDict()
-        # The callers whose work has so many bits, and their work in total.
-        self._count = [0] * _LEVELS
-        self._work = [0] * _LEVELS
+        self._work = 0
+        # By the number of bits of a caller's work: how many callers, and their work in total.
+        self._levels: dict[int, list[int]] = {}
 
     def __len__(self) -> int:
         return len(self._busy)
@@ -66,17 +65,11 @@ class Callers:
         if not caller.entries:
             self._idle.pop(caller.name, None)
             self._busy[caller.name] = caller
-        self._count_work(caller, -1)
-        caller.entries += 1
-        caller.work += work
-        self._count_work(caller, 1)
+        self._count(caller, work, 1)
 
     def remove(self, caller: Caller, work: int) -> None:
         """An entry is no longer queued. A caller without entries is forgotten once it has no advantage from that."""
-        self._count_work(caller, -1)
-        caller.entries -= 1
-        caller.work -= work
-        self._count_work(caller, 1)
+        self._count(caller, -work, -1)
         if not caller.entries:
             del self._busy[caller.name]
             self._idle[caller.name] = caller
@@ -92,21 +85,32 @@ class Callers:
 
         Until then, each of them gets as much done as this caller.
         """
-        level = self.next_end(caller, work) - self.now
+        if len(self._busy) <= bool(caller.entries):
+            return 0
+        most = self.next_end(caller, work) - self.now
         own = caller.work.bit_length() if caller.entries else -1
         total = 0
-        for bits, (count, their_work) in enumerate(zip(self._count, self._work, strict=True)):
-            if count:
-                is_own = bits == own
-                total += min(their_work - is_own * caller.work, level * (count - is_own))
+        for bits, (count, their_work) in self._levels.items():
+            is_own = bits == own
+            total += min(their_work - is_own * caller.work, most * (count - is_own))
         return total
 
     def has_its_share(self, caller: Caller) -> bool:
         """Return whether a caller has no more work in the queue than an equal share of it."""
-        return caller.work * len(self._busy) <= sum(self._work)
+        return caller.work * len(self._busy) <= self._work
 
-    def _count_work(self, caller: Caller, sign: int) -> None:
+    def _count(self, caller: Caller, work: int, entries: int) -> None:
+        """Add to the entries and the work of a caller."""
         if caller.entries:
-            bits = caller.work.bit_length()
-            self._count[bits] += sign
-            self._work[bits] += sign * caller.work
+            level = self._levels[bits := caller.work.bit_length()]
+            level[0] -= 1
+            level[1] -= caller.work
+            if not level[0]:
+                del self._levels[bits]
+        caller.entries += entries
+        caller.work += work
+        self._work += work
+        if caller.entries:
+            level = self._levels.setdefault(caller.work.bit_length(), [0, 0])
+            level[0] += 1
+            level[1] += caller.work

@@ -163,7 +163,8 @@ class TestCallers:
             queued = [entry for entry in queued if entry.queued]
             work = {name: sum(e.work for e in queued if e.caller and e.caller.name == name) for name in "abcd"}
             assert {name: bench.callers.find(name).work for name in work} == work
-            assert sum(bench.callers._work) == sum(work.values())
+            assert bench.callers._work == sum(work.values())
+            assert sum(each for _, each in bench.callers._levels.values()) == sum(work.values())
             assert len(bench.callers) == sum(map(bool, work.values()))
             assert all(entry.due >= bench.callers.now for entry in queued)
 
