@@ -55,6 +55,7 @@ class Offload:
         self._jobs: list[tuple[int, int, _Job]] = []  # a heap, by virtual end
         self._order = itertools.count()
         self._callers = Callers()
+        self._total = 0
         self._texts: Counter[str] = Counter()  # by caller
         # One thread per core: each keeps memory of its own, and the loop's default pool has four more than cores.
         self._idle = usable_cores()
@@ -62,7 +63,7 @@ class Offload:
 
     def texts(self, caller: str) -> Elsewhere:
         """Return how many texts have not ended."""
-        return Elsewhere(self._texts.total(), self._texts[caller])
+        return Elsewhere(self._total, self._texts[caller])
 
     async def run(self, work: Callable[[Sequence[str]], list[T]], texts: Sequence[str], caller: str) -> list[T]:
         """Return what `work` returns for each text. It runs in threads, in the turn of `caller`.
@@ -81,6 +82,7 @@ class Offload:
         heapq.heappush(self._jobs, (self._callers.charge(client, job.chars), next(self._order), job))
         self._callers.add(client, job.chars)
         self._texts[caller] += len(texts)
+        self._total += len(texts)
         return job.result
 
     def _start(self) -> None:
@@ -113,6 +115,7 @@ class Offload:
         self._start()
 
     def _forget(self, job: _Job) -> None:
+        self._total -= len(job.texts)
         self._texts[job.caller] -= len(job.texts)
         if not self._texts[job.caller]:
             del self._texts[job.caller]

@@ -187,6 +187,16 @@ class TestFairness:
         assert queue.in_turns_ms([50] * 20, 1.1, caller) == pytest.approx(2 * due_ms + own_ms)
         assert queue.in_turns_ms([50] * 20, 100, caller) == pytest.approx(all_ms + own_ms)
 
+    def test_a_list_waits_for_as_much_work_of_each_other_caller_as_its_own(self) -> None:
+        queue = queue_of([], cost=CostModel(base_ms=0, token_ms=0.1))
+        for name, tokens in (("long", 4000), ("short", 30)):
+            entry = Entry(tokens, 0.0)
+            entry.caller = queue.callers.find(name)
+            queue.push(entry)
+        guest = queue.callers.find("guest")
+        assert queue.in_turns_ms([10] * 5, 1, guest) == pytest.approx(0.1 * (50 + 50 + 30))
+        assert queue.wait_ms(guest, 10) == pytest.approx(0.1 * (10 + 10))
+
     def test_the_next_batch_is_as_full_as_the_limits_allow(self) -> None:
         assert queue_of([]).batch_ms() == 1
         assert queue_of([Entry(10, 0)] * 3).batch_ms() == pytest.approx(1 + 0.1 * 30)
