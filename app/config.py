@@ -112,7 +112,12 @@ class Settings(BaseSettings):
         description="maximum open connections of each worker; for a new one, the connection is closed that has waited "
         "longest for its client",
     )
-    max_queue_texts: int = Field(4096, ge=1, description="maximum texts waiting for the model; more get 429")
+    max_queue_texts: int = Field(
+        4096,
+        ge=1,
+        description="maximum texts waiting for the model; more get 429, "
+        "unless their client has less than an equal part of the queue",
+    )
     max_wait_ms: float = Field(
         1000, gt=0, description="maximum predicted waiting time; a request that would wait longer gets 429 at once"
     )

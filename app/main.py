@@ -156,6 +156,7 @@ def create_app(
         paths={route.path for router in (app.router, *routers) for route in router.routes if isinstance(route, Route)},
         cors=partial(Cors, origins=settings.cors_origins),
         prefix=ProxyPrefix(settings.root_path, settings.trusted_proxies),
+        rate=rate,
     )
     return Application(middleware, app, lifecycle, metrics)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
@@ -29,12 +30,11 @@ def authentication(keys: Keys, *, protect_information: bool, refusals: Refusals 
     401 without one; 403 with one that is wrong, has expired or is for something else. Probes need none, and information
     does only if `protect_information`.
     """
-    public = public_paths(protect_information=protect_information)
     refusals = refusals or Refusals()
 
     def check(_scope: AsgiScope, context: RequestContext) -> Response | None:
         path = context.path
-        if path in public or ("/docs" in public and path.startswith("/static-offline-docs/")):
+        if is_public(path, protect_information=protect_information):
             return None
         presented = _presented(context.headers)
         if presented is None:
@@ -61,6 +61,12 @@ def public_paths(*, protect_information: bool) -> tuple[str, ...]:
     return PROBES if protect_information else (*PROBES, *_INFORMATION)
 
 
+def is_public(path: str, *, protect_information: bool = False) -> bool:
+    """Return whether a path needs no key."""
+    public = public_paths(protect_information=protect_information)
+    return path in public or ("/docs" in public and path.startswith("/static-offline-docs/"))
+
+
 def _presented(headers: Mapping[bytes, bytes]) -> str | None:
     scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
     if scheme.lower() != b"bearer":
@@ -72,10 +78,13 @@ def _presented(headers: Mapping[bytes, bytes]) -> str | None:
 
 
 def caller_of(context: RequestContext) -> str:
-    """Return the client that rate limits count: the name of the key, or the address (of IPv6 the /64 network)."""
-    if context.key_name:
-        return f"key {context.key_name}"
-    address = context.client or ""
+    """Return the client that rate limits and fairness count: the name of the key, or the address or network."""
+    return f"key {context.key_name}" if context.key_name else _network_of(context.client or "")
+
+
+@functools.lru_cache(1024)
+def _network_of(address: str) -> str:
+    """Return the /64 network of an IPv6 address, and other addresses unchanged."""
     with contextlib.suppress(ValueError):
         parsed = ip_address(address)
         parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # a proxy that listens on both writes IPv4 like this

@@ -20,6 +20,7 @@ from .bodies import Bodies, Body
 from .context import RequestContext, context_of
 from .errors import log_failure, render_failure
 from .parser import BodyParser, Form
+from .rate import count
 from .request import check_headers, timeout_ms, unless_disconnected, valid_text, validate
 from .schemas import BatchRequest, Limits, Options, PartialBatchRequest, PredictRequest
 
@@ -55,7 +56,7 @@ class _Endpoint(ABC, Generic[O]):
             timeout_ms=timeout_ms(context.headers, self._limits.request_timeout_ms),
             truncate=options.truncate,
             long_text=options.long_text,
-            caller=context.key_name,
+            caller=caller_of(context),
             partial=self._is_partial(options),
             location_of=self._location_of,
         )
@@ -86,10 +87,9 @@ class _Endpoint(ABC, Generic[O]):
 
     async def _answer(self, query: Query, texts: int, context: RequestContext, receive: Receive) -> Answer:
         service = self._lifecycle.serving()
-        if self._rate:
-            context.quota = await self._rate.take(caller_of(context), texts)
-            if context.quota and not context.quota.passed:
-                raise self._rate.refusal(context.quota)
+        # The middleware has counted one text. It has no quota while the storage is unreachable.
+        if self._rate and context.quota and texts > 1:
+            await count(self._rate, context, texts, counted=1)
         self._lifecycle.in_flight += 1
         try:
             answer = await service.begin(query)

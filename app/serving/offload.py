@@ -1,19 +1,24 @@
 """Work on long texts runs in threads, so that it does not block the event loop."""
 
 import asyncio
+import heapq
+import itertools
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..cpu import usable_cores
+from ..scheduling import Callers, Elsewhere
 
 # Work on texts within these limits takes at most about five milliseconds, whatever they say.
 _SHORT_CHARS, _NOT_ASCII = 2000, 4  # a character outside ASCII counts as four
 _SHORT_BYTES = 2000
 _SHORT_WORD_BYTES = 48  # the time for a word can grow with the square of its length
 _ANY_WORDS_BYTES = 200
-_SLICE_CHARS = 32_000
+_PART_CHARS = 10_000
 
 T = TypeVar("T")
 
@@ -35,49 +40,97 @@ def is_simple(texts: Collection[str]) -> bool:
     return len(data) <= _SHORT_BYTES and max(map(len, data.split()), default=0) <= _SHORT_WORD_BYTES
 
 
-def slices(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the texts in slices of at most 32 000 characters, or of one text."""
-    part: list[str] = []
-    chars = 0
-    for text in texts:
-        if part and chars + len(text) > _SLICE_CHARS:
-            yield part
-            part, chars = [], 0
-        part.append(text)
+def parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Divide a list into parts that take a few milliseconds each."""
+    start = chars = 0
+    for place, text in enumerate(texts):
+        if place > start and chars + len(text) > _PART_CHARS:
+            yield texts[start:place]
+            start, chars = place, 0
         chars += len(text)
-    if part:
-        yield part
+    yield texts[start:]
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[Sequence[str]], Any]
+    texts: Sequence[str]
+    chars: int
+    caller: str
+    result: "asyncio.Future[Any]"
 
 
 class Offload:
-    """Runs work on texts in threads and counts those texts until their thread is done, even if no request waits."""
+    """Runs work on texts in threads and counts those texts until their thread is done, even if no request waits.
+
+    Callers share the threads by characters, as they share the model by tokens.
+    """
 
     def __init__(self) -> None:
-        self.texts = 0
+        self._jobs: list[tuple[int, int, _Job]] = []  # a heap, by virtual end
+        self._order = itertools.count()
+        self._callers = Callers()
+        self._total = 0
+        self._texts: Counter[str] = Counter()  # by caller
         # One thread per core: each keeps memory of its own, and the loop's default pool has four more than cores.
-        self._threads = ThreadPoolExecutor(usable_cores(), thread_name_prefix="texts")
+        self._idle = usable_cores()
+        self._threads = ThreadPoolExecutor(self._idle, thread_name_prefix="texts")
 
-    async def run(
-        self, work: Callable[[Sequence[str]], list[T]], texts: Sequence[str], admit: Callable[[int], object]
-    ) -> list[T]:
-        """Run `work` on `texts` in a thread, unless `admit` raises for the number of texts in all threads.
+    def texts(self, caller: str) -> Elsewhere:
+        """Return how many texts have not ended."""
+        return Elsewhere(self._total, self._texts[caller])
 
-        A long list is done in slices, between which others have their turn. A slice that nobody waits for any more is
-        not begun.
+    async def run(self, work: Callable[[Sequence[str]], list[T]], texts: Sequence[str], caller: str) -> list[T]:
+        """Return what `work` returns for each text. It runs in threads, in the turn of `caller`.
+
+        A list runs in parts, so that others need not wait for all of it.
         """
-        admit(len(texts) + self.texts)
-        results: list[T] = []
-        rest = len(texts)
-        self.texts += rest
-        try:
-            for part in slices(texts):
-                future = asyncio.get_running_loop().run_in_executor(self._threads, work, part)
-                future.add_done_callback(partial(self._done, len(part)))
-                rest -= len(part)
-                results += await asyncio.shield(future)
-        finally:
-            self.texts -= rest
-        return results
+        jobs = [self._queue(work, part, caller) for part in parts(texts)]
+        self._start()
+        return [result for results in await asyncio.gather(*jobs) for result in results]
 
-    def _done(self, texts: int, _: object) -> None:
-        self.texts -= texts
+    def _queue(
+        self, work: Callable[[Sequence[str]], list[T]], texts: Sequence[str], caller: str
+    ) -> "asyncio.Future[list[T]]":
+        job = _Job(work, texts, sum(map(len, texts)), caller, asyncio.get_running_loop().create_future())
+        client = self._callers.find(caller)
+        heapq.heappush(self._jobs, (self._callers.charge(client, job.chars), next(self._order), job))
+        self._callers.add(client, job.chars)
+        self._texts[caller] += len(texts)
+        self._total += len(texts)
+        return job.result
+
+    def _start(self) -> None:
+        while self._idle and self._jobs:
+            self._callers.now, _, job = heapq.heappop(self._jobs)
+            client = self._callers.find(job.caller)
+            self._callers.remove(client, job.chars)
+            if job.result.done():  # no request waits
+                self._callers.refund(client, job.chars)
+                self._forget(job)
+                continue
+            try:
+                running = asyncio.get_running_loop().run_in_executor(self._threads, job.work, job.texts)
+            except RuntimeError as error:  # no thread could be started
+                self._forget(job)
+                job.result.set_exception(error)
+                continue
+            self._idle -= 1
+            running.add_done_callback(partial(self._done, job))
+
+    def _done(self, job: _Job, running: "asyncio.Future[Any]") -> None:
+        self._idle += 1
+        self._forget(job)
+        error = running.exception()
+        if not job.result.done():  # the request waits
+            if error:
+                job.result.set_exception(error)
+            else:
+                job.result.set_result(running.result())
+        self._start()
+
+    def _forget(self, job: _Job) -> None:
+        self._total -= len(job.texts)
+        self._texts[job.caller] -= len(job.texts)
+        if not self._texts[job.caller]:
+            del self._texts[job.caller]

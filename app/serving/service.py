@@ -18,6 +18,7 @@ from .resolution import Item, Resolution
 T = TypeVar("T")
 
 _BLANK = key_of("")
+_TOKEN_CHARS = 4  # on average
 _TOO_LONG = b"too long"  # the key of all texts with too many characters; other keys are longer
 
 
@@ -195,13 +196,27 @@ class Service:
             elif join and (item := self._cache.in_flight(key)) and not (query.reads_windows and item.payload.truncated):
                 texts.joined[key] = item
 
-    def _admit(self, keys: Collection[bytes], query: Query, deadline_s: float) -> Wait | None:
+    def _admit(self, missing: Mapping[bytes, str], query: Query, deadline_s: float) -> Wait | None:
         """Admit the missing texts before they are tokenised: a refusal must be cheap."""
-        new = len(keys)
+        texts = missing
         if query.reads_windows:  # those of which no window is known, as far as one can tell by now
-            first = [key_of_part(key, 0) for key in keys]
-            new = sum(not (self._cache.in_flight(part) or self._cache.get(part)) for part in first)
-        return self._scheduler.admit(new + self._offload.texts, deadline_s, query.caller) if new else None
+            first = {key: key_of_part(key, 0) for key in missing}
+            texts = {
+                key: text
+                for key, text in missing.items()
+                if not (self._cache.in_flight(first[key]) or self._cache.get(first[key]))
+            }
+        return self._admit_texts(texts.values(), query, deadline_s) if texts else None
+
+    def _admit_texts(self, texts: Collection[str], query: Query, deadline_s: float) -> Wait:
+        tokens = sum(map(len, texts)) // (_TOKEN_CHARS * len(texts)) + 2
+        return self._scheduler.admit(
+            len(texts),
+            deadline_s,
+            query.caller,
+            tokens=min(tokens, self._tokenizer.max_tokens),
+            elsewhere=self._offload.texts(query.caller),
+        )
 
     async def _tokenize(self, missing: Mapping[bytes, str], texts: Resolution, query: Query, deadline_s: float) -> None:
         started_s = time.perf_counter()
@@ -231,13 +246,13 @@ class Service:
         """Run `work` on texts, at once if it may run `here`, otherwise in a thread, where they count as queued."""
         if here:
             return work(texts)
-        admit = partial(self._scheduler.admit, deadline_s=deadline_s, caller=query.caller)
-        return await in_time(self._offload.run(work, texts, admit), deadline_s)
+        self._admit_texts(texts, query, deadline_s)
+        return await in_time(self._offload.run(work, texts, query.caller), deadline_s)
 
     def _queue(
-        self, texts: Resolution, deadline_s: float, caller: str | None, admitted: Wait | None
+        self, texts: Resolution, deadline_s: float, caller: str, admitted: Wait | None
     ) -> Waiting[Encoding, Prediction]:
-        waiting: Waiting[Encoding, Prediction] = Waiting(self._scheduler, deadline_s)
+        waiting: Waiting[Encoding, Prediction] = Waiting(self._scheduler, deadline_s, caller)
         try:
             # First those in flight: queueing new ones may end an item that only a list without a chance waits for.
             waiting.join(texts.joined.values())

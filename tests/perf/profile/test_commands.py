@@ -17,6 +17,7 @@ from tests.support.process import ROOT
             ["one at a time", "service, mixed", "at 90%"],
         ),
         ("perf.profile.invariance --count 20", ["lists of 256", "beside 32 clients"]),
+        ("perf.profile.callers --callers 1 500", ["bytes per caller", "500"]),
         ("perf.profile.parts --rounds 1", ["run the model, one text", "tokenise, one by one"]),
     ],
 )

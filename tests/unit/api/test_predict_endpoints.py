@@ -54,10 +54,10 @@ class FakeService:
 class FakeRate:
     def __init__(self, *, passed: bool) -> None:
         self.passed = passed
-        self.taken: list[tuple[str, int]] = []
+        self.taken: list[tuple[str, int, int]] = []
 
-    async def take(self, caller: str, texts: int) -> Quota:
-        self.taken.append((caller, texts))
+    async def take(self, caller: str, texts: int, *, counted: int = 0) -> Quota:
+        self.taken.append((caller, texts, counted))
         return Quota(10, 5, 7, passed=self.passed)
 
     def refusal(self, quota: Quota) -> RateLimited:
@@ -66,6 +66,7 @@ class FakeRate:
 
 class Bench:
     def __init__(self, rate: FakeRate | None = None) -> None:
+        self.quota = rate and Quota(10, 9, 7, passed=True)  # of the text that the middleware has counted
         self.service = FakeService()
         self.lifecycle = Lifecycle(status="ok", service=self.service)  # type: ignore[arg-type]
         self.bodies = Bodies(LIMITS.max_body_bytes)
@@ -80,6 +81,7 @@ class Bench:
         client = client or AsgiClient(data)
         scope = scope_of(headers=JSON | dict(headers or {}))
         self.context = begin(scope)
+        self.context.quota = self.quota
         endpoint = self.batch if b'"texts"' in data else self.single
         await endpoint(scope, client.receive, client.send)
         assert self.lifecycle.in_flight == 0
@@ -213,19 +215,29 @@ async def test_a_service_that_is_not_ready_gets_no_query(status: Any) -> None:
     assert bench.service.queries == []
 
 
-async def test_a_list_counts_with_all_its_texts_for_the_rate_limit() -> None:
+async def test_the_rest_of_a_list_counts_for_the_rate_limit() -> None:
     rate = FakeRate(passed=True)
     bench = Bench(rate)
+    await bench.post({"text": "a"})
+    await bench.post({"texts": ["a"]})
     await bench.post({"texts": ["a", "b", "c"]})
     await bench.post({"texts": ["a", 1], "partial": True})
-    assert rate.taken == [("192.0.2.1", 3), ("192.0.2.1", 2)]
+    assert rate.taken == [("192.0.2.1", 3, 1), ("192.0.2.1", 2, 1)]
     assert bench.context.quota
 
 
-async def test_a_request_over_the_rate_limit_does_not_reach_the_service() -> None:
+async def test_a_list_does_not_count_while_the_storage_is_unreachable() -> None:
+    rate = FakeRate(passed=False)
+    bench = Bench(rate)
+    bench.quota = None
+    assert (await bench.post({"texts": ["a", "b"]})).status == 200
+    assert rate.taken == []
+
+
+async def test_a_list_over_the_rate_limit_does_not_reach_the_service() -> None:
     bench = Bench(FakeRate(passed=False))
     with pytest.raises(RateLimited):
-        await bench.post({"text": "a"})
+        await bench.post({"texts": ["a", "b"]})
     assert bench.service.queries == []
     assert bench.context.quota
     assert bench.context.quota.reset_s == 7
