@@ -9,7 +9,7 @@
 #
 # Behind a package mirror, pass what pip needs: --secret id=pip.conf,src=… (its configuration) and --secret
 # id=ca.crt,src=… (certificates, which pip reads from /etc/ssl/certs/ca-certificates.crt). No layer keeps them.
-ARG BASE=python:3.11-slim-bookworm
+ARG BASE=python:3.11-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84
 
 
 # Everything except the code. The project is installed in editable mode, with placeholders for the files that come
@@ -19,7 +19,7 @@ FROM ${BASE} AS dependencies
 WORKDIR /opt/rt-sentiment
 # Two environments: the one with pip stays here, the other one is copied into the image.
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
-COPY LICENSE pyproject.toml constraints.txt requirements.txt ./
+COPY LICENSE pyproject.toml requirements.txt ./
 COPY app/__init__.py app/
 COPY deploy/editable.py deploy/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
@@ -32,10 +32,11 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
 
 
 FROM dependencies AS dependencies-gpu
+COPY requirements/gpu.txt requirements/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
-    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --constraint constraints.txt \
-      --no-build-isolation --editable '.[torch]' && \
+    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-deps \
+      --require-hashes --requirement requirements/gpu.txt && \
     chmod -R go-w /opt/venv
 
 

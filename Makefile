@@ -24,6 +24,7 @@ VARIABLES_OF_test-uvicorn := UVICORN ARGS
 VARIABLES_OF_export := MODEL OUT DEV ARGS
 VARIABLES_OF_evaluate := MODEL DEV ARGS
 VARIABLES_OF_image := BASE
+VARIABLES_OF_audit := ADVISORIES
 $(foreach name,serve dev bench bench-nginx perf perf-gate overload chaos fuzz,$(eval VARIABLES_OF_$(name) := ARGS))
 UNUSED := $(filter-out $(VARIABLES_OF_ALL) $(foreach goal,$(MAKECMDGOALS),$(VARIABLES_OF_$(goal))),$(COMMAND_LINE_VARIABLES))
 ifneq ($(filter serve dev replicas,$(MAKECMDGOALS)),)
@@ -109,15 +110,20 @@ evaluate: .venv/dev.stamp  ## measure the embedded model, or MODEL=directory, on
 	$(if $(DEV),$(BIN)/python -m training evaluate "$(or $(MODEL),models/sentiment-en)" runs/float32 --data $(DEV))
 	$(BIN)/python -m training behaviour "$(or $(MODEL),sentiment-en)" $(ARGS)
 
-audit: .venv/dev.stamp  ## run bandit, write a bill of materials (dist/sbom.json), and run pip-audit if its database can be reached
+audit: .venv/dev.stamp  ## run bandit, write a bill of materials (dist/sbom.json), and run pip-audit; ADVISORIES=required fails if its database cannot be reached
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml app nginx onnx_export perf training
 	mkdir -p dist
 	$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-file dist/sbom.json
-	@if $(BIN)/python -c 'from urllib.request import urlopen; urlopen("https://pypi.org/pypi/pip/25.0/json")' 2> /dev/null; \
-	then $(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.txt; \
-	else echo "pypi.org cannot be reached, so packages were not checked for known vulnerabilities"; fi
+	@if $(BIN)/python -c 'from urllib.request import urlopen; urlopen("https://pypi.org/pypi/pip/25.0/json", timeout=30)' 2> /dev/null; \
+	then $(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.txt --requirement requirements/pip.txt; \
+	else echo "NOT CHECKED for known vulnerabilities: pypi.org, which lists them, cannot be reached" >&2; \
+	[ "$(ADVISORIES)" != required ]; fi
 
-lock:  ## update constraints.txt and requirements.txt from a fresh environment; torch keeps its pinned version
+COMPILE = .venv-lock/bin/uv pip compile --constraint constraints.txt --universal --generate-hashes --no-header --no-annotate --quiet
+# Writes a file of requirements, and keeps the comment on its first line.
+renew = (head -1 $(1); $(COMPILE) $(2)) > .venv-lock/new && mv .venv-lock/new $(1)
+
+lock:  ## update constraints.txt, requirements.txt and requirements/ from a fresh environment; torch keeps its pinned version
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	grep '^torch==' constraints.txt > .venv-lock/torch.txt
 	.venv-lock/bin/python -m pip install --quiet --constraint .venv-lock/torch.txt --editable '.[dev]'
@@ -125,27 +131,39 @@ lock:  ## update constraints.txt and requirements.txt from a fresh environment; 
 	mv .venv-lock/new constraints.txt
 	.venv-lock/bin/python -m pip install --quiet uv
 	printf 'hatchling\n' > .venv-lock/build.in
-	(head -1 requirements.txt; .venv-lock/bin/uv pip compile pyproject.toml .venv-lock/build.in --extra redis \
-	  --constraint constraints.txt --universal --generate-hashes --no-header --no-annotate --quiet) > .venv-lock/new
-	mv .venv-lock/new requirements.txt && rm -rf .venv-lock
+	printf 'pip\n' > .venv-lock/pip.in
+	$(call renew,requirements.txt,pyproject.toml .venv-lock/build.in --extra redis)
+	$(call renew,requirements/pip.txt,.venv-lock/pip.in)
+	$(call renew,requirements/perf.txt,pyproject.toml .venv-lock/build.in --extra redis --extra perf)
+	$(call renew,requirements/gpu.txt,pyproject.toml .venv-lock/build.in --extra redis --extra torch)
+	$(call renew,requirements/dev.txt,pyproject.toml .venv-lock/build.in --extra dev \
+	  $$(grep -oE '^(cuda|nvidia|torch|triton)[a-z0-9-]*' requirements/gpu.txt | sed 's/^/--no-emit-package /'))
+	rm -rf .venv-lock
 
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .peers .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
+# Python brings along versions of pip and setuptools that may have known vulnerabilities. The first is replaced, and
+# serving does not need the second.
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip uninstall --quiet --yes setuptools
 
-.venv/serve.stamp: pyproject.toml requirements.txt | .venv/bin/python
+.venv/serve.stamp: pyproject.toml requirements.txt requirements/pip.txt | .venv/bin/python
 	@echo "installing the dependencies (only once) …"
+	$(PIP) --no-deps --require-hashes --requirement requirements/pip.txt
 	$(PIP) --no-deps --require-hashes --requirement requirements.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/perf.stamp: pyproject.toml constraints.txt | .venv/serve.stamp
-	$(PIP) --constraint constraints.txt --editable '.[perf]'
+.venv/perf.stamp: pyproject.toml requirements/perf.txt | .venv/serve.stamp
+	$(PIP) --no-deps --require-hashes --requirement requirements/perf.txt
 	@touch $@
 
-.venv/dev.stamp: pyproject.toml constraints.txt | .venv/serve.stamp
+# PyTorch without CUDA where it can be had, because the libraries of CUDA take gigabytes.
+.venv/dev.stamp: pyproject.toml requirements/dev.txt | .venv/serve.stamp
 	@echo "installing the development tools, including PyTorch (only once; takes minutes) …"
-	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --no-deps --require-hashes --requirement requirements/dev.txt
+	$(PIP) --no-deps --require-hashes --requirement requirements/torch-cpu.txt 2> /dev/null || \
+	  $(PIP) --no-deps --require-hashes --requirement requirements/gpu.txt
 	@touch $@ .venv/perf.stamp

@@ -1,7 +1,8 @@
 """Hosts and path prefixes, as settings and headers state them."""
 
 import re
-from ipaddress import IPv6Address
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Address, ip_network
 from typing import NamedTuple
 
 _HOST = re.compile(r"(?P<name>\w[\w.-]*?|\[(?P<ipv6>[\da-f:.]+)\])\.?(:(?P<port>\d{1,5}))?", re.ASCII | re.IGNORECASE)
@@ -38,3 +39,9 @@ def parse_prefix(value: str) -> str:
     if not match:
         raise ValueError("expected a path such as /sentiment, of letters, digits, and the characters - . _ ~")
     return f"/{match['path']}" if match["path"] else ""
+
+
+def mapped_to_ipv6(networks: Iterable[str]) -> list[str]:
+    """Return the IPv4 networks among these as a proxy writes them that listens on both: `::ffff:10.0.0.0/104`."""
+    parsed = map(ip_network, networks)
+    return [f"::ffff:{each.network_address}/{96 + each.prefixlen}" for each in parsed if isinstance(each, IPv4Network)]

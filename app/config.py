@@ -14,7 +14,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from .setting_types import Address, Backend, Hosts, Networks, Origins, PathPrefix, Rate, RateStorage
+from .setting_types import Address, Backend, Digest, Hosts, Networks, Origins, PathPrefix, Rate, RateStorage
 
 PREFIX = "SENTIMENT_"
 PROFILES = Path(__file__).parent / "profiles"
@@ -49,6 +49,9 @@ class Settings(BaseSettings):
         "sentiment-en",
         description="embedded model, directory, or hub name (owner/name@revision) of a sequence classifier",
     )
+    model_digest: Digest = Field(
+        "", description="sha256 of the model's manifest.json; a model with another manifest, or without one, is refused"
+    )
     backend: Backend = Field("auto", description="auto, onnx, torch, mock, or your own class as package.module:Class")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="device that the model runs on")
     precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = Field(
@@ -79,12 +82,22 @@ class Settings(BaseSettings):
     cache_entries: int = Field(
         10_000, ge=0, description="predictions to cache for repeated texts; 0 disables the cache"
     )
+    cache_scope: Literal["shared", "key"] = Field(
+        "shared",
+        description="who shares cached and running predictions: all clients, or only those with the same API key",
+    )
     max_text_chars: int = Field(10_000, ge=1, description="maximum characters in a text")
     max_batch_texts: int = Field(256, ge=1, description="maximum texts in a /predict/batch request")
     max_body_bytes: int = Field(
         4 * 1024 * 1024,
         ge=1024,
         description="maximum bytes in a request body; /predict allows about 12 per character of the longest text",
+    )
+    max_bodies_bytes: int = Field(
+        0,
+        ge=0,
+        description="maximum bytes of memory for all request bodies together; if they need more, bodies over 4 KiB get "
+        "503; 0 means 16 times SENTIMENT_MAX_BODY_BYTES",
     )
     header_timeout_s: float = Field(
         10, gt=0, description="seconds that a client has to send the headers of a request, and to read the response"
@@ -93,7 +106,18 @@ class Settings(BaseSettings):
         30, gt=0, description="seconds that a client has to send the body of a request; after that, it gets 408"
     )
     max_header_bytes: int = Field(32 * 1024, ge=1024, description="maximum bytes in the headers of a request")
-    max_queue_texts: int = Field(4096, ge=1, description="maximum texts waiting for the model; more get 429")
+    max_connections: int = Field(
+        2000,
+        ge=1,
+        description="maximum open connections of each worker; for a new one, the connection is closed that has waited "
+        "longest for its client",
+    )
+    max_queue_texts: int = Field(
+        4096,
+        ge=1,
+        description="maximum texts waiting for the model; more get 429, "
+        "unless their client has less than an equal part of the queue",
+    )
     max_wait_ms: float = Field(
         1000, gt=0, description="maximum predicted waiting time; a request that would wait longer gets 429 at once"
     )
@@ -155,6 +179,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 "MAX_QUEUE_TEXTS must be at least MAX_BATCH_TEXTS; otherwise a full list could never be admitted"
             )
+        if 0 < self.max_bodies_bytes < 4 * self.max_body_bytes:
+            raise ValueError(
+                "MAX_BODIES_BYTES must be 0 or at least 4 times MAX_BODY_BYTES, the memory that one body may take"
+            )
         if self.workers > 1 and self.rate_limit and self.rate_limit_storage == "memory":
             raise ValueError(
                 "RATE_LIMIT with several WORKERS needs RATE_LIMIT_STORAGE; otherwise each worker counts separately"
@@ -163,6 +191,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "COMPARE_BACKENDS needs BACKEND=auto and one worker, because several could choose different backends"
             )
+        if self.model_digest and self.backend == "mock":
+            raise ValueError("MODEL_DIGEST cannot be checked with BACKEND=mock, which reads no model")
         if self.api_keys_for_all and not self.api_keys_file:
             raise ValueError("API_KEYS_FOR_ALL needs API_KEYS_FILE")
         if bool(self.tls_cert_file) != bool(self.tls_key_file):

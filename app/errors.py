@@ -7,6 +7,7 @@
     │   └── RateLimited       … or because the client is over its rate limit
     ├── DeadlineExceeded      no result within the time limit of the request
     ├── NotReady              the service is loading, draining or broken
+    ├── BodiesFull            the bodies of other requests take too much memory
     ├── BackendError          the model failed on this text
     ├── ArtifactError         a model directory is missing, incomplete or corrupt
     │   └── CorruptArtifact   … because a file does not match its manifest
@@ -54,6 +55,14 @@ class NotReady(SentimentError):
     """The service cannot answer now; `retry_after_s` estimates when it can."""
 
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class BodiesFull(SentimentError):
+    """The bodies of other requests take too much memory; `retry_after_s` estimates when there is room again."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import __version__
 from .access import Keys, RateLimit
 from .api import (
+    Bodies,
     Check,
     Cors,
     Limits,
@@ -22,6 +23,7 @@ from .api import (
     PredictBatchEndpoint,
     PredictEndpoint,
     ProxyPrefix,
+    Refusals,
     accept_head,
     allowed_hosts,
     authentication,
@@ -85,6 +87,7 @@ def create_app(
     lifecycle = Lifecycle()
     metrics = Metrics(CollectorRegistry())
     keys = _keys(settings)
+    refusals = Refusals()
     rate = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
     loader = Loader(
         partial(_load, settings),
@@ -106,7 +109,7 @@ def create_app(
             await tasks[0]
         if keys:
             log_loaded(keys)
-            tasks.append(asyncio.create_task(watch_keys(keys)))
+            tasks.append(asyncio.create_task(watch_keys(keys, refusals)))
         try:
             yield
         finally:
@@ -145,15 +148,17 @@ def create_app(
     )
     install_docs(app)
     install_page(app, enabled=settings.page)
-    endpoints = [endpoint(lifecycle, limits, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
+    bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
+    endpoints = [endpoint(lifecycle, limits, bodies, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
     middleware = Middleware(
         app,
         endpoints={endpoint.path: endpoint for endpoint in endpoints},
-        checks=_checks(settings, keys),
+        checks=_checks(settings, keys, refusals),
         observer=metrics,
         paths={route.path for router in (app.router, *routers) for route in router.routes if isinstance(route, Route)},
         cors=partial(Cors, origins=settings.cors_origins),
         prefix=ProxyPrefix(settings.root_path, settings.trusted_proxies),
+        rate=rate,
     )
     return Application(middleware, app, lifecycle, metrics)
 
@@ -161,6 +166,7 @@ def create_app(
 def _load(settings: Settings) -> Model:
     return load_model(
         settings.model,
+        digest=settings.model_digest,
         backend=settings.backend,
         device=settings.device,
         precision=settings.precision,
@@ -182,6 +188,8 @@ def _serving_limits(settings: Settings) -> ServingLimits:
         backend_timeout_ms=settings.backend_timeout_ms,
         max_text_chars=settings.max_text_chars,
         cache_entries=settings.cache_entries,
+        # Without keys, there are no callers to tell apart.
+        cache_per_caller=settings.cache_scope == "key" and settings.api_keys_file is not None,
     )
 
 
@@ -192,10 +200,10 @@ def _keys(settings: Settings) -> Keys | None:
         raise KeysError(f"{PREFIX}API_KEYS_FILE: {error}") from None
 
 
-def _checks(settings: Settings, keys: Keys | None) -> list[Check]:
+def _checks(settings: Settings, keys: Keys | None, refusals: Refusals) -> list[Check]:
     checks = [header_limit(settings.max_header_bytes), one_host]
     if settings.allowed_hosts:
         checks.append(allowed_hosts(settings.allowed_hosts))
     if keys:
-        checks.append(authentication(keys, protect_information=settings.api_keys_for_all))
+        checks.append(authentication(keys, protect_information=settings.api_keys_for_all, refusals=refusals))
     return checks

@@ -59,12 +59,20 @@ def _storage(value: str) -> str:
     return scheme.lower() + separator + rest
 
 
+def _digest(value: str) -> str:
+    value = value.lower().removeprefix("sha256:")
+    if value and not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError("expected the 64 hexadecimal digits of a sha256")
+    return value
+
+
 _CommaSeparated = (NoDecode, BeforeValidator(_split))
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], *_CommaSeparated]
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], *_CommaSeparated]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], *_CommaSeparated]
 Address = Annotated[str, AfterValidator(lambda address: address.strip("[]"))]  # IPv6 may be written as in a URL
 Backend = Annotated[str, AfterValidator(_backend)]
+Digest = Annotated[str, AfterValidator(_digest)]
 PathPrefix = Annotated[str, AfterValidator(parse_prefix)]
 Rate = Annotated[str, AfterValidator(_rate)]
 RateStorage = Annotated[str, AfterValidator(_storage)]

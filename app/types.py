@@ -88,6 +88,7 @@ class Answer(NamedTuple):
     tokenize_ms: float = 0.0
     queue_ms: float = 0.0
     infer_ms: float = 0.0
+    explanations: Sequence[Sequence[WordWeight] | None] = ()  # one per text, None for an error; only if asked for
 
     @property
     def predictions(self) -> list[Prediction]:
@@ -107,6 +108,7 @@ class ModelInfo:
     backend: str
     device: str
     precision: str
-    checksum: str | None
+    checksum: str | None  # of the weights
+    manifest: str | None = None  # checksum of the manifest
     # Tokens per second of each backend that was tried, where `load_model` compared them.
     compared_tokens_per_s: Mapping[str, int] | None = None

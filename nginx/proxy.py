@@ -71,11 +71,16 @@ def configure(prefix: Path, host: str, port: int, replica_ports: Sequence[int]) 
     if (CONFIGURATION / "tls").is_dir():
         shutil.copytree(CONFIGURATION / "tls", prefix / "tls")
     host = f"[{host}]" if ":" in host else host
-    tls = (prefix / "tls.conf").read_text()
-    (prefix / "tls.conf").write_text(tls.replace("listen 8443 ", f"listen {host}:8443 "))
-    servers = "".join(f"    server 127.0.0.1:{port} max_fails=0;\n" for port in replica_ports)
+    for name in ("plain.conf", "tls.conf"):
+        text = (prefix / name).read_text()
+        text = text.replace("listen 8080;", f"listen {host}:{port};").replace("listen 8443 ", f"listen {host}:8443 ")
+        (prefix / name).write_text(text)
+    servers, watched, last = (
+        "".join(f"    server 127.0.0.1:{port} {parameters};\n" for port in replica_ports)
+        for parameters in ("max_fails=0", "max_fails=1 fail_timeout=1s", "max_fails=0 backup")
+    )
     (prefix / "site.conf").write_text(
         f"upstream sentiment {{\n    include upstream.conf;\n{servers}}}\n"
-        f"server {{\n    listen {host}:{port};\n    include api.conf;\n}}\n"
+        f"upstream once {{\n    zone once 256k;\n    least_conn;\n{watched}{last}}}\n"
     )
     return prefix

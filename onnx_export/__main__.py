@@ -16,7 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from app.errors import SentimentError
-from app.inference.artifact import MANIFEST, open_artifact
+from app.inference.artifact import open_artifact
+from app.inference.files import MANIFEST
 from app.inference.text import normalise
 from app.inference.tokenizer import Tokenizer
 from onnx_export.calibrate import record

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.inference.artifact import MANIFEST, sha256
+from app.inference.artifact import sha256
+from app.inference.files import MANIFEST
 
 _TOOLS = ("torch", "transformers", "optimum", "onnx", "onnxruntime", "tokenizers")
 

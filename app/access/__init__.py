@@ -1,6 +1,7 @@
 """Access control: API keys and rate limits."""
 
-from .keys import Keys, add_key
+from .key_file import add_key, parse_expiry
+from .keys import SCOPES, Key, Keys, Scope
 from .rate_limit import Quota, RateLimit
 
-__all__ = ["Keys", "Quota", "RateLimit", "add_key"]
+__all__ = ["SCOPES", "Key", "Keys", "Quota", "RateLimit", "Scope", "add_key", "parse_expiry"]

@@ -1,4 +1,7 @@
-"""API keys: a YAML file with one line `name: sha256:…` per key. Only the client has the key itself.
+"""API keys: a YAML file with one line per key. Only the client has the key itself.
+
+    "web": sha256:…
+    "batch": {hash: sha256:…, expires: 2027-01-31T00:00:00Z, scopes: [predict, jobs]}
 
 A key is 256 random bits, so a plain SHA-256 of it reveals nothing. Salts and slow hashes are for passwords.
 """
@@ -6,18 +9,37 @@ A key is 256 random bits, so a plain SHA-256 of it reveals nothing. Salts and sl
 import hashlib
 import hmac
 import re
-import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Literal, get_args
 
 import yaml
 
 from ..errors import KeysError
 
-_PREFIX = "rts_"  # lets secret scanners recognise a leaked key
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_NAME_RULE = "use up to 64 letters, digits, '.', '_' and '-'"
+Scope = Literal["predict", "jobs", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+_DEFAULT_SCOPES: frozenset[Scope] = frozenset({"predict"})  # of a key that states none
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME_RULE = "use up to 64 letters, digits, '.', '_' and '-'"
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
+_FIELDS = {"hash", "expires", "scopes"}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What the file says about a key: who has it, what it is for, and until when."""
+
+    name: str
+    digest: bytes
+    scopes: frozenset[Scope] = _DEFAULT_SCOPES
+    expires: datetime | None = None
+
+    def has_expired(self) -> bool:
+        return self.expires is not None and self.expires <= datetime.now(UTC)
 
 
 class Keys:
@@ -27,21 +49,24 @@ class Keys:
         """Read `file`; raise `KeysError` if it cannot be read."""
         self._file = file
         self._version = _version(file)
-        self._hashes = _read(file)
+        self._keys = read_keys(file)
 
     @property
     def names(self) -> list[str]:
         """Names of the keys' owners."""
-        return list(self._hashes)
+        return [key.name for key in self._keys]
 
-    def holder(self, key: str) -> str | None:
-        """Return the owner of `key`, or None. Takes the same time for every wrong key."""
+    def find(self, key: str) -> Key | None:
+        """Return what the file says about `key`, which may have expired; None if it is not there.
+
+        Takes the same time for every wrong key.
+        """
         presented = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-        holder = None
-        for name, stored in self._hashes.items():
-            if hmac.compare_digest(presented, stored):
-                holder = name
-        return holder
+        match = None
+        for stored in self._keys:
+            if hmac.compare_digest(presented, stored.digest):
+                match = stored
+        return match
 
     def refresh(self) -> bool:
         """Read the file again if it has changed; return whether it had.
@@ -52,30 +77,8 @@ class Keys:
         if version == self._version:
             return False
         self._version = version
-        self._hashes = _read(self._file)
+        self._keys = read_keys(self._file)
         return True
-
-
-def add_key(file: Path, name: str) -> str:
-    """Create a key for `name`, append its hash to `file` (created if missing), and return the key.
-
-    Raises `KeysError` if the file already has a key of that name.
-    """
-    if not _NAME.fullmatch(name):
-        raise KeysError(f"{name!r} is not a valid name for a key: {_NAME_RULE}")
-    if file.exists() and name in _read(file):
-        raise KeysError(f"{file} already has a key for {name}; remove its line first")
-    key = _PREFIX + secrets.token_urlsafe(32)
-    # Quoted, because YAML reads a bare 12 as a number and a bare no as false.
-    line = f'"{name}": sha256:{hashlib.sha256(key.encode()).hexdigest()}\n'
-    try:
-        content = file.read_text(encoding="utf-8") if file.exists() else ""
-        if content and not content.endswith("\n"):
-            content += "\n"
-        file.write_text(content + line, encoding="utf-8")
-    except OSError as error:
-        raise KeysError(f"{file}: {error.strerror}") from None
-    return key
 
 
 def _version(file: Path) -> tuple[int, int, int] | None:
@@ -87,7 +90,8 @@ def _version(file: Path) -> tuple[int, int, int] | None:
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def _read(file: Path) -> dict[str, bytes]:
+def read_keys(file: Path) -> list[Key]:
+    """Read the keys of a file; raise `KeysError`, which names what is wrong without quoting it."""
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -95,20 +99,40 @@ def _read(file: Path) -> dict[str, bytes]:
     except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: invalid UTF-8 or date; RecursionError: nesting
         raise KeysError(f"{file}: not YAML") from None  # without the parser's message, which quotes the file
     if content is None:  # an empty file: the last key has been revoked
-        return {}
+        return []
     if not isinstance(content, Mapping):
         raise KeysError(f"{file}: expected a line `name: sha256:…` for each key")
-    return {_checked_name(file, name): _checked_hash(file, name, value) for name, value in content.items()}
+    return [_key(file, name, value) for name, value in content.items()]
 
 
-def _checked_name(file: Path, name: object) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise KeysError(f"{file}: a name is not valid: {_NAME_RULE}")
-    return name
-
-
-def _checked_hash(file: Path, name: str, value: object) -> bytes:
-    match = _HASH.fullmatch(value) if isinstance(value, str) else None
+def _key(file: Path, name: object, value: object) -> Key:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise KeysError(f"{file}: a name is not valid: {NAME_RULE}")
+    stated = value if isinstance(value, Mapping) else {"hash": value}
+    if not stated.keys() <= _FIELDS:
+        raise KeysError(f"{file}: {name} has a field that is none of hash, expires and scopes")
+    hashed = stated.get("hash")
+    match = _HASH.fullmatch(hashed) if isinstance(hashed, str) else None
     if match is None:
         raise KeysError(f"{file}: {name} needs `sha256:` and 64 hexadecimal digits")
-    return bytes.fromhex(match[1])
+    scopes = stated.get("scopes", [*_DEFAULT_SCOPES])
+    if not isinstance(scopes, list) or not scopes or not all(scope in SCOPES for scope in scopes):
+        raise KeysError(f"{file}: the scopes of {name} must be a list of {', '.join(SCOPES)}")
+    expires = _utc(stated["expires"]) if "expires" in stated else None
+    if "expires" in stated and expires is None:
+        raise KeysError(f"{file}: {name} must expire at a time such as 2027-01-31T00:00:00Z")
+    return Key(name, bytes.fromhex(match[1]), frozenset(scopes), expires)
+
+
+def _utc(value: object) -> datetime | None:
+    """Return a time of YAML or ISO 8601, which is in UTC unless it says otherwise; None if it is no time."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo else value.replace(tzinfo=UTC)

@@ -1,6 +1,7 @@
 """Rate limits: a sliding window of texts per caller, counted in this process or, for all replicas together, in Redis.
 
-The algorithm is the sliding window counter of the `limits` package: two counters per caller, whatever the rate.
+The algorithm is the sliding window counter of the `limits` package: two counters per caller, whatever the rate. Its
+storage in memory looks at every caller with each request, so this process counts in `windows`.
 """
 
 import logging
@@ -16,6 +17,7 @@ from limits.storage import storage_from_string
 
 from ..errors import RateLimited, SetupError, TextTooLong
 from ..logs import log
+from .windows import SlidingWindows, Window
 
 _REDIS_TIMEOUT_S = 0.25
 _LOG_EVERY_S = 10.0
@@ -38,34 +40,44 @@ class RateLimit:
     def __init__(self, rate: str, storage: str) -> None:
         """Create a limit from a `rate` such as `1000/minute`; `storage` is `memory` or a `redis://…` address."""
         self._item = parse(rate)
-        self._pool = _connection_pool(storage) if storage != "memory" else None
-        address = f"async+{storage}" if self._pool else "async+memory://"
-        options: Any = {"connection_pool": self._pool, "implementation": "redispy"} if self._pool else {}
-        try:
-            self._storage: Any = storage_from_string(address, wrap_exceptions=True, **options)
-            self._counter = SlidingWindowCounterRateLimiter(self._storage)
-        except ConfigurationError as error:  # the Redis client is too old
-            raise SetupError(f"RATE_LIMIT_STORAGE: {error}") from None
+        self._window_s = self._item.get_expiry()
+        self._memory = SlidingWindows(self._item.amount, self._window_s)
+        self._pool: Any = None
+        if storage != "memory":
+            self._pool = _connection_pool(storage)
+            try:
+                self._storage: Any = storage_from_string(
+                    f"async+{storage}",
+                    wrap_exceptions=True,
+                    connection_pool=self._pool,
+                    implementation="redispy",
+                )
+                self._counter = SlidingWindowCounterRateLimiter(self._storage)
+            except ConfigurationError as error:  # the Redis client is too old
+                raise SetupError(f"RATE_LIMIT_STORAGE: {error}") from None
         self._logged_s = -math.inf
 
-    async def take(self, caller: str, texts: int) -> Quota | None:
-        """Count `texts` for `caller`; return the caller's quota, or None while the storage is unreachable.
+    async def take(self, caller: str, texts: int, *, counted: int = 0) -> Quota | None:
+        """Count the `texts` of a request for `caller`, of which `counted` have been counted before.
 
-        Raises `TextTooLong` for more texts than the limit ever allows at once.
+        Return the caller's quota, or None while the storage is unreachable. Raises `TextTooLong` for more texts than
+        the limit ever allows at once.
         """
         if texts > self._item.amount:
             raise TextTooLong(f"over the rate limit of {self._item} per client")
-        try:
-            passed = await self._counter.hit(self._item, caller, cost=texts)
-            window = await self._counter.get_window_stats(self._item, caller)
-            reset_s = window.reset_time - time.time()
-            if not passed:
-                counts = await self._storage.get_sliding_window(self._item.key_for(caller), self._item.get_expiry())
-                reset_s = until_room(*counts, window_s=self._item.get_expiry(), room=self._item.amount - texts)
-        except StorageError as error:
-            self._log_unavailable(error.storage_error)
-            return None
-        return Quota(self._item.amount, max(0, window.remaining), max(1, math.ceil(reset_s)), passed=passed)
+        if self._pool is None:
+            passed, window = self._memory.take(caller, texts - counted, time.monotonic())
+        else:
+            try:
+                passed = await self._counter.hit(self._item, caller, cost=texts - counted)
+                window = Window(*await self._storage.get_sliding_window(self._item.key_for(caller), self._window_s))
+            except StorageError as error:
+                self._log_unavailable(error.storage_error)
+                return None
+        used = window.used(self._window_s)
+        room = used - 1 if passed else self._item.amount - texts
+        reset_s = until_room(window, window_s=self._window_s, room=max(0, room))
+        return Quota(self._item.amount, max(0, self._item.amount - used), max(1, math.ceil(reset_s)), passed=passed)
 
     def refusal(self, quota: Quota) -> RateLimited:
         """Return the error for a caller whose `quota` is used up."""
@@ -82,18 +94,16 @@ class RateLimit:
             await self._pool.aclose()
 
 
-def until_room(
-    previous: int, previous_s: float, current: int, current_s: float, *, window_s: float, room: int
-) -> float:
+def until_room(window: Window, *, window_s: float, room: int) -> float:
     """Return the seconds until the estimated count, rounded down, is at most `room`.
 
-    The `previous` window counts in proportion to what the sliding window still covers of it, which is nothing in
-    `previous_s`. The `current` window counts in full until then, becomes the previous one and fades in turn: it counts
-    nothing in `current_s`.
+    The current window counts in full until it becomes the previous one, and fades then.
     """
-    if previous and current <= room:
-        return max(0.0, previous_s - (room + 1 - current) * window_s / previous + _MARGIN_S)
-    return max(0.0, current_s - (room + 1) * window_s / current + _MARGIN_S) if current else 0.0
+    if window.previous and window.current <= room:
+        return max(0.0, window.previous_s - (room + 1 - window.current) * window_s / window.previous + _MARGIN_S)
+    if window.current:
+        return max(0.0, window.current_s - (room + 1) * window_s / window.current + _MARGIN_S)
+    return 0.0
 
 
 def _connection_pool(address: str) -> Any:

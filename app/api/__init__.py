@@ -1,8 +1,9 @@
 """HTTP: middleware, endpoints, schemas, errors. The only folder that knows FastAPI."""
 
 from .auth import authentication, log_loaded, public_paths, watch_keys
+from .bodies import Bodies
 from .checks import Check, allowed_hosts, header_limit, one_host
-from .context import PEER, REFUSED, new_id
+from .context import PEER, PROBES, REFUSED, new_id
 from .cors import Cors
 from .docs import install_docs
 from .errors import install_errors, problem
@@ -11,12 +12,15 @@ from .openapi import install_openapi, operation_id, prediction_routes
 from .page import install_page
 from .predict import PredictBatchEndpoint, PredictEndpoint
 from .prefix import ProxyPrefix
+from .refusals import Refusals
 from .schemas import Limits
 from .status import accept_head, report, status_router
 
 __all__ = [
     "PEER",
+    "PROBES",
     "REFUSED",
+    "Bodies",
     "Check",
     "Cors",
     "Limits",
@@ -24,6 +28,7 @@ __all__ = [
     "PredictBatchEndpoint",
     "PredictEndpoint",
     "ProxyPrefix",
+    "Refusals",
     "accept_head",
     "allowed_hosts",
     "authentication",

@@ -3,6 +3,7 @@
 import functools
 import logging
 import random
+import re
 import time
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -31,6 +32,10 @@ _MAX_ADDRESS_CHARS = 45
 PEER = "peer"  # the address at the other end of the connection: `client` is what a trusted proxy says it is
 REFUSED = "refused"  # the server itself has responded, logged and counted the request
 _CLIENT_LEFT = 499  # nginx's status for a client that left before the response
+NO_PATH = ""  # the path of a request whose own path is none that we could have
+# Our paths need no escapes, so a path with one has another meaning for some proxy: %2F, %0A, %2e%2e, %252F. nginx has
+# the same expression, in http.conf.
+_PATH = re.compile(r"(/(?!\.\.?(/|\Z))[\w.~-]+)*/?", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -39,7 +44,7 @@ class RequestContext:
 
     request_id: str
     started_s: float
-    path: str  # below the root path
+    path: str  # below the root path, or NO_PATH
     headers: dict[bytes, bytes]  # lower-case names; of a repeated header the first value
     client: str | None  # IP address, after trusted proxies
     key_name: str | None = None  # of the API key that came with the request
@@ -94,7 +99,7 @@ def begin(scope: Scope) -> RequestContext:
     # A trusted proxy may pass on an X-Forwarded-For header with arbitrary content.
     if client is not None and not (len(client) <= _MAX_ADDRESS_CHARS and _is_address(client)):
         client = scope["client"] = None
-    path = below(scope.get("root_path", ""), scope["path"])
+    path = below(scope.get("root_path", ""), scope["path"]) if _is_plain(scope) else NO_PATH
     context = RequestContext(_request_id(headers.get(b"x-request-id")), time.perf_counter(), path, headers, client)
     scope.setdefault("state", {})["context"] = context
     return context
@@ -109,6 +114,11 @@ def context_of(scope: Scope) -> RequestContext:
 def below(prefix: str, path: str) -> str:
     """Return what follows the prefix in a path; the whole path if it does not begin with it."""
     return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
+
+
+def _is_plain(scope: Scope) -> bool:
+    """Return whether the path has only segments of letters, digits and - . _ ~, and none that is empty, `.` or `..`."""
+    return b"%" not in (scope.get("raw_path") or b"") and _PATH.fullmatch(scope["path"]) is not None
 
 
 def new_id() -> str:

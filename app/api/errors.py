@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from ..errors import (
     BackendError,
+    BodiesFull,
     DeadlineExceeded,
     InvalidInput,
     NotReady,
@@ -34,14 +35,16 @@ STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
     (RateLimited, 429, "Too Many Requests"),
     (Overloaded, 429, "Overloaded"),
     (NotReady, 503, "Not Ready"),
+    (BodiesFull, 503, "Overloaded"),
     (DeadlineExceeded, 504, "Deadline Exceeded"),
     (BackendError, 500, "Internal Server Error"),
     (SentimentError, 500, "Internal Server Error"),
 )
 
+_NO_PATH = "this path does not exist"
 _MODEL_FAILED = "the model failed on this text"
 _MAX_ERRORS = 20  # in one response
-_PLACE = re.compile(r"line \d+ column \d+")
+PLACE = re.compile(r"line (\d+) column (\d+)")
 
 
 def problem(
@@ -76,13 +79,38 @@ class BodyInvalid(Exception):
         self.is_utf8 = is_utf8
 
     @classmethod
-    def from_pydantic(cls, error: ValidationError, fields: Iterable[str], *, is_utf8: bool = True) -> "BodyInvalid":
+    def from_pydantic(cls, error: ValidationError, fields: Iterable[str]) -> Self:
         """Keep what is wrong and where, and drop the input."""
         if error.error_count() > _MAX_ERRORS:
-            msg = f"{error.error_count()} parts of the body are invalid"
-            return cls([{"type": "too_many_errors", "loc": (), "msg": msg, "input": None}])
-        errors = error.errors(include_url=False, include_context=False, include_input=False)
-        return cls(errors, fields, is_utf8=is_utf8)
+            return cls.with_too_many_errors()
+        return cls(error.errors(include_url=False, include_context=False, include_input=False), fields)
+
+    @classmethod
+    def from_syntax(cls, msg: str, *, is_utf8: bool) -> Self:
+        """The body is not JSON; `msg` is pydantic's."""
+        return cls([_error("json_invalid", (), msg)], is_utf8=is_utf8)
+
+    @classmethod
+    def with_unknown_field(cls, fields: Iterable[str]) -> Self:
+        return cls([_error("extra_forbidden", ("",))], fields)
+
+    @classmethod
+    def with_too_many_bytes(cls, loc: tuple[str | int, ...], limit: int) -> Self:
+        return cls([_error("too_large", loc, f"Input has more than {limit} bytes that are not a text")])
+
+    @classmethod
+    def with_too_many_errors(cls) -> Self:
+        return cls([_error("too_many_errors", (), f"more than {_MAX_ERRORS} parts of the body are invalid")])
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether the body may be valid if more of it came."""
+        messages = [error["msg"] for error in self.errors if error["type"] == "json_invalid"]
+        return all(not message or message.startswith("EOF ") for message in messages)
+
+
+def _error(kind: str, loc: tuple[str | int, ...], msg: str = "") -> ErrorDetails:
+    return {"type": kind, "loc": loc, "msg": msg, "input": None}
 
 
 def respond_to(request_id: str, error: BaseException) -> Response | None:
@@ -97,6 +125,11 @@ def unexpected(request_id: str, error: BaseException) -> Response:
     """Log an unexpected error and return the response to it."""
     log_exception("unexpected error", error, request_id=request_id)
     return _internal_error(request_id)
+
+
+def no_such_path(request_id: str) -> Response:
+    """Return the response to a path that does not exist."""
+    return problem(request_id, 404, "Not Found", _NO_PATH)
 
 
 def shutting_down(request_id: str) -> Response:
@@ -143,7 +176,7 @@ def _on_sentiment_error(request_id: str, error: BaseException) -> Response:
     headers = {}
     errors = None
     detail = str(error)
-    if isinstance(error, Overloaded | NotReady):
+    if isinstance(error, Overloaded | NotReady | BodiesFull):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, NotReady):
         headers["Connection"] = "close"  # a proxy then sends its next request to another replica
@@ -177,7 +210,7 @@ def _path(loc: Iterable[str | int]) -> str:
 def _describe_syntax_error(msg: str, *, is_utf8: bool) -> str:
     if not is_utf8:
         return "the body is not valid JSON: its encoding is not UTF-8"
-    place = _PLACE.search(msg)
+    place = PLACE.search(msg)
     why = "the body is not valid JSON" + (": incomplete escape or surrogate pair" if "hex escape" in msg else "")
     return f"{why}, at {place[0]}" if place else why
 
@@ -192,9 +225,7 @@ def _without_input(item: ErrorDetails, fields: list[str]) -> dict[str, Any]:
 def _on_http_exception(request_id: str, error: BaseException) -> Response:
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
-    detail = {404: "this path does not exist", 405: "this path does not support this method"}.get(
-        error.status_code, str(error.detail)
-    )
+    detail = {404: _NO_PATH, 405: "this path does not support this method"}.get(error.status_code, str(error.detail))
     return problem(request_id, error.status_code, title, detail, headers=error.headers)
 
 

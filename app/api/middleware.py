@@ -6,11 +6,13 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..access import RateLimit
 from ..logs import log_exception
 from .checks import Check
-from .context import REFUSED, RequestContext, begin, context_of
-from .errors import respond_to, shutting_down, unexpected
+from .context import NO_PATH, REFUSED, RequestContext, begin, context_of
+from .errors import no_such_path, respond_to, shutting_down, unexpected
 from .prefix import ProxyPrefix
+from .rate import count, is_counted
 
 
 class Observer(Protocol):
@@ -25,7 +27,7 @@ class Middleware:
 
     A `POST` to a path in `endpoints` goes to that plain ASGI application, everything else to `app`.
     `paths` are those that logs and metrics may name. `cors` wraps what answers, so that refusals have its headers.
-    `prefix` finds the path below which a proxy serves them.
+    `prefix` finds the path below which a proxy serves them. `rate` counts requests before their bodies are read.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Middleware:
         paths: Collection[str],
         cors: Callable[[ASGIApp], ASGIApp] | None = None,
         prefix: ProxyPrefix | None = None,
+        rate: RateLimit | None = None,
     ) -> None:
         self._app = app
         self._endpoints = endpoints
@@ -46,6 +49,7 @@ class Middleware:
         self._paths = frozenset(paths)
         self._inner = cors(self._answer) if cors else self._answer
         self._prefix = prefix
+        self._rate = rate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,10 +85,18 @@ class Middleware:
         """Answer a request, and every error that it causes."""
         context = context_of(scope)
         try:
+            refusal = None
             for check in self._checks:
                 if refusal := check(scope, context):
-                    await refusal(scope, receive, send)
-                    return
+                    break
+            if self._rate and is_counted(scope["method"], context.path):
+                await count(self._rate, context, 1)
+            if refusal:
+                await refusal(scope, receive, send)
+                return
+            if context.path == NO_PATH:  # a router may read it in another way: starlette ignores a final line feed
+                await no_such_path(context.request_id)(scope, receive, send)
+                return
             endpoint = self._endpoints.get(context.path) if scope["method"] == "POST" else None
             await (endpoint or self._app)(scope, receive, send)
         except asyncio.CancelledError:

@@ -18,7 +18,7 @@ _PROBLEMS = {
         "Unauthorized",
         "an API key is required: Authorization: Bearer …, or X-API-Key",
     ),
-    403: ("The API key is not valid.", "Forbidden", "this API key is not valid"),
+    403: ("The API key is not valid, has expired or is not for this route.", "Forbidden", "this API key is not valid"),
     408: ("The body did not arrive in time.", "Request Timeout", "the body did not arrive in time"),
     413: (
         "The body, a text or the list exceeds its limit, or a text is too long and `truncate` is false.",
@@ -51,7 +51,8 @@ _PROBLEMS = {
         "the server failed to answer this request",
     ),
     503: (
-        "The server is loading, draining or broken. Wait for `Retry-After` seconds.",
+        "The server is loading, draining or broken, or request bodies take too much memory. Wait for `Retry-After` "
+        "seconds.",
         "Not Ready",
         "the model is loading",
     ),

@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, StringConstraints
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 # Strict: the string "1" is not accepted as a number. An unknown field is an error, so that typos do not pass silently.
 _STRICT = ConfigDict(strict=True, extra="forbid")
@@ -75,24 +74,10 @@ class BatchRequest(Options):
     )
 
 
-class _TextOrNone:
-    """A string, or None for other JSON, which may have a million parts: they become no Python objects.
-
-    Python objects are accepted as they are.
-    """
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        text = core_schema.with_default_schema(core_schema.str_schema(), default=None, on_error="default")
-        return core_schema.json_or_python_schema(text, core_schema.any_schema())
-
-
 class PartialBatchRequest(Options):
     """A list with something that is not a valid text, which gets an error in its place."""
 
-    texts: list[Annotated[Any, _TextOrNone]] = Field(
-        min_length=1, description="At most SENTIMENT_MAX_BATCH_TEXTS (256) texts."
-    )
+    texts: list[Any] = Field(min_length=1, description="At most SENTIMENT_MAX_BATCH_TEXTS (256) texts.")
     partial: Annotated[Literal[True], BeforeValidator(lambda value: value is True)]  # 1 equals True
 
 
@@ -200,6 +185,7 @@ class Info(BaseModel):
     device: str
     precision: str
     checksum: str | None = Field(description="SHA-256 of the weights.")
+    manifest: str | None = Field(description="SHA-256 of `manifest.json`, which has that of each file of the model.")
     compared_tokens_per_s: dict[str, int] | None = Field(
         description="Tokens per second of each backend, if they were compared at start. The fastest one is used."
     )

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "all of it (window) "
         "[%(default)s]",
     )
-    add_flags(parser, ("model", "backend", "device", "precision"))
+    add_flags(parser, ("model", "model_digest", "backend", "device", "precision"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,7 +66,11 @@ def _predict(settings: "Settings", texts: Iterable[str], long_text: "LongText") 
     logs.configure("console", "warning")
     try:
         model = load_model(
-            settings.model, backend=settings.backend, device=settings.device, precision=settings.precision
+            settings.model,
+            digest=settings.model_digest,
+            backend=settings.backend,
+            device=settings.device,
+            precision=settings.precision,
         )
     except SentimentError as error:
         print(f"rt-sentiment: {error}", file=sys.stderr)

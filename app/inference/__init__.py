@@ -4,7 +4,7 @@ from .artifact import Artifact, open_artifact
 from .backends import Backend
 from .model import Model, load_model
 from .runner import Runner
-from .text import normalise
+from .text import expands_beyond, normalise
 from .tokenizer import Tokenizer
 from .windows import average
 
@@ -15,6 +15,7 @@ __all__ = [
     "Runner",
     "Tokenizer",
     "average",
+    "expands_beyond",
     "load_model",
     "normalise",
     "open_artifact",

@@ -1,19 +1,19 @@
 """A model directory: its contents and their integrity.
 
-Any Hugging Face sequence classifier works. Directories written by `onnx_export` also have a `manifest.json` with the
-sha256 of every file, and each file that is used is verified before the model is loaded.
+Any Hugging Face sequence classifier works. See `files` for those that have a `manifest.json`.
 """
 
 import hashlib
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArtifactError, CorruptArtifact
+from ..errors import ArtifactError
 from . import checkpoint
-from .checkpoint import optional_json, read_json
+from .files import ModelFiles, open_files, parse_json
 
-MANIFEST = "manifest.json"
 _INDEX = ".index.json"  # ends the name of a file that lists the shards of large weights
 
 # Possible files of each format: first those that `onnx_export` writes, then those of hub models. The first one that
@@ -21,13 +21,10 @@ _INDEX = ".index.json"  # ends the name of a file that lists the shards of large
 FORMATS: dict[str, tuple[str, ...]] = {
     "int8": ("model_int8.onnx", "onnx/model_int8.onnx", "model_quantized.onnx", "onnx/model_quantized.onnx"),
     "onnx": ("model.onnx", "onnx/model.onnx"),
-    "safetensors": (
-        "model.safetensors",
-        f"model.safetensors{_INDEX}",
-        "pytorch_model.bin",
-        f"pytorch_model.bin{_INDEX}",
-    ),
+    "safetensors": ("model.safetensors", f"model.safetensors{_INDEX}"),
 }
+# Weights that only the exporter reads, because they are pickled: such a file may contain code.
+PICKLED = ("pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
 # What to download from the hub: the small files, the formats above and their other parts. Tokenizers that only the
 # exporter can read are in `*.txt` and `*.model`.
 _DOWNLOADS = (
@@ -35,11 +32,15 @@ _DOWNLOADS = (
     "*.txt",
     "*.model",
     *(name for names in FORMATS.values() for name in names),
+    *PICKLED,
     *(f"{name}{end}" for kind in ("int8", "onnx") for name in FORMATS[kind] for end in ("_data", ".data")),
     "model-*.safetensors",
     "pytorch_model-*.bin",
 )
 _WEIGHTS = (".safetensors", ".bin", "_data", ".data")  # how the names of other files with weights end
+# The name of a file with weights of an ONNX graph: an entry of `external_data` with the key "location". The rest is the
+# length of the name, as a protobuf varint, and the name.
+_LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]?[\x00-\x7f])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,73 +57,95 @@ class Artifact:
     max_tokens: int
     pad_id: int
     files: dict[str, Path]
-    manifest: dict[str, Any] = field(default_factory=dict, repr=False)
+    manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
     temperature: float = 1.0
+    manifest_sha256: str | None = None
+    checksums: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def version(self) -> str:
         """The version in the manifest, or `unversioned`."""
         return str(self.manifest.get("version", "unversioned"))
 
-    def parts(self, file: Path) -> list[Path]:
-        """Return `file` and the files with the rest of its weights: the shards of an index, or a graph's external data.
+    @property
+    def source(self) -> ModelFiles:
+        """Reads any file of the directory, and verifies it."""
+        return ModelFiles(self.directory, self.manifest, self.manifest_sha256)
 
-        Raises `ArtifactError` for an index that is not valid or has a shard that is missing.
+    def read_weights(self, file: Path) -> Iterator[tuple[str, bytes]]:
+        """Yield the name and the bytes of `file`, and then of the other files with its weights, one at a time.
+
+        These are the shards of an index, or the external data of an ONNX graph. Names are relative to the folder of
+        `file`. Each is verified: see `ModelFiles.read`. Raises `ArtifactError`, too, for an index that is not valid.
         """
-        if not file.name.endswith(_INDEX):
-            return [file, *sorted(file.parent.glob(f"{file.name}[_.]data*"))]
-        places = read_json(file).get("weight_map")
-        if not isinstance(places, dict) or any(Path(str(name)).name != name for name in places.values()):
-            raise ArtifactError(f"{file}: weight_map must name the shard of each weight")
-        shards = [file.with_name(name) for name in sorted(set(places.values()))]
-        if missing := [shard.name for shard in shards if not shard.is_file()]:
-            raise ArtifactError(f"{self.directory}: no {', '.join(missing)}, which {file.name} lists")
-        return [file, *shards]
+        folder = file.relative_to(self.directory).parent
+        content, checksum = self.source.read_and_hash((folder / file.name).as_posix())
+        yield file.name, content
+        names = _shards(content, file) if file.name.endswith(_INDEX) else self._external_files(content, file)
+        del content
+        checksums = [checksum]
+        for name in names:
+            part, checksum = self.source.read_and_hash((folder / name).as_posix())
+            checksums.append(checksum)
+            yield name, part
+            del part  # before the next one is read: each may take gigabytes
+        if len(checksums) > 1:
+            checksum = hashlib.sha256("".join(checksums).encode()).hexdigest()
+        self.checksums[file] = checksum
 
     def checksum(self, file: Path) -> str:
-        """Return the sha256 of `file`, or of the sha256 of all its parts.
-
-        The sha256 of each is from the manifest or, if it has none, computed.
-        """
-        sums = [self._stated(part).get("sha256") or sha256(part) for part in self.parts(file)]
-        return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+        """Return the sha256 of `file` as it was last read; if it has several parts, of the sha256 of all of them."""
+        if file not in self.checksums:
+            self.verify(file)
+        return self.checksums[file]
 
     def verify_companions(self) -> None:
         """Verify all files of the model except its weights. A replaced tokenizer would change predictions, too."""
         weights = {name for names in FORMATS.values() for name in names}
         for name in self.manifest.get("files", {}):
             if name not in weights and not name.endswith(_WEIGHTS):
-                if not (self.directory / name).is_file():
-                    raise ArtifactError(f"{self.directory / name}: listed in {MANIFEST} but missing")
-                self.verify(self.directory / name)
+                self.source.read(name)
 
     def verify(self, *files: Path) -> None:
-        """Raise `CorruptArtifact` for the first of `files`, or their parts, that differs from its manifest entry."""
-        for file in (part for each in files for part in self.parts(each)):
-            entry = self._stated(file)
-            if entry and sha256(file) != entry["sha256"]:
-                raise CorruptArtifact(f"{file}: checksum differs from {MANIFEST}; the file is corrupt or was replaced")
+        """Raise `CorruptArtifact` for the first of `files`, or their parts, that the manifest does not have like this.
 
-    def _stated(self, file: Path) -> dict[str, Any]:
-        entry: dict[str, Any] = self.manifest.get("files", {}).get(file.relative_to(self.directory).as_posix(), {})
-        return entry
+        Between this and another read, a file may be replaced: a backend uses the bytes from `read_weights`.
+        """
+        for file in files:
+            for _ in self.read_weights(file):
+                pass
+
+    def _external_files(self, content: bytes, file: Path) -> list[str]:
+        if file.suffix != ".onnx":
+            return []
+        names = set()
+        for match in _LOCATION.finditer(content):
+            low, *high = match[1]
+            end = match.end() + low % 128 + 128 * sum(high)
+            names.add(content[match.end() : end].decode(errors="replace"))
+        folder = file.relative_to(self.directory).parent
+        # What does not exist is no external data, or ONNX Runtime will name it.
+        return [name for name in sorted(names) if self.source.has((folder / name).as_posix())]
 
 
-def open_artifact(model: str) -> Artifact:
+def open_artifact(model: str, digest: str = "") -> Artifact:
     """Find and read a model by the name of an embedded model, a directory or a hub name.
 
-    Raises `ArtifactError` with a message that says what is missing and what to do.
+    `digest` is the sha256 that its manifest must have, if any. Raises `ArtifactError` with a message that says what is
+    missing and what to do.
     """
     directory = locate(model)
-    config = read_json(directory / "config.json")
+    files = open_files(directory, digest)
+    config = files.read_json("config.json")
     return Artifact(
         name=directory.name if Path(model).exists() else model,
         directory=directory,
         labels=checkpoint.labels(config, directory),
-        max_tokens=checkpoint.max_tokens(config, directory),
+        max_tokens=checkpoint.max_tokens(config, files),
         pad_id=checkpoint.pad_id(config, directory),
         files=_files(directory),
-        manifest=optional_json(directory / MANIFEST),
+        manifest=files.manifest,
+        manifest_sha256=files.manifest_sha256,
         temperature=checkpoint.temperature(config, directory),
     )
 
@@ -157,6 +180,17 @@ def sha256(file: Path) -> str:
     """Hexadecimal sha256 of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _shards(index: bytes, file: Path) -> list[str]:
+    """Return the names of the shards that `file`, whose content is `index`, lists."""
+    places = parse_json(index, file).get("weight_map")
+    if not isinstance(places, dict) or any(Path(str(name)).name != name for name in places.values()):
+        raise ArtifactError(f"{file}: weight_map must name the shard of each weight")
+    names = sorted(set(places.values()))
+    if missing := [name for name in names if not file.with_name(name).is_file()]:
+        raise ArtifactError(f"{file.parent}: no {', '.join(missing)}, which {file.name} lists")
+    return names
 
 
 def _files(directory: Path) -> dict[str, Path]:

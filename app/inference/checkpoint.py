@@ -1,11 +1,11 @@
 """What the JSON files of a checkpoint state. What they leave out has the default of transformers."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from ..errors import ArtifactError
+from .files import ModelFiles
 
 MAX_TOKENS = 512  # of models that state no limit
 _HEAD = "ForSequenceClassification"
@@ -33,24 +33,6 @@ _POSITIONS = {
     8192: "gemma gemma2 modernbert modernbert-decoder",
     16384: "canine",
 }
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Read a JSON object; raise `ArtifactError` if it is missing or not valid."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"{file.parent}: no {file.name}; is this a model directory?") from None
-    except ValueError as error:
-        raise ArtifactError(f"{file}: not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ArtifactError(f"{file}: not a JSON object")
-    return content
-
-
-def optional_json(file: Path) -> dict[str, Any]:
-    """Read a JSON object that a checkpoint may lack."""
-    return read_json(file) if file.is_file() else {}
 
 
 def labels(config: dict[str, Any], directory: Path) -> tuple[str, ...]:
@@ -118,7 +100,7 @@ def pad_id(config: dict[str, Any], directory: Path) -> int:
     return stated if stated >= 0 else default  # some configs have -1 for "none"
 
 
-def max_tokens(config: dict[str, Any], directory: Path) -> int:
+def max_tokens(config: dict[str, Any], files: ModelFiles) -> int:
     """Return how many tokens the model reads, as far as its JSON files tell.
 
     Some models read fewer tokens than they have positions, and not all of them can be recognised here:
@@ -128,10 +110,10 @@ def max_tokens(config: dict[str, Any], directory: Path) -> int:
     positions = _count(config.get("max_position_embeddings")) or _count(config.get("n_positions")) or default
     # Models in the tradition of fairseq count positions from after the padding id, and have that many more of them than
     # a power of two: 514 for 512 tokens.
-    offset = pad_id(config, directory) + 1
+    offset = pad_id(config, files.directory) + 1
     if 1 < offset < positions and (positions - offset).bit_count() == 1:
         positions -= offset
-    tokenizer = optional_json(directory / "tokenizer_config.json")
+    tokenizer = files.optional_json("tokenizer_config.json")
     limit = _count(tokenizer.get("model_max_length", tokenizer.get("max_len")))  # the second is the older name
     return min(positions, limit or positions)  # transformers writes 10**30 for "no limit"
 

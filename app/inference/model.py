@@ -121,12 +121,14 @@ def _describe(artifact: Artifact, backend: Backend) -> ModelInfo:
         device=backend.device,
         precision=backend.precision,
         checksum=f"sha256:{artifact.checksum(file)}" if file else None,
+        manifest=f"sha256:{artifact.manifest_sha256}" if artifact.manifest_sha256 else None,
     )
 
 
 def load_model(
     model: str = "sentiment-en",
     *,
+    digest: str = "",
     backend: str = "auto",
     device: str = "auto",
     precision: str = "auto",
@@ -139,7 +141,8 @@ def load_model(
 ) -> Model:
     """Load `model` on the best backend that works here, and run it once in each slot.
 
-    `model` is an embedded model, a directory, or a hub name. `backend` is `auto`, `onnx`, `torch`, `mock` or
+    `model` is an embedded model, a directory, or a hub name. Its manifest must have the sha256 `digest`, if one is
+    given. `backend` is `auto`, `onnx`, `torch`, `mock` or
     `package.module:Class`. `slots` 0 means one per usable core, or two on a GPU, divided among `workers` processes.
     With `auto`, the best backend is the first that works, or with `compare` the fastest of all that work.
     Warm-up batches have at most `max_batch_size` texts (0: no limit).
@@ -154,9 +157,9 @@ def load_model(
         mock = MockBackend(delay_ms=mock_delay_ms, failure_rate=mock_failure_rate, slots=slots)
         return _warm(artifact, Tokenizer(mock_tokenizer(), artifact.max_tokens), mock, max_batch_size)
 
-    artifact = open_artifact(model)
+    artifact = open_artifact(model, digest)
     artifact.verify_companions()
-    tokenizer = Tokenizer.load(artifact.directory, artifact.max_tokens)
+    tokenizer = Tokenizer.read(artifact.source, artifact.max_tokens)
     candidates = choices(backend, device, artifact, has_torch=has_torch(), has_gpu=has_gpu())
     loaded: list[tuple[Choice, Model]] = []
     for number, choice in enumerate(candidates, 1):
@@ -200,7 +203,7 @@ def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_
             why = f"the model failed on a longer text ({error})"
             log(logging.WARNING, "token limit lowered", stated=artifact.max_tokens, reads=limit, why=why)
             artifact = replace(artifact, max_tokens=limit)
-            tokenizer = Tokenizer.load(artifact.directory, limit)
+            tokenizer = Tokenizer.read(artifact.source, limit)
     warmup = runner.warm_up(
         max_tokens=artifact.max_tokens,
         max_batch_size=max_batch_size,

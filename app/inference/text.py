@@ -4,8 +4,10 @@ The model must see texts in production in the form that it was trained on, and e
 key. Every text therefore passes through `normalise` exactly once.
 """
 
+import functools
 import html
 import re
+from collections.abc import Callable
 from html.entities import html5
 
 # Not the standard library's module: its Unicode version depends on the interpreter.
@@ -25,6 +27,9 @@ _FORMS = {
     "\u02b9\u02bb\u02bc\u02bd\u02c8\u02ca\u02cb\u055a\u05f3\ua78c",
     '"': "\u201c\u201d\u201e\u201f\u2033\u2036\u00ab\u00bb\u02ba\u02ee\u05f4\u275d\u275e\u301d\u301e\u301f",
     "-": "\u2010\u2011\u2212",
+    # Letters that NFKC makes combining marks of
+    "\u3099": "\uff9e",
+    "\u309a": "\uff9f",
 }
 _PUNCTUATION = str.maketrans({form: ascii_ for ascii_, forms in _FORMS.items() for form in forms})
 _ANY_FORM = re.compile(f"[{''.join(_FORMS.values())}]")
@@ -41,8 +46,17 @@ _INVISIBLE = re.compile(  # default-ignorable code points of other categories, a
     + "\U000e0000-\U000e0fff]"
 )
 
-_REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});\Z")
-_LONGEST_REFERENCE = 34
+# As many marks may follow a character as in Unicode's stream-safe format (UAX #15): languages need a few. Some
+# implementations of NFKC need quadratic time for more.
+_MAX_MARKS = 30
+# More than thirty marks are at least fourteen characters: each is at most two, and the one before has at most three.
+# This finds all of them, among other characters, but not in rows of letters, ASCII, punctuation or emoji.
+_PERHAPS_MARK = "[^\\w\0-\u02ff\u2000-\u20cf\u2100-\u2cee\u3000-\u3029\u3030-\u3098\ufe00-\ufe0f\U0001f000-\U0010ffff]"
+_PERHAPS_MARKS = re.compile(_PERHAPS_MARK + _PERHAPS_MARK + "{13,}")  # searched faster than with {14,}
+_MOST_CHARS = 18  # that one character becomes in NFKC
+_SLICE_CHARS = 500
+
+_REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 # Only elements of HTML, without attributes or with a value for one: people also write "<3", "<sigh>" and
 # "<a bit late>". Word processors add elements such as `o:p`.
 _ELEMENTS = (
@@ -55,8 +69,9 @@ _ELEMENTS = (
     "video wbr"
 )
 _TAG = re.compile(
-    rf"<(?:!--[^<>]*|!doctype\b[^<>]*|/?(?:{'|'.join(_ELEMENTS.split())}|[movwx]:\w+)"
-    r"(?:\s*/?|\s[^<>]*[\w-]=[^<>]*))",
+    # An end comes first, because without one, each "=" would be tried.
+    rf"<(?=[^<>]*>)(?:!--[^<>]*|!doctype\b[^<>]*|/?(?:{'|'.join(_ELEMENTS.split())}|[movwx]:\w+)"
+    r"(?:\s*/?|\s[^<>]*[\w-]=[^<>]*))>",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -66,8 +81,9 @@ def normalise(text: str) -> str:
 
     Applies Unicode NFKC, writes apostrophes, quotation marks and hyphens in ASCII, removes invisible characters and the
     skin tones of emoji, decodes character references of HTML, replaces its tags by spaces, links by `http` and user
-    mentions by `@user`, and collapses white space. The result does not depend on the version of Python. Idempotent:
-    `normalise(normalise(t)) == normalise(t)`.
+    mentions by `@user`, and collapses white space. Of more than thirty combining marks in a row, the rest is dropped.
+    The result does not depend on the version of Python. Idempotent: `normalise(normalise(t)) == normalise(t)`. Takes
+    time in proportion to the length of the text after NFKC: see `expands_beyond`.
     """
     text = _characters(text)
     if "&" in text and ";" in text:
@@ -77,6 +93,8 @@ def normalise(text: str) -> str:
         text = _replace_tags(text)
     if "://" in text or "www." in text.lower():
         text = _URL.sub(URL, text)
+        if "<" in text:  # what was no tag may be one without the rest of a link
+            text = _replace_tags(text)
     if "@" in text:
         text = _MENTION.sub(MENTION, text)
     if "`" in text:
@@ -84,16 +102,59 @@ def normalise(text: str) -> str:
     return " ".join(text.split())
 
 
+def expands_beyond(text: str, max_chars: int) -> bool:
+    """Return whether `text` has more than about `max_chars` characters in NFKC, without the work of normalising it.
+
+    One character may become eighteen.
+    """
+    if text.isascii() or len(text) * _MOST_CHARS <= max_chars:
+        return False
+    chars = 0
+    for start in range(0, len(text), _SLICE_CHARS):
+        chars += len(unicodedata.normalize("NFKC", text[start : start + _SLICE_CHARS]))
+        if chars > max_chars:
+            return True
+    return False
+
+
 def _characters(text: str) -> str:
     """Normalise each character and its combining marks."""
     if text.isascii() and text.isprintable():
         return text
-    # Punctuation comes first, because NFKC decomposes some of it. And NFKC comes again at the end, because neighbours
-    # of a removed character may compose.
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", _ascii_punctuation(text)))
+    # Punctuation comes first, because NFKC decomposes some of it.
+    normalised = _nfkc(_ascii_punctuation(text))
+    text = _INVISIBLE.sub("", normalised)
     if not text.isprintable():
         text = "".join(map(_visible, text))
-    return _ascii_punctuation(unicodedata.normalize("NFKC", _SKIN_TONE.sub("", text)))
+    text = _SKIN_TONE.sub("", text)
+    if text != normalised:
+        text = _nfkc(text)  # neighbours of a removed character may compose
+    return _ascii_punctuation(text)
+
+
+def _nfkc(text: str) -> str:
+    normalised: str = unicodedata.normalize("NFKC", _PERHAPS_MARKS.sub(_limit_marks, text))
+    return normalised
+
+
+def _limit_marks(run: re.Match[str]) -> str:
+    before = run.string[run.start() - 1] if run.start() else ""
+    _, marks = _marks_of(before)
+    kept = []
+    for char in run[0]:
+        is_marks, number = _marks_of(char)
+        marks = marks + number if is_marks else number
+        if marks <= _MAX_MARKS:
+            kept.append(char)
+    return "".join(kept)
+
+
+@functools.lru_cache(2048)
+def _marks_of(char: str) -> tuple[bool, int]:
+    """Return whether `char`, decomposed, is marks alone, and with how many it ends."""
+    decomposed = unicodedata.normalize("NFKD", char)
+    base = "".join("m" if unicodedata.combining(each) else "b" for each in decomposed).rstrip("m")
+    return not base, len(decomposed) - len(base)
 
 
 def _ascii_punctuation(text: str) -> str:
@@ -113,33 +174,47 @@ def _decode_references(text: str) -> str:
 
     Only complete references are decoded: "AT&T" and "this&that" are text.
     """
-    decoded, *rest = text.split(";")
-    for part in rest:
-        decoded += ";"
-        while decoded.endswith(";") and (reference := _REFERENCE.search(decoded[-_LONGEST_REFERENCE:])):
-            char = _character(reference[0])
-            if char is None:
-                break
-            decoded = decoded[: -len(reference[0])] + char
-        decoded += part
-    return decoded
+    return _replace(text, _REFERENCE, "&;", _character)
 
 
-def _character(reference: str) -> str | None:
-    """Return the character that a reference stands for, or None if there is none of that name."""
-    char = html.unescape(reference) if reference[1] == "#" else html5.get(reference[1:])
-    return None if char is None else _characters(char)
+def _character(reference: re.Match[str]) -> str:
+    """Return the character that a reference stands for, or the reference if there is none of that name."""
+    name = reference[0]
+    char = html.unescape(name) if name[1] == "#" else html5.get(name[1:])
+    return name if char is None else _characters(char)
 
 
 def _replace_tags(text: str) -> str:
     """Replace each tag by a space, and what then is a tag, too."""
-    before, current = "", ""
-    *parts, rest = text.split(">")
-    for part in parts:
-        current += part
-        start = current.rfind("<")
-        if start >= 0 and _TAG.fullmatch(current, start):
-            current = current[:start] + " "
-        else:
-            before, current = before + current + ">", ""
-    return before + current + rest
+    return _replace(text, _TAG, "<>", lambda _: " ")
+
+
+def _replace(text: str, pattern: re.Pattern[str], ends: str, replacement: Callable[[re.Match[str]], str]) -> str:
+    """Replace what `pattern` matches, and what then is a match, too, until there is none left.
+
+    A match begins and ends with the two characters of `ends`, and has none of them between. Takes linear time, however
+    deep they are nested: each opening one is compared with the next closing one, and only once.
+    """
+    text, matches = pattern.subn(replacement, text)
+    if not matches or not pattern.search(text):
+        return text
+    opening, closing = ends[0], ends[1]
+    pieces: list[str] = []
+    openings: list[int] = []  # their places in `pieces`
+    rest = re.split(f"([{ends}])", text)[::-1]
+    while rest:
+        piece = rest.pop()
+        if piece == opening:
+            openings.append(len(pieces))
+        pieces.append(piece)
+        if piece == closing and openings:
+            start = openings.pop()
+            part = "".join(pieces[start:])
+            match = pattern.fullmatch(part)
+            replaced = replacement(match) if match else part
+            if replaced == part:
+                openings.clear()  # no match can contain this one
+            else:
+                del pieces[start:]
+                rest += re.split(f"([{ends}])", replaced)[::-1]
+    return "".join(pieces)

@@ -1,7 +1,7 @@
 """From texts to token ids. The number of tokens determines the cost of a text, so this happens before queueing."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tokenizers import Encoding as FastEncoding
@@ -10,7 +10,7 @@ from tokenizers.normalizers import BertNormalizer
 
 from ..errors import ArtifactError
 from ..types import Encoding
-from .checkpoint import optional_json
+from .files import ModelFiles, open_files
 from .windows import cut
 from .wordpiece import apply_options, is_bert, read_wordpiece
 
@@ -33,39 +33,48 @@ class Tokenizer:
 
     @classmethod
     def load(cls, directory: Path, max_tokens: int) -> "Tokenizer":
-        """Read the tokenizer of a model directory; raise `ArtifactError` if it is missing or not readable."""
+        """Read the tokenizer of a model directory; raise what `read` raises."""
+        return cls.read(open_files(directory), max_tokens)
+
+    @classmethod
+    def read(cls, files: ModelFiles, max_tokens: int) -> "Tokenizer":
+        """Read the tokenizer of a model; raise `ArtifactError` if it is missing or not readable."""
         try:
-            return cls(_read(directory), max_tokens)
+            return cls(_read(files), max_tokens)
         except ArtifactError:
             raise
         except Exception as error:  # tokenizers raises a bare Exception for a file that it cannot parse
-            raise ArtifactError(f"{directory}: the tokenizer cannot be read: {error}") from error
+            raise ArtifactError(f"{files.directory}: the tokenizer cannot be read: {error}") from error
 
     def encode(self, text: str) -> Encoding:
         return _encoding(self._tokenizer.encode(text))
 
-    def encode_many(self, texts: Sequence[str]) -> list[Encoding]:
-        """Tokenise several texts, with the GIL released.
+    def encode_many(self, texts: Sequence[str], *, here: bool = False) -> list[Encoding]:
+        """Tokenise several texts in the threads of the library, with the interpreter lock released.
 
-        Texts are tokenised a few at a time, because the tokens that are cut from a long text take a hundred times the
-        memory of those that are kept.
+        With `here`, in the calling thread alone, with the lock held: only for texts that take little time. It never
+        waits for the threads of the library, which long texts of others may keep busy for seconds.
         """
-        if len(texts) == 1:
-            return [self.encode(texts[0])]
-        encodings: list[Encoding] = []
-        for start in range(0, len(texts), _CHUNK_TEXTS):
-            chunk = list(texts[start : start + _CHUNK_TEXTS])
-            encodings += map(_encoding, self._tokenizer.encode_batch_fast(chunk))
-        return encodings
+        # Not `encode_batch_fast` for windows, because it does not report word boundaries.
+        return [*map(_encoding, self._encode(self._tokenizer.encode_batch_fast, texts, here=here))]
 
-    def encode_windows(self, texts: Sequence[str]) -> list[list[Encoding]]:
-        """Tokenise several texts without truncation; a text with too many tokens becomes several windows."""
-        windows: list[list[Encoding]] = []
+    def encode_windows(self, texts: Sequence[str], *, here: bool = False) -> list[list[Encoding]]:
+        """Tokenise several texts without truncation; a text with too many tokens becomes several windows.
+
+        `here` has the same effect as in `encode_many`.
+        """
+        encodings = self._encode(self._tokenizer.encode_batch, texts, here=here)
+        return [_windows(encoding, self.max_tokens) for encoding in encodings]
+
+    def _encode(
+        self, encode_batch: Callable[[list[str]], list[FastEncoding]], texts: Sequence[str], *, here: bool
+    ) -> Iterator[FastEncoding]:
+        """Encode a few texts at a time: the tokens cut from a long one take a hundred times the memory of the rest."""
+        if here:
+            yield from map(self._tokenizer.encode, texts)
+            return
         for start in range(0, len(texts), _CHUNK_TEXTS):
-            chunk = list(texts[start : start + _CHUNK_TEXTS])
-            # Not `encode_batch_fast`, which does not report word boundaries.
-            windows += [_windows(encoding, self.max_tokens) for encoding in self._tokenizer.encode_batch(chunk)]
-        return windows
+            yield from encode_batch(list(texts[start : start + _CHUNK_TEXTS]))
 
 
 def _encoding(encoding: FastEncoding) -> Encoding:
@@ -94,17 +103,17 @@ def _windows(encoding: FastEncoding, max_tokens: int) -> list[Encoding]:
     ]
 
 
-def _read(directory: Path) -> FastTokenizer:
-    config = optional_json(directory / "tokenizer_config.json")
+def _read(files: ModelFiles) -> FastTokenizer:
+    config = files.optional_json("tokenizer_config.json")
     for name in _FILES:
-        if (directory / name).is_file():
-            tokenizer = FastTokenizer.from_file(str(directory / name))
-            if isinstance(tokenizer.normalizer, BertNormalizer) and is_bert(directory, config):
+        if files.has(name):
+            tokenizer = FastTokenizer.from_buffer(files.read(name))
+            if isinstance(tokenizer.normalizer, BertNormalizer) and is_bert(files, config):
                 apply_options(tokenizer.normalizer, config)
             return tokenizer
-    if (directory / "vocab.txt").is_file():
-        return read_wordpiece(directory, config)
+    if files.has("vocab.txt"):
+        return read_wordpiece(files, config)
     raise ArtifactError(
-        f"{directory}: no tokenizer.json or vocab.txt. To write a tokenizer.json, load the tokenizer with "
+        f"{files.directory}: no tokenizer.json or vocab.txt. To write a tokenizer.json, load the tokenizer with "
         "transformers' AutoTokenizer and save it"
     )

@@ -3,8 +3,8 @@
 The same as transformers' `BertTokenizerFast`, from the same files, without transformers.
 """
 
+import io
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
 from ..errors import ArtifactError
-from .checkpoint import optional_json
+from .files import ModelFiles
 
 _ADDED, _SPECIAL = "added_tokens.json", "special_tokens_map.json"
 # Tokenizers of transformers that differ from BERT's in name only, and the model types that have one of them by default.
@@ -45,22 +45,22 @@ def apply_options(normalizer: BertNormalizer, config: Mapping[str, Any]) -> Bert
     return normalizer
 
 
-def read_wordpiece(directory: Path, config: Mapping[str, Any]) -> Tokenizer:
-    """Build the tokenizer of `directory` from `vocab.txt` and the files beside it.
+def read_wordpiece(files: ModelFiles, config: Mapping[str, Any]) -> Tokenizer:
+    """Build the tokenizer of a model directory from `vocab.txt` and the files beside it.
 
     Raises `ArtifactError` if they describe one that has no fast form.
     """
-    reason = _other_class(directory, config)
+    reason = _other_class(files, config)
     if config.get("never_split") or not config.get("do_basic_tokenize", True):
         reason = "only its slow tokenizers have never_split and do_basic_tokenize (see tokenizer_config.json)"
     if reason:
-        raise ArtifactError(f"{directory}: vocab.txt cannot be read without transformers, because {reason}")
+        raise ArtifactError(f"{files.directory}: vocab.txt cannot be read without transformers, because {reason}")
     if "added_tokens_decoder" not in config:  # written before transformers 4.34
-        config = {**config, **optional_json(directory / _SPECIAL)}
+        config = {**config, **files.optional_json(_SPECIAL)}
     names = {key: _content(config.get(key) or default) for key, default in _NAMES.items()}
-    pieces = _pieces(directory)
+    pieces = _pieces(files)
     if missing := [names[key] for key in ("unk_token", "sep_token", "cls_token") if names[key] not in pieces]:
-        raise ArtifactError(f"{directory}: vocab.txt has no {', '.join(missing)}")
+        raise ArtifactError(f"{files.directory}: vocab.txt has no {', '.join(missing)}")
     tokenizer = Tokenizer(WordPiece(pieces, unk_token=names["unk_token"]))
     tokenizer.normalizer = apply_options(BertNormalizer(), config)
     tokenizer.pre_tokenizer = BertPreTokenizer()
@@ -69,43 +69,44 @@ def read_wordpiece(directory: Path, config: Mapping[str, Any]) -> Tokenizer:
         single=f"{first} $A {last}", special_tokens=[(first, pieces[first]), (last, pieces[last])]
     )
     special = {*names.values(), *map(_content, config.get(_MORE) or ())}
-    for index, token in _added(directory, config, special):
+    for index, token in _added(files, config, special):
         tokenizer.add_tokens([token])
         if tokenizer.token_to_id(token.content) != index:
             raise ArtifactError(
-                f"{directory}: the added token {token.content} has the id {index}, which leaves a gap after vocab.txt"
+                f"{files.directory}: the added token {token.content} has the id {index}, which leaves a gap after "
+                "vocab.txt"
             )
     rest = [name for name in names.values() if name in pieces] + [_token(each) for each in config.get(_MORE) or ()]
     tokenizer.add_special_tokens(rest)  # those that are there already stay as they are
     return tokenizer
 
 
-def is_bert(directory: Path, config: Mapping[str, Any]) -> bool:
-    """Return whether transformers would read the tokenizer of `directory` with BERT's class."""
-    return _other_class(directory, config) is None
+def is_bert(files: ModelFiles, config: Mapping[str, Any]) -> bool:
+    """Return whether transformers would read the tokenizer of a model directory with BERT's class."""
+    return _other_class(files, config) is None
 
 
-def _other_class(directory: Path, config: Mapping[str, Any]) -> str | None:
-    model = optional_json(directory / "config.json")
+def _other_class(files: ModelFiles, config: Mapping[str, Any]) -> str | None:
+    model = files.optional_json("config.json")
     if name := config.get("tokenizer_class") or model.get("tokenizer_class"):
         return None if name.removesuffix("Fast") in _CLASSES else f"its tokenizer_class is {name}"
     kind = model.get("model_type", "bert")
     return None if kind in _TYPES else f"the tokenizer of the model type {kind} is not BERT's"
 
 
-def _pieces(directory: Path) -> dict[str, int]:
+def _pieces(files: ModelFiles) -> dict[str, int]:
     # Not `splitlines`: a piece may be one of the characters that it splits at.
-    with (directory / "vocab.txt").open(encoding="utf-8") as lines:
-        return {line.rstrip("\n"): index for index, line in enumerate(lines)}
+    lines = io.TextIOWrapper(io.BytesIO(files.read("vocab.txt")), encoding="utf-8")
+    return {line.rstrip("\n"): index for index, line in enumerate(lines)}
 
 
-def _added(directory: Path, config: Mapping[str, Any], special: set[str]) -> Iterator[tuple[int, AddedToken]]:
+def _added(files: ModelFiles, config: Mapping[str, Any], special: set[str]) -> Iterator[tuple[int, AddedToken]]:
     """Yield added tokens and their ids, in the order of these."""
     if (stated := config.get("added_tokens_decoder")) is not None:
         for index in sorted(stated, key=int):
             yield int(index), _token(stated[index])
         return
-    added = optional_json(directory / _ADDED)
+    added = files.optional_json(_ADDED)
     for name in sorted(added, key=added.__getitem__):
         yield added[name], AddedToken(name, special=name in special, normalized=name not in special)
 

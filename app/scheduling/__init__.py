@@ -1,8 +1,9 @@
 """Which texts run when: queue, admission, fairness, cost model and the loop around them. Knows nothing about models."""
 
-from .admission import Wait
+from .admission import Elsewhere, Wait
 from .cost import CostModel
 from .executor import BatchExecutor, RunBatch
+from .fairness import Callers
 from .item import WorkItem
 from .queue import BatchQueue, Entry
 from .scheduler import Scheduler, SchedulerLimits
@@ -11,7 +12,9 @@ from .waiting import Waiting
 __all__ = [
     "BatchExecutor",
     "BatchQueue",
+    "Callers",
     "CostModel",
+    "Elsewhere",
     "Entry",
     "RunBatch",
     "Scheduler",

@@ -32,6 +32,26 @@ class Wait:
 NO_WAIT = Wait()
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Texts that are on their way to the queue: all of them, and those of one caller."""
+
+    texts: int
+    own: int
+
+
+NOWHERE = Elsewhere(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is in the queue once a request is in it: all texts, those of its caller, and the number of callers."""
+
+    texts: int
+    own: int
+    callers: int
+
+
 class Admission:
     """Admits requests that are likely to be answered in time.
 
@@ -47,8 +67,11 @@ class Admission:
         self._looked_s = -math.inf
         self.spread = _FIRST
 
-    def check(self, wait: Wait, *, now_s: float, deadline_s: float, texts: int) -> None:
-        """Raise if a text must not wait this long, or if the queue cannot hold `texts` texts in total.
+    def check(self, wait: Wait, *, now_s: float, deadline_s: float, room: Room) -> None:
+        """Raise if a text must not wait this long, or if the queue has no room for its request.
+
+        A full queue still has room for a caller that has no more than an equal part of it: what others do cannot keep
+        that caller out, and even with many callers the queue holds only a few times its limit.
 
         Raises `DeadlineExceeded` if the deadline has passed, and `Overloaded` if the wait would exceed the limit or the
         time left, or if the queue is full.
@@ -61,7 +84,7 @@ class Admission:
         if wait.ms > self._max_wait_ms or done_ms > timeout_ms:
             self._refused("wait")
             raise Overloaded("the queue is too long; try again later", wait.ms / 1000)
-        if texts > self._max_queue_texts:
+        if room.texts > self._max_queue_texts and room.own > self._max_queue_texts // room.callers:
             self._refused("full")
             raise Overloaded("the queue is full; try again later", wait.ms / 1000)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 # Weight of the past at each new batch. After 50 batches, about a second under load, a measurement counts a third.
 _DECAY = 0.98
+_LEAST_MS = 1e-3  # a batch that took no time, by a coarse clock, would make everything free
 # Once the weights add up to _TRUSTED, a measurement counts as at most _OUTLIER times its prediction.
 _TRUSTED, _OUTLIER = 5.0, 4.0
 
@@ -30,6 +31,7 @@ class CostModel:
 
     def observe(self, tokens: int, ms: float) -> None:
         """Update the fit with a batch that ran."""
+        ms = max(ms, _LEAST_MS)
         if self._weight >= _TRUSTED:  # one slow moment must not make the machine look slow for minutes
             ms = min(ms, _OUTLIER * self.predict(tokens))
         x, y = 1 / tokens, ms / tokens

@@ -28,6 +28,7 @@ class WorkItem(Entry, Generic[P, R]):
         "deadline_s",
         "finished_s",
         "next",
+        "owner",
         "payload",
         "predicted",
         "rest_tokens",
@@ -40,6 +41,7 @@ class WorkItem(Entry, Generic[P, R]):
         self.payload = payload
         self.arrived_s = self.started_s = self.finished_s = self.deadline_s = 0.0
         self.predicted: Wait = NO_WAIT  # except for the first texts of a request
+        self.owner = ""  # the caller that queued it; `caller` may be another one that joined it
         self.next: WorkItem[P, R] | None = None  # of its list: due when this one starts
         self.rest_tokens = 0  # of its list from this item on, once enough of the list has run to tell its cost
         self.settled = False

@@ -1,45 +1,37 @@
 """The queue: which texts go into the next batch, and how much work is ahead of a new one. Pure and synchronous.
 
-It uses no clock, no threads and no futures. Time is an argument, so tests can call every rule directly.
+It uses no clock, no threads and no futures, so tests can call every rule directly.
 
-A *slot* runs one batch at a time. An entry is *due* once its turn in the queue has come; until then its `due_s` is
-infinite. A *turn* is the part of a list that is due at the same time: as many texts as fit into one batch per slot.
+A *slot* runs one batch at a time. An entry is *due* once it has a place in the order; until then its `due` is infinite.
+A *turn* is the part of a list that is due at the same time: as many texts as fit into one batch per slot.
 """
 
 import heapq
 import itertools
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from .cost import CostModel
+from .fairness import Caller, Callers
 
 _SWEEP = 64  # stale entries that the heaps may hold beyond the number of queued ones
 _WORTH = 0.5  # what padding may cost, as a share of the cost of the run that it saves
 
 
 @dataclass(slots=True, eq=False)
-class Client:
-    """The entries of one caller: how many are due, and which become due next, in order.
+class Entry:
+    """One text in the queue: its cost and its place in the order. Only the queue sets the other fields than `caller`.
 
-    Only `fairness` and `scheduler` change `waiting`.
+    For an entry with a caller, the queue replaces a finite `due` by the virtual time of `fairness`.
     """
 
-    waiting: deque[Any] = field(default_factory=deque)
-    due: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One text in the queue: its cost and the time at which it is due. Only the queue sets `queued` and `overdue`."""
-
     tokens: int
-    due_s: float
-    client: Client | None = field(default=None, init=False)
+    due: float
+    caller: Caller | None = field(default=None, init=False)
     queued: bool = field(default=False, init=False)
-    overdue: bool = field(default=False, init=False)
+    work: int = field(default=0, init=False)
 
 
 E = TypeVar("E", bound=Entry)
@@ -55,10 +47,11 @@ class BatchQueue(Generic[E]):
 
     They are grouped by length unless the model skips padding.
 
-    A single text is due when it arrives. Of a list, only the first turn is. Whenever one of its texts starts, the next
-    one becomes due. Lists thus take turns with each other and with single texts, even if the cost model is wrong (round
-    robin, as in Shreedhar and Varghese's deficit round robin, 1995). Entries that are not due run when nothing else
-    does. If the model does not skip padding, they also fill up the batch of an entry of similar length.
+    Entries that are due run in the order of `fairness`. A single text is due when it arrives. Of a list, only the first
+    turn is. Whenever one of its texts starts, the next one becomes due. Lists of a caller thus take turns with each
+    other and with its single texts, even if the cost model is wrong (round robin, as in Shreedhar and Varghese's
+    deficit round robin, 1995). Entries that are not due run when nothing else does. If the model does not skip padding,
+    they also fill up the batch of an entry of similar length.
     """
 
     def __init__(
@@ -69,12 +62,11 @@ class BatchQueue(Generic[E]):
         self._max_size = max_batch_size
         self._max_tokens = max_batch_tokens
         self._by_length: dict[int, list[tuple[float, int, E]]] = {}
-        self._not_due: list[tuple[float, int, E]] = []
         self._order = itertools.count()
         self._depth = self._tokens = 0
+        self._due_entries = self._due_tokens = 0
         self._stale = 0  # entries removed since the last sweep
-        self._overdue_entries = 0
-        self._overdue_tokens = 0
+        self.callers = Callers()
 
     def __len__(self) -> int:
         return self._depth
@@ -98,62 +90,76 @@ class BatchQueue(Generic[E]):
                 return count
         return min(len(tokens), self._max_size)
 
-    def in_turns_ms(self, tokens: Sequence[int], turns: float, now_s: float) -> float:
+    def backlog_ms(self) -> float:
+        """Return the milliseconds of one slot for all entries that are due."""
+        return self._milliseconds(self._due_entries, self._due_tokens)
+
+    def wait_ms(self, caller: Caller, tokens: int) -> float:
+        """Return the milliseconds of one slot until a text of a caller that arrives now starts.
+
+        First run the caller's own entries that are due, and meanwhile those of others.
+        """
+        others = self.callers.ahead(caller, self._work(tokens))
+        return self._milliseconds(caller.due_entries, caller.due_tokens) + self._cost.token_ms * others
+
+    def in_turns_ms(self, tokens: Sequence[int], turns: float, caller: Caller) -> float:
         """Return the milliseconds of one slot until a list that arrives now is done; it takes `turns` turns.
 
-        In each turn, everything that is due runs before it. No entry of the queue counts more than once, though.
+        In each turn, all of the caller's entries that are due run before it. No entry counts more than once, though.
+        Meanwhile, other callers get as much work done as this one.
         """
-        others_ms = min(self._milliseconds(self._depth, self._tokens), math.ceil(turns) * self.backlog_ms(now_s))
-        return others_ms + self._milliseconds(len(tokens), sum(tokens))
-
-    def waiting_ms(self, client: Client) -> float:
-        """Return the milliseconds of one slot for the entries of a client that become due before any newer one."""
-        return self._milliseconds(len(client.waiting), sum(entry.tokens for entry in client.waiting))
+        due_ms = self._milliseconds(caller.due_entries, caller.due_tokens)
+        own_ms = min(self._milliseconds(caller.entries, caller.tokens), math.ceil(turns) * due_ms)
+        # `ahead` includes the work of the caller that is due.
+        work = sum(map(self._work, tokens)) + round((own_ms - min(own_ms, due_ms)) / self._cost.token_ms)
+        others_ms = self._cost.token_ms * self.callers.ahead(caller, work)
+        return own_ms + others_ms + self._milliseconds(len(tokens), sum(tokens))
 
     def push(self, entry: E) -> None:
-        item = (entry.due_s, next(self._order), entry)
+        """Queue an entry; one that is due gets its place in the order of its caller."""
+        is_due = entry.due < math.inf
+        if entry.caller:
+            entry.work = self._work(entry.tokens)
+            entry.caller.tokens += entry.tokens
+            if is_due:
+                entry.due = self.callers.charge(entry.caller, entry.work)
+                entry.caller.due_entries += 1
+                entry.caller.due_tokens += entry.tokens
+            self.callers.add(entry.caller, entry.work)
+        item = (entry.due, next(self._order), entry)
         heapq.heappush(self._by_length.setdefault(0 if self._skips_padding else entry.tokens, []), item)
-        heapq.heappush(self._not_due, item)
         entry.queued = True
-        if entry.client and entry.due_s < math.inf:
-            entry.client.due += 1
         self._depth += 1
         self._tokens += entry.tokens
+        self._due_entries += is_due
+        self._due_tokens += entry.tokens * is_due
 
     def discard(self, entry: E) -> None:
-        """Remove an entry; do nothing if it is not queued."""
-        if not entry.queued:
-            return
-        entry.queued = False
-        if entry.client and entry.due_s < math.inf:
-            entry.client.due -= 1
-        self._depth -= 1
-        self._tokens -= entry.tokens
-        self._stale += 1
-        if entry.overdue:
-            entry.overdue = False
-            self._overdue_entries -= 1
-            self._overdue_tokens -= entry.tokens
-        # The heaps drop a removed entry only when it reaches their top, which may be never.
-        if self._stale > self._depth + _SWEEP:
-            self._sweep()
+        """Remove an entry that will not run; do nothing if it is not queued."""
+        if entry.queued:
+            if entry.caller and entry.due < math.inf:
+                self.callers.refund(entry.caller, entry.work)
+            self._remove(entry)
 
-    def hasten(self, entry: E, now_s: float) -> None:
-        """Make a queued entry due now: its turn has come, or another request wants the same text."""
-        if entry.queued and entry.due_s > now_s:
+    def hasten(self, entry: E, caller: Caller) -> None:
+        """Make a queued entry due for a caller, if it would run earlier: its turn has come, or `caller` joins it."""
+        if entry.queued and (entry.due == math.inf or self.callers.next_end(caller, entry.work) < entry.due):
             self.discard(entry)
-            entry.due_s = now_s
+            entry.caller, entry.due = caller, 0.0
             self.push(entry)
 
     def take(self, idle_slots: int = 1) -> list[E]:
         """Form the next batch and remove it from the queue; it is empty if the queue is.
 
-        The queue is shared evenly between `idle_slots`. The entry that has been due longest starts the batch. If the
-        model skips padding, the entries that are due next join it; otherwise those of similar length do.
+        The queue is shared evenly between `idle_slots`. The entry that is due first starts the batch. If the model
+        skips padding, the entries that are due next join it; otherwise those of similar length do.
         """
-        anchor = self._longest_due()
+        anchor = self._first_due()
         if anchor is None:
+            self.callers.forget_idle()
             return []
+        if anchor.caller and anchor.due < math.inf:
+            self.callers.now = int(anchor.due)
         room = min(self._max_size, math.ceil(self._depth / idle_slots))
         return self._next_due(room) if self._skips_padding else self._alike(anchor, room)
 
@@ -163,13 +169,13 @@ class BatchQueue(Generic[E]):
         tokens = 0
         while heap and len(batch) < room:
             entry = heap[0][2]
-            not_due = entry.due_s == math.inf and batch and batch[0].due_s < math.inf
+            not_due = entry.due == math.inf and batch and batch[0].due < math.inf
             if entry.queued and batch and (not_due or tokens + entry.tokens > self._max_tokens):
                 break
             heapq.heappop(heap)
             if entry.queued:
                 tokens += entry.tokens
-                self.discard(entry)
+                self._serve(entry)
                 batch.append(entry)
         return batch
 
@@ -196,15 +202,32 @@ class BatchQueue(Generic[E]):
                 break
         return batch
 
-    def backlog_ms(self, now_s: float) -> float:
-        """Return the milliseconds of one slot for all entries that are due: the work ahead of a new text."""
-        while self._not_due and self._not_due[0][0] <= now_s:
-            entry = heapq.heappop(self._not_due)[2]
-            if entry.queued and not entry.overdue:
-                entry.overdue = True
-                self._overdue_entries += 1
-                self._overdue_tokens += entry.tokens
-        return self._milliseconds(self._overdue_entries, self._overdue_tokens)
+    def _work(self, tokens: int) -> int:
+        """Return the work of a text, in tokens: its own, and as many as its part of the fixed cost of a full batch."""
+        fixed = self._cost.base_ms / (self._max_size * self._cost.token_ms)
+        return tokens + round(min(self._max_tokens, fixed))
+
+    def _serve(self, entry: E) -> None:
+        if entry.caller and entry.due == math.inf:
+            self.callers.charge(entry.caller, entry.work)
+        self._remove(entry)
+
+    def _remove(self, entry: E) -> None:
+        is_due = entry.due < math.inf
+        entry.queued = False
+        if entry.caller:
+            entry.caller.tokens -= entry.tokens
+            entry.caller.due_entries -= is_due
+            entry.caller.due_tokens -= entry.tokens * is_due
+            self.callers.remove(entry.caller, entry.work)
+        self._depth -= 1
+        self._tokens -= entry.tokens
+        self._due_entries -= is_due
+        self._due_tokens -= entry.tokens * is_due
+        self._stale += 1
+        # The heaps drop a removed entry only when it reaches their top, which may be never.
+        if self._stale > self._depth + _SWEEP:
+            self._sweep()
 
     def _milliseconds(self, texts: int, tokens: int) -> float:
         return self._cost.token_ms * tokens + self._cost.base_ms * math.ceil(texts / self._max_size)
@@ -215,7 +238,7 @@ class BatchQueue(Generic[E]):
         while heap and len(taken) < count:
             entry = heapq.heappop(heap)[2]
             if entry.queued:
-                self.discard(entry)
+                self._serve(entry)
                 taken.append(entry)
         if not heap:
             self._by_length.pop(length, None)
@@ -223,13 +246,11 @@ class BatchQueue(Generic[E]):
 
     def _sweep(self) -> None:
         self._stale = 0
-        self._not_due = [item for item in self._not_due if item[2].queued and not item[2].overdue]
-        heapq.heapify(self._not_due)
         for heap in self._by_length.values():
             heap[:] = [item for item in heap if item[2].queued]
             heapq.heapify(heap)
 
-    def _longest_due(self) -> E | None:
+    def _first_due(self) -> E | None:
         first: tuple[float, int, E] | None = None
         for length, heap in list(self._by_length.items()):
             while heap and not heap[0][2].queued:

@@ -14,10 +14,10 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from ..errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError, TextTooLong
-from .admission import NO_WAIT, Admission, Wait
+from .admission import NO_WAIT, NOWHERE, Admission, Elsewhere, Room, Wait
 from .cost import CostModel
 from .executor import BatchExecutor, RunBatch
-from .fairness import Callers
+from .fairness import Caller
 from .item import WorkItem, link_turns
 from .queue import BatchQueue
 from .slots import RunningBatch, Slots
@@ -77,7 +77,6 @@ class Scheduler(Generic[P, R]):
             skips_padding=skips_padding,
         )
         self._admission = Admission(limits.max_wait_ms, limits.max_queue_texts, observer.refused)
-        self._callers: Callers[WorkItem[P, R]] = Callers(limits.max_batch_size * slots)
         self._executor: BatchExecutor[P, R] = BatchExecutor(run, slots)
         self._refusal: str | None = None  # the reason, once nothing is accepted any more
 
@@ -87,37 +86,47 @@ class Scheduler(Generic[P, R]):
         return len(self._queue)
 
     def predicted_wait_ms(self) -> float:
-        """How long a text that arrived now would wait for a slot."""
-        return self._wait(time.monotonic()).ms
+        """How long a text that arrived now would wait for a slot, behind everything that is due."""
+        if self._slots.idle:
+            return 0.0
+        return (self._slots.remaining_ms(time.monotonic()) + self._queue.backlog_ms()) / self._slots.count
 
-    def _wait(self, now_s: float, caller: str | None = None) -> Wait:
+    def _wait(self, now_s: float, caller: Caller, tokens: int) -> Wait:
         if self._slots.idle:
             return NO_WAIT
-        queued_ms = self._queue.backlog_ms(now_s)
-        if caller is not None:  # its own earlier texts come first
-            queued_ms += self._queue.waiting_ms(self._callers.find(caller)) * max(1, self._callers.sharing())
         return Wait(
-            self._slots.remaining_ms(now_s) / self._slots.count, queued_ms / self._slots.count, self._queue.batch_ms()
+            self._slots.remaining_ms(now_s) / self._slots.count,
+            self._queue.wait_ms(caller, tokens) / self._slots.count,
+            self._queue.batch_ms(),
         )
 
-    def admit(self, texts: int, deadline_s: float, caller: str | None = None) -> Wait:
+    def admit(
+        self, texts: int, deadline_s: float, caller: str = "", *, tokens: int = 0, elsewhere: Elsewhere = NOWHERE
+    ) -> Wait:
         """Return the predicted wait if a request of so many texts may be queued now.
 
         Raises as `Admission.check` does, and `NotReady` after `close` or a stall. `caller` is the name of the client,
-        if clients have names.
+        `tokens` an estimate of those of a text. What is `elsewhere` counts as if it were in the queue.
         """
         if self._refusal:
             raise NotReady(self._refusal)
         now_s = time.monotonic()
-        wait = self._wait(now_s, caller)
-        self._admission.check(wait, now_s=now_s, deadline_s=deadline_s, texts=len(self._queue) + texts)
+        callers = self._queue.callers
+        client = callers.find(caller)
+        wait = self._wait(now_s, client, tokens)
+        room = Room(
+            len(self._queue) + elsewhere.texts + texts,
+            client.entries + elsewhere.own + texts,
+            len(callers) + (caller not in callers),
+        )
+        self._admission.check(wait, now_s=now_s, deadline_s=deadline_s, room=room)
         return wait
 
     def submit(
         self,
         items: Sequence[WorkItem[P, R]],
         deadline_s: float,
-        caller: str | None = None,
+        caller: str = "",
         *,
         admitted: Wait | None = None,
     ) -> None:
@@ -132,26 +141,25 @@ class Scheduler(Generic[P, R]):
         if len(items) > self._limits.max_queue_texts:
             raise TextTooLong(f"the request has more than {self._limits.max_queue_texts} texts and windows")
         now_s = time.monotonic()  # before `admit` looks at the clock, so that what is in time there is in time here
-        wait = admitted or self.admit(len(items), deadline_s, caller)
+        wait = admitted or self.admit(len(items), deadline_s, caller, tokens=items[0].tokens)
+        client = self._queue.callers.find(caller)
         tokens = [item.tokens for item in items]
         turn = self._queue.first_turn(tokens) * self._slots.count
         if turn < len(items) and (self._slots.idle < self._slots.count or self._queue):
             done_ms = (
-                self._slots.remaining_ms(now_s) + self._queue.in_turns_ms(tokens, len(items) / turn, now_s)
+                self._slots.remaining_ms(now_s) + self._queue.in_turns_ms(tokens, len(items) / turn, client)
             ) / self._slots.count
             if now_s + done_ms / 1000 > deadline_s:
                 self._observer.refused("deadline")
                 raise Overloaded(
                     "the queue leaves too little time before the deadline; try again later", done_ms / 1000
                 )
-        client = self._callers.find(caller) if caller is not None else None
-        due = min(turn, self._callers.room(client)) if client else turn
         link_turns(items, turn)
+        # A caller with more than its share waits as long as it does because of that, which says nothing about others.
+        predicted = wait if self._queue.callers.has_its_share(client) else NO_WAIT
         for place, item in enumerate(items):
-            item.arrived_s, item.deadline_s, item.client = now_s, deadline_s, client
-            item.due_s, item.predicted = (now_s, wait) if place < due else (math.inf, NO_WAIT)
-        if client:
-            client.waiting.extend(items[due:turn])
+            item.arrived_s, item.deadline_s, item.owner, item.caller = now_s, deadline_s, caller, client
+            item.due, item.predicted = (0.0, predicted) if place < turn else (math.inf, NO_WAIT)
         if self._slots.idle and len(items) == 1 and not self._queue:
             self._start(list(items))  # the fast path: a lone text skips the queue
         else:
@@ -159,21 +167,19 @@ class Scheduler(Generic[P, R]):
                 self._queue.push(item)
             self._fill_slots(now_s)
 
-    def join(self, item: WorkItem[P, R], deadline_s: float) -> asyncio.Future[R]:
+    def join(self, item: WorkItem[P, R], deadline_s: float, caller: str = "") -> asyncio.Future[R]:
         """Return a future of the result of `item`. To stop waiting, cancel it and call `leave`."""
         item.deadline_s = max(item.deadline_s, deadline_s)
-        if item.awaited:  # it may be at the end of a list of another request, with which this one need not wait
-            self._queue.hasten(item, time.monotonic())
+        if item.awaited:  # it may be at the end of a list, or of the backlog of a caller, with which this need not wait
+            self._queue.hasten(item, self._queue.callers.find(caller))
         return item.add_waiter()
 
     def leave(self, item: WorkItem[P, R]) -> None:
         """A request that waited for `item` has left. If it was the last and the item has not started, drop the item."""
         if item.queued and item.abandoned:
-            now_s = time.monotonic()
-            self._learn([item], now_s, done=False)
+            self._learn([item], time.monotonic(), done=False)
             self._queue.discard(item)
             item.settle(None)
-            self._pass_on([item], now_s)
 
     def close(self) -> None:
         """Accept nothing more; requests that still wait get `NotReady`."""
@@ -182,7 +188,7 @@ class Scheduler(Generic[P, R]):
 
     def _fill_slots(self, now_s: float) -> None:
         while self._slots.idle and (batch := self._queue.take(self._slots.idle)):
-            self._pass_on(batch, now_s)
+            self._pass_on(batch)
             end_s = now_s + self._cost.predict(self._queue.tokens_of(batch)) / 1000
             self._learn(batch, now_s)
             # What would be late is not started. What has just arrived is, so that the cost model can learn from it.
@@ -205,7 +211,8 @@ class Scheduler(Generic[P, R]):
             and not item.abandoned
             and item.deadline_s > now_s + self._cost.predict(item.tokens) / 1000
         ):
-            item.arrived_s = item.due_s = now_s  # a request with more time has joined it meanwhile
+            item.arrived_s, item.due = now_s, 0.0  # a request with more time has joined it meanwhile
+            item.caller = self._queue.callers.find(item.owner)
             self._queue.push(item)
             self._fill_slots(now_s)
         else:
@@ -215,18 +222,11 @@ class Scheduler(Generic[P, R]):
         waits = [(item.predicted, (now_s - item.arrived_s) * 1000) for item in items]
         self._admission.learn(waits, now_s, done=done)
 
-    def _pass_on(self, items: Sequence[WorkItem[P, R]], now_s: float) -> None:
-        """Items have left the queue: make the next of their lists due, and let callers with names take turns."""
+    def _pass_on(self, items: Sequence[WorkItem[P, R]]) -> None:
+        """Items have left the queue: make the next of their lists due."""
         for item in items:
-            if item.next is None or item.settled:
-                continue
-            if item.client:
-                item.client.waiting.append(item.next)
-            else:
-                self._queue.hasten(item.next, now_s)
-        for client in {id(item.client): item.client for item in items if item.client}.values():
-            while (waiting := self._callers.turn(client)) is not None:
-                self._queue.hasten(waiting, now_s)
+            if item.next and not item.settled:
+                self._queue.hasten(item.next, self._queue.callers.find(item.next.owner))
 
     def _start(self, items: list[WorkItem[P, R]]) -> None:
         now_s = time.monotonic()

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
 
+from ..addresses import mapped_to_ipv6
 from ..config import Settings
 from ..logs import log, log_loop_error
 from ..main import create_app
+from .connections import Connections, allow_connections
 from .protocol import LimitedProtocol
 from .signals import Stop
 from .sockets import address_of
@@ -51,9 +53,10 @@ class DrainingServer(uvicorn.Server):
                 body_timeout_s=settings.body_timeout_s,
                 max_header_bytes=settings.max_header_bytes,
                 on_unreadable=app.metrics.unreadable,
+                connections=Connections(allow_connections(settings.max_connections)),
             ),
             server_header=False,
-            forwarded_allow_ips=list(settings.trusted_proxies),
+            forwarded_allow_ips=[*settings.trusted_proxies, *mapped_to_ipv6(settings.trusted_proxies)],
             timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=_LAST_BYTES_S,
             ws="none",

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with limits on slow and broken clients.
+"""uvicorn's HTTP protocol, with limits on slow, broken and numerous clients.
 
 This is the only file that uses uvicorn's internal modules, because uvicorn has no hooks for incomplete requests.
 `pyproject.toml` allows only versions between the lowest and the newest that the tests run on.
@@ -8,24 +8,33 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ..api import PEER, REFUSED, new_id, problem
+from ..api import PEER, PROBES, REFUSED, new_id, problem
 from ..logs import log
+from .connections import Connections
+from .target import VERSIONS, is_rtsp, is_valid_target
 from .transport import JoiningTransport
 
+_PROBES = frozenset(path.encode() for path in PROBES)
+_LAST_BYTES_S = 1  # for the end of a response on a connection that is closed for a new one
 _MAX_PIPELINED = 100  # requests that wait behind the one that is being answered
 _MAX_SURPLUS_BYTES = 16 * 1024 * 1024  # of a body after its response: many clients send all of it before they read
+# Each chunk of a body takes as much time as hundreds of bytes. After so many, they must have so many bytes on average.
+_MAX_SMALL_PARTS = 4096
+_MIN_PART_BYTES, _MIN_SURPLUS_PART_BYTES = 32, 1024
 
 
 class LimitedProtocol(HttpToolsProtocol):
     """Answers 408 to headers and bodies that do not arrive in time, 431 to large headers and 400 to broken HTTP.
 
-    Cuts off a client that does not read its response, or goes on with a body after its response. Ignores `Upgrade`.
+    Answers 413 to bodies in too many small chunks, 505 to other versions of HTTP, and 503 if too many connections are
+    open. Cuts off a client that does not read its response, or goes on with a body after its response. Ignores
+    `Upgrade`.
     """
 
     def __init__(
@@ -35,6 +44,7 @@ class LimitedProtocol(HttpToolsProtocol):
         body_timeout_s: float,
         max_header_bytes: int,
         on_unreadable: Callable[[int], None],  # gets the status of the refusal
+        connections: Connections,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -42,10 +52,16 @@ class LimitedProtocol(HttpToolsProtocol):
         self._body_timeout_s = body_timeout_s
         self._max_header_bytes = max_header_bytes
         self._on_unreadable = on_unreadable
+        self._all = connections
+        self._is_extra = False  # over the limit
         self._in_headers = False
         self._surplus_bytes = 0
+        self._body_bytes = self._body_parts = 0
+        self._unread: list[bytes] = []  # parts of the body that the application does not have yet
+        self._in_tiny_parts = False
         self._unparsed_bytes = 0  # since headers were complete, or a part of a body came
         self._data = b""  # what the parser got last
+        self._head = b""  # the same, if it begins with headers or goes on with them
         self._timer: asyncio.TimerHandle | None = None  # for what the client has to send
         self._write_timer: asyncio.TimerHandle | None = None
 
@@ -55,16 +71,23 @@ class LimitedProtocol(HttpToolsProtocol):
             # A socket for both families writes IPv4 like IPv6, which would not match SENTIMENT_TRUSTED_PROXIES.
             self.client = (self.client[0].removeprefix("::ffff:"), self.client[1])
         self._start_timer()
+        self._is_extra = not self._all.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._stop_write_timer()
+        self._all.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._unparsed_bytes += len(data)
         self._data = data
+        if self._in_headers:
+            self._head += data
+        else:
+            self._head = b"" if self.cycle and self.cycle.more_body else data
         super().data_received(data)
+        self._pass_on()
         if self.transport.is_closing():
             return
         if self._unparsed_bytes > self._max_header_bytes:
@@ -77,47 +100,99 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_headers = True
         super().on_message_begin()
         self.scope["state"][PEER] = self.client[0] if self.client else None
+        if not self._answering:
+            self._all.wait(self)
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
+        self._check_request_line()
         if self._wants_upgrade():
             return  # the parser stops now
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise OverflowError  # the parser fails, and the connection ends after the responses to the others
-        self._unparsed_bytes = self._surplus_bytes = 0
+        self._unparsed_bytes = self._surplus_bytes = self._body_bytes = self._body_parts = 0
         self._stop_timer()
         super().on_headers_complete()
         self.headers = deque(maxlen=0)  # type: ignore[assignment]  # uvicorn would add trailers to the headers
 
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0
+        self._body_bytes += len(body)
+        self._body_parts += 1
+        min_bytes = _MIN_SURPLUS_PART_BYTES if self.cycle.response_complete else _MIN_PART_BYTES
+        self._in_tiny_parts = self._body_parts > _MAX_SMALL_PARTS + self._body_bytes // min_bytes
         if self.cycle.response_complete:
             self._surplus_bytes += len(body)
-            if self._surplus_bytes > _MAX_SURPLUS_BYTES:
+            if self._in_tiny_parts or self._surplus_bytes > _MAX_SURPLUS_BYTES:
                 self.transport.abort()
-        super().on_body(body)
+                raise OverflowError  # the parser stops
+        elif self._in_tiny_parts:
+            raise OverflowError
+        else:
+            self._unread.append(body)
 
     def on_message_complete(self) -> None:
         if not self._wants_upgrade():
             self._unparsed_bytes = 0
             self._stop_timer()
+            self._pass_on()
             super().on_message_complete()
+            if self._answering:
+                self._all.work(self)
+
+    def _pass_on(self) -> None:
+        """Give uvicorn the parts of a body at once: it appends each to those before, and wakes up the application."""
+        if self._unread:
+            body = b"".join(self._unread)
+            self._unread.clear()
+            super().on_body(body)
 
     def on_response_complete(self) -> None:
         if self.cycle.more_body or (self._in_headers and not self.pipeline):
             self._start_timer()  # for the rest of a body, which was not read before its turn, or of the next headers
         super().on_response_complete()
+        if not self.pipeline and (not self._answering or self._waits_for_body):
+            self._all.wait(self)
 
     def pause_writing(self) -> None:
         super().pause_writing()
         self._write_timer = self.loop.call_later(self._header_timeout_s, self.transport.abort)
+        self._all.wait(self)
 
     def resume_writing(self) -> None:
         self._stop_write_timer()
+        if self._answering and not self._waits_for_body:
+            self._all.work(self)
         super().resume_writing()
 
+    def give_way(self) -> None:
+        if self._in_headers or self._answering:
+            self._refuse_for_now()
+        self.transport.close()
+        # A client that does not read would keep it open.
+        self.loop.call_later(0 if self._write_timer else _LAST_BYTES_S, self.transport.abort)
+
+    def _check_request_line(self) -> None:
+        """Raise an error, which stops the parser, if the server does not answer requests of this kind."""
+        head, self._head = self._head, b""
+        if self.parser.get_http_version() not in VERSIONS or is_rtsp(head):
+            self._refuse(505, "HTTP Version Not Supported", "only HTTP/1.1 and HTTP/1.0 are supported")
+            raise ValueError("version")
+        if not is_valid_target(self.url, self.headers):
+            raise ValueError("target")
+        if self._is_extra and b"/" + self.url.partition(b"?")[0].rpartition(b"/")[2] not in _PROBES:
+            self._all.refused()
+            self._refuse_for_now()
+            raise ValueError("connections")
+
+    def _refuse_for_now(self) -> None:
+        self._refuse(503, "Not Ready", "the server has too many connections", {"Retry-After": "1"})
+
     def send_400_response(self, _msg: str) -> None:
-        self._refuse(400, "Bad Request", "the request is not valid HTTP/1.1 (RFC 9112)")
+        if self._in_tiny_parts:
+            self._refuse(413, "Content Too Large", "the body comes in too many small chunks")
+        else:
+            self._refuse(400, "Bad Request", "the request is not valid HTTP/1.1 (RFC 9112)")
 
     def _unsupported_upgrade_warning(self) -> None:
         """Ignore `Upgrade`, as a server may (RFC 9110, section 7.8): Java's client sends it with each request.
@@ -174,7 +249,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
 
-    def _refuse(self, status: int, title: str, detail: str) -> None:
+    def _refuse(self, status: int, title: str, detail: str, extra: Mapping[str, str] | None = None) -> None:
         """Respond to an invalid request, and close the connection."""
         if self.transport.is_closing():
             return
@@ -187,7 +262,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True  # the application must not wait for the rest of the body
             self.cycle.message_event.set()
         request_id = new_id()
-        headers = {"X-Request-ID": request_id, "Connection": "close"}
+        headers = {"X-Request-ID": request_id, "Connection": "close", **(extra or {})}
         response = problem(request_id, status, title, detail, headers=headers)
         head = [b"%b: %b" % header for header in (*self.server_state.default_headers, *response.raw_headers)]
         self.transport.write(STATUS_LINE[status] + b"\r\n".join([*head, b"", bytes(response.body)]))

@@ -11,9 +11,17 @@ V = TypeVar("V")
 W = TypeVar("W")
 
 
-def key_of(text: str) -> bytes:
-    """Return a digest of 16 bytes: the cache keeps no words of users."""
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+def key_of(text: str, owner: bytes = b"") -> bytes:
+    """Return a digest of 16 bytes: the cache keeps no words of users.
+
+    Different owners, of up to 64 bytes, have different keys for the same text.
+    """
+    return hashlib.blake2b(text.encode(), digest_size=16, key=owner).digest()
+
+
+def owner_of(caller: str | None) -> bytes:
+    """Return what `key_of` needs to keep the predictions of a caller apart."""
+    return hashlib.blake2b((caller or "").encode(), digest_size=16).digest()
 
 
 def key_of_part(key: bytes, place: int) -> bytes:

@@ -18,6 +18,7 @@ from ..types import Prediction, WordWeight
 # Variants of a text that run at most. A text of up to 32 words is taken apart completely.
 MAX_VARIANTS = 64
 _PER_ROUND = 32
+_COUNTED_CHARS = 500
 
 _LEAST = 1e-6  # a probability of 0 has no log-odds
 _NOTHING = "."  # instead of a text without any visible character
@@ -49,6 +50,12 @@ def find_words(text: str) -> list[Span]:
     return spans
 
 
+def cost_of(text: str) -> int:
+    """Return how many texts a text and its explanation count as: a bound, without looking into long texts."""
+    words = len(find_words(text)) if len(text) <= _COUNTED_CHARS else MAX_VARIANTS
+    return 1 + min(MAX_VARIANTS, max(1, 2 * words - 1))
+
+
 class Explainer:
     """Weighs the words of a text, given the predictions of variants of it. Asks for them in a few rounds."""
 
@@ -57,8 +64,8 @@ class Explainer:
         self._text = text
         self._label = prediction.label
         self._whole = _log_odds(prediction, self._label)
-        self._words = find_words(text)
-        self._ends = [self._end_before(place) for place in range(len(self._words))]
+        self._words: list[Span] = []
+        self._ends: list[int] = []  # for each word, what ends before it: 2 for a sentence, 1 for a clause, otherwise 0
         self._middles: dict[Span, int] = {}  # of the ranges of words that were halved
         self._effects: dict[Span, float] = {}  # of a range of words: how much the log-odds fall without it
         self._asked: list[Span] = []
@@ -68,18 +75,16 @@ class Explainer:
         """Return the texts to predict next, or none if there are no more. Give their predictions to `observe`."""
         room = min(_PER_ROUND, MAX_VARIANTS - len(self._effects))
         self._asked = []
-        if self._words and not self._effects:
-            self._ask((0, len(self._words)))
+        if not self._effects:
+            self._words = find_words(self._text)
+            self._ends = [self._end_before(place) for place in range(len(self._words))]
+            if self._words:
+                self._ask((0, len(self._words)))
         while self._next and len(self._asked) + 2 <= room:
             start, end = heapq.heappop(self._next)[1]
             middle = self._middles[start, end] = self._middle(start, end)
             self._ask((start, middle), (middle, end))
         return [self._without(*part) for part in self._asked]
-
-    @property
-    def asked(self) -> int:
-        """How many variants `next_variants` returned last."""
-        return len(self._asked)
 
     def observe(self, predictions: Sequence[Prediction]) -> None:
         """Take the predictions of the variants that `next_variants` returned."""
@@ -117,7 +122,6 @@ class Explainer:
                 heapq.heappush(self._next, (float(part[0] - part[1]), part))
 
     def _end_before(self, place: int) -> int:
-        """Return what ends before a word: 2 for a sentence, 1 for a clause, otherwise 0."""
         between = self._text[self._words[place - 1][1] if place else 0 : self._words[place][0]]
         return 2 if _SENTENCE_END.search(between) else 1 if _CLAUSE_END.search(between) else 0
 

@@ -36,6 +36,7 @@ class ServingLimits:
     backend_timeout_ms: float = 30_000.0
     max_text_chars: int = 10_000
     cache_entries: int = 10_000
+    cache_per_caller: bool = False
 
 
 class Observer(ServiceObserver, Protocol):
@@ -118,7 +119,14 @@ class Loader:
             skips_padding=model.backend.skips_padding,
         )
         cache: Cache[bytes, Prediction, Item] = Cache(limits.cache_entries)
-        return Service(model.tokenizer, scheduler, cache, self._observer, max_text_chars=limits.max_text_chars)
+        return Service(
+            model.tokenizer,
+            scheduler,
+            cache,
+            self._observer,
+            max_text_chars=limits.max_text_chars,
+            cache_per_caller=limits.cache_per_caller,
+        )
 
     def _guarded(self, model: Model) -> RunBatch[Encoding, Prediction]:
         """Return what runs the model, with a circuit breaker around it."""

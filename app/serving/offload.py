@@ -1,38 +1,136 @@
 """Work on long texts runs in threads, so that it does not block the event loop."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 from ..cpu import usable_cores
+from ..scheduling import Callers, Elsewhere
 
-# Normalising and tokenising this many characters takes about half a millisecond.
-_SHORT_CHARS = 2000
+# Work on texts within these limits takes at most about five milliseconds, whatever they say.
+_SHORT_CHARS, _NOT_ASCII = 2000, 4  # a character outside ASCII counts as four
+_SHORT_BYTES = 2000
+_SHORT_WORD_BYTES = 48  # the time for a word can grow with the square of its length
+_ANY_WORDS_BYTES = 200
+_PART_CHARS = 10_000
 
 T = TypeVar("T")
 
 
-def is_short(texts: Iterable[str]) -> bool:
-    """Return whether work on all of these texts is short enough for the event loop."""
-    return sum(map(len, texts)) <= _SHORT_CHARS
+def is_short(texts: Sequence[str]) -> bool:
+    """Return whether normalising all of these texts is short enough for the event loop."""
+    if sum(map(len, texts)) * _NOT_ASCII <= _SHORT_CHARS:
+        return True
+    return sum(len(text) if text.isascii() else len(text) * _NOT_ASCII for text in texts) <= _SHORT_CHARS
+
+
+def is_simple(texts: Collection[str]) -> bool:
+    """Return whether tokenising all of these normalised texts is short enough for the event loop."""
+    if sum(map(len, texts)) > _SHORT_BYTES:
+        return False
+    data = " ".join(texts).encode()
+    if len(data) <= _ANY_WORDS_BYTES:
+        return True
+    return len(data) <= _SHORT_BYTES and max(map(len, data.split()), default=0) <= _SHORT_WORD_BYTES
+
+
+def parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Divide a list into parts that take a few milliseconds each."""
+    start = chars = 0
+    for place, text in enumerate(texts):
+        if place > start and chars + len(text) > _PART_CHARS:
+            yield texts[start:place]
+            start, chars = place, 0
+        chars += len(text)
+    yield texts[start:]
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[Sequence[str]], Any]
+    texts: Sequence[str]
+    chars: int
+    caller: str
+    result: "asyncio.Future[Any]"
 
 
 class Offload:
-    """Runs work on texts in threads and counts those texts until their thread is done, even if no request waits."""
+    """Runs work on texts in threads and counts those texts until their thread is done, even if no request waits.
+
+    Callers share the threads by characters, as they share the model by tokens.
+    """
 
     def __init__(self) -> None:
-        self.texts = 0
+        self._jobs: list[tuple[int, int, _Job]] = []  # a heap, by virtual end
+        self._order = itertools.count()
+        self._callers = Callers()
+        self._total = 0
+        self._texts: Counter[str] = Counter()  # by caller
         # One thread per core: each keeps memory of its own, and the loop's default pool has four more than cores.
-        self._threads = ThreadPoolExecutor(usable_cores(), thread_name_prefix="texts")
+        self._idle = usable_cores()
+        self._threads = ThreadPoolExecutor(self._idle, thread_name_prefix="texts")
 
-    async def run(self, work: Callable[[Sequence[str]], T], texts: Sequence[str], admit: Callable[[int], object]) -> T:
-        """Run `work` on `texts` in a thread, unless `admit` raises for the number of texts in all threads."""
-        admit(len(texts) + self.texts)
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work, texts)
-        self.texts += len(texts)  # only now: there may be no thread left to start
-        future.add_done_callback(lambda _: self._done(len(texts)))
-        return await asyncio.shield(future)
+    def texts(self, caller: str) -> Elsewhere:
+        """Return how many texts have not ended."""
+        return Elsewhere(self._total, self._texts[caller])
 
-    def _done(self, texts: int) -> None:
-        self.texts -= texts
+    async def run(self, work: Callable[[Sequence[str]], list[T]], texts: Sequence[str], caller: str) -> list[T]:
+        """Return what `work` returns for each text. It runs in threads, in the turn of `caller`.
+
+        A list runs in parts, so that others need not wait for all of it.
+        """
+        jobs = [self._queue(work, part, caller) for part in parts(texts)]
+        self._start()
+        return [result for results in await asyncio.gather(*jobs) for result in results]
+
+    def _queue(
+        self, work: Callable[[Sequence[str]], list[T]], texts: Sequence[str], caller: str
+    ) -> "asyncio.Future[list[T]]":
+        job = _Job(work, texts, sum(map(len, texts)), caller, asyncio.get_running_loop().create_future())
+        client = self._callers.find(caller)
+        heapq.heappush(self._jobs, (self._callers.charge(client, job.chars), next(self._order), job))
+        self._callers.add(client, job.chars)
+        self._texts[caller] += len(texts)
+        self._total += len(texts)
+        return job.result
+
+    def _start(self) -> None:
+        while self._idle and self._jobs:
+            self._callers.now, _, job = heapq.heappop(self._jobs)
+            client = self._callers.find(job.caller)
+            self._callers.remove(client, job.chars)
+            if job.result.done():  # no request waits
+                self._callers.refund(client, job.chars)
+                self._forget(job)
+                continue
+            try:
+                running = asyncio.get_running_loop().run_in_executor(self._threads, job.work, job.texts)
+            except RuntimeError as error:  # no thread could be started
+                self._forget(job)
+                job.result.set_exception(error)
+                continue
+            self._idle -= 1
+            running.add_done_callback(partial(self._done, job))
+
+    def _done(self, job: _Job, running: "asyncio.Future[Any]") -> None:
+        self._idle += 1
+        self._forget(job)
+        error = running.exception()
+        if not job.result.done():  # the request waits
+            if error:
+                job.result.set_exception(error)
+            else:
+                job.result.set_result(running.result())
+        self._start()
+
+    def _forget(self, job: _Job) -> None:
+        self._total -= len(job.texts)
+        self._texts[job.caller] -= len(job.texts)
+        if not self._texts[job.caller]:
+            del self._texts[job.caller]

@@ -10,7 +10,7 @@ from ..types import Location, LongText
 class Query:
     """The texts of a request and how to answer them.
 
-    Texts of one `caller` take turns with those of other callers. With `partial`, a text that cannot be predicted gets
+    Callers share the model by the work that their texts take. With `partial`, a text that cannot be predicted gets
     an error in its place; otherwise it fails the request, and `location_of` says where in the request the text with an
     index is.
     """
@@ -19,8 +19,9 @@ class Query:
     timeout_ms: float
     truncate: bool = True
     long_text: LongText = "truncate"
-    caller: str | None = None
+    caller: str = ""
     partial: bool = False
+    explain: bool = False  # `Service.explain` does it, in addition
     location_of: Callable[[int], Location] = lambda index: (index,)
 
     @property

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
-from ..inference import Tokenizer, normalise
+from ..inference import Tokenizer, expands_beyond, normalise
 from ..scheduling import Scheduler, Wait, Waiting, WorkItem
-from ..types import Answer, CacheOutcome, Encoding, Location, Prediction, WordWeight
-from .cache import Cache, key_of, key_of_part
+from ..types import Answer, CacheOutcome, Encoding, Location, Prediction
+from .cache import Cache, key_of, key_of_part, owner_of
 from .explain import Explainer
-from .offload import Offload, is_short
+from .offload import Offload, is_short, is_simple
 from .pending import Pending, in_time
 from .query import Query
 from .resolution import Item, Resolution
@@ -20,12 +20,8 @@ from .resolution import Item, Resolution
 T = TypeVar("T")
 
 _BLANK = key_of("")
+_TOKEN_CHARS = 4  # on average
 _TOO_LONG = b"too long"  # the key of all texts with too many characters; other keys are longer
-
-
-def _nowhere(_index: int) -> Location:
-    """Variants of a text have no place in the request."""
-    return ()
 
 
 class Observer(Protocol):
@@ -58,7 +54,10 @@ class Service:
         observer: Observer,
         *,
         max_text_chars: int,
+        cache_per_caller: bool = False,
     ) -> None:
+        """With `cache_per_caller`, no caller gets a prediction that was computed for another."""
+        self._cache_per_caller = cache_per_caller
         self._max_text_chars = max_text_chars
         self._offload = Offload()
         self._tokenizer = tokenizer
@@ -85,24 +84,33 @@ class Service:
         answer = await self.begin(query)
         return await answer.result() if isinstance(answer, Pending) else answer
 
-    async def explain(self, query: Query, predictions: Sequence[Prediction]) -> list[list[WordWeight]]:
-        """Explain the predictions of the query's texts, within its time limit. Variants of the texts run as texts do.
+    async def explain(self, query: Query, answer: Answer) -> Answer:
+        """Return the answer to a query with an explanation of each prediction. Variants of a text run as texts do.
 
         Raises `Overloaded`, `NotReady`, `DeadlineExceeded` and `BackendError`.
         """
         deadline_s = time.monotonic() + query.timeout_ms / 1000
-        work = list(zip(query.texts, predictions, strict=True))
-        explainers = [Explainer(text, prediction) for text, prediction in work]
-        while rounds := [variants for each in explainers if (variants := each.next_variants())]:
-            texts = [variant for variants in rounds for variant in variants]
-            left_ms = (deadline_s - time.monotonic()) * 1000
-            answer = await self.predict(
-                replace(query, texts=texts, timeout_ms=left_ms, truncate=True, partial=False, location_of=_nowhere)
+        explainers = {
+            text: Explainer(text, result)
+            for text, result in zip(query.texts, answer.results, strict=True)
+            if isinstance(result, Prediction)
+        }
+        here = is_short([*explainers])
+
+        async def each(work: Callable[[Explainer], T]) -> list[T]:
+            return await self._run(
+                lambda texts: [work(explainers[text]) for text in texts], [*explainers], query, deadline_s, here=here
             )
-            results = iter(answer.predictions)
-            for explainer in explainers:
-                explainer.observe([next(results) for _ in range(explainer.asked)])
-        return [explainer.weights() for explainer in explainers]
+
+        while any(rounds := await each(Explainer.next_variants)):
+            left_ms = (deadline_s - time.monotonic()) * 1000
+            variants = [variant for variants in rounds for variant in variants]
+            found = await self.predict(replace(query, texts=variants, timeout_ms=left_ms, truncate=True, partial=False))
+            predictions = iter(found.predictions)
+            for explainer, asked in zip(explainers.values(), rounds, strict=True):
+                explainer.observe([next(predictions) for _ in asked])
+        weights = dict(zip(explainers, await each(Explainer.weights), strict=True))
+        return answer._replace(explanations=[weights.get(text) for text in query.texts])
 
     async def begin(self, query: Query) -> Answer | Pending:
         """Answer from the cache, or queue what is missing and return what to wait for.
@@ -117,13 +125,16 @@ class Service:
         deadline_s = started_s + query.timeout_ms / 1000
         if not query.partial:  # before any work, so that a refusal is cheap
             self._check_characters(query)
-        normalised, keys = await self._run(self._prepare, query.texts, query, deadline_s)
+        owner = owner_of(query.caller) if self._cache_per_caller else b""
+        prepare = partial(self._prepare, owner=owner)
+        prepared = await self._run(prepare, query.texts, query, deadline_s, here=is_short(query.texts))
+        normalised, keys = [text for text, _ in prepared], [key for _, key in prepared]
         texts = Resolution(keys)
         if _TOO_LONG in keys:
             self._reject(_TOO_LONG, TextTooLong, self._too_many_characters, texts, query)
         if _BLANK in keys:
             self._reject(_BLANK, InvalidInput, "the text has no visible character", texts, query)
-        inline = is_short(normalised)
+        inline = is_simple(normalised)
         # A computation in progress may end while this yields to the event loop, unless it is joined at once.
         self._look_up(texts.valid, texts, query, join=inline)
         if len(texts.cached) == len(set(keys)) and not query.partial:  # the common case, kept short
@@ -172,12 +183,18 @@ class Service:
             return assemble([])
         return Pending(waiting, deadline_s, assemble, None if query.partial else location_of)
 
-    def _prepare(self, texts: Sequence[str]) -> tuple[list[str], list[bytes]]:
+    def _prepare(self, texts: Sequence[str], owner: bytes) -> list[tuple[str, bytes]]:
         """Return each text normalised, and its cache key."""
+        return [self._normalised(text, owner) for text in texts]
+
+    def _normalised(self, text: str, owner: bytes) -> tuple[str, bytes]:
         limit = self._max_text_chars
-        normalised = [normalise(text) if len(text) <= limit else text for text in texts]
-        # Again, because NFKC expands some characters.
-        return normalised, [key_of(text) if len(text) <= limit else _TOO_LONG for text in normalised]
+        # Tags and links are short once normalised, but not by half.
+        if len(text) <= limit and not expands_beyond(text, 2 * limit):
+            text = normalise(text)
+            if len(text) <= limit:  # again, because NFKC expands some characters
+                return text, key_of(text, owner) if text else _BLANK
+        return "", _TOO_LONG
 
     @property
     def _too_many_characters(self) -> str:
@@ -209,40 +226,63 @@ class Service:
             elif join and (item := self._cache.in_flight(key)) and not (query.reads_windows and item.payload.truncated):
                 texts.joined[key] = item
 
-    def _admit(self, keys: Collection[bytes], query: Query, deadline_s: float) -> Wait | None:
+    def _admit(self, missing: Mapping[bytes, str], query: Query, deadline_s: float) -> Wait | None:
         """Admit the missing texts before they are tokenised: a refusal must be cheap."""
-        new = len(keys)
+        texts = missing
         if query.reads_windows:  # those of which no window is known, as far as one can tell by now
-            first = [key_of_part(key, 0) for key in keys]
-            new = sum(not (self._cache.in_flight(part) or self._cache.get(part)) for part in first)
-        return self._scheduler.admit(new + self._offload.texts, deadline_s, query.caller) if new else None
+            first = {key: key_of_part(key, 0) for key in missing}
+            texts = {
+                key: text
+                for key, text in missing.items()
+                if not (self._cache.in_flight(first[key]) or self._cache.get(first[key]))
+            }
+        return self._admit_texts(texts.values(), query, deadline_s) if texts else None
+
+    def _admit_texts(self, texts: Collection[str], query: Query, deadline_s: float) -> Wait:
+        tokens = sum(map(len, texts)) // (_TOKEN_CHARS * len(texts)) + 2
+        return self._scheduler.admit(
+            len(texts),
+            deadline_s,
+            query.caller,
+            tokens=min(tokens, self._tokenizer.max_tokens),
+            elsewhere=self._offload.texts(query.caller),
+        )
 
     async def _tokenize(self, missing: Mapping[bytes, str], texts: Resolution, query: Query, deadline_s: float) -> None:
         started_s = time.perf_counter()
+        here = is_simple(missing.values())
         if query.reads_windows:
-            windows = await self._run(self._tokenizer.encode_windows, list(missing.values()), query, deadline_s)
+            encode_windows = partial(self._tokenizer.encode_windows, here=here)
+            windows = await self._run(encode_windows, list(missing.values()), query, deadline_s, here=here)
             for key, parts in zip(missing, windows, strict=True):
                 if len(parts) > 1:
                     texts.windows[key] = [key_of_part(key, place) for place in range(len(parts))]
                 texts.encodings.update(zip(texts.windows.get(key, [key]), parts, strict=True))
         else:
-            encodings = await self._run(self._tokenizer.encode_many, list(missing.values()), query, deadline_s)
+            encode = partial(self._tokenizer.encode_many, here=here)
+            encodings = await self._run(encode, list(missing.values()), query, deadline_s, here=here)
             texts.encodings.update(zip(missing, encodings, strict=True))
         self._observer.tokenized(time.perf_counter() - started_s)
 
     async def _run(
-        self, work: Callable[[Sequence[str]], T], texts: Sequence[str], query: Query, deadline_s: float
-    ) -> T:
-        """Run `work` on texts: at once if they are short, otherwise in a thread, where they count as queued."""
-        if is_short(texts):
+        self,
+        work: Callable[[Sequence[str]], list[T]],
+        texts: Sequence[str],
+        query: Query,
+        deadline_s: float,
+        *,
+        here: bool,
+    ) -> list[T]:
+        """Run `work` on texts, at once if it may run `here`, otherwise in a thread, where they count as queued."""
+        if here:
             return work(texts)
-        admit = partial(self._scheduler.admit, deadline_s=deadline_s, caller=query.caller)
-        return await in_time(self._offload.run(work, texts, admit), deadline_s)
+        self._admit_texts(texts, query, deadline_s)
+        return await in_time(self._offload.run(work, texts, query.caller), deadline_s)
 
     def _queue(
-        self, texts: Resolution, deadline_s: float, caller: str | None, admitted: Wait | None
+        self, texts: Resolution, deadline_s: float, caller: str, admitted: Wait | None
     ) -> Waiting[Encoding, Prediction]:
-        waiting: Waiting[Encoding, Prediction] = Waiting(self._scheduler, deadline_s)
+        waiting: Waiting[Encoding, Prediction] = Waiting(self._scheduler, deadline_s, caller)
         try:
             # First those in flight: queueing new ones may end an item that only a list without a chance waits for.
             waiting.join(texts.joined.values())

@@ -65,8 +65,10 @@ def _queue_and_batch(lengths: Sequence[int], depth: int) -> None:
     """Push all texts, and take a batch whenever more than `depth` are in the queue."""
     queue: BatchQueue[Entry] = BatchQueue(CostModel(), max_batch_size=16, max_batch_tokens=512)
     for place, length in enumerate(random.Random(1).sample(lengths, len(lengths))):
-        queue.push(Entry(length, float(place)))
-        queue.backlog_ms(float(place))
+        entry = Entry(length, 0.0)
+        entry.caller = queue.callers.find(f"{place % 4}")
+        queue.wait_ms(entry.caller, length)
+        queue.push(entry)
         if len(queue) > depth:
             queue.take()
     while queue.take():

@@ -93,7 +93,7 @@ class Timer(Fifo):
         return [self._queue.popleft() for _ in range(min(self._size, len(self._queue)))]
 
     def due_s(self) -> float:
-        return self._queue[0].due_s + TIMER_S if self._queue else math.inf
+        return self._queue[0].due + TIMER_S if self._queue else math.inf
 
 
 POLICIES: dict[str, Callable[[CostModel, int, int], Policy]] = {  # arguments: maximum texts and tokens of a batch
@@ -140,7 +140,7 @@ def simulate(
             batch = heapq.heappop(running)[2]
             idle += 1
             unanswered -= len(batch)
-            latency_ms += [(now_s - text.due_s) * 1000 for text in batch]
+            latency_ms += [(now_s - text.due) * 1000 for text in batch]
             if arrivals_s is None:
                 for _ in batch:
                     heapq.heappush(arrivals, now_s)

@@ -151,8 +151,11 @@ def test_every_file_that_compose_mounts_exists(everything: dict[str, Any]) -> No
 
 def test_compose_mounts_the_whole_configuration_of_nginx(everything: dict[str, Any]) -> None:
     nginx = everything["services"]["nginx"]
-    mounted = {Path(volume["source"]): volume["target"] for volume in nginx["volumes"]}
-    assert mounted == {file: f"/etc/nginx/{file.name}" for file in (ROOT / "nginx").glob("*.conf")}
+    mounted = {volume["target"]: Path(volume["source"]) for volume in nginx["volumes"]}
+    files = {f"/etc/nginx/{file.name}": file for file in (ROOT / "nginx").glob("*.conf")}
+    assert mounted == files | {"/etc/nginx/plain.conf": ROOT / "nginx" / "tls.conf"}  # with deploy/tls.yml
+    plain = compose()["services"]["nginx"]
+    assert {volume["target"]: Path(volume["source"]) for volume in plain["volumes"]} == files
     certificates = {f"/etc/nginx/{file}" for file in re.findall(r"tls/\S+(?=;)", (ROOT / "nginx/tls.conf").read_text())}
     assert {secret["target"] for secret in nginx["secrets"]} == certificates
 
@@ -171,6 +174,39 @@ def test_the_stop_grace_period_covers_the_drain(everything: dict[str, Any]) -> N
     drain_s = (prod.drain_delay_ms + prod.drain_timeout_ms) / 1000 + server._LAST_BYTES_S
     assert seconds(everything["services"]["sentiment"]["stop_grace_period"]) > drain_s
     assert seconds(everything["services"]["nginx"]["stop_grace_period"]) > prod.request_timeout_ms / 1000
+
+
+def test_ports_are_published_on_the_loopback_address_by_default(everything: dict[str, Any]) -> None:
+    published = [port for service in everything["services"].values() for port in service.get("ports", ())]
+    assert {port["published"] for port in published} == {"8000", "8443", "9090", "3000"}
+    assert {port["host_ip"] for port in published} == {"127.0.0.1"}
+    assert run("grep", "-c", "^PUBLISH=127.0.0.1 ", ROOT / ".env").stdout == "1\n"
+
+
+def test_compose_documents_the_lines_that_enable_keys_and_rate_limits(everything: dict[str, Any]) -> None:
+    lines = re.findall(r"^#   SENTIMENT_(\w+)=(.*)", (ROOT / "docker-compose.yml").read_text(), flags=re.MULTILINE)
+    settings = Settings(**{name.lower(): value for name, value in lines})  # type: ignore[arg-type]
+    assert settings.rate_limit
+    assert settings.api_keys_file
+    (mount,) = everything["services"]["sentiment"]["volumes"]
+    # The folder: a file that is mounted alone stays the old one when it is replaced.
+    assert (Path(mount["source"]), mount["target"]) == (ROOT / "deploy" / "keys", str(settings.api_keys_file.parent))
+    assert mount["read_only"]
+    if (ROOT / ".git").exists():
+        assert run("git", "check-ignore", "--quiet", "deploy/keys/keys.yaml", cwd=ROOT).returncode == 0
+
+
+def test_images_and_actions_are_pinned_by_digest_or_commit(everything: dict[str, Any]) -> None:
+    images = [service["image"] for service in everything["services"].values() if "build" not in service]
+    images += re.findall(r"^ARG BASE=(.+)", DOCKERFILE, flags=re.MULTILINE)
+    assert len(images) == 4
+    assert [image for image in images if not re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", image)] == []
+    workflows = "".join(file.read_text() for file in (ROOT / ".github" / "workflows").iterdir())
+    actions = re.findall(r"uses: (.+)", workflows)
+    assert actions
+    assert [action for action in actions if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", action)] == []
+    managers = json.loads((ROOT / ".github" / "renovate.json").read_text())["enabledManagers"]
+    assert set(managers) == {"dockerfile", "docker-compose", "github-actions"}
 
 
 def test_replicas_do_not_claim_a_name_or_a_port_of_the_host(everything: dict[str, Any]) -> None:

@@ -207,14 +207,14 @@ def test_the_access_log_has_the_upstreams_timings_and_no_text(replicas: Replicas
     assert "PLUGHXYZZY" not in replicas.log.read_text()
 
 
-def test_one_include_enables_https(tmp_path: Path) -> None:
+def test_one_include_enables_https_and_redirects_http(tmp_path: Path) -> None:
     plain, secure = free_port(), free_port()
 
     async def run(replica: int, check: Callable[[], None]) -> None:
         configure(tmp_path, "127.0.0.1", plain, [replica])
         text = (tmp_path / "nginx.conf").read_text()
-        assert "# include tls.conf;" in text
-        (tmp_path / "nginx.conf").write_text(text.replace("# include tls.conf;", "include tls.conf;"))
+        assert "include plain.conf;" in text
+        (tmp_path / "nginx.conf").write_text(text.replace("include plain.conf;", "include tls.conf;"))
         tls = (tmp_path / "tls.conf").read_text()
         (tmp_path / "tls.conf").write_text(tls.replace("listen 127.0.0.1:8443 ssl", f"listen 127.0.0.1:{secure} ssl"))
         nginx = await Nginx.start(tmp_path)
@@ -244,7 +244,11 @@ def test_one_include_enables_https(tmp_path: Path) -> None:
             assert re.fullmatch(r"max-age=\d{8,}", response.headers["strict-transport-security"])
         with pytest.warns(DeprecationWarning, match="TLSv1_1"), pytest.raises(httpx.ConnectError):
             request(ssl.TLSVersion.TLSv1_1)
-        assert "strict-transport-security" not in httpx.get(f"http://127.0.0.1:{plain}/livez", timeout=HANG_S).headers
+        for path in ("/predict", "/metrics", "/missing?a=b", "//other.example/"):
+            redirect = httpx.post(f"http://127.0.0.1:{plain}{path}", json={"text": "good"}, timeout=HANG_S)
+            assert (redirect.status_code, redirect.headers["location"]) == (308, f"https://127.0.0.1:8443{path}")
+            assert "strict-transport-security" not in redirect.headers
+        assert httpx.get(f"http://127.0.0.1:{plain}/healthz", timeout=HANG_S).status_code == 200
 
     with serve(backend="mock") as replica:
         asyncio.run(run(int(replica.address.rpartition(":")[2]), check))

@@ -38,7 +38,7 @@ async def test_a_replica_killed_under_load_loses_no_request(replicas: Replicas) 
     assert outcomes.keys() == {"right"}
     assert outcomes["right"] >= 100
     assert len(replicas.lines(event="worker ended", status=-9)) == 2  # this test is the first
-    assert any(", " in line["upstream"] for line in replicas.lines(status=200, path="/predict") if "upstream" in line)
+    assert any(" : " in line["upstream"] for line in replicas.lines(status=200, path="/predict") if "upstream" in line)
 
 
 async def test_a_replica_that_freezes_under_load_loses_no_request(replicas: Replicas) -> None:

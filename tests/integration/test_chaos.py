@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.robustness import process_faults, replica_faults  # noqa: F401 - importing them registers their faults
+from tests.robustness import caller_faults, process_faults, replica_faults  # noqa: F401 - importing them registers their faults
 from tests.robustness.fault import FAULTS
 
 # `tests/deploy/test_replicas.py` has tests of its own for these.

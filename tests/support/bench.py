@@ -68,7 +68,12 @@ def scores(length: int) -> dict[str, float]:
 
 @asynccontextmanager
 async def serving(
-    *, entries: int = 100, is_open: bool = True, skips_padding: bool = False, **limits: float
+    *,
+    entries: int = 100,
+    is_open: bool = True,
+    skips_padding: bool = False,
+    cache_per_caller: bool = False,
+    **limits: float,
 ) -> AsyncIterator[Bench]:
     """Yield a service with one slot, a cache of `entries` predictions and the `limits` of its scheduler.
 
@@ -86,7 +91,9 @@ async def serving(
     )
     cache: Cache[bytes, Prediction, Item] = Cache(entries)
     tokenizer = Tokenizer(mock_tokenizer(), MAX_TOKENS)
-    bench.service = Service(tokenizer, scheduler, cache, bench.metrics, max_text_chars=5000)
+    bench.service = Service(
+        tokenizer, scheduler, cache, bench.metrics, max_text_chars=5000, cache_per_caller=cache_per_caller
+    )
     bench.cache = cache
     if is_open:
         bench.open.set()

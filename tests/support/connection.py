@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from app.server.connections import Connections
 from app.server.protocol import LimitedProtocol
 from tests.support.waiting import async_until
 
@@ -90,7 +91,9 @@ async def respond(send: Send, status: int = 200) -> None:
 class Connection:
     """A connection of `LimitedProtocol` to an application."""
 
-    def __init__(self, app: ASGIApp, header_timeout_s: float, body_timeout_s: float) -> None:
+    def __init__(
+        self, app: ASGIApp, header_timeout_s: float, body_timeout_s: float, connections: Connections | None = None
+    ) -> None:
         self.transport = Transport()
         self.refused: list[int] = []
         config = Config(app, log_config=None, ws="none", lifespan="off", interface="asgi3")
@@ -102,6 +105,7 @@ class Connection:
             body_timeout_s=body_timeout_s,
             max_header_bytes=2048,
             on_unreadable=self.refused.append,
+            connections=connections or Connections(1000),
         )
         self.protocol.connection_made(self.transport)
 
@@ -136,11 +140,15 @@ async def settle() -> None:
 
 @asynccontextmanager
 async def connected(
-    app: ASGIApp | None = None, *, header_timeout_s: float = 1000, body_timeout_s: float = 1000
+    app: ASGIApp | None = None,
+    *,
+    header_timeout_s: float = 1000,
+    body_timeout_s: float = 1000,
+    connections: Connections | None = None,
 ) -> AsyncIterator[Connection]:
     failures: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
-    connection = Connection(app or Application(), header_timeout_s, body_timeout_s)
+    connection = Connection(app or Application(), header_timeout_s, body_timeout_s, connections)
     yield connection
     connection.protocol.connection_lost(None)
     await settle()

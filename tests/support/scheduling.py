@@ -121,10 +121,10 @@ def new_items(*texts: str, tokens: int = 5) -> list[Item]:
 
 
 def submit(
-    scheduler: Scheduler[str, str], *texts: str, tokens: int = 5, timeout_s: float = 10, caller: str | None = None
+    scheduler: Scheduler[str, str], *texts: str, tokens: int = 5, timeout_s: float = 10, caller: str = ""
 ) -> Request:
     """Submit the texts of a request, each of `tokens` tokens, and join them."""
     deadline_s = clock.monotonic() + timeout_s
     items = new_items(*texts, tokens=tokens)
     scheduler.submit(items, deadline_s, caller)
-    return Request(items, [scheduler.join(item, deadline_s) for item in items])
+    return Request(items, [scheduler.join(item, deadline_s, caller) for item in items])

@@ -34,6 +34,8 @@ def test_there_are_two_profiles() -> None:
         ("PORT", "eighty", "SENTIMENT_PORT: .*integer"),
         ("PORT", "70000", "SENTIMENT_PORT: .*65535"),
         ("BACKEND", "tensorrt", "SENTIMENT_BACKEND: expected auto, onnx, "),
+        ("MODEL_DIGEST", "abc", "SENTIMENT_MODEL_DIGEST: expected the 64 hexadecimal digits of a sha256"),
+        ("CACHE_SCOPE", "client", "SENTIMENT_CACHE_SCOPE: .*'shared' or 'key'"),
         ("PROFILE", "staging", "SENTIMENT_PROFILE: .*'dev' or 'prod'"),
         ("CACHE_ENTRIES", "-1", "SENTIMENT_CACHE_ENTRIES"),
         ("CORS_ORIGINS", "example.com", "SENTIMENT_CORS_ORIGINS: 'example.com' is not an origin"),
@@ -69,6 +71,13 @@ def test_comparing_backends_needs_one_worker_and_an_open_choice(other: dict[str,
         load_settings({"compare_backends": True} | other)
 
 
+@pytest.mark.parametrize("value", ["A" * 64, "sha256:" + "a" * 64, f" SHA256:{'a' * 64} "])
+def test_a_digest_may_have_the_form_that_info_shows(value: str) -> None:
+    assert load_settings({"model_digest": value}).model_digest == "a" * 64
+    with pytest.raises(SettingsError, match="MODEL_DIGEST cannot be checked with BACKEND=mock"):
+        load_settings({"model_digest": value, "backend": "mock"})
+
+
 def test_variables_that_kubernetes_adds_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_8000_TCP", "PORT_8000_TCP_ADDR"):
         monkeypatch.setenv(f"SENTIMENT_{name}", "10.0.0.1")
@@ -82,7 +91,7 @@ def test_all_wrong_settings_are_named() -> None:
 
 def test_settings_with_choices_are_known() -> None:
     assert CHOICES.keys() == {
-        "profile", "device", "precision", "log_format", "log_level", "backend", "rate_limit_storage"
+        "profile", "device", "precision", "cache_scope", "log_format", "log_level", "backend", "rate_limit_storage"
     }  # fmt: skip
     assert CHOICES["log_level"] == ["debug", "info", "warning", "error"]
     assert choices("port") == choices("host") == choices("compare_backends") == []

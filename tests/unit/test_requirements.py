@@ -1,8 +1,10 @@
-"""requirements.txt has exactly the packages that serving needs, with versions and hashes."""
+"""The files of requirements have exactly the packages of each set, with versions and hashes."""
 
 import re
 from importlib.metadata import distribution, requires
+from pathlib import Path
 
+import pytest
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -10,14 +12,25 @@ from packaging.utils import canonicalize_name
 from tests.support.process import ROOT
 
 _PIN = re.compile(r"^([\w.-]+)==(\S+)(?: ; (.+?))?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
+SERVING = ROOT / "requirements.txt"
+FILES = [SERVING, *sorted((ROOT / "requirements").glob("*.txt"))]
+EXTRAS = {
+    "requirements.txt": ["redis"],
+    "perf.txt": ["redis", "perf"],
+    "gpu.txt": ["redis", "torch"],
+    "dev.txt": ["dev"],
+}
 # Hatchling, its dependencies, and those of an editable install.
 BUILD_PACKAGES = {"hatchling", "pathspec", "pluggy", "tomlkit", "trove-classifiers"}
+# They are in torch-cpu.txt, or in gpu.txt.
+NOT_IN_DEV = re.compile(r"(cuda|nvidia|torch|triton)(-.+)?")
 
 
-def hashed() -> dict[str, str]:
-    text = (ROOT / "requirements.txt").read_text()
+def hashed(file: Path = SERVING) -> dict[str, str]:
+    text = file.read_text()
     versions = {match[1]: match[2] for match in _PIN.finditer(text)}
-    assert len(versions) == sum("==" in line for line in text.splitlines())  # each has a hash
+    lines = [line for line in text.splitlines() if not line.startswith(("#", " "))]
+    assert len(versions) == len(lines)  # each has a hash
     return versions
 
 
@@ -33,28 +46,41 @@ def dependencies(name: str, extras: frozenset[str], seen: set[str]) -> set[str]:
         if requirement.marker and not any(requirement.marker.evaluate({"extra": extra}) for extra in {"", *extras}):
             continue
         other = canonicalize_name(requirement.name)
-        if other not in seen:
+        if other not in seen or requirement.extras:
             seen.add(other)
             dependencies(other, frozenset(requirement.extras), seen)
     return seen
 
 
-def test_every_dependency_is_pinned_at_the_tested_version() -> None:
-    versions = hashed()
-    for name in dependencies("rt-sentiment", frozenset({"redis"}), set()) - {"rt-sentiment"}:
-        assert versions[name] == distribution(name).version, name
+@pytest.mark.parametrize(("name", "extras"), EXTRAS.items())
+def test_every_dependency_is_pinned_at_the_tested_version(name: str, extras: list[str]) -> None:
+    versions = hashed(next(file for file in FILES if file.name == name))
+    # pip and setuptools come with Python, and the environment of this test may have others.
+    needed = dependencies("rt-sentiment", frozenset(extras), set()) - {"rt-sentiment", "pip", "setuptools"}
+    if name == "dev.txt":
+        needed = {package for package in needed if not NOT_IN_DEV.fullmatch(package)}
+    for package in needed:
+        assert versions[package] == distribution(package).version.removesuffix("+cpu"), package
 
 
 def test_only_dependencies_and_build_packages_are_pinned() -> None:
-    text = (ROOT / "requirements.txt").read_text()
+    text = SERVING.read_text()
     installed = {match[1] for match in _PIN.finditer(text) if not match[3] or Marker(match[3]).evaluate()}
     assert installed - dependencies("rt-sentiment", frozenset({"redis"}), set()) == BUILD_PACKAGES
 
 
-def test_requirements_and_constraints_have_the_same_versions() -> None:
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_requirements_and_constraints_have_the_same_versions(file: Path) -> None:
     versions = pinned()
-    for name, version in hashed().items():
-        assert versions.get(canonicalize_name(name), version) == version, name
+    assert hashed(file)
+    for name, version in hashed(file).items():
+        assert versions.get(canonicalize_name(name), version) == version.removesuffix("+cpu"), name
+
+
+def test_the_development_set_leaves_pytorch_to_the_other_two() -> None:
+    names = hashed(ROOT / "requirements" / "dev.txt").keys()
+    assert not [name for name in names if NOT_IN_DEV.fullmatch(name)]
+    assert hashed(ROOT / "requirements" / "torch-cpu.txt") == {"torch": f"{pinned()['torch']}+cpu"}
 
 
 def test_serving_does_not_need_torch() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from app.inference.artifact import MANIFEST
+from app.inference.files import MANIFEST
 from training.checkpoints.calibrate import TEMPERATURE_KEY
 from training.errors import InputError
 from training.files import atomic_output, read_json

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from app.inference.artifact import MANIFEST
+from app.inference.files import MANIFEST
 from app.inference.model import load_model
 from app.inference.runner import softmax
 from app.types import FloatArray

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ArtifactError
-from ..artifact import FORMATS, Artifact
+from ..artifact import FORMATS, PICKLED, Artifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,11 @@ def choices(backend: str, device: str, artifact: Artifact, *, has_torch: bool, h
         first = [Choice("torch", "cuda", "named in the settings, and there is a GPU")]
         return [*(first if backend == "torch" and has_gpu else []), Choice(backend, "cpu", "named in the settings")]
     if not artifact.files:
+        if pickled := [name for name in PICKLED if (artifact.directory / name).is_file()]:
+            raise ArtifactError(
+                f"{artifact.directory}: {pickled[0]} may contain code, so it is not loaded. Convert the model with "
+                "`python -m onnx_export`, if you trust its author"
+            )
         every = ", ".join(name for names in FORMATS.values() for name in names)
         raise ArtifactError(f"{artifact.directory}: no weights; looked for {every}")
     has_onnx = not artifact.files.keys().isdisjoint({"int8", "onnx"})

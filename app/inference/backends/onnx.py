@@ -1,9 +1,9 @@
 """ONNX Runtime: the backend for CPUs, and for CUDA where its GPU build is installed."""
 
 import logging
-import mmap
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,22 +60,25 @@ class OnnxBackend:
         if _PROVIDERS[device] not in ort.get_available_providers():
             raise BackendError(f"this build of ONNX Runtime cannot use {device}; install onnxruntime-gpu")
         file = artifact.files[kind]
-        artifact.verify(file)
         self.device = device
         self.precision = "int8" if kind == "int8" else "fp32"
         self.slots = slots
         threads = min(slots, _MAX_THREADS) if device == "cpu" else 1
+        external = dict(artifact.read_weights(file))
+        graph = external.pop(file.name)
+        self._external = external  # the sessions read it as long as they exist
         try:
-            self._session = self._wide = open_session(file, device)
-            if threads > 1:
-                self._wide = open_session(file, device, threads)
+            with _in_memory(graph) as source:
+                self._session = self._wide = open_session(source, device, external=external)
+                if threads > 1:
+                    self._wide = open_session(source, device, threads, external=external)
         except Exception as error:  # the exceptions of ONNX Runtime have no other common base
             raise BackendError(f"{file}: ONNX Runtime cannot load it: {error}") from error
         if _PROVIDERS[device] not in self._session.get_providers():
             raise BackendError(f"ONNX Runtime could not start on {device}: its CUDA libraries are missing")
         # Not on a GPU: attention over padding would take more than everything else in a large batch of mixed lengths.
         self.skips_padding = device == "cpu" and SKIPS_PADDING in self._session.get_modelmeta().custom_metadata_map
-        self._one_by_one = _takes_scales_from_the_batch(file)
+        self._one_by_one = _takes_scales_from_the_batch(graph)
         try:
             self._types = _input_types(self._session)
             self._output = _output(self._session)
@@ -140,12 +143,24 @@ def _output(session: ort.InferenceSession) -> str:
     return names[0]
 
 
-def _takes_scales_from_the_batch(file: Path) -> bool:
+def _takes_scales_from_the_batch(graph: bytes) -> bool:
     """Return whether the graph quantises activations at run time, so that scores would depend on the other texts."""
-    if not file.stat().st_size:
-        return False
-    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b"DynamicQuantize") >= 0
+    return b"DynamicQuantize" in graph
+
+
+@contextmanager
+def _in_memory(content: bytes) -> Iterator[Path | bytes]:
+    """Yield `content` as a file without a name, which nothing can replace.
+
+    ONNX Runtime would keep the bytes as long as the session exists; it reads a file and forgets it.
+    """
+    if not hasattr(os, "memfd_create"):  # it is not Linux
+        yield content
+        return
+    with os.fdopen(os.memfd_create("model"), "wb") as file:
+        file.write(content)
+        file.flush()
+        yield Path(f"/proc/self/fd/{file.fileno()}")
 
 
 def _rows(batch: Batch) -> Iterator[Batch]:
@@ -163,9 +178,21 @@ def feed(names: Sequence[str], batch: Batch) -> dict[str, IntArray]:
     return {name: arrays[name] for name in names}
 
 
-def open_session(file: Path, device: str = "cpu", threads: int = 1) -> ort.InferenceSession:
-    """Open a session that computes correctly on any processor, with `threads` threads per run."""
+def open_session(
+    graph: Path | bytes, device: str = "cpu", threads: int = 1, *, external: Mapping[str, bytes] | None = None
+) -> ort.InferenceSession:
+    """Open a session that computes correctly on any processor, with `threads` threads per run.
+
+    With `external`, these bytes are the external data, by the names that the graph has for them, and no other file is
+    read. They must not be freed before the session.
+    """
     options = ort.SessionOptions()
+    if external is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    if external:
+        options.add_external_initializers_from_files_in_memory(
+            list(external), list(external.values()), [len(content) for content in external.values()]
+        )
     # One thread per run, with several runs at a time, has the highest throughput: the slots are the parallelism.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -183,5 +210,8 @@ def open_session(file: Path, device: str = "cpu", threads: int = 1) -> ort.Infer
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     return ort.InferenceSession(
-        str(file), options, providers=[_PROVIDERS[device]], disabled_optimizers=_SLOWER_FUSED[device]
+        graph if isinstance(graph, bytes) else str(graph),
+        options,
+        providers=[_PROVIDERS[device]],
+        disabled_optimizers=_SLOWER_FUSED[device],
     )

@@ -5,10 +5,11 @@ import threading
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification
+from safetensors.torch import load
+from transformers import CONFIG_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PretrainedConfig
 from transformers.utils import logging
 
-from ...errors import BackendError
+from ...errors import ArtifactError, BackendError
 from ...types import Batch, FloatArray
 from ..artifact import Artifact
 
@@ -37,15 +38,25 @@ class TorchBackend:
             precision = "bf16" if device == "cuda" else "fp32"
         if precision not in _DTYPES:
             raise BackendError(f"PyTorch supports {', '.join(_DTYPES)}, not {precision}")
-        artifact.verify(artifact.files["safetensors"])
         self.device = device
         self.precision = precision
         self.slots = slots
         self._thread = threading.local()
         try:
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
-                artifact.directory, dtype=_DTYPES[precision], local_files_only=True, output_loading_info=True
+            config = _config(artifact)
+            # From bytes that have been verified: transformers would read the files again, and others beside them.
+            model, loading = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)].from_pretrained(
+                None,
+                config=config,
+                state_dict=_weights(artifact),
+                dtype=_DTYPES[precision],
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
             )
+        except ArtifactError:
+            raise
         except Exception as error:  # transformers and safetensors raise many types
             raise BackendError(f"{artifact.directory}: PyTorch cannot load it: {error}") from error
         if missing := sorted(loading["missing_keys"]):  # transformers fills them with random numbers
@@ -67,6 +78,24 @@ class TorchBackend:
             logits = self._model(input_ids=ids, attention_mask=mask).logits
             array: FloatArray = logits.float().cpu().numpy()
             return array
+
+
+def _config(artifact: Artifact) -> PretrainedConfig:
+    config = artifact.source.read_json("config.json")
+    kind = config.get("model_type")
+    if kind not in CONFIG_MAPPING or CONFIG_MAPPING[kind] not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise BackendError(f"transformers has no classifier of the type {kind}, which config.json states")
+    # Code that the directory or the hub may have for it is not run.
+    return CONFIG_MAPPING[kind].from_dict({key: value for key, value in config.items() if key != "auto_map"})
+
+
+def _weights(artifact: Artifact) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = {}
+    for name, content in artifact.read_weights(artifact.files["safetensors"]):
+        if not name.endswith(".json"):  # the index of the shards
+            tensors.update(load(content))
+        del content
+    return tensors
 
 
 def _max_tokens(model: Any) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.access.keys import add_key
+from app.access import add_key
 from app.cli import main
 from tests.support.process import Server, serve
 from tests.support.waiting import HANG_S

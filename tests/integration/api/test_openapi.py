@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.access.keys import add_key
+from app.access import add_key
 from tests.support.process import Server, serve
 
 OPERATIONS = {

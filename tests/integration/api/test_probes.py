@@ -36,7 +36,7 @@ def test_info_names_model_limits_and_build(server: Server) -> None:
     assert info["max_tokens"] == 512
     assert info["temperature"] == open_artifact("sentiment-en").temperature
     assert info["precision"] == "int8"
-    assert re.fullmatch(r"sha256:[0-9a-f]{64}", info["checksum"])
+    assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", info[name]) for name in ("checksum", "manifest"))
     assert info["limits"] == {
         "max_text_chars": 10_000,
         "max_batch_texts": 256,

@@ -2,30 +2,38 @@
 
 from pathlib import Path
 
-from app.access.keys import add_key
+from app.access import add_key
 from tests.support.process import serve
 
 
 def test_headers_show_the_remaining_quota_and_excess_gets_429() -> None:
     with (
-        serve(backend="mock", rate_limit="5/hour", cors_origins="https://a.example") as server,
+        serve(backend="mock", rate_limit="6/hour", cors_origins="https://a.example") as server,
         server.client() as http,
     ):
         first = http.post("/predict", json={"text": "good"})
-        assert (first.headers["ratelimit-limit"], first.headers["ratelimit-remaining"]) == ("5", "4")
+        assert (first.headers["ratelimit-limit"], first.headers["ratelimit-remaining"]) == ("6", "5")
         assert 1 <= int(first.headers["ratelimit-reset"]) <= 3600
         listed = http.post("/predict/batch", json={"texts": ["a", "b", "c"]})
-        assert listed.headers["ratelimit-remaining"] == "1"
-        over = http.post("/predict/batch", json={"texts": ["a", "b"]}, headers={"origin": "https://a.example"})
+        assert listed.headers["ratelimit-remaining"] == "2"
+        over = http.post("/predict/batch", json={"texts": ["a", "b", "c"]}, headers={"origin": "https://a.example"})
         assert over.status_code == 429
         assert over.json()["title"] == "Too Many Requests"
         assert over.headers["ratelimit-remaining"] == "1"
         assert int(over.headers["retry-after"]) == int(over.headers["ratelimit-reset"])
         assert "RateLimit-Reset" in over.headers["access-control-expose-headers"]
-        assert http.post("/predict/batch", json={"texts": ["a"] * 6}).status_code == 413
-        assert http.post("/predict", json={"text": "good"}).status_code == 200
-        assert http.post("/predict", json={"text": "good"}).status_code == 429
+        assert http.post("/predict/batch", json={"texts": ["a"] * 7}).status_code == 413
+        last = http.post("/predict", json={"text": "good"})
+        assert (last.status_code, last.headers["ratelimit-remaining"]) == (429, "0")
         assert "ratelimit-limit" not in http.get("/livez").headers
+
+
+def test_a_request_over_the_limit_is_refused_before_its_body() -> None:
+    with serve(backend="mock", rate_limit="1/hour") as server, server.connect() as connection:
+        assert server.post({"text": "good"}).status_code == 200
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n")
+        connection.sendall(b"Content-Length: 1000\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 429 ")
 
 
 def test_clients_are_counted_by_ipv4_address_or_ipv6_network() -> None:

@@ -17,6 +17,7 @@ from tests.support.process import ROOT
             ["one at a time", "service, mixed", "at 90%"],
         ),
         ("perf.profile.invariance --count 20", ["lists of 256", "beside 32 clients"]),
+        ("perf.profile.callers --callers 1 500", ["bytes per caller", "500"]),
         ("perf.profile.parts --rounds 1", ["run the model, one text", "tokenise, one by one"]),
     ],
 )
@@ -27,3 +28,13 @@ def test_a_command_runs_and_prints_its_results(command: str, expected: list[str]
     assert done.returncode == 0, done.stderr
     for words in expected:
         assert words in done.stdout
+
+
+def test_hostile_texts_are_compared_by_length() -> None:
+    """Its exit status depends on the machine."""
+    command = [sys.executable, "-m", "perf.profile.hostile", "--rounds", "1", "--only", "one word"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    header, row = done.stdout.splitlines()
+    assert "lock held" in header, done.stderr
+    assert row.startswith("one word ")
+    assert row.endswith(" ms")

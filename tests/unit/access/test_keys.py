@@ -10,6 +10,11 @@ from app.access import Keys, add_key
 from app.errors import KeysError
 
 
+def holder(keys: Keys, key: str) -> str | None:
+    found = keys.find(key)
+    return found.name if found else None
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "keys.yaml"
@@ -28,8 +33,8 @@ def test_the_file_contains_names_and_hashes_but_no_keys(file: Path) -> None:
 def test_only_a_valid_key_has_a_holder(file: Path) -> None:
     web, batch = add_key(file, "web"), add_key(file, "batch")
     keys = Keys(file)
-    assert [keys.holder(key) for key in (web, batch)] == ["web", "batch"]
-    assert [keys.holder(key) for key in (web[:-1], web + "x", "web", "", "\udcff", "ключ")] == [None] * 6
+    assert [holder(keys, key) for key in (web, batch)] == ["web", "batch"]
+    assert [holder(keys, key) for key in (web[:-1], web + "x", "web", "", "\udcff", "ключ")] == [None] * 6
 
 
 def test_a_name_is_used_once(file: Path) -> None:
@@ -42,7 +47,7 @@ def test_a_name_is_used_once(file: Path) -> None:
 def test_a_name_may_look_like_another_yaml_type(file: Path, name: str) -> None:
     key = add_key(file, name)
     add_key(file, "another")
-    assert Keys(file).holder(key) == name
+    assert holder(Keys(file), key) == name
 
 
 @pytest.mark.parametrize("content", ["web: 2024-02-30", "2026-99-99: x", "[" * 5000, "\x00", "a: &a [*a]"])
@@ -70,12 +75,12 @@ def test_a_change_of_the_file_is_noticed(file: Path) -> None:
     keys = Keys(file)
     assert not keys.refresh()
     second = add_key(file, "second")
-    assert keys.holder(second) is None
+    assert holder(keys, second) is None
     assert keys.refresh()
-    assert keys.holder(second) == "second"
+    assert holder(keys, second) == "second"
     file.write_text(file.read_text().splitlines()[1])
     assert keys.refresh()
-    assert keys.holder(first) is None
+    assert holder(keys, first) is None
 
 
 @pytest.mark.parametrize("content", ["", "# nobody\n"])
@@ -84,10 +89,10 @@ def test_an_empty_file_admits_nobody_until_a_key_is_added(file: Path, content: s
     keys = Keys(file)
     file.write_text(content)
     assert keys.refresh()
-    assert (keys.names, keys.holder(old)) == ([], None)
+    assert (keys.names, holder(keys, old)) == ([], None)
     new = add_key(file, "new")
     assert keys.refresh()
-    assert (keys.names, keys.holder(new)) == (["new"], "new")
+    assert (keys.names, holder(keys, new)) == (["new"], "new")
 
 
 def test_a_changed_symlink_is_noticed(tmp_path: Path) -> None:
@@ -115,6 +120,20 @@ def test_a_changed_symlink_is_noticed(tmp_path: Path) -> None:
         ("a b: sha256:" + "0" * 64, "a name is not valid"),
         ("7: sha256:" + "0" * 64, "a name is not valid"),
         ("web: [secret", "not YAML"),
+        ("web: {scopes: [predict]}", "web needs `sha256:`"),
+        ("web: {hash: secret}", "web needs `sha256:`"),
+        (
+            f"web: {{hash: sha256:{'0' * 64}, scope: secret}}",
+            "web has a field that is none of",
+        ),
+        *[
+            (f"web: {{hash: sha256:{'0' * 64}, scopes: {scopes}}}", "the scopes of web must be a list of predict, jobs")
+            for scopes in ("secret", "[]", "[secret]", "[[predict]]", "", "7")
+        ],
+        *[
+            (f"web: {{hash: sha256:{'0' * 64}, expires: {expires}}}", "web must expire at a time such as")
+            for expires in ("secret", "", "90d", "[]", "20270131", "true")
+        ],
     ],
 )
 def test_an_invalid_file_is_refused_without_quoting_it(file: Path, content: str, complaint: str) -> None:
@@ -139,7 +158,7 @@ def test_an_invalid_change_keeps_the_old_keys(file: Path) -> None:
     with pytest.raises(KeysError):
         keys.refresh()
     assert not keys.refresh()  # it raises once per change
-    assert keys.holder(key) == "web"
+    assert holder(keys, key) == "web"
     file.unlink()
     with pytest.raises(KeysError, match="No such file"):
         keys.refresh()

@@ -6,8 +6,10 @@ import pytest
 
 from app.access import RateLimit
 from app.access.rate_limit import until_room
+from app.access.windows import Window
 from app.errors import SetupError, TextTooLong
 from tests.support.rate_limits import (
+    check_that_a_list_of_which_one_text_was_counted_passes_later,
     check_that_a_list_passes_after_its_retry_time,
     check_that_texts_count_per_caller,
     take,
@@ -21,6 +23,10 @@ async def test_texts_are_counted_per_caller_and_refused_over_the_limit() -> None
 
 async def test_a_list_passes_after_its_retry_time() -> None:
     await check_that_a_list_passes_after_its_retry_time("memory")
+
+
+async def test_a_list_of_which_one_text_was_counted_passes_after_its_retry_time() -> None:
+    await check_that_a_list_of_which_one_text_was_counted_passes_later("memory")
 
 
 async def test_old_texts_no_longer_count() -> None:
@@ -66,4 +72,4 @@ def test_an_invalid_redis_address_is_a_setup_error() -> None:
     ],
 )
 def test_time_until_there_is_room(counts: tuple[int, float, int, float], room: int, seconds: float) -> None:
-    assert until_room(*counts, window_s=10, room=room) == pytest.approx(seconds, abs=0.002)
+    assert until_room(Window(*counts), window_s=10, room=room) == pytest.approx(seconds, abs=0.002)

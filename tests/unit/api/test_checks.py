@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.access import Key
 from app.api.auth import authentication, caller_of
 from app.api.checks import Check, allowed_hosts, header_limit, one_host
 from app.api.context import begin
@@ -88,8 +89,8 @@ def test_probes_may_use_any_host_and_need_no_key(path: str, root_path: str) -> N
 
 
 class OneKey:
-    def holder(self, key: str) -> str | None:
-        return "someone" if key == "right" else None
+    def find(self, key: str) -> Key | None:
+        return Key("someone", b"") if key == "right" else None
 
 
 KEY_FOR_ALL = authentication(OneKey(), protect_information=True)  # type: ignore[arg-type]
@@ -108,6 +109,13 @@ KEY_FOR_PREDICTIONS = authentication(OneKey(), protect_information=False)  # typ
         ({"authorization": "bearer  right "}, None),
         ({"authorization": "Basic other", "x-api-key": "right"}, None),
         ({"x-api-key": " right"}, None),
+        ({"x-api-key": "\tright \t"}, None),
+        *[
+            (headers, 403)
+            for space in "\xa0\x85\x0b\x0c\x1c\x1f"
+            for headers in ({"x-api-key": f"right{space}"}, {"authorization": f"Bearer {space}right"})
+        ],
+        ({"x-api-key": "right\xe2\x80\x83"}, 403),  # U+2003
     ],
 )
 def test_a_key_is_required_in_one_of_two_headers(headers: dict[str, str], status: int | None) -> None:

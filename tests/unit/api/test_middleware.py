@@ -8,6 +8,7 @@ import pytest
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from app.access import Key
 from app.api.auth import authentication
 from app.api.checks import Check, one_host
 from app.api.context import RequestContext
@@ -18,8 +19,8 @@ from tests.support.middleware import PAGE, Bench, Events, cors, raises
 class NoKeys:
     names = ("someone",)
 
-    def holder(self, key: str) -> str | None:
-        return {"right": "someone"}.get(key)
+    def find(self, key: str) -> Key | None:
+        return {"right": Key("someone", b"")}.get(key)
 
 
 async def test_every_response_has_an_id_and_security_headers() -> None:
@@ -48,7 +49,7 @@ async def test_a_success_is_one_line_and_one_metric(events: Events) -> None:
 
 async def test_unknown_paths_and_methods_are_not_logged_by_name(events: Events) -> None:
     bench = Bench()
-    await bench.request("/secret words", "SECRET")
+    await bench.request("/secret-words", "SECRET")
     assert bench.recorder.answers == [("SECRET", "none", 200)]  # the metrics replace unknown methods
     assert (events("request")[0]["method"], events("request")[0]["path"]) == ("(other)", "(none)")
 

@@ -2,52 +2,13 @@
 
 import pytest
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from app.api.errors import BodyInvalid
-from app.api.request import check_headers, read_body, timeout_ms, validate
-from app.api.schemas import PredictRequest
+from app.api.request import check_headers, timeout_ms, validate
+from app.api.schemas import BatchRequest, PredictRequest
 from app.errors import InvalidInput, TextTooLong
-from tests.support.client import AsgiClient
 
 JSON = {b"content-type": b"application/json"}
-
-
-async def test_a_body_is_put_together_from_its_chunks() -> None:
-    client = AsgiClient(b'{"te', b"", b'xt": ', b'"good"}')
-    assert await read_body(client.receive, 100) == b'{"text": "good"}'
-
-
-@pytest.mark.parametrize("chunks", [[b"\xef\xbb\xbf{}"], [b"\xef", b"\xbb", b"\xbf{", b"}"]])
-async def test_a_byte_order_mark_is_skipped(chunks: list[bytes]) -> None:
-    assert await read_body(AsgiClient(*chunks).receive, 100) == b"{}"
-
-
-@pytest.mark.parametrize(
-    "encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "latin-1"]
-)
-def test_another_encoding_than_utf_8_is_noticed(encoding: str) -> None:
-    for text, is_utf8 in (('{"text": "\u00e9"}'.encode(encoding), False), ('{"text": "\u00e9"'.encode(), True)):
-        with pytest.raises(BodyInvalid) as caught:
-            validate(PredictRequest, text)
-        assert caught.value.is_utf8 is is_utf8
-
-
-async def test_a_body_may_be_exactly_as_long_as_the_limit() -> None:
-    assert await read_body(AsgiClient(b"1234", b"5678").receive, 8) == b"12345678"
-
-
-async def test_a_body_over_the_limit_is_refused_before_it_is_complete() -> None:
-    client = AsgiClient(b"1234", b"56789", complete=False)
-    with pytest.raises(TextTooLong, match="larger than 8 bytes"):
-        await read_body(client.receive, 8)
-
-
-async def test_a_client_that_leaves_during_the_body_is_noticed() -> None:
-    client = AsgiClient(b"1234", complete=False)
-    client.leave()
-    with pytest.raises(ClientDisconnect):
-        await read_body(client.receive, 100)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +62,15 @@ def test_a_time_limit_that_is_not_a_whole_number_is_refused(stated: bytes) -> No
 
 def test_the_error_of_an_invalid_body_does_not_contain_its_input() -> None:
     with pytest.raises(BodyInvalid) as caught:
-        validate(PredictRequest, b'{"text": "secret words", "top_k": "secret number"}')
+        validate(PredictRequest, {"text": "secret words", "top_k": "secret number"})
     assert "secret" not in str(caught.value.errors)
     assert [error["loc"] for error in caught.value.errors] == [("top_k",)]
+
+
+@pytest.mark.parametrize(
+    ("value", "msg"), [([], "Input should be an object"), ({"texts": "a"}, "Input should be a valid array")]
+)
+def test_errors_have_the_words_of_json_not_of_python(value: object, msg: str) -> None:
+    with pytest.raises(BodyInvalid) as caught:
+        validate(BatchRequest, value)
+    assert [error["msg"] for error in caught.value.errors] == [msg]

@@ -8,11 +8,12 @@ import pytest
 from huggingface_hub.utils import filter_repo_objects
 from transformers import AutoConfig
 
-from app.errors import ArtifactError, CorruptArtifact
-from app.inference.artifact import Artifact, open_artifact
+from app.errors import ArtifactError
+from app.inference.artifact import open_artifact
 from app.inference.checkpoint import _PAD_IDS, _POSITIONS
 from tests.support.process import ROOT
 
+INDEX = "model.safetensors.index.json"
 THREE = {"0": "NEGATIVE", "2": "Positive", "1": "neutral"}
 
 
@@ -243,64 +244,45 @@ def test_the_error_names_a_file_that_was_replaced(tmp_path: Path) -> None:
         artifact.verify(file)
 
 
-def test_the_checksum_is_from_the_manifest_or_computed(tmp_path: Path) -> None:
+def test_the_checksum_is_of_the_bytes_that_were_read(tmp_path: Path) -> None:
     file = make(tmp_path) / "model.onnx"
-    computed = hashlib.sha256(b"graph").hexdigest()
     artifact = open_artifact(str(tmp_path))
-    assert artifact.checksum(artifact.files["onnx"]) == computed
-    artifact = Artifact("n", tmp_path, ("a", "b"), 1, 0, {}, {"files": {"model.onnx": {"sha256": "from the manifest"}}})
-    assert artifact.checksum(file) == "from the manifest"
+    assert list(artifact.read_weights(file)) == [("model.onnx", b"graph")]
+    file.write_text("another")
+    assert artifact.checksum(file) == hashlib.sha256(b"graph").hexdigest()
+    assert open_artifact(str(tmp_path)).checksum(file) == hashlib.sha256(b"another").hexdigest()
 
 
 class TestShards:
-    def shards(self, directory: Path, stem: str, index: str) -> Path:
-        make(directory, None, **{f"{stem}-1": "a", f"{stem}-2": "b"})
-        (directory / index).write_text(
-            json.dumps({"weight_map": {"x": f"{stem}-1", "y": f"{stem}-2", "z": f"{stem}-1"}})
-        )
+    def shards(self, directory: Path) -> Path:
+        make(directory, None, **{"shard-1": "a", "shard-2": "b"})
+        (directory / INDEX).write_text(json.dumps({"weight_map": {"x": "shard-1", "y": "shard-2", "z": "shard-1"}}))
         return directory
 
-    @pytest.mark.parametrize("index", ["model.safetensors.index.json", "pytorch_model.bin.index.json"])
-    def test_weights_in_shards_are_found_by_their_index(self, tmp_path: Path, index: str) -> None:
-        artifact = open_artifact(str(self.shards(tmp_path, "shard", index)))
-        file = artifact.files["safetensors"]
-        assert [part.name for part in artifact.parts(file)] == [index, "shard-1", "shard-2"]
+    def test_weights_in_shards_are_found_by_their_index(self, tmp_path: Path) -> None:
+        artifact = open_artifact(str(self.shards(tmp_path)))
+        parts = artifact.read_weights(artifact.files["safetensors"])
+        assert [name for name, _ in parts] == [INDEX, "shard-1", "shard-2"]
 
     def test_the_checksum_covers_every_shard(self, tmp_path: Path) -> None:
-        artifact = open_artifact(str(self.shards(tmp_path, "shard", "model.safetensors.index.json")))
-        before = artifact.checksum(artifact.files["safetensors"])
+        before, after = (open_artifact(str(self.shards(tmp_path))) for _ in range(2))
+        file = before.files["safetensors"]
+        checksum = before.checksum(file)
         (tmp_path / "shard-2").write_text("c")
-        assert artifact.checksum(artifact.files["safetensors"]) != before
-
-    def test_every_shard_is_verified(self, tmp_path: Path) -> None:
-        self.shards(tmp_path, "model", "model.safetensors.index.json")
-        files = {
-            f"model-{number}": {"sha256": hashlib.sha256(text).hexdigest()} for number, text in ((1, b"a"), (2, b"b"))
-        }
-        (tmp_path / "manifest.json").write_text(json.dumps({"files": files}))
-        artifact = open_artifact(str(tmp_path))
-        artifact.verify(artifact.files["safetensors"])
-        (tmp_path / "model-2").write_text("c")
-        with pytest.raises(CorruptArtifact, match="model-2: checksum differs"):
-            artifact.verify(artifact.files["safetensors"])
+        assert after.checksum(file) != checksum
 
     def test_the_error_names_a_missing_shard(self, tmp_path: Path) -> None:
-        artifact = open_artifact(str(self.shards(tmp_path, "shard", "model.safetensors.index.json")))
+        artifact = open_artifact(str(self.shards(tmp_path)))
         (tmp_path / "shard-2").unlink()
         with pytest.raises(ArtifactError, match=r"no shard-2, which model\.safetensors\.index\.json lists"):
-            artifact.parts(artifact.files["safetensors"])
+            artifact.verify(artifact.files["safetensors"])
 
     @pytest.mark.parametrize("index", ["{}", '{"weight_map": {"x": "../other"}}', '{"weight_map": {"x": 7}}'])
     def test_an_index_must_name_files_of_its_folder(self, tmp_path: Path, index: str) -> None:
-        make(tmp_path, None, **{"model.safetensors.index.json": index})
+        make(tmp_path, None, **{INDEX: index})
         artifact = open_artifact(str(tmp_path))
         with pytest.raises(ArtifactError, match="weight_map must name the shard of each weight"):
-            artifact.parts(artifact.files["safetensors"])
-
-    def test_the_external_data_of_a_graph_belongs_to_it(self, tmp_path: Path) -> None:
-        make(tmp_path, None, **{"onnx/model.onnx": "graph", "onnx/model.onnx_data": "weights"})
-        artifact = open_artifact(str(tmp_path))
-        assert [part.name for part in artifact.parts(artifact.files["onnx"])] == ["model.onnx", "model.onnx_data"]
+            artifact.verify(artifact.files["safetensors"])
 
     def test_shards_are_downloaded_from_the_hub(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         patterns: list[str] = []

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from onnx import TensorProto
 from safetensors.torch import load_file, save_file
 
@@ -94,25 +93,14 @@ class TestGraphs:
 
 
 class TestShards:
-    def write(self, directory: Path, *, pickled: bool = False) -> str:
-        """Write a classifier whose weights are in shards: safetensors or, with `pickled`, PyTorch's older format."""
+    def write(self, directory: Path) -> str:
+        """Write a classifier whose weights are in shards."""
         checkpoint(directory, "bert", pad_token_id=0, shard_size="8KB")
-        if pickled:
-            index = directory / "model.safetensors.index.json"
-            for shard in list(directory.glob("model-*.safetensors")):
-                torch.save(load_file(shard), directory / f"{shard.stem}.bin")
-                shard.unlink()
-            index.rename(directory / "pytorch_model.bin.index.json")
-            renamed = (directory / "pytorch_model.bin.index.json").read_text().replace(".safetensors", ".bin")
-            (directory / "pytorch_model.bin.index.json").write_text(renamed)
         return str(directory)
 
-    @pytest.mark.parametrize("pickled", [False, True])
-    def test_weights_in_shards_are_served_by_torch(
-        self, tmp_path: Path, pickled: bool, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_weights_in_shards_are_served_by_torch(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         whole = load_model(str(checkpoint(tmp_path / "whole", "bert", pad_token_id=0)), device="cpu")
-        model = load_model(self.write(tmp_path / "shards", pickled=pickled), device="cpu")
+        model = load_model(self.write(tmp_path / "shards"), device="cpu")
         assert not (tmp_path / "shards" / "model.safetensors").exists()
         assert model.info.backend == "torch"
         assert model.info.checksum not in (None, whole.info.checksum)

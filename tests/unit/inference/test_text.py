@@ -55,6 +55,9 @@ from app.inference.text import normalise
         ("R&D AT&T; this&that &nothing; &;", "R&D AT&T; this&that &nothing; &;"),
         ("&#128512; e&#769; &#8203;", "\U0001f600 \u00e9"),
         ("&#0; &#xd800; &#9999999;", "\ufffd \ufffd \ufffd"),
+        ("&l&#116;&semi;br&gt;ok &amp&#59;", "ok &"),
+        ("<b <b <b>>>ok<b <x>>", "ok<b <x>>"),
+        ("<o:https://example.com a=b>ok", "ok"),
     ],
 )
 def test_normalise_brings_a_text_to_its_canonical_form(given_text: str, normalised: str) -> None:

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from tokenizers import Tokenizer as FastTokenizer
@@ -34,6 +35,25 @@ def test_encode_many_equals_encode_for_each_text(embedded: Model) -> None:
     assert many == [embedded.tokenizer.encode(text) for text in texts]
     assert [encoding.truncated for encoding in many] == [False, True, False]
     assert all(memoryview(encoding.ids).itemsize == 4 for encoding in many)  # not a Python object for every token
+
+
+def test_short_texts_never_wait_for_the_threads_of_the_library(embedded: Model) -> None:
+    """The event loop tokenises them, and long texts of others may keep these threads busy for seconds."""
+    tokenizer = Tokenizer.load(embedded.artifact.directory, max_tokens=6)
+    texts = ["Great!", "one two three four five six"]
+    many, windows = tokenizer.encode_many(texts), tokenizer.encode_windows(texts)
+    tokenizer._tokenizer = Mock(encode=tokenizer._tokenizer.encode)
+    tokenizer._tokenizer.encode_batch.side_effect = tokenizer._tokenizer.encode_batch_fast.side_effect = AssertionError
+    assert tokenizer.encode_many(texts, here=True) == many
+    assert tokenizer.encode_windows(texts, here=True) == windows
+
+
+def test_the_interpreter_lock_is_released_for_one_long_text_too(embedded: Model) -> None:
+    tokenizer = Tokenizer.load(embedded.artifact.directory, max_tokens=6)
+    batches = Mock(encode_batch_fast=tokenizer._tokenizer.encode_batch_fast)  # which releases it
+    batches.encode.side_effect = AssertionError
+    tokenizer._tokenizer = batches
+    assert [len(encoding) for encoding in tokenizer.encode_many(["word " * 600])] == [6]
 
 
 def test_words_outside_the_vocabulary_are_spelled_in_pieces(embedded: Model) -> None:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from app.errors import DeadlineExceeded, Overloaded
-from app.scheduling.admission import Admission, Wait
+from app.scheduling.admission import Admission, Room, Wait
 
 
 class Bench:
@@ -19,8 +19,11 @@ class Bench:
     def spread(self) -> float:
         return self.admission.spread
 
-    def check(self, wait: Wait, *, timeout_s: float = 1.0, texts: int = 1, now_s: float = 0.0) -> None:
-        self.admission.check(wait, now_s=now_s, deadline_s=now_s + timeout_s, texts=texts)
+    def check(
+        self, wait: Wait, *, timeout_s: float = 1.0, texts: int = 1, own: int = 0, callers: int = 1, now_s: float = 0.0
+    ) -> None:
+        room = Room(texts, own or texts, callers)
+        self.admission.check(wait, now_s=now_s, deadline_s=now_s + timeout_s, room=room)
 
     def learn(self, *waits: tuple[Wait, float], done: bool = True) -> None:
         self.admission.learn(waits, 0.0, done=done)
@@ -50,6 +53,14 @@ def test_a_full_queue_is_refused() -> None:
     with pytest.raises(Overloaded, match="full"):
         bench.check(queued(5), texts=11)
     assert bench.reasons == ["full"]
+
+
+def test_a_full_queue_has_room_for_a_caller_within_its_equal_part() -> None:
+    bench = Bench()
+    bench.check(queued(5), texts=14, own=5, callers=2)
+    for own, callers in ((6, 2), (4, 3), (1, 11)):
+        with pytest.raises(Overloaded, match="full"):
+            bench.check(queued(5), texts=14, own=own, callers=callers)
 
 
 def test_a_request_without_any_time_left_gets_deadline_exceeded() -> None:

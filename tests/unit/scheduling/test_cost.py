@@ -41,7 +41,18 @@ def test_one_slow_batch_does_not_make_the_machine_look_slow() -> None:
     assert cost.predict(8) < 2 * before
 
 
-@given(st.lists(st.tuples(st.integers(1, 10_000), st.floats(0.01, 10_000)), min_size=1, max_size=60))
+@pytest.mark.parametrize("tokens", [[5, 5, 5], [1, 1000, 1]])
+def test_batches_that_took_no_time_leave_both_costs_positive(tokens: list[int]) -> None:
+    cost = CostModel()
+    for each in tokens:
+        cost.observe(each, 0.0)
+    assert cost.base_ms >= 0
+    assert cost.token_ms > 0
+    cost.observe(100, 10.0)
+    assert cost.predict(100) > 0.001
+
+
+@given(st.lists(st.tuples(st.integers(1, 10_000), st.floats(0, 10_000)), min_size=1, max_size=60))
 def test_both_costs_stay_positive_whatever_it_observes(observed: list[tuple[int, float]]) -> None:
     cost = CostModel()
     for tokens, ms in observed:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.scheduling.cost import CostModel
+from app.scheduling.fairness import Caller
 from app.scheduling.queue import BatchQueue, Entry
 
 
@@ -105,11 +106,11 @@ class TestTake:
             lengths = {entry.tokens for entry in batch}
             separately = len(lengths) * 1 + 0.1 * sum(entry.tokens for entry in batch)
             assert 1 + 0.1 * max(lengths) * len(batch) <= separately + 1e-9
-            assert min(entry.due_s for entry in waiting) == min(entry.due_s for entry in batch)
+            assert min(entry.due for entry in waiting) == min(entry.due for entry in batch)
             assert waiting.issuperset(batch)
             waiting.difference_update(batch)
         assert waiting == set()
-        assert queue.backlog_ms(100) == 0
+        assert queue.backlog_ms() == 0
 
 
 class TestTakeIfTheModelPacks:
@@ -130,9 +131,9 @@ class TestTakeIfTheModelPacks:
         assert [queue.take() for _ in range(4)] == [entries[:2], entries[2:3], entries[3:4], entries[4:]]
 
     def test_entries_that_are_not_due_do_not_join_those_that_are(self) -> None:
-        bulk, due, hastened = [Entry(10, math.inf) for _ in range(5)], Entry(10, 1), Entry(10, math.inf)
+        bulk, due, hastened = [Entry(10, math.inf) for _ in range(5)], Entry(10, 0), Entry(10, math.inf)
         queue = queue_of([*bulk, hastened, due], skips_padding=True)
-        queue.hasten(hastened, 2)
+        queue.hasten(hastened, Caller("a"))
         assert queue.take() == [due, hastened]
         assert queue.take() == bulk
 
@@ -159,8 +160,8 @@ class TestTakeIfTheModelPacks:
             assert len(batch) <= size
             assert len(batch) == 1 or sum(entry.tokens for entry in batch) <= 100
             taken += batch
-        assert taken == sorted(entries, key=lambda entry: entry.due_s)
-        assert queue.backlog_ms(100) == 0
+        assert taken == sorted(entries, key=lambda entry: entry.due)
+        assert queue.backlog_ms() == 0
 
 
 class TestFairness:
@@ -175,11 +176,26 @@ class TestFairness:
         assert queue_of([], tokens=512, skips_padding=True).first_turn([10, 490, 10, 10]) == 3
 
     def test_a_list_waits_each_turn_for_due_entries_but_once_for_all(self) -> None:
-        queue = queue_of([Entry(100, 1.0), *[Entry(100, math.inf) for _ in range(15)]])
+        queue = queue_of([])
+        caller = queue.callers.find("a")
+        for due in (0.0, *[math.inf] * 15):
+            entry = Entry(100, due)
+            entry.caller = caller
+            queue.push(entry)
         due_ms, all_ms, own_ms = 0.1 * 100 + 1, 0.1 * 1600 + 1, 0.1 * 50 * 20 + 2
-        assert queue.in_turns_ms([50] * 20, 2, 1.0) == pytest.approx(2 * due_ms + own_ms)
-        assert queue.in_turns_ms([50] * 20, 1.1, 1.0) == pytest.approx(2 * due_ms + own_ms)
-        assert queue.in_turns_ms([50] * 20, 100, 1.0) == pytest.approx(all_ms + own_ms)
+        assert queue.in_turns_ms([50] * 20, 2, caller) == pytest.approx(2 * due_ms + own_ms)
+        assert queue.in_turns_ms([50] * 20, 1.1, caller) == pytest.approx(2 * due_ms + own_ms)
+        assert queue.in_turns_ms([50] * 20, 100, caller) == pytest.approx(all_ms + own_ms)
+
+    def test_a_list_waits_for_as_much_work_of_each_other_caller_as_its_own(self) -> None:
+        queue = queue_of([], cost=CostModel(base_ms=0, token_ms=0.1))
+        for name, tokens in (("long", 4000), ("short", 30)):
+            entry = Entry(tokens, 0.0)
+            entry.caller = queue.callers.find(name)
+            queue.push(entry)
+        guest = queue.callers.find("guest")
+        assert queue.in_turns_ms([10] * 5, 1, guest) == pytest.approx(0.1 * (50 + 50 + 30))
+        assert queue.wait_ms(guest, 10) == pytest.approx(0.1 * (10 + 10))
 
     def test_the_next_batch_is_as_full_as_the_limits_allow(self) -> None:
         assert queue_of([]).batch_ms() == 1
@@ -201,22 +217,22 @@ class TestFairness:
         assert batches == 2  # of the fourteen that the list takes
 
     def test_only_due_entries_count_as_backlog(self) -> None:
-        queue = queue_of([Entry(100, 1.0), Entry(100, 2.0), Entry(100, 3.0)])
-        assert queue.backlog_ms(0.5) == 0
-        assert queue.backlog_ms(1.0) == pytest.approx(0.1 * 100 + 1)
-        assert queue.backlog_ms(3.0) == pytest.approx(0.1 * 300 + 1)
+        queue = queue_of([Entry(100, math.inf), Entry(100, 2.0), Entry(100, 3.0)])
+        assert queue.backlog_ms() == pytest.approx(0.1 * 200 + 1)
         while queue.take():
             pass
-        assert queue.backlog_ms(3.0) == 0
+        assert queue.backlog_ms() == 0
 
-    def test_a_hastened_entry_is_due_now_and_taken_once(self) -> None:
-        entries = [Entry(30, due) for due in (0.0, 1.0, 2.0)]
+    def test_a_hastened_entry_is_taken_earlier_and_once(self) -> None:
+        caller = Caller("a")
+        entries = [Entry(30, due) for due in (-2.0, 100.0, math.inf)]
         queue = queue_of(entries, size=1)
-        queue.hasten(entries[2], -1.0)
-        queue.hasten(entries[2], 5.0)  # it is due already
-        assert queue.backlog_ms(-0.5) == pytest.approx(0.1 * 30 + 1)
-        assert [queue.take() for _ in range(4)] == [[entries[2]], [entries[0]], [entries[1]], []]
-        assert queue.backlog_ms(9.0) == 0
+        queue.hasten(entries[2], caller)
+        queue.hasten(entries[2], caller)  # it is due already
+        queue.hasten(entries[0], caller)  # it would be later
+        assert queue.backlog_ms() == pytest.approx(0.1 * 90 + 3)
+        assert [queue.take() for _ in range(4)] == [[entries[0]], [entries[2]], [entries[1]], []]
+        assert queue.backlog_ms() == 0
 
 
 def test_the_queue_keeps_no_entry_that_was_taken_or_discarded() -> None:
@@ -229,5 +245,5 @@ def test_the_queue_keeps_no_entry_that_was_taken_or_discarded() -> None:
             queue.discard(entry)
         while queue.take():
             pass
-    held = len(queue._not_due) + sum(map(len, queue._by_length.values()))
+    held = sum(map(len, queue._by_length.values()))
     assert held < 200  # of 10 000

@@ -15,7 +15,7 @@ class FakeScheduler:
     def __init__(self) -> None:
         self.left: list[Item] = []
 
-    def join(self, item: Item, _deadline_s: float) -> asyncio.Future[str]:
+    def join(self, item: Item, _deadline_s: float, _caller: str) -> asyncio.Future[str]:
         return item.add_waiter()
 
     def leave(self, item: Item) -> None:

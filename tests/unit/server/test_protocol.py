@@ -127,7 +127,7 @@ async def test_a_long_response_is_not_held_in_memory() -> None:
         assert written[-1] > 500_000
 
 
-@pytest.mark.parametrize("path", [b"/predict", b"/predict/batch", b"/livez", b"/metrics", b"/docs", b"/missing", b"*"])
+@pytest.mark.parametrize("path", [b"/predict", b"/predict/batch", b"/livez", b"/metrics", b"/docs", b"/missing"])
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"OPTIONS", b"PROPFIND"])
 async def test_every_request_reaches_the_application_once(path: bytes, method: bytes) -> None:
     """The protocol answers no request itself."""
@@ -137,6 +137,57 @@ async def test_every_request_reaches_the_application_once(path: bytes, method: b
         await settle()
         await connection.responses(200)
     assert len(app.scopes) == 1
+
+
+@pytest.mark.parametrize("version", [b"HTTP/2.0", b"HTTP/0.9", b"RTSP/1.0", b" RTSP/1.0"])
+@pytest.mark.parametrize("pieces", [1, 1000])
+async def test_another_version_that_the_parser_knows_gets_505(version: bytes, pieces: int) -> None:
+    app = Application()
+    request = b"POST /predict " + version + b"\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+    size = -(-len(request) // pieces)
+    async with connected(app) as connection:
+        connection.receive(*(request[start : start + size] for start in range(0, len(request), size)))
+        await connection.responses(505)
+        assert connection.problem["title"] == "HTTP Version Not Supported"
+        assert connection.transport.is_closing()
+        assert connection.refused == [505]
+    assert app.scopes == []
+
+
+async def test_another_version_behind_a_request_closes_after_its_response() -> None:
+    app = Application()
+    app.open.clear()
+    async with connected(app) as connection:
+        connection.receive(GET + GET.replace(b"HTTP/1.1", b"HTTP/2.0") + GET)
+        await settle()
+        app.open.set()
+        await connection.responses(200)
+        assert connection.transport.is_closing()
+    assert len(app.scopes) == 1
+
+
+async def test_a_text_about_rtsp_is_a_text() -> None:
+    app = Application()
+    body = b"POST /predict RTSP/1.0\r\nGET /livez RTSP/1.0"
+    request = POST + b"X: a RTSP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with connected(app) as connection:
+        connection.receive(request + body + GET, request, body + GET)
+        await connection.responses(200, 200, 200, 200)
+    assert app.bodies == [body, b""] * 2
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"http://a/livez", 200), (b"HTTPS://A/livez?x", 200), (b"http://b/livez", 400), (b"http://a:80/livez", 400),
+        (b"http://b@a/livez", 400), (b"http://a@b/livez", 400), (b"http://a", 400), (b"ftp://a/livez", 400),
+        (b"/livez#", 400), (b"/livez?x#y", 400), (b"*", 400), (b"http://a/livez#x", 400), (b"//a/livez", 200),
+    ],
+)  # fmt: skip
+async def test_a_target_is_a_path_or_a_url_of_the_host_header(target: bytes, status: int) -> None:
+    async with connected() as connection:
+        connection.receive(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+        await connection.responses(status)
 
 
 FRAGMENTS = [

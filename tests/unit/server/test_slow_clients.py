@@ -3,8 +3,8 @@
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from app.api.bodies import Bodies
 from app.api.checks import header_limit
-from app.api.request import read_body
 from tests.support.connection import GET, POST, Application, connected, pass_time, respond, settle
 from tests.support.middleware import Bench as MiddlewareBench
 from tests.support.waiting import async_until
@@ -31,6 +31,44 @@ async def test_a_refused_body_of_over_16_mib_is_cut_off(size: int) -> None:
         part = b" " * 2**18
         connection.receive(*[part] * (size // len(part)), b" " * (size % len(part)))
         assert connection.transport.was_aborted == (size > 16 * 1024 * 1024)
+
+
+ONE_BYTE_CHUNKS = b"1\r\n \r\n" * 40_000
+
+
+async def test_tiny_chunks_after_a_refusal_are_cut_off_at_once() -> None:
+    async def refuses(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await respond(send, 413)
+
+    async with connected(refuses) as connection:
+        connection.receive(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        await connection.responses(413)
+        connection.receive(ONE_BYTE_CHUNKS)
+        assert connection.transport.was_aborted
+        assert connection.protocol._body_parts < 5000
+        assert connection.transport.statuses == [413]
+
+
+async def test_a_body_in_tiny_chunks_is_refused_and_not_parsed_further() -> None:
+    app = Application()
+    async with connected(app) as connection:
+        connection.receive(POST + b"Transfer-Encoding: chunked\r\n\r\n", ONE_BYTE_CHUNKS)
+        await connection.responses(413)
+        assert connection.problem["detail"] == "the body comes in too many small chunks"
+        assert connection.protocol._body_parts < 5000
+        assert connection.refused == [413]
+    assert (app.left, app.bodies) == (1, [])
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 4000), (5, 4000), (40, 30_000)])
+async def test_a_body_in_small_chunks_is_put_together(size: int, count: int) -> None:
+    """JSON encoders write one chunk a token."""
+    app = Application()
+    chunk = b"%x\r\n%b\r\n" % (size, b"x" * size)
+    async with connected(app) as connection:
+        connection.receive(POST + b"Transfer-Encoding: chunked\r\n\r\n", chunk * count, b"0\r\n\r\n")
+        await connection.responses(200)
+    assert app.bodies == [b"x" * size * count]
 
 
 async def test_a_refused_body_that_ends_leaves_the_connection_usable() -> None:
@@ -107,6 +145,21 @@ async def test_a_body_that_is_late_gets_408_and_stops_the_request() -> None:
     assert (app.left, app.bodies) == (1, [])
 
 
+async def test_a_body_that_comes_byte_by_byte_has_no_more_time() -> None:
+    app = Application()
+    async with connected(app) as connection:
+        connection.receive(POST + b"Content-Length: 100\r\n\r\n")
+        for _ in range(3):
+            await settle()
+            pass_time(300)
+            connection.receive(b"x")
+        await settle()
+        assert connection.transport.statuses == []
+        pass_time(101)
+        await connection.responses(408)
+    assert (app.left, app.bodies) == (1, [])
+
+
 async def test_a_complete_request_may_be_answered_late() -> None:
     app = Application()
     app.open.clear()
@@ -169,7 +222,8 @@ async def test_no_timer_is_left_after_the_connection() -> None:
 
 async def test_a_request_whose_body_is_late_is_counted_once() -> None:
     async def reads(_scope: Scope, receive: Receive, _send: Send) -> None:
-        await read_body(receive, 100)
+        with Bodies(10**6).hold() as body:
+            await body.read(receive, 100, lambda: None)  # type: ignore[arg-type,return-value]
 
     bench = MiddlewareBench(reads)
     async with connected(bench.middleware) as connection:

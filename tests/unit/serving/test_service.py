@@ -111,6 +111,52 @@ async def test_a_text_with_too_many_tokens_is_cut_or_refused() -> None:
         assert (await bench.predict("a", truncate=False)).cache == "hit"
 
 
+async def test_a_text_that_would_be_far_too_long_is_not_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
+    normalised = Mock(wraps=normalise)
+    monkeypatch.setattr("app.serving.service.normalise", normalised)
+    async with serving() as bench:
+        with pytest.raises(TextTooLong, match="more than 5000 characters"):
+            await bench.labels("\ufdfa" * 5000)
+        assert not normalised.called
+        assert await bench.labels(f"<a title='{chr(0xFDFA) * 400}'>good</a>") == [
+            "1"
+        ]  # long only until its tag is gone
+
+
+async def test_a_text_with_long_words_is_tokenised_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    here: list[bool] = []
+    encode_many = Tokenizer.encode_many
+    monkeypatch.setattr(
+        Tokenizer, "encode_many", lambda *args, **options: here.append(options["here"]) or encode_many(*args, **options)
+    )
+    async with serving() as bench:
+        assert await bench.labels("good " * 3, "\uac01" * 80) == ["3", "1"]
+        assert await bench.labels("bad " * 40) == ["8"]
+    assert here == [False, True]
+
+
+async def test_a_list_past_its_deadline_is_prepared_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = threading.Event()
+    release = threading.Event()
+    normalised: list[str] = []
+
+    def held(text: str) -> str:
+        normalised.append(text)
+        begun.set()
+        assert release.wait(HANG_S)
+        return normalise(text)
+
+    monkeypatch.setattr("app.serving.service.normalise", held)
+    monkeypatch.setattr("app.serving.offload.usable_cores", lambda: 1)
+    async with serving() as bench:
+        with pytest.raises(DeadlineExceeded):
+            await bench.labels(*(f"{'word ' * 900}{number}" for number in range(50)), timeout_ms=100)
+        assert begun.wait(HANG_S)
+        release.set()
+        await async_until(lambda: bench.service._offload.texts("").texts == 0)
+        assert len(normalised) == 2  # one part
+
+
 async def test_characters_are_counted_after_normalisation_too() -> None:
     async with serving() as bench:
         with pytest.raises(TextTooLong, match="more than 5000 characters") as caught:
@@ -136,9 +182,9 @@ async def test_long_lists_are_prepared_in_threads(monkeypatch: pytest.MonkeyPatc
     threads: set[str] = set()
     encode_many = Tokenizer.encode_many
 
-    def spy(self: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
+    def spy(self: Tokenizer, texts: Sequence[str], *, here: bool) -> list[Encoding]:
         threads.add(threading.current_thread().name)
-        return encode_many(self, texts)
+        return encode_many(self, texts, here=here)
 
     monkeypatch.setattr(Tokenizer, "encode_many", spy)
     async with serving() as bench:
@@ -153,14 +199,14 @@ async def test_texts_being_tokenised_count_towards_admission(monkeypatch: pytest
     hold = threading.Event()
     encode_many = Tokenizer.encode_many
 
-    def held(self: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
+    def held(self: Tokenizer, texts: Sequence[str], *, here: bool) -> list[Encoding]:
         assert hold.wait(HANG_S)
-        return encode_many(self, texts)
+        return encode_many(self, texts, here=here)
 
     monkeypatch.setattr(Tokenizer, "encode_many", held)
     async with serving(max_queue_texts=4) as bench:
         first = asyncio.create_task(bench.labels(*(f"{'x' * 1000}{n}" for n in range(3)), timeout_ms=2000))
-        await async_until(lambda: bench.service._offload.texts == 3)
+        await async_until(lambda: bench.service._offload.texts("").texts == 3)
         others = [f"{'y' * 2000}{n}" for n in range(2)]
         with pytest.raises(Overloaded):
             await bench.labels(*others)
@@ -169,5 +215,5 @@ async def test_texts_being_tokenised_count_towards_admission(monkeypatch: pytest
         with pytest.raises(Overloaded):  # its thread still works
             await bench.labels(*others)
         hold.set()
-        await async_until(lambda: bench.service._offload.texts == 0)
+        await async_until(lambda: bench.service._offload.texts("").texts == 0)
         assert await bench.labels(*others) == ["1", "1"]

@@ -1,0 +1,235 @@
+"""A JSON parser for bodies: refuses what no valid body has before it becomes Python objects.
+
+The largest body takes a few thousand steps in Python, because texts are decoded many at a time, and fields, elements
+and everything that is not a string are limited in number or size.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from ..errors import InvalidInput, TextTooLong
+from .errors import BodyInvalid
+from .tokens import Tokens
+
+MAX_OTHER_BYTES = 64 * 1024  # of all values that are not strings
+_MAX_FIELDS = 32
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a pair, as JSON writes it
+
+
+class _State(Enum):
+    """What comes next. Each value is short JSON that leads there, for error messages."""
+
+    TOP = b""
+    FIRST_KEY = b"{"
+    KEY = b'{"":0,'
+    COLON = b'{""'
+    VALUE = b'{"":'
+    AFTER_VALUE = b'{"":""'
+    FIRST_ITEM = b'{"":['
+    ITEM = b'{"":[0,'
+    AFTER_ITEM = b'{"":[""'
+    END = b"{}"
+
+
+_KEYS = (_State.FIRST_KEY, _State.KEY)
+_ITEMS = (_State.FIRST_ITEM, _State.ITEM)
+_VALUES = (_State.TOP, _State.VALUE, *_ITEMS)
+_NEXT = {
+    (_State.TOP, b"{"): _State.FIRST_KEY,
+    (_State.FIRST_KEY, b"}"): _State.END,
+    (_State.COLON, b":"): _State.VALUE,
+    (_State.AFTER_VALUE, b","): _State.KEY,
+    (_State.AFTER_VALUE, b"}"): _State.END,
+    (_State.FIRST_ITEM, b"]"): _State.AFTER_VALUE,
+    (_State.AFTER_ITEM, b","): _State.ITEM,
+    (_State.AFTER_ITEM, b"]"): _State.AFTER_VALUE,
+}
+
+Item = str | bytes | InvalidInput | None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a valid body may have."""
+
+    fields: Collection[str]
+    max_text_chars: int
+    list_field: str | None = None  # the one that may be a list of texts
+    max_texts: int = 0
+
+
+class BodyParser:
+    """Parses one body, which may come in pieces of any size.
+
+    `value` is what the body says, except that a nested list or object is empty, what is in a list and not a string or
+    in an unknown field is `None`, and a text with too many characters is another one with too many. In a list, a text
+    that is not ASCII is encoded, because a single emoji would make it take four times the memory. Of a repeated field,
+    the last counts.
+    """
+
+    def __init__(self, form: Form) -> None:
+        self.value: Any = {}
+        self._form = form
+        self._max_string_bytes = 12 * form.max_text_chars + 2  # a character may be written as two escapes of six bytes
+        self._too_long = "x" * (form.max_text_chars + 1)
+        self._tokens = Tokens()
+        self._state = _State.TOP
+        self._field = ""
+        self._fields = 0
+        self._items: list[Item] = []
+        self._text_bytes = 0
+        self._other_bytes = 0
+        self._skips = False  # it is within a string that is too long
+        self._half_pair: BodyInvalid | None = None  # the error of the first one
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the texts, and of what is not parsed yet."""
+        return self._text_bytes + len(self._tokens)
+
+    def feed(self, data: bytes, *, is_last: bool = False) -> None:
+        """Parse the next piece of the body.
+
+        Raises `BodyInvalid`, and `TextTooLong` if the list has too many elements.
+        """
+        self._tokens.append(data, is_last=is_last)
+        try:
+            while self._step():
+                pass
+            if is_last and self._state is not _State.END:
+                raise self._syntax_error(self._tokens.at + len(self._tokens))
+        except BodyInvalid as error:
+            raise self._half_pair or error from None
+        if is_last and self._half_pair and not (isinstance(self.value, dict) and self.value.get("partial") is True):
+            raise self._half_pair
+
+    def _step(self) -> bool:
+        """Parse one token, or many strings of a list; return False if there is no complete one."""
+        char = b'"' if self._skips else self._tokens.peek()
+        if not char:
+            return False
+        if following := self._following(char):
+            self._tokens.at += 1
+            self._state = following
+            return True
+        if self._state in _KEYS and char == b'"':
+            return self._read_key()
+        if self._state in _VALUES and char not in b",:]}":
+            return self._read_value(char)
+        raise self._syntax_error(self._tokens.at + 1)
+
+    def _following(self, char: bytes) -> _State | None:
+        """Return the state after a bracket, comma or colon; None if it is something else, or not allowed."""
+        if self._state is _State.VALUE and char == b"[" and self._field == self._form.list_field:
+            self._items = self.value[self._field] = []
+            return _State.FIRST_ITEM
+        return _NEXT.get((self._state, char))
+
+    def _read_key(self) -> bool:
+        key = self._read_string()
+        if key is None:
+            return False
+        self._fields += 1
+        if self._fields > _MAX_FIELDS:
+            raise BodyInvalid.with_too_many_errors()
+        self._field, self._state = str(key), _State.COLON
+        return True
+
+    def _read_value(self, char: bytes) -> bool:
+        """Read a value, or several in a list; return False if there is no complete one."""
+        if char == b'"':
+            if self._state in _ITEMS and not self._skips and (texts := self._tokens.strings()):
+                self._add(texts)
+                self._state = _State.ITEM
+                return True
+            value = self._read_string()
+            if value is None:
+                return False
+        else:
+            end = self._tokens.end_of_nested() if char in b"[{" else self._tokens.end_of_scalar()
+            used = self._other_bytes + (len(self._tokens) if end is None else end - self._tokens.at)
+            if used > MAX_OTHER_BYTES:
+                raise self._too_large(end)
+            if end is None:
+                return False
+            value = self._decode(end)
+            self._tokens.at, self._other_bytes = end, used
+        self._take(type(value)() if isinstance(value, list | dict) else value)
+        return True
+
+    def _take(self, value: Any) -> None:
+        if self._state is _State.TOP:
+            self.value, self._state = value, _State.END
+        elif self._state is _State.VALUE:
+            self.value[self._field] = value if self._field in self._form.fields else None
+            self._state = _State.AFTER_VALUE
+            self._text_bytes += sys.getsizeof(value)
+        else:
+            self._add([value])
+            self._state = _State.AFTER_ITEM
+
+    def _add(self, values: Sequence[object]) -> None:
+        items = [self._item(value) for value in values]
+        self._items += items
+        if len(self._items) > self._form.max_texts:
+            detail = f"the list has more than {self._form.max_texts} texts"
+            raise TextTooLong(detail, ("body", self._field))
+        self._text_bytes += sum(sys.getsizeof(item) for item in items)
+
+    def _item(self, value: object) -> Item:
+        if isinstance(value, str):
+            text = self._limited(value)
+            return text if text.isascii() else text.encode()
+        return value if isinstance(value, InvalidInput) else None
+
+    def _read_string(self) -> str | InvalidInput | None:
+        """Read a string; return None if it is not complete."""
+        tokens = self._tokens
+        end, is_complete = tokens.scan_string(from_within=self._skips)
+        is_too_long = self._skips or end - tokens.at > self._max_string_bytes
+        if not is_complete:
+            self._skips = is_too_long
+            if is_too_long:
+                tokens.at = end
+            return None
+        text: str | InvalidInput = self._too_long if is_too_long else self._decode(end)
+        tokens.at, self._skips = end, False
+        return self._limited(text) if isinstance(text, str) else text
+
+    def _limited(self, text: str) -> str:
+        return text if len(text) <= self._form.max_text_chars else self._too_long
+
+    def _decode(self, end: int) -> Any:
+        """Return what a token stands for; in a list, `InvalidInput` if it has half a surrogate pair."""
+        try:
+            return self._tokens.decode(end, self._state.value)
+        except BodyInvalid as error:
+            token = self._tokens.token(end)
+            if self._state not in _ITEMS or not _SURROGATE.search(token):
+                raise
+            try:
+                json.loads(token.decode())  # accepts them
+            except ValueError:
+                raise error from None
+            self._half_pair = self._half_pair or error
+            return InvalidInput("the text has an incomplete surrogate pair")
+
+    def _syntax_error(self, end: int) -> BodyInvalid:
+        return self._tokens.syntax_error(end, self._state.value)
+
+    def _too_large(self, end: int | None) -> BodyInvalid:
+        """Return the error of a list, an object or a number with too many bytes, of which some may be missing."""
+        error = self._syntax_error(end or self._tokens.at + MAX_OTHER_BYTES)
+        if not error.is_incomplete:
+            return error
+        loc: tuple[str | int, ...] = (self._field, len(self._items)) if self._state in _ITEMS else (self._field,)
+        if self._state is _State.TOP:
+            loc = ()
+        elif self._field not in self._form.fields:
+            return BodyInvalid.with_unknown_field(self._form.fields)
+        return BodyInvalid.with_too_many_bytes(loc, MAX_OTHER_BYTES)
