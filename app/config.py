@@ -145,6 +145,7 @@ class Settings(BaseSettings):
         ("127.0.0.1", "::1"),
         description="addresses or networks whose X-Forwarded headers are trusted, separated by commas; or none",
     )
+    page: bool = Field(True, description="page for people at /, to try the model; off leads / to /docs")
     root_path: PathPrefix = Field(
         "", description="path below which a proxy serves the API, such as /sentiment; X-Forwarded-Prefix overrides it"
     )

@@ -31,6 +31,7 @@ from .api import (
     install_docs,
     install_errors,
     install_openapi,
+    install_page,
     log_loaded,
     one_host,
     operation_id,
@@ -146,6 +147,7 @@ def create_app(
         app, public=public_paths(protect_information=settings.api_keys_for_all) if settings.api_keys_file else None
     )
     install_docs(app)
+    install_page(app, enabled=settings.page)
     bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
     endpoints = [endpoint(lifecycle, limits, bodies, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
     middleware = Middleware(

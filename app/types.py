@@ -60,6 +60,17 @@ class Prediction:
         return {"label": self.label, "confidence": confidence, "scores": scores, "truncated": self.truncated}
 
 
+class WordWeight(NamedTuple):
+    """A word, as a half-open range of the characters of its text, and how much it speaks for the label.
+
+    The weight is in log-odds; it is negative if the word speaks against the label.
+    """
+
+    start: int
+    end: int
+    weight: float
+
+
 CacheOutcome = Literal["hit", "miss", "joined"]
 Location = tuple[str | int, ...]  # where in a request something is, for errors
 # How to read a text with too many tokens for the model: only its beginning, or all of it in windows.
@@ -77,6 +88,7 @@ class Answer(NamedTuple):
     tokenize_ms: float = 0.0
     queue_ms: float = 0.0
     infer_ms: float = 0.0
+    explanations: Sequence[Sequence[WordWeight] | None] = ()  # one per text, None for an error; only if asked for
 
     @property
     def predictions(self) -> list[Prediction]:

@@ -9,6 +9,7 @@ from .docs import install_docs
 from .errors import install_errors, problem
 from .middleware import Middleware
 from .openapi import install_openapi, operation_id, prediction_routes
+from .page import install_page
 from .predict import PredictBatchEndpoint, PredictEndpoint
 from .prefix import ProxyPrefix
 from .refusals import Refusals
@@ -35,6 +36,7 @@ __all__ = [
     "install_docs",
     "install_errors",
     "install_openapi",
+    "install_page",
     "log_loaded",
     "new_id",
     "one_host",

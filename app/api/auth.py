@@ -19,6 +19,7 @@ from .errors import problem
 from .refusals import Refusals
 
 _INFORMATION = ("/", "/info", "/metrics", "/openapi.json", "/docs", "/static-offline-docs")
+_ASSETS = ("/static-offline-docs/", "/page/")  # of the pages at /docs and /
 # The scope that a key needs for a path. For other paths, any key that is valid will do.
 _SCOPES: Mapping[str, Scope] = {"/predict": "predict", "/predict/batch": "predict"}
 _REFRESH_EVERY_S = 2.0
@@ -64,7 +65,7 @@ def public_paths(*, protect_information: bool) -> tuple[str, ...]:
 def is_public(path: str, *, protect_information: bool = False) -> bool:
     """Return whether a path needs no key."""
     public = public_paths(protect_information=protect_information)
-    return path in public or ("/docs" in public and path.startswith("/static-offline-docs/"))
+    return path in public or ("/docs" in public and path.startswith(_ASSETS))
 
 
 def _presented(headers: Mapping[bytes, bytes]) -> str | None:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import repeat
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -13,8 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from ..access import RateLimit
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
-from ..serving import Answer, Lifecycle, Pending, Query
-from ..types import Location, Prediction
+from ..serving import Answer, Lifecycle, Pending, Query, cost_of
+from ..types import Location, Prediction, WordWeight
 from .auth import caller_of
 from .bodies import Bodies, Body
 from .context import RequestContext, context_of
@@ -26,6 +27,7 @@ from .schemas import BatchRequest, Limits, Options, PartialBatchRequest, Predict
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - options
 
+MAX_EXPLAINED = 16  # texts of a list
 _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 
 
@@ -58,15 +60,17 @@ class _Endpoint(ABC, Generic[O]):
             long_text=options.long_text,
             caller=caller_of(context),
             partial=self._is_partial(options),
+            explain=options.explain,
             location_of=self._location_of,
         )
-        answer = await self._answer(query, len(texts), context, receive)
+        cost = sum(map(cost_of, query.texts)) if query.explain else len(texts)
+        answer = await self._answer(query, cost, context, receive)
         context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)
         if failures := [result for result in answer.results if isinstance(result, BackendError)]:
             log_failure(context.request_id, failures[0], len(failures))
-        answers = iter(answer.results)
-        results = [next(answers) if isinstance(text, str) else text for text in texts]
-        content = orjson.dumps(self._render(results, options.top_k))
+        answers = zip(answer.results, answer.explanations or repeat(None), strict=False)
+        results = [next(answers) if isinstance(text, str) else (text, None) for text in texts]
+        content = orjson.dumps(self._wrap([_render(*result, options.top_k) for result in results]))
         headers = [*_HEADERS, (b"x-cache", answer.cache.encode()), (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
@@ -95,6 +99,8 @@ class _Endpoint(ABC, Generic[O]):
             answer = await service.begin(query)
             if isinstance(answer, Pending):
                 answer = await unless_disconnected(receive, answer.result())
+            if query.explain:
+                answer = await unless_disconnected(receive, service.explain(query, answer))
             return answer
         finally:
             self._lifecycle.in_flight -= 1
@@ -113,7 +119,8 @@ class _Endpoint(ABC, Generic[O]):
     def _location_of(self, index: int) -> Location: ...
 
     @abstractmethod
-    def _render(self, results: Sequence[Prediction | SentimentError], top_k: int | None) -> dict[str, Any]: ...
+    def _wrap(self, predictions: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the JSON of a response."""
 
 
 class PredictEndpoint(_Endpoint[PredictRequest]):
@@ -133,8 +140,8 @@ class PredictEndpoint(_Endpoint[PredictRequest]):
     def _location_of(self, _index: int) -> Location:
         return ("body", "text")
 
-    def _render(self, results: Sequence[Prediction | SentimentError], top_k: int | None) -> dict[str, Any]:
-        return _render(results[0], top_k)
+    def _wrap(self, predictions: list[dict[str, Any]]) -> dict[str, Any]:
+        return predictions[0]
 
 
 class PredictBatchEndpoint(_Endpoint[BatchRequest | PartialBatchRequest]):
@@ -155,6 +162,8 @@ class PredictBatchEndpoint(_Endpoint[BatchRequest | PartialBatchRequest]):
     def _texts(self, options: BatchRequest | PartialBatchRequest) -> Sequence[str | InvalidInput]:
         if len(options.texts) > self._limits.max_batch_texts:
             raise TextTooLong(f"the list has more than {self._limits.max_batch_texts} texts", ("body", "texts"))
+        if options.explain and len(options.texts) > MAX_EXPLAINED:
+            raise TextTooLong(f"at most {MAX_EXPLAINED} texts of a list can be explained", ("body", "texts"))
         return options.texts if isinstance(options, BatchRequest) else [valid_text(text) for text in options.texts]
 
     def _is_partial(self, options: BatchRequest | PartialBatchRequest) -> bool:
@@ -163,9 +172,18 @@ class PredictBatchEndpoint(_Endpoint[BatchRequest | PartialBatchRequest]):
     def _location_of(self, index: int) -> Location:
         return ("body", "texts", index)
 
-    def _render(self, results: Sequence[Prediction | SentimentError], top_k: int | None) -> dict[str, Any]:
-        return {"predictions": [_render(result, top_k) for result in results]}
+    def _wrap(self, predictions: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"predictions": predictions}
 
 
-def _render(result: Prediction | SentimentError, top_k: int | None) -> dict[str, Any]:
-    return result.render(top_k) if isinstance(result, Prediction) else render_failure(result)
+def _render(
+    result: Prediction | SentimentError, explanation: Sequence[WordWeight] | None, top_k: int | None
+) -> dict[str, Any]:
+    if not isinstance(result, Prediction):
+        return render_failure(result)
+    rendered = result.render(top_k)
+    if explanation is not None:
+        rendered["explanation"] = [
+            {"start": word.start, "end": word.end, "weight": round(word.weight, 4)} for word in explanation
+        ]
+    return rendered

@@ -33,6 +33,11 @@ class Options(BaseModel):
         "effect.",
     )
     top_k: Count | None = Field(None, description="Keep only the k most likely classes in `scores`.")
+    explain: bool = Field(
+        False,
+        description="Add `explanation`: how much each word speaks for the label. Runs up to 64 variants of each text, "
+        "so a list may have at most 16 texts.",
+    )
 
 
 class PredictRequest(Options):
@@ -76,6 +81,16 @@ class PartialBatchRequest(Options):
     partial: Annotated[Literal[True], BeforeValidator(lambda value: value is True)]  # 1 equals True
 
 
+class WordWeight(BaseModel):
+    """A word of the text, and how much it speaks for the label."""
+
+    start: int = Field(description="Index of its first character in the text of the request.", examples=[3])
+    end: int = Field(description="Index after its last character.", examples=[10])
+    weight: float = Field(
+        description="By how much the word raises the log-odds of the label; negative if it lowers them.", examples=[1.8]
+    )
+
+
 class PredictResponse(BaseModel):
     """The prediction for one text."""
 
@@ -88,6 +103,9 @@ class PredictResponse(BaseModel):
     truncated: bool = Field(
         description="Whether the end of the text was ignored because the text has more tokens than the model reads.",
         examples=[False],
+    )
+    explanation: list[WordWeight] | None = Field(
+        None, description='The words of the text, in order. Only with `"explain": true`.'
     )
 
 

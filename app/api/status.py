@@ -5,8 +5,7 @@ import platform
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi import APIRouter, Response
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -92,12 +91,6 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
         # because each such thread competes with the event loop for the interpreter.
         async with rendering:
             return Response(await asyncio.to_thread(metrics.exposition), media_type=CONTENT_TYPE_LATEST)
-
-    @router.get("/", include_in_schema=False)
-    async def root(request: Request) -> RedirectResponse:
-        """Redirect browsers to the documentation."""
-        prefix = request.scope.get("root_path")
-        return RedirectResponse(f"{prefix}/docs" if prefix else "docs")
 
     accept_head(router)
     return router

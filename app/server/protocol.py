@@ -32,9 +32,8 @@ _MIN_PART_BYTES, _MIN_SURPLUS_PART_BYTES = 32, 1024
 class LimitedProtocol(HttpToolsProtocol):
     """Answers 408 to headers and bodies that do not arrive in time, 431 to large headers and 400 to broken HTTP.
 
-    Answers 413 to bodies in too many small chunks, 505 to other versions of HTTP, and 503 if too many connections are
-    open. Cuts off a client that does not read its response, or goes on with a body after its response. Ignores
-    `Upgrade`.
+    Answers 413 to bodies in too many small chunks, 505 to other versions of HTTP, and 503 to too many connections. Cuts
+    off a client that does not read its response, or goes on with a body after its response. Ignores `Upgrade`.
     """
 
     def __init__(
@@ -55,8 +54,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._all = connections
         self._is_extra = False  # over the limit
         self._in_headers = False
-        self._surplus_bytes = 0
-        self._body_bytes = self._body_parts = 0
+        self._surplus_bytes = self._body_bytes = self._body_parts = 0
         self._unread: list[bytes] = []  # parts of the body that the application does not have yet
         self._in_tiny_parts = False
         self._unparsed_bytes = 0  # since headers were complete, or a part of a body came

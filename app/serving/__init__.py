@@ -1,10 +1,11 @@
 """From texts to predictions: service, cache, lifecycle, model loading. Knows nothing about HTTP."""
 
 from ..types import Answer
+from .explain import cost_of
 from .lifecycle import Lifecycle
 from .loader import Loader, ServingLimits
 from .pending import Pending
 from .query import Query
 from .service import Service
 
-__all__ = ["Answer", "Lifecycle", "Loader", "Pending", "Query", "Service", "ServingLimits"]
+__all__ = ["Answer", "Lifecycle", "Loader", "Pending", "Query", "Service", "ServingLimits", "cost_of"]

@@ -21,6 +21,7 @@ class Query:
     long_text: LongText = "truncate"
     caller: str = ""
     partial: bool = False
+    explain: bool = False  # `Service.explain` does it, in addition
     location_of: Callable[[int], Location] = lambda index: (index,)
 
     @property

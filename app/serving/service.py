@@ -1,25 +1,24 @@
 """From texts to predictions: normalise, look up, tokenise and queue, each once. Knows neither HTTP nor the model."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
-from ..inference import Tokenizer, expands_beyond, normalise
+from ..inference import Tokenizer
 from ..scheduling import Scheduler, Wait, Waiting, WorkItem
 from ..types import Answer, CacheOutcome, Encoding, Location, Prediction
-from .cache import Cache, key_of, key_of_part, owner_of
-from .offload import Offload, is_short, is_simple
-from .pending import Pending, in_time
+from .cache import Cache, key_of_part
+from .explain import Explainer
+from .offload import is_short, is_simple
+from .pending import Pending
+from .preparation import BLANK, TOO_LONG, Preparation
 from .query import Query
 from .resolution import Item, Resolution
 
 T = TypeVar("T")
-
-_BLANK = key_of("")
-_TOKEN_CHARS = 4  # on average
-_TOO_LONG = b"too long"  # the key of all texts with too many characters; other keys are longer
 
 
 class Observer(Protocol):
@@ -55,9 +54,9 @@ class Service:
         cache_per_caller: bool = False,
     ) -> None:
         """With `cache_per_caller`, no caller gets a prediction that was computed for another."""
-        self._cache_per_caller = cache_per_caller
-        self._max_text_chars = max_text_chars
-        self._offload = Offload()
+        self._preparation = Preparation(
+            tokenizer, scheduler, max_text_chars=max_text_chars, cache_per_caller=cache_per_caller
+        )
         self._tokenizer = tokenizer
         self._scheduler = scheduler
         self._cache = cache
@@ -82,6 +81,34 @@ class Service:
         answer = await self.begin(query)
         return await answer.result() if isinstance(answer, Pending) else answer
 
+    async def explain(self, query: Query, answer: Answer) -> Answer:
+        """Return the answer to a query with an explanation of each prediction. Variants of a text run as texts do.
+
+        Raises `Overloaded`, `NotReady`, `DeadlineExceeded` and `BackendError`.
+        """
+        deadline_s = time.monotonic() + query.timeout_ms / 1000
+        explainers = {
+            text: Explainer(text, result)
+            for text, result in zip(query.texts, answer.results, strict=True)
+            if isinstance(result, Prediction)
+        }
+        here = is_short([*explainers])
+
+        async def each(work: Callable[[Explainer], T]) -> list[T]:
+            return await self._preparation.run(
+                lambda texts: [work(explainers[text]) for text in texts], [*explainers], query, deadline_s, here=here
+            )
+
+        while any(rounds := await each(Explainer.next_variants)):
+            left_ms = (deadline_s - time.monotonic()) * 1000
+            variants = [variant for variants in rounds for variant in variants]
+            found = await self.predict(replace(query, texts=variants, timeout_ms=left_ms, truncate=True, partial=False))
+            predictions = iter(found.predictions)
+            for explainer, asked in zip(explainers.values(), rounds, strict=True):
+                explainer.observe([next(predictions) for _ in asked])
+        weights = dict(zip(explainers, await each(Explainer.weights), strict=True))
+        return answer._replace(explanations=[weights.get(text) for text in query.texts])
+
     async def begin(self, query: Query) -> Answer | Pending:
         """Answer from the cache, or queue what is missing and return what to wait for.
 
@@ -94,16 +121,14 @@ class Service:
         started_s = time.monotonic()
         deadline_s = started_s + query.timeout_ms / 1000
         if not query.partial:  # before any work, so that a refusal is cheap
-            self._check_characters(query)
-        owner = owner_of(query.caller) if self._cache_per_caller else b""
-        prepare = partial(self._prepare, owner=owner)
-        prepared = await self._run(prepare, query.texts, query, deadline_s, here=is_short(query.texts))
+            self._preparation.check_characters(query)
+        prepared = await self._preparation.normalise(query, deadline_s)
         normalised, keys = [text for text, _ in prepared], [key for _, key in prepared]
         texts = Resolution(keys)
-        if _TOO_LONG in keys:
-            self._reject(_TOO_LONG, TextTooLong, self._too_many_characters, texts, query)
-        if _BLANK in keys:
-            self._reject(_BLANK, InvalidInput, "the text has no visible character", texts, query)
+        if TOO_LONG in keys:
+            self._reject(TOO_LONG, TextTooLong, self._preparation.too_many_characters, texts, query)
+        if BLANK in keys:
+            self._reject(BLANK, InvalidInput, "the text has no visible character", texts, query)
         inline = is_simple(normalised)
         # A computation in progress may end while this yields to the event loop, unless it is joined at once.
         self._look_up(texts.valid, texts, query, join=inline)
@@ -153,28 +178,6 @@ class Service:
             return assemble([])
         return Pending(waiting, deadline_s, assemble, None if query.partial else location_of)
 
-    def _prepare(self, texts: Sequence[str], owner: bytes) -> list[tuple[str, bytes]]:
-        """Return each text normalised, and its cache key."""
-        return [self._normalised(text, owner) for text in texts]
-
-    def _normalised(self, text: str, owner: bytes) -> tuple[str, bytes]:
-        limit = self._max_text_chars
-        # Tags and links are short once normalised, but not by half.
-        if len(text) <= limit and not expands_beyond(text, 2 * limit):
-            text = normalise(text)
-            if len(text) <= limit:  # again, because NFKC expands some characters
-                return text, key_of(text, owner) if text else _BLANK
-        return "", _TOO_LONG
-
-    @property
-    def _too_many_characters(self) -> str:
-        return f"the text has more than {self._max_text_chars} characters"
-
-    def _check_characters(self, query: Query) -> None:
-        for index, text in enumerate(query.texts):
-            if len(text) > self._max_text_chars:
-                raise TextTooLong(self._too_many_characters, query.location_of(index))
-
     def _check_tokens(self, texts: Resolution, query: Query) -> None:
         if not query.truncate and not query.reads_windows:
             message = f"the text has more than {self._tokenizer.max_tokens} tokens, the limit of the model"
@@ -206,48 +209,15 @@ class Service:
                 for key, text in missing.items()
                 if not (self._cache.in_flight(first[key]) or self._cache.get(first[key]))
             }
-        return self._admit_texts(texts.values(), query, deadline_s) if texts else None
-
-    def _admit_texts(self, texts: Collection[str], query: Query, deadline_s: float) -> Wait:
-        tokens = sum(map(len, texts)) // (_TOKEN_CHARS * len(texts)) + 2
-        return self._scheduler.admit(
-            len(texts),
-            deadline_s,
-            query.caller,
-            tokens=min(tokens, self._tokenizer.max_tokens),
-            elsewhere=self._offload.texts(query.caller),
-        )
+        return self._preparation.admit(texts.values(), query, deadline_s) if texts else None
 
     async def _tokenize(self, missing: Mapping[bytes, str], texts: Resolution, query: Query, deadline_s: float) -> None:
         started_s = time.perf_counter()
-        here = is_simple(missing.values())
-        if query.reads_windows:
-            encode_windows = partial(self._tokenizer.encode_windows, here=here)
-            windows = await self._run(encode_windows, list(missing.values()), query, deadline_s, here=here)
-            for key, parts in zip(missing, windows, strict=True):
-                if len(parts) > 1:
-                    texts.windows[key] = [key_of_part(key, place) for place in range(len(parts))]
-                texts.encodings.update(zip(texts.windows.get(key, [key]), parts, strict=True))
-        else:
-            encode = partial(self._tokenizer.encode_many, here=here)
-            encodings = await self._run(encode, list(missing.values()), query, deadline_s, here=here)
-            texts.encodings.update(zip(missing, encodings, strict=True))
+        for key, parts in (await self._preparation.tokenize(missing, query, deadline_s)).items():
+            if len(parts) > 1:
+                texts.windows[key] = [key_of_part(key, place) for place in range(len(parts))]
+            texts.encodings.update(zip(texts.windows.get(key, [key]), parts, strict=True))
         self._observer.tokenized(time.perf_counter() - started_s)
-
-    async def _run(
-        self,
-        work: Callable[[Sequence[str]], list[T]],
-        texts: Sequence[str],
-        query: Query,
-        deadline_s: float,
-        *,
-        here: bool,
-    ) -> list[T]:
-        """Run `work` on texts, at once if it may run `here`, otherwise in a thread, where they count as queued."""
-        if here:
-            return work(texts)
-        self._admit_texts(texts, query, deadline_s)
-        return await in_time(self._offload.run(work, texts, query.caller), deadline_s)
 
     def _queue(
         self, texts: Resolution, deadline_s: float, caller: str, admitted: Wait | None

@@ -34,7 +34,9 @@ class Bench:
     def __init__(self, *checks: Any) -> None:
         rate = RateLimit("10/day", "memory")
         lifecycle = Lifecycle(status="ok", service=Service())  # type: ignore[arg-type]
-        endpoints = [endpoint(lifecycle, LIMITS, Bodies(10**6), rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
+        endpoints = [
+            endpoint(lifecycle, LIMITS, Bodies(10**6), rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)
+        ]
         self.middleware = Middleware(
             APP,
             endpoints={endpoint.path: endpoint for endpoint in endpoints},

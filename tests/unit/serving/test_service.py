@@ -59,7 +59,7 @@ async def test_a_miss_is_normalised_looked_up_and_admitted_once(monkeypatch: pyt
         normalised = Mock(wraps=normalise)
         monkeypatch.setattr(bench.cache, "get", get)
         monkeypatch.setattr(bench.service._scheduler, "admit", admit)
-        monkeypatch.setattr("app.serving.service.normalise", normalised)
+        monkeypatch.setattr("app.serving.preparation.normalise", normalised)
         await bench.predict("a b")
         assert (get.call_count, admit.call_count, normalised.call_count) == (1, 1, 1)
 
@@ -113,7 +113,7 @@ async def test_a_text_with_too_many_tokens_is_cut_or_refused() -> None:
 
 async def test_a_text_that_would_be_far_too_long_is_not_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
     normalised = Mock(wraps=normalise)
-    monkeypatch.setattr("app.serving.service.normalise", normalised)
+    monkeypatch.setattr("app.serving.preparation.normalise", normalised)
     async with serving() as bench:
         with pytest.raises(TextTooLong, match="more than 5000 characters"):
             await bench.labels("\ufdfa" * 5000)
@@ -146,14 +146,14 @@ async def test_a_list_past_its_deadline_is_prepared_no_further(monkeypatch: pyte
         assert release.wait(HANG_S)
         return normalise(text)
 
-    monkeypatch.setattr("app.serving.service.normalise", held)
+    monkeypatch.setattr("app.serving.preparation.normalise", held)
     monkeypatch.setattr("app.serving.offload.usable_cores", lambda: 1)
     async with serving() as bench:
         with pytest.raises(DeadlineExceeded):
             await bench.labels(*(f"{'word ' * 900}{number}" for number in range(50)), timeout_ms=100)
         assert begun.wait(HANG_S)
         release.set()
-        await async_until(lambda: bench.service._offload.texts("").texts == 0)
+        await async_until(lambda: bench.service._preparation.offload.texts("").texts == 0)
         assert len(normalised) == 2  # one part
 
 
@@ -206,7 +206,7 @@ async def test_texts_being_tokenised_count_towards_admission(monkeypatch: pytest
     monkeypatch.setattr(Tokenizer, "encode_many", held)
     async with serving(max_queue_texts=4) as bench:
         first = asyncio.create_task(bench.labels(*(f"{'x' * 1000}{n}" for n in range(3)), timeout_ms=2000))
-        await async_until(lambda: bench.service._offload.texts("").texts == 3)
+        await async_until(lambda: bench.service._preparation.offload.texts("").texts == 3)
         others = [f"{'y' * 2000}{n}" for n in range(2)]
         with pytest.raises(Overloaded):
             await bench.labels(*others)
@@ -215,5 +215,5 @@ async def test_texts_being_tokenised_count_towards_admission(monkeypatch: pytest
         with pytest.raises(Overloaded):  # its thread still works
             await bench.labels(*others)
         hold.set()
-        await async_until(lambda: bench.service._offload.texts("").texts == 0)
+        await async_until(lambda: bench.service._preparation.offload.texts("").texts == 0)
         assert await bench.labels(*others) == ["1", "1"]

@@ -1,0 +1,50 @@
+// Small helpers that several parts of the page share.
+
+export const $ = (id) => document.getElementById(id);
+
+export function element(name, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(name), properties);
+  node.append(...children);
+  return node;
+}
+
+export const percent = (share) => `${(share * 100).toFixed(1)} %`;
+
+// The same label always has the same tone. Tones never carry meaning alone: the label is written beside them.
+const KNOWN = { negative: 0, neutral: 1, positive: 2 };
+export function toneOf(label, labels) {
+  const number = KNOWN[label] ?? 3 + (Math.max(0, labels.indexOf(label)) % 3);
+  return `var(--c${number})`;
+}
+
+export function tag(label, labels) {
+  const node = element("span", { className: "tag", textContent: label });
+  node.style.setProperty("--tone", toneOf(label, labels));
+  return node;
+}
+
+// One bar per entry of [name, share, value as text].
+export function showBars(list, entries, labels) {
+  list.replaceChildren(...entries.map(([name, share, value]) => {
+    const fill = element("span", { className: "fill" });
+    fill.style.setProperty("--share", share);
+    fill.style.setProperty("--tone", toneOf(name, labels));
+    const track = element("span", { className: "track" }, fill);
+    track.setAttribute("aria-hidden", "true");
+    return element("li", {}, element("span", { textContent: name }), track,
+      element("span", { className: "value", textContent: value }));
+  }));
+}
+
+export function showMessage(node, text) {
+  node.textContent = text;
+  node.hidden = !text;
+}
+
+export function toggle(button, panel, focus) {
+  button.addEventListener("click", () => {
+    panel.hidden = !panel.hidden;
+    button.setAttribute("aria-expanded", String(!panel.hidden));
+    if (!panel.hidden) focus.focus();
+  });
+}

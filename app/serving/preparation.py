@@ -1,0 +1,102 @@
+"""Before a text can be looked up or queued: its normal form, its cache key, its tokens. Long work runs in threads."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from ..errors import TextTooLong
+from ..inference import Tokenizer, expands_beyond, normalise
+from ..scheduling import Scheduler, Wait
+from ..types import Encoding
+from .cache import key_of, owner_of
+from .offload import Offload, is_short, is_simple
+from .pending import in_time
+from .query import Query
+
+T = TypeVar("T")
+
+BLANK = key_of("")
+TOO_LONG = b"too long"  # the key of all texts with too many characters; other keys are longer
+_TOKEN_CHARS = 4  # on average
+
+
+class Preparation:
+    """Prepares the texts of queries. Texts that are prepared in threads count as queued for admission.
+
+    With `cache_per_caller`, the keys of different callers differ.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, scheduler: Scheduler[Any, Any], *, max_text_chars: int, cache_per_caller: bool
+    ) -> None:
+        self.offload = Offload()
+        self.too_many_characters = f"the text has more than {max_text_chars} characters"
+        self._tokenizer = tokenizer
+        self._scheduler = scheduler
+        self._max_text_chars = max_text_chars
+        self._cache_per_caller = cache_per_caller
+
+    def check_characters(self, query: Query) -> None:
+        """Raise `TextTooLong` if a text has too many characters."""
+        for index, text in enumerate(query.texts):
+            if len(text) > self._max_text_chars:
+                raise TextTooLong(self.too_many_characters, query.location_of(index))
+
+    def admit(self, texts: Collection[str], query: Query, deadline_s: float) -> Wait:
+        """Admit texts that have not been tokenised yet. Raises as `Scheduler.admit` does."""
+        tokens = sum(map(len, texts)) // (_TOKEN_CHARS * len(texts)) + 2
+        return self._scheduler.admit(
+            len(texts),
+            deadline_s,
+            query.caller,
+            tokens=min(tokens, self._tokenizer.max_tokens),
+            elsewhere=self.offload.texts(query.caller),
+        )
+
+    async def normalise(self, query: Query, deadline_s: float) -> list[tuple[str, bytes]]:
+        """Return each text normalised, and its cache key: `BLANK` if nothing is left, `TOO_LONG` if it is."""
+        owner = owner_of(query.caller) if self._cache_per_caller else b""
+        work = partial(self._normalise, owner=owner)
+        return await self.run(work, query.texts, query, deadline_s, here=is_short(query.texts))
+
+    def _normalise(self, texts: Sequence[str], owner: bytes) -> list[tuple[str, bytes]]:
+        return [self._normalise_one(text, owner) for text in texts]
+
+    def _normalise_one(self, text: str, owner: bytes) -> tuple[str, bytes]:
+        limit = self._max_text_chars
+        # Tags and links are short once normalised, but not by half.
+        if len(text) <= limit and not expands_beyond(text, 2 * limit):
+            text = normalise(text)
+            if len(text) <= limit:  # again, because NFKC expands some characters
+                return text, key_of(text, owner) if text else BLANK
+        return "", TOO_LONG
+
+    async def tokenize(
+        self, texts: Mapping[bytes, str], query: Query, deadline_s: float
+    ) -> dict[bytes, list[Encoding]]:
+        """Return the tokens of each text: one encoding, or one for each window if the query reads windows."""
+        here = is_simple(texts.values())
+        if query.reads_windows:
+            encode_windows = partial(self._tokenizer.encode_windows, here=here)
+            every: list[list[Encoding]] = await self.run(
+                encode_windows, list(texts.values()), query, deadline_s, here=here
+            )
+        else:
+            encode = partial(self._tokenizer.encode_many, here=here)
+            every = [[each] for each in await self.run(encode, list(texts.values()), query, deadline_s, here=here)]
+        return dict(zip(texts, every, strict=True))
+
+    async def run(
+        self,
+        work: Callable[[Sequence[str]], list[T]],
+        texts: Sequence[str],
+        query: Query,
+        deadline_s: float,
+        *,
+        here: bool,
+    ) -> list[T]:
+        """Run `work` on texts, at once if it may run `here`, otherwise in threads, in the turn of the caller."""
+        if here:
+            return work(texts)
+        self.admit(texts, query, deadline_s)
+        return await in_time(self.offload.run(work, texts, query.caller), deadline_s)
