@@ -37,7 +37,7 @@ $(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-n
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas test test-uvicorn lint format check audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz image lock clean
+.PHONY: help serve dev replicas test test-uvicorn lint format check settings docs docs-links audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz image lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -76,6 +76,18 @@ format: .venv/dev.stamp  ## format the code, and fix what ruff can fix
 	$(BIN)/ruff format
 
 check: lint test  ## run lint and test, as CI does
+
+settings: .venv/serve.stamp  ## write the tables of docs/configuration.md from app/config.py
+	$(BIN)/python -m docs.site.settings
+
+# Warnings are errors, and nothing is kept from an earlier build, which could hide them.
+docs: .venv/docs.stamp settings  ## build the documentation site (dist/docs/index.html) and check its links
+	rm -rf dist/docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --jobs auto --conf-dir docs/site --doctree-dir .venv/doctrees . dist/docs
+	$(BIN)/python -m docs.site.check dist/docs
+
+docs-links: .venv/docs.stamp  ## check the links of the documentation to other sites, which needs the network
+	$(BIN)/python -m sphinx --quiet --builder linkcheck --conf-dir docs/site --doctree-dir .venv/doctrees . .venv/linkcheck
 
 bench: .venv/perf.stamp  ## compare requests/s and p95 with a plain FastAPI endpoint that runs the same model
 	$(BIN)/python -m perf.compare $(ARGS)
@@ -117,17 +129,20 @@ audit: .venv/dev.stamp  ## run bandit, write a bill of materials (dist/sbom.json
 	then $(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.txt; \
 	else echo "pypi.org cannot be reached, so packages were not checked for known vulnerabilities"; fi
 
-lock:  ## update constraints.txt and requirements.txt from a fresh environment; torch keeps its pinned version
+lock:  ## update constraints.txt, requirements.txt and requirements-docs.txt from a fresh environment; torch keeps its pinned version
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	grep '^torch==' constraints.txt > .venv-lock/torch.txt
-	.venv-lock/bin/python -m pip install --quiet --constraint .venv-lock/torch.txt --editable '.[dev]'
+	.venv-lock/bin/python -m pip install --quiet --constraint .venv-lock/torch.txt --editable '.[dev,docs]'
 	(head -1 constraints.txt; .venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > .venv-lock/new
 	mv .venv-lock/new constraints.txt
 	.venv-lock/bin/python -m pip install --quiet uv
 	printf 'hatchling\n' > .venv-lock/build.in
 	(head -1 requirements.txt; .venv-lock/bin/uv pip compile pyproject.toml .venv-lock/build.in --extra redis \
 	  --constraint constraints.txt --universal --generate-hashes --no-header --no-annotate --quiet) > .venv-lock/new
-	mv .venv-lock/new requirements.txt && rm -rf .venv-lock
+	mv .venv-lock/new requirements.txt
+	(head -1 requirements-docs.txt; .venv-lock/bin/uv pip compile pyproject.toml --extra docs \
+	  --constraint constraints.txt --universal --generate-hashes --no-header --no-annotate --quiet) > .venv-lock/new
+	mv .venv-lock/new requirements-docs.txt && rm -rf .venv-lock
 
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .peers .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -143,6 +158,10 @@ clean:  ## remove everything that the other targets created
 
 .venv/perf.stamp: pyproject.toml constraints.txt | .venv/serve.stamp
 	$(PIP) --constraint constraints.txt --editable '.[perf]'
+	@touch $@
+
+.venv/docs.stamp: pyproject.toml requirements-docs.txt | .venv/serve.stamp
+	$(PIP) --no-deps --require-hashes --requirement requirements-docs.txt
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/serve.stamp
