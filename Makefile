@@ -145,7 +145,7 @@ lock:  ## update constraints.txt, requirements.txt and requirements-docs.txt fro
 	mv .venv-lock/new requirements-docs.txt && rm -rf .venv-lock
 
 clean:  ## remove everything that the other targets created
-	rm -rf .venv .peers .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .peers dist/docs .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

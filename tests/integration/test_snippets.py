@@ -137,9 +137,12 @@ def close(shown: Any, actual: Any) -> bool:
 def check(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the program that was recorded read its arguments and its settings."""
     match call.program, call.arguments:
-        case (("recorded" | "rt-sentiment"), ["serve", *_]):
-            check_serve(call, monkeypatch)
+        case (("recorded" | "rt-sentiment"), ["serve", *flags]):
+            check_settings(flags, call.settings, monkeypatch)
+        case "watchfiles", _:
+            check_settings([], call.settings, monkeypatch)
         case "python", ["-m", module, *arguments] if module.partition(".")[0] in OURS:
+            check_settings([], call.settings, monkeypatch)
             check_arguments(module, arguments, monkeypatch)
         case "python", ["-m", "pip", *arguments]:
             check_pip(arguments)
@@ -149,14 +152,15 @@ def check(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
             check_docker(arguments)
 
 
-def check_serve(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def check_settings(flags: list[str], settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start a server, and stop it when it has read its settings."""
     started: list[Settings] = []
     with monkeypatch.context() as patch:
         patch.setattr(app.server, "serve", lambda settings: started.append(settings) or 0)
-        for name, value in call.settings.items():
+        for name, value in settings.items():
             patch.setenv(name, value)
         with pytest.raises(SystemExit) as ended:
-            main(call.arguments)
+            main(["serve", *flags])
     assert (ended.value.code, len(started)) == (0, 1)
 
 

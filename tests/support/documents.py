@@ -7,15 +7,8 @@ from pathlib import Path
 
 from tests.support.process import ROOT
 
-DOCUMENTS = sorted(
-    [
-        *ROOT.glob("*.md"),
-        *(ROOT / "docs").glob("*.md"),
-        ROOT / "models/sentiment-en/MODEL_CARD.md",
-        ROOT / "perf/README.md",
-        ROOT / "deploy/secrets/README.md",
-    ]
-)
+_FOLDERS = ("clients", "deploy", "docs", "models/sentiment-en", "perf")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(file for folder in _FOLDERS for file in (ROOT / folder).rglob("*.md"))])
 _BLOCK = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```$", flags=re.MULTILINE | re.DOTALL)
 _OUTLINE = re.compile(r"<!-- outline: (\S.*\S) -->\n+ *$")
 
