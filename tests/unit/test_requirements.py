@@ -57,5 +57,16 @@ def test_requirements_and_constraints_have_the_same_versions() -> None:
         assert versions.get(canonicalize_name(name), version) == version, name
 
 
+def test_the_packages_of_the_site_have_hashes_and_the_pinned_versions() -> None:
+    text = (ROOT / "requirements-docs.txt").read_text()
+    locked = {"python_version": "3.11", "python_full_version": "3.11.9"}  # constraints.txt is for this version
+    pins = [match for match in _PIN.finditer(text) if not match[3] or Marker(match[3]).evaluate(locked)]
+    assert len(_PIN.findall(text)) == sum("==" in line for line in text.splitlines() if line[0].isalnum())
+    versions = pinned()
+    assert {"sphinx", "furo", "myst-parser"} <= {match[1] for match in pins}
+    for match in pins:
+        assert versions.get(match[1], match[2]) == match[2], match[1]
+
+
 def test_serving_does_not_need_torch() -> None:
     assert not {"torch", "transformers", "optimum"} & hashed().keys()
