@@ -62,6 +62,11 @@ def test_every_block_has_a_language_that_is_tested() -> None:
         assert tested or (file, block.language) in TESTED_ELSEWHERE, block.place
 
 
+def test_commands_cannot_remove_what_was_built_in_the_repository(workspace: Workspace) -> None:
+    for name in ("dist", "runs", ".venv"):
+        assert not (workspace.folder / name).is_symlink()
+
+
 def test_outlines_are_few_and_say_why() -> None:
     outlines = [block for block in ALL_BLOCKS if block.outline is not None]
     assert all(len(str(block.outline)) > 10 for block in outlines)

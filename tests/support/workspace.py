@@ -35,6 +35,7 @@ status=$?
 _RECORDED = (
     "recorded", "python", "python3", "pip", "coverage", "ruff", "mypy", "bandit", "watchfiles", "pre-commit", "docker",
 )  # fmt: skip
+_OUTPUTS = ("dist", "runs")  # commands write to them, or remove them
 _STAMPS = ("serve", "dev", "perf", "docs")
 
 
@@ -59,7 +60,7 @@ class Workspace:
         (folder / "models" / "sentiment-en").symlink_to(ROOT / "models" / "sentiment-en")
         shutil.copytree(ROOT / "deploy", folder / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
         for entry in ROOT.iterdir():
-            if not (folder / entry.name).exists() and (entry.name[0] != "." or entry.name == ".env"):
+            if not (folder / entry.name).exists() and entry.name not in _OUTPUTS and not entry.name.startswith("."):
                 (folder / entry.name).symlink_to(entry)
         programs = dict.fromkeys(_RECORDED, _RECORD) | {"rt-sentiment": _RT_SENTIMENT, "grep": _GREP}
         for name, script in programs.items():
