@@ -38,7 +38,7 @@ $(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-n
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas test test-uvicorn lint format check audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz image lock clean
+.PHONY: help serve dev replicas test test-uvicorn lint format check settings docs docs-links audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz image lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -77,6 +77,18 @@ format: .venv/dev.stamp  ## format the code, and fix what ruff can fix
 	$(BIN)/ruff format
 
 check: lint test  ## run lint and test, as CI does
+
+settings: .venv/serve.stamp  ## write the tables of docs/configuration.md from app/config.py
+	$(BIN)/python -m docs.site.settings
+
+# Warnings are errors, and nothing is kept from an earlier build, which could hide them.
+docs: .venv/docs.stamp settings  ## build the documentation site (dist/docs/index.html) and check its links
+	rm -rf dist/docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --jobs auto --conf-dir docs/site --doctree-dir .venv/doctrees . dist/docs
+	$(BIN)/python -m docs.site.check dist/docs
+
+docs-links: .venv/docs.stamp  ## check the links of the documentation to other sites, which needs the network
+	$(BIN)/python -m sphinx --quiet --builder linkcheck --conf-dir docs/site --doctree-dir .venv/doctrees . .venv/linkcheck
 
 bench: .venv/perf.stamp  ## compare requests/s and p95 with a plain FastAPI endpoint that runs the same model
 	$(BIN)/python -m perf.compare $(ARGS)
@@ -126,7 +138,7 @@ renew = (head -1 $(1); $(COMPILE) $(2)) > .venv-lock/new && mv .venv-lock/new $(
 lock:  ## update constraints.txt, requirements.txt and requirements/ from a fresh environment; torch keeps its pinned version
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	grep '^torch==' constraints.txt > .venv-lock/torch.txt
-	.venv-lock/bin/python -m pip install --quiet --constraint .venv-lock/torch.txt --editable '.[dev]'
+	.venv-lock/bin/python -m pip install --quiet --constraint .venv-lock/torch.txt --editable '.[dev,docs]'
 	(head -1 constraints.txt; .venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > .venv-lock/new
 	mv .venv-lock/new constraints.txt
 	.venv-lock/bin/python -m pip install --quiet uv
@@ -135,13 +147,14 @@ lock:  ## update constraints.txt, requirements.txt and requirements/ from a fres
 	$(call renew,requirements.txt,pyproject.toml .venv-lock/build.in --extra redis)
 	$(call renew,requirements/pip.txt,.venv-lock/pip.in)
 	$(call renew,requirements/perf.txt,pyproject.toml .venv-lock/build.in --extra redis --extra perf)
+	$(call renew,requirements/docs.txt,pyproject.toml --extra docs)
 	$(call renew,requirements/gpu.txt,pyproject.toml .venv-lock/build.in --extra redis --extra torch)
 	$(call renew,requirements/dev.txt,pyproject.toml .venv-lock/build.in --extra dev \
 	  $$(grep -oE '^(cuda|nvidia|torch|triton)[a-z0-9-]*' requirements/gpu.txt | sed 's/^/--no-emit-package /'))
 	rm -rf .venv-lock
 
 clean:  ## remove everything that the other targets created
-	rm -rf .venv .peers .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .peers dist/docs .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Python brings along versions of pip and setuptools that may have known vulnerabilities. The first is replaced, and
 # serving does not need the second.
@@ -158,6 +171,10 @@ clean:  ## remove everything that the other targets created
 
 .venv/perf.stamp: pyproject.toml requirements/perf.txt | .venv/serve.stamp
 	$(PIP) --no-deps --require-hashes --requirement requirements/perf.txt
+	@touch $@
+
+.venv/docs.stamp: pyproject.toml requirements/docs.txt | .venv/serve.stamp
+	$(PIP) --no-deps --require-hashes --requirement requirements/docs.txt
 	@touch $@
 
 # PyTorch without CUDA where it can be had, because the libraries of CUDA take gigabytes.

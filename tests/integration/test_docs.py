@@ -2,80 +2,34 @@
 
 import json
 import re
-import shlex
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from app import __version__
 from app.api import schemas
 from app.config import Settings, profiles
+from docs.site import settings
+from tests.support.documents import ALL_BLOCKS, DOCUMENTS, blocks
 from tests.support.process import ROOT, Server
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "models/sentiment-en/MODEL_CARD.md"])
 README = (ROOT / "README.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
-ADDRESS = "http://127.0.0.1:8000"
 
 
-def blocks(language: str, text: str = README + API) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-
-
-def code(text: str) -> str:
+def code(file: Path) -> str:
     """The fenced blocks and the inline code of a document, each command at the beginning of a line."""
-    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    return "\n".join([*blocks(r"\w*", text), *re.findall(r"`([^`]+)`", prose)])
+    prose = re.sub(r"^```.*?^```$", "", file.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return "\n".join([*(block.text for block in blocks(file)), *re.findall(r"`([^`]+)`", prose)])
 
 
-def examples() -> list[tuple[str, str]]:
-    """Each command of the console blocks with the output that is shown below it."""
-    pairs = []
-    for block in blocks("console"):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            lines = part.replace("\\\n", " ").splitlines()
-            pairs.append((lines[0], "\n".join(lines[1:]).strip()))
-    return pairs
-
-
-def close(shown: Any, actual: Any) -> bool:
-    """Equal, except for the last digits of numbers: processors round differently."""
-    if isinstance(shown, dict) and isinstance(actual, dict):
-        return shown.keys() == actual.keys() and all(close(shown[key], actual[key]) for key in shown)
-    if isinstance(shown, list) and isinstance(actual, list):
-        return len(shown) == len(actual) and all(map(close, shown, actual))
-    if isinstance(shown, float) and isinstance(actual, float):
-        return abs(shown - actual) <= 0.02
-    return bool(shown == actual)
-
-
-@pytest.mark.parametrize(("command", "shown"), examples())
-def test_documented_commands_print_the_documented_output(command: str, shown: str, server: Server) -> None:
-    words = shlex.split(command.replace(ADDRESS, server.address))
-    words[0] = {".venv/bin/rt-sentiment": str(Path(sys.executable).parent / "rt-sentiment")}.get(words[0], words[0])
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    for shown_line, line in zip(shown.splitlines(), done.stdout.splitlines(), strict=True):
-        if shown_line.startswith("{"):
-            assert close(json.loads(shown_line), json.loads(line)), line
-        else:
-            assert shown_line == line
-
-
-def test_there_are_examples_to_run() -> None:
-    commands = [command for command, _ in examples()]
-    assert sum(command.startswith("curl") for command in commands) >= 4
+def test_the_readme_shows_what_matters_first() -> None:
+    shown = [block for block in ALL_BLOCKS if block.place.startswith("README.md:")]
+    commands = [line for block in shown if block.language == "console" for line in block.text.splitlines()]
+    assert commands[0].startswith("$ curl")
     assert any("rt-sentiment predict" in command for command in commands)
-    assert any(command.startswith("curl") for command in README.split("$ ")[1:2])  # on the first screen
-    assert any("rt_sentiment" in block for block in blocks("python", README))
-    assert blocks("python", API)
-
-
-@pytest.mark.parametrize("program", blocks("python"))
-def test_documented_python_runs(program: str, server: Server) -> None:
-    subprocess.run([sys.executable, "-c", program.replace(ADDRESS, server.address)], cwd=ROOT, check=True)
+    assert any("rt_sentiment" in block.text for block in shown if block.language == "python")
 
 
 def test_the_readme_stays_short() -> None:
@@ -85,9 +39,9 @@ def test_the_readme_stays_short() -> None:
 def test_every_named_make_target_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     for file in DOCUMENTS:
-        named = set(re.findall(r"(?:^|\s)make ([a-z-]+)", code(file.read_text())))
+        named = set(re.findall(r"(?:^|\s)make ([a-z-]+)", code(file)))
         assert named <= targets, f"{file.name}: {named - targets}"
-        if file.name == "README.md":
+        if file == ROOT / "README.md":
             assert {"serve", "test"} <= named
 
 
@@ -97,16 +51,21 @@ def test_make_alone_lists_the_targets() -> None:
         assert re.search(rf"^{target} ", shown, flags=re.MULTILINE)
 
 
-def test_every_setting_is_documented_with_its_default() -> None:
-    page = (ROOT / "docs" / "configuration.md").read_text()
-    for name, field in Settings.model_fields.items():
-        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-        shown = "" if default in (None, "") else f"`{default}`"
-        row = f"| `SENTIMENT_{name.upper()}` | {shown} | {field.description} |"
-        assert page.count(row) == 1, row
-    assert page.count("\n| `SENTIMENT_") == len(Settings.model_fields)
+def test_the_tables_of_settings_are_those_of_the_code() -> None:
+    page = settings.PAGE.read_text()
+    assert settings.render(page) == page, "run `make settings`"
+    assert "| `SENTIMENT_WORKERS` | `1` | at least 1, at most 256 | worker processes, each with" in page
+    assert "| `SENTIMENT_COMPARE_BACKENDS` | `false` | `true`, `false` | with backend auto: " in page
     for name in profiles():
         assert f"SENTIMENT_PROFILE={name}" in page
+
+
+def test_a_setting_without_a_row_is_named() -> None:
+    page = settings.PAGE.read_text()
+    with pytest.raises(ValueError, match="SENTIMENT_PORT has no row"):
+        settings.render(page.replace("| `SENTIMENT_PORT` |", "| `port` |"))
+    with pytest.raises(ValueError, match="SENTIMENT_PROT is not a setting"):
+        settings.render(page + "| `SENTIMENT_PROT` |\n")
 
 
 @pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
@@ -175,6 +134,13 @@ def anchors(text: str) -> set[str]:
     """The anchors that GitHub gives to the headings of a document."""
     headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_document_is_in_the_navigation_of_the_site() -> None:
+    index = ROOT / "docs" / "index.md"
+    targets = re.findall(r"^- \[.+?\]\((.+?)\)", index.read_text(), flags=re.MULTILINE)
+    linked = {(index.parent / target).resolve() for target in targets}
+    assert linked == {*DOCUMENTS} - {index, ROOT / "README.md"}
 
 
 def test_the_changelog_has_the_version() -> None:

@@ -13,7 +13,8 @@ from tests.support.process import ROOT
 
 _PIN = re.compile(r"^([\w.-]+)==(\S+)(?: ; (.+?))?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
 SERVING = ROOT / "requirements.txt"
-FILES = [SERVING, *sorted((ROOT / "requirements").glob("*.txt"))]
+# The site has a test of its own: some of its packages have other versions for other versions of Python.
+FILES = [SERVING, *(file for file in sorted((ROOT / "requirements").glob("*.txt")) if file.name != "docs.txt")]
 EXTRAS = {
     "requirements.txt": ["redis"],
     "perf.txt": ["redis", "perf"],
@@ -81,6 +82,17 @@ def test_the_development_set_leaves_pytorch_to_the_other_two() -> None:
     names = hashed(ROOT / "requirements" / "dev.txt").keys()
     assert not [name for name in names if NOT_IN_DEV.fullmatch(name)]
     assert hashed(ROOT / "requirements" / "torch-cpu.txt") == {"torch": f"{pinned()['torch']}+cpu"}
+
+
+def test_the_packages_of_the_site_have_hashes_and_the_pinned_versions() -> None:
+    text = (ROOT / "requirements" / "docs.txt").read_text()
+    locked = {"python_version": "3.11", "python_full_version": "3.11.9"}  # constraints.txt is for this version
+    pins = [match for match in _PIN.finditer(text) if not match[3] or Marker(match[3]).evaluate(locked)]
+    assert len(_PIN.findall(text)) == sum("==" in line for line in text.splitlines() if line[0].isalnum())
+    versions = pinned()
+    assert {"sphinx", "furo", "myst-parser"} <= {match[1] for match in pins}
+    for match in pins:
+        assert versions.get(match[1], match[2]) == match[2], match[1]
 
 
 def test_serving_does_not_need_torch() -> None:
