@@ -23,11 +23,10 @@ from .errors import log_failure, render_failure
 from .parser import BodyParser, Form
 from .rate import count
 from .request import check_headers, timeout_ms, unless_disconnected, valid_text, validate
-from .schemas import BatchRequest, Limits, Options, PartialBatchRequest, PredictRequest
+from .schemas import MAX_EXPLAINED, BatchRequest, Limits, Options, PartialBatchRequest, PredictRequest
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - options
 
-MAX_EXPLAINED = 16  # texts of a list
 _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 
 

@@ -7,6 +7,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 # Strict: the string "1" is not accepted as a number. An unknown field is an error, so that typos do not pass silently.
 _STRICT = ConfigDict(strict=True, extra="forbid")
 
+MAX_EXPLAINED = 16  # texts of a list
+
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -36,7 +38,7 @@ class Options(BaseModel):
     explain: bool = Field(
         False,
         description="Add `explanation`: how much each word speaks for the label. Runs up to 64 variants of each text, "
-        "so a list may have at most 16 texts.",
+        f"so a list may have at most {MAX_EXPLAINED} texts.",
     )
 
 
@@ -50,18 +52,20 @@ class PredictRequest(Options):
     text: Text = Field(description="At least one visible character, at most SENTIMENT_MAX_TEXT_CHARS (10 000).")
 
 
-def _allow_invalid_texts(schema: dict[str, Any]) -> None:
-    """Say in the JSON Schema that anything may be in the list if the request is partial."""
+def _state_conditions(schema: dict[str, Any]) -> None:
+    """Say in the JSON Schema what depends on `partial` (anything may be in the list) and `explain` (how many texts)."""
     texts = {"items": schema["properties"]["texts"].pop("items")}
     partial = {"properties": {"partial": {"const": True}}, "required": ["partial"]}
     schema["anyOf"] = [{"properties": {"texts": texts}}, partial]
+    schema["if"] = {"properties": {"explain": {"const": True}}, "required": ["explain"]}
+    schema["then"] = {"properties": {"texts": {"maxItems": MAX_EXPLAINED}}}
     schema["examples"] = [{"texts": ["good", "bad", "meh"]}]
 
 
 class BatchRequest(Options):
     """A list of texts."""
 
-    model_config = _STRICT | ConfigDict(json_schema_extra=_allow_invalid_texts)
+    model_config = _STRICT | ConfigDict(json_schema_extra=_state_conditions)
 
     # Validation stops at the first invalid text, because a list may have a million.
     texts: list[Text] = Field(

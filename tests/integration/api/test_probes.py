@@ -116,12 +116,6 @@ def test_refusals_are_counted(gate: Gate) -> None:
 
 
 class TestDocumentation:
-    def test_the_root_redirects_to_the_documentation(self, server: Server) -> None:
-        with server.client() as http:
-            page = http.get("/", follow_redirects=True)
-        assert page.status_code == 200
-        assert page.url.path == "/docs"
-
     def test_the_documentation_loads_nothing_from_other_hosts(self, server: Server) -> None:
         with server.client() as http:
             page = http.get("/docs").text

@@ -22,8 +22,9 @@ def application(**settings: Any) -> Application:
     return create_app(load_settings({"backend": "mock"} | settings))
 
 
-PLAIN = application()
-CONFIGURED = application(root_path="sentiment/")
+# Without the page, `/` leads to the documentation.
+PLAIN = application(page="off")
+CONFIGURED = application(page="off", root_path="sentiment/")
 
 
 async def get(app: Application, path: str, prefix: str | None = None, **fields: Any) -> AsgiClient:
@@ -68,6 +69,15 @@ async def test_the_prefix_alone_leads_to_the_documentation() -> None:
         assert (await get(CONFIGURED, path)).status == 404, path
 
 
+@pytest.mark.parametrize("path", ["/sentiment", "/sentiment/", "/"])
+async def test_links_of_the_page_are_relative_to_the_prefix(path: str) -> None:
+    for app, prefix in ((application(root_path="/sentiment"), None), (application(), "/sentiment")):
+        page = (await get(app, path, prefix)).body.decode()
+        assert '<base href="/sentiment/">' in page
+        assert 'src="page/page.js"' in page
+        assert (await get(app, "/sentiment/page/page.js", prefix)).status == 200
+
+
 async def test_without_a_prefix_links_are_relative() -> None:
     assert (await get(PLAIN, "/")).headers["location"] == "docs"
     assert await root_path(PLAIN) == "."
@@ -83,7 +93,7 @@ async def test_a_prefix_may_have_the_name_of_a_route(path: str) -> None:
         app = application(root_path=prefix)
         for requested in (path, prefix + path):
             assert (await get(app, requested)).status in (200, 405, 503), (prefix, requested)
-    assert (await get(application(root_path="/docs"), "/docs/")).headers["location"] == "/docs/docs"
+    assert (await get(application(root_path="/docs", page="off"), "/docs/")).headers["location"] == "/docs/docs"
 
 
 async def test_a_trusted_proxy_overrides_the_setting() -> None:
