@@ -110,7 +110,7 @@ evaluate: .venv/dev.stamp  ## measure the embedded model, or MODEL=directory, on
 	$(BIN)/python -m training behaviour "$(or $(MODEL),sentiment-en)" $(ARGS)
 
 audit: .venv/dev.stamp  ## run bandit, write a bill of materials (dist/sbom.json), and run pip-audit if its database can be reached
-	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml app nginx onnx_export perf training
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml app clients nginx onnx_export perf training
 	mkdir -p dist
 	$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-file dist/sbom.json
 	@if $(BIN)/python -c 'from urllib.request import urlopen; urlopen("https://pypi.org/pypi/pip/25.0/json")' 2> /dev/null; \

@@ -10,8 +10,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-# Importing these two registers their faults.
-from tests.robustness import process_faults, replica_faults  # noqa: F401
+# Importing these registers their faults.
+from tests.robustness import client_faults, process_faults, replica_faults  # noqa: F401
 from tests.robustness.fault import FAULTS, Outcome
 from training.evaluation import aligned
 
