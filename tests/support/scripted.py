@@ -127,10 +127,11 @@ async def scripted(*replies: Reply, tls: ssl.SSLContext | None = None) -> AsyncI
     """Serve these replies on a free port."""
     running = Scripted([*replies])
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(running.serve_connection(reader, writer))
-        tasks.add(task)
+        tasks.add(asyncio.create_task(running.serve_connection(reader, writer)))
+        writers.append(writer)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     running.address = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -138,9 +139,13 @@ async def scripted(*replies: Reply, tls: ssl.SSLContext | None = None) -> AsyncI
         yield running
     finally:
         server.close()
+        for _ in range(3):  # connections that were just accepted
+            await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:  # a task that was cancelled before its first step has closed nothing
+            writer.close()
 
 
 async def echo(request: Request, writer: asyncio.StreamWriter) -> bool:

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import ssl
 import uuid
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from .errors import DeadlineExceeded, InvalidRequest, SentimentError, Unavailable, UnexpectedResponse, UntrustedServer
+from .errors import DeadlineExceeded, SentimentError, Unavailable, UnexpectedResponse, UntrustedServer
 from .messages import Message
 from .retry import Deadline, RetryPolicy, check_timeout_s
 from .version import __version__
@@ -21,6 +22,8 @@ API_KEY_VARIABLE = "RT_SENTIMENT_API_KEY"
 INFO_TIMEOUT_S = 2.0  # predict_many works without the server's limits, too
 
 CONNECT_TIMEOUT_S = 5.0
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[!-~]([ !-~]*[!-~])?")
 _DEFAULT_URL = "http://127.0.0.1:8000"
 _MAX_REQUEST_ID_CHARS = 100  # the server takes 128; predict_many adds an index
 
@@ -56,6 +59,9 @@ class Connection:
             raise ValueError(f"base_url is not valid: {error}") from None
         if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
             raise ValueError("base_url must be like https://example.com/path, without a query")
+        for name, value in (headers or {}).items():
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+                raise ValueError("headers must have valid names, and values of visible ASCII characters and spaces")
         all_headers = {"user-agent": f"rt-sentiment-client/{__version__}"}
         if url.userinfo:
             credentials = f"{url.username}:{url.password}".encode()
@@ -125,8 +131,6 @@ def translate(error: httpx.HTTPError, request_id: str) -> SentimentError:
         return UntrustedServer("the server's certificate is not valid", request_id=request_id)
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
         return DeadlineExceeded("there was no response in time", request_id=request_id)
-    if isinstance(error, httpx.LocalProtocolError):
-        return InvalidRequest("a header is not valid in HTTP", request_id=request_id)
     if isinstance(error, httpx.DecodingError):
         return UnexpectedResponse("the response cannot be read", request_id=request_id)
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):

@@ -157,7 +157,7 @@ class Stream:
         return h11.Request(
             method="POST",
             target=f"{prefix}/predict/stream{'?' if query else ''}{query}",
-            headers=[*(headers | dict(self._connection.headers)).items()],
+            headers=[*(dict(self._connection.headers) | headers).items()],
         )
 
     async def _send(self, http: h11.Connection, writer: asyncio.StreamWriter) -> None:
