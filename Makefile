@@ -93,7 +93,7 @@ overload: .venv/perf.stamp  ## measure goodput and refusals at up to three times
 	@$(BIN)/python -m perf.overload $(ARGS)
 
 chaos: .venv/dev.stamp  ## cause faults in real servers and count lost requests (ARGS="--rounds 100")
-	@$(BIN)/python -m tests.robustness.chaos $(ARGS)
+	@PYTHONPATH=clients/python $(BIN)/python -m tests.robustness.chaos $(ARGS)
 
 fuzz: .venv/dev.stamp  ## send invalid HTTP over raw sockets; fail on a server error, a hang or a leak (ARGS="--connections 1000000")
 	@$(BIN)/python -m tests.robustness.fuzz $(ARGS)

@@ -135,6 +135,20 @@ async def test_a_line_that_fails_for_now_is_sent_again(connect: Connect) -> None
 
 
 @EITHER
+async def test_refused_lines_do_not_use_up_each_others_attempts(connect: Connect) -> None:
+    refused = set()
+
+    def refuse_once(line: dict[str, Any]) -> dict[str, Any]:
+        if line["id"] in refused:
+            return echo_line(line)
+        refused.add(line["id"])
+        return {"id": line["id"], "error": {"status": 503, "detail": "draining"}}
+
+    async with scripted(stream(refuse_once)) as server, connect(server.address, max_attempts=2) as client:
+        assert labels(await client.stream(TEXTS[:50])) == TEXTS[:50]
+
+
+@EITHER
 async def test_a_line_that_always_fails_for_now_has_that_error(connect: Connect) -> None:
     def refuse(line: dict[str, Any]) -> dict[str, Any]:
         return {"id": line["id"], "error": {"status": 429, "detail": "no"}} if line["id"] == 1 else echo_line(line)

@@ -37,7 +37,7 @@ class Connection:
     timeout_s: float
     policy: RetryPolicy
     max_connections: int
-    ssl_context: ssl.SSLContext | None
+    ssl_context: ssl.SSLContext
 
     @classmethod
     def of(
@@ -82,13 +82,13 @@ class Connection:
             timeout_s=check_timeout_s("timeout_s", timeout_s),
             policy=RetryPolicy(attempt_timeout_s, max_attempts),
             max_connections=max_connections,
-            ssl_context=ssl_context,
+            ssl_context=ssl_context or _default_context(url.scheme),
         )
 
     def httpx_options(self) -> dict[str, Any]:
         """Return the arguments of `httpx.Client` and `httpx.AsyncClient`."""
         limits = httpx.Limits(max_connections=self.max_connections, max_keepalive_connections=self.max_connections)
-        return {"headers": dict(self.headers), "limits": limits, "verify": self.trusted()}
+        return {"headers": dict(self.headers), "limits": limits, "verify": self.ssl_context}
 
     def timeout_of(self, timeout_s: float | None) -> float:
         """Return the time limit of a call, which is that of the client if the call has none."""
@@ -96,14 +96,6 @@ class Connection:
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         return Deadline(self.timeout_of(timeout_s))
-
-    def trusted(self) -> ssl.SSLContext:
-        """Return the certificates to trust."""
-        if self.ssl_context is not None:
-            return self.ssl_context
-        if self.base_url.startswith("https:"):
-            return httpx.create_ssl_context()
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; reading all certificates takes milliseconds
 
     def request(self, message: Message, timeout_s: float) -> dict[str, Any]:
         """Return the arguments of `httpx.Client.stream` for an attempt that may take `timeout_s`."""
@@ -145,6 +137,12 @@ def is_about_certificate(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _default_context(scheme: str) -> ssl.SSLContext:
+    if scheme == "https":
+        return httpx.create_ssl_context()
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; reading all certificates takes milliseconds
 
 
 def _is_visible_ascii(text: str) -> bool:

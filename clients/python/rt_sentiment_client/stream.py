@@ -102,16 +102,12 @@ class Stream:
             self._window.reconnect()
             # An idle connection may end at any time.
             if error and (self._window.has_unsent or not error.is_temporary):
-                wait_s = self._wait_s(error)
+                self._attempt += 1
+                error.attempts = self._attempt
+                wait_s = self._connection.policy.wait_s(error, self._attempt, self._deadline)
                 if wait_s is None:
                     raise error
                 await asyncio.sleep(wait_s)
-
-    def _wait_s(self, error: SentimentError) -> float | None:
-        """Return how long to wait after an error; None if it ends the stream, or the text has it as its result."""
-        self._attempt += 1
-        error.attempts = self._attempt
-        return self._connection.policy.wait_s(error, self._attempt, self._deadline)
 
     def _progress(self) -> None:
         self._attempt = 0
@@ -121,7 +117,7 @@ class Stream:
         """Send one request, and read its response; return what went wrong."""
         url = urlsplit(self._connection.base_url)
         port = url.port or (443 if url.scheme == "https" else 80)
-        trusted = self._connection.trusted() if url.scheme == "https" else None
+        trusted = self._connection.ssl_context if url.scheme == "https" else None
         try:
             with anyio.fail_after(CONNECT_TIMEOUT_S):
                 reader, writer = await asyncio.open_connection(url.hostname, port, ssl=trusted)
@@ -205,12 +201,16 @@ class Stream:
         if not line.strip():
             return
         text, result = self._window.receive(line, model)
-        if isinstance(result, SentimentError) and (wait_s := self._wait_s(result)) is not None:
-            self._pause_s = max(self._pause_s, wait_s)
-            self._window.send_again(text)
-        else:
-            self._window.answer(text, result)
-            self._progress()
+        if isinstance(result, SentimentError):
+            text.attempts += 1
+            result.attempts = text.attempts
+            wait_s = self._connection.policy.wait_s(result, text.attempts, self._deadline)
+            if wait_s is not None:
+                self._pause_s = max(self._pause_s, wait_s)
+                self._window.send_again(text)
+                return
+        self._window.answer(text, result)
+        self._progress()
 
     async def _read(self, http: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         """Read from the connection. Raises `DeadlineExceeded` if the server owes an answer and sends nothing."""

@@ -18,6 +18,7 @@ class StreamText:
     index: int
     line: bytes
     result: Result | None = None
+    attempts: int = 0
 
 
 class Window:
