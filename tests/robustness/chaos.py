@@ -1,4 +1,4 @@
-"""Faults against real servers: `make chaos`, `python -m tests.robustness.chaos --rounds 100`.
+"""Faults against real servers: `make chaos`, `make chaos ARGS="--rounds 100"`.
 
 Each fault happens while well-behaved clients send requests. The program prints what they saw, whether any request was
 lost, and how long the recovery took.

@@ -85,7 +85,7 @@ class SyncHTTP:
         try:
             return read_predictions(self.send(message, deadline, abandoned), message, texts)
         except SentimentError as error:
-            if not should_split(texts, error, deadline):
+            if abandoned.is_set() or not should_split(texts, error, deadline):
                 return in_each_place(texts, error)
         first, second = texts.halves()
         return [
