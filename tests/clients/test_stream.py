@@ -78,7 +78,7 @@ async def test_a_new_connection_continues_where_the_old_one_ended(connect: Conne
 
 @EITHER
 async def test_progress_counts_not_the_number_of_broken_connections(connect: Connect) -> None:
-    async with scripted(stream(breaks_after=30)) as server, connect(server.address, max_attempts=2) as client:
+    async with scripted(stream(breaks_after=30)) as server, connect(server.address, max_attempts=4) as client:
         assert labels(await client.stream(TEXTS[:200])) == TEXTS[:200]
     assert len(server.requests) >= 7
 
