@@ -106,7 +106,7 @@ overload: .venv/perf.stamp  ## measure goodput and refusals at up to three times
 	@$(BIN)/python -m perf.overload $(ARGS)
 
 chaos: .venv/dev.stamp  ## cause faults in real servers and count lost requests (ARGS="--rounds 100")
-	@$(BIN)/python -m tests.robustness.chaos $(ARGS)
+	@PYTHONPATH=clients/python $(BIN)/python -m tests.robustness.chaos $(ARGS)
 
 fuzz: .venv/dev.stamp  ## send invalid HTTP over raw sockets; fail on a server error, a hang or a leak (ARGS="--connections 1000000")
 	@$(BIN)/python -m tests.robustness.fuzz $(ARGS)
@@ -123,7 +123,7 @@ evaluate: .venv/dev.stamp  ## measure the embedded model, or MODEL=directory, on
 	$(BIN)/python -m training behaviour "$(or $(MODEL),sentiment-en)" $(ARGS)
 
 audit: .venv/dev.stamp  ## run bandit, write a bill of materials (dist/sbom.json), and run pip-audit; ADVISORIES=required fails if its database cannot be reached
-	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml app nginx onnx_export perf training
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml app clients nginx onnx_export perf training
 	mkdir -p dist
 	$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-file dist/sbom.json
 	@if $(BIN)/python -c 'from urllib.request import urlopen; urlopen("https://pypi.org/pypi/pip/25.0/json", timeout=30)' 2> /dev/null; \

@@ -5,8 +5,14 @@ import pytest
 from tests.robustness import caller_faults, process_faults, replica_faults  # noqa: F401 - importing them registers their faults
 from tests.robustness.fault import FAULTS
 
-# `tests/deploy/test_replicas.py` has tests of its own for these.
-TESTED_ELSEWHERE = {"a replica is killed", "a replica freezes", "all replicas restart"}
+# `tests/deploy/test_replicas.py` and `tests/clients/test_faults.py` have tests of their own for these.
+TESTED_ELSEWHERE = {
+    "a replica is killed",
+    "a replica freezes",
+    "all replicas restart",
+    "clients of killed replicas",
+    "clients of replicas that restart",
+}
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS.keys() - TESTED_ELSEWHERE))

@@ -1,4 +1,4 @@
-"""Faults against real servers: `make chaos`, `python -m tests.robustness.chaos --rounds 100`.
+"""Faults against real servers: `make chaos`, `make chaos ARGS="--rounds 100"`.
 
 Each fault happens while well-behaved clients send requests. The program prints what they saw, whether any request was
 lost, and how long the recovery took.
@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 # Importing these registers their faults.
-from tests.robustness import caller_faults, process_faults, replica_faults  # noqa: F401
+from tests.robustness import caller_faults, client_faults, process_faults, replica_faults  # noqa: F401
 from tests.robustness.fault import FAULTS, Outcome
 from training.evaluation import aligned
 

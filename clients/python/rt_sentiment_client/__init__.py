@@ -1,0 +1,41 @@
+"""A client of rt-sentiment, with retries and deadlines: `Client`, and `AsyncClient` for asyncio."""
+
+from .async_client import AsyncClient
+from .client import Client
+from .errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    InvalidText,
+    Overloaded,
+    SentimentError,
+    ServerError,
+    TextTooLong,
+    Unauthorized,
+    Unavailable,
+    UnexpectedResponse,
+    UntrustedServer,
+)
+from .types import ExplainedPrediction, Info, Limits, Prediction, WordWeight
+from .version import __version__
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "DeadlineExceeded",
+    "ExplainedPrediction",
+    "Info",
+    "InvalidRequest",
+    "InvalidText",
+    "Limits",
+    "Overloaded",
+    "Prediction",
+    "SentimentError",
+    "ServerError",
+    "TextTooLong",
+    "Unauthorized",
+    "Unavailable",
+    "UnexpectedResponse",
+    "UntrustedServer",
+    "WordWeight",
+    "__version__",
+]

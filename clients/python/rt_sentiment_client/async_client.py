@@ -1,0 +1,228 @@
+"""The asynchronous client."""
+
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from types import TracebackType
+from typing import Literal, overload
+
+from .async_http import AsyncHTTP
+from .connection import Connection, request_id_of
+from .errors import SentimentError
+from .many import ManyOptions, OnError, check_on_error, check_texts, deliver
+from .messages import LongText, Options, info_message, read_explained, read_info, read_prediction, text_message
+from .stream import Stream
+from .types import ExplainedPrediction, Info, Prediction
+
+
+class AsyncClient:
+    """The same as `Client`, for asyncio. It belongs to the event loop in which it is first used."""
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        attempt_timeout_s: float | None = 10.0,
+        max_attempts: int | None = None,
+        max_connections: int = 100,
+        headers: Mapping[str, str] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._connection = Connection.of(
+            base_url=base_url,
+            api_key=api_key,
+            timeout_s=timeout_s,
+            attempt_timeout_s=attempt_timeout_s,
+            max_attempts=max_attempts,
+            max_connections=max_connections,
+            headers=headers,
+            ssl_context=ssl_context,
+        )
+        self._http = AsyncHTTP(self._connection)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._connection.base_url!r})"
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.close()
+
+    async def predict(
+        self,
+        text: str,
+        *,
+        top_k: int | None = None,
+        long_text: LongText | None = None,
+        truncate: bool | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Prediction:
+        """Predict the sentiment of one text.
+
+        `top_k` keeps only the most likely classes in `scores`. `long_text="window"` reads all of a text that is too
+        long for the model, and `truncate=False` refuses it. `timeout_s` replaces that of the client. `request_id`
+        appears in the server's log.
+        """
+        options = Options(top_k=top_k, long_text=long_text, truncate=truncate)
+        message = text_message(text, options, request_id_of(request_id))
+        return read_prediction(await self._http.send(message, self._connection.deadline(timeout_s)), message)
+
+    async def explain(
+        self,
+        text: str,
+        *,
+        top_k: int | None = None,
+        long_text: LongText | None = None,
+        truncate: bool | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> ExplainedPrediction:
+        """Predict the sentiment of one text, and return how much each word speaks for the label.
+
+        This takes the server as much work as many texts. The arguments are those of `predict`.
+        """
+        options = Options(top_k=top_k, long_text=long_text, truncate=truncate, explain=True)
+        message = text_message(text, options, request_id_of(request_id))
+        return read_explained(await self._http.send(message, self._connection.deadline(timeout_s)), message)
+
+    async def info(self, *, timeout_s: float | None = None, request_id: str | None = None) -> Info:
+        """Return the server's model and limits."""
+        message = info_message(request_id_of(request_id))
+        return read_info(await self._http.send(message, self._connection.deadline(timeout_s)), message)
+
+    @overload
+    def predict_many(
+        self,
+        texts: AsyncIterable[str] | Iterable[str],
+        *,
+        on_error: Literal["raise"] = "raise",
+        top_k: int | None = None,
+        long_text: LongText | None = None,
+        truncate: bool | None = None,
+        list_size: int = 64,
+        concurrency: int = 2,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> AsyncIterator[Prediction]: ...
+
+    @overload
+    def predict_many(
+        self,
+        texts: AsyncIterable[str] | Iterable[str],
+        *,
+        on_error: OnError,
+        top_k: int | None = None,
+        long_text: LongText | None = None,
+        truncate: bool | None = None,
+        list_size: int = 64,
+        concurrency: int = 2,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> AsyncIterator[Prediction | SentimentError]: ...
+
+    def predict_many(
+        self,
+        texts: AsyncIterable[str] | Iterable[str],
+        *,
+        on_error: OnError = "raise",
+        top_k: int | None = None,
+        long_text: LongText | None = None,
+        truncate: bool | None = None,
+        list_size: int = 64,
+        concurrency: int = 2,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> AsyncIterator[Prediction | SentimentError]:
+        """Predict the sentiments of many texts, in their order.
+
+        The texts are sent in lists of at most `list_size`, of which at most `concurrency` are sent at a time. They are
+        read as they are needed, so the iterable may be endless: about `2 * concurrency` lists are read ahead.
+        A synchronous iterable is read in the event loop, so it should not block.
+
+        If a text cannot be predicted, its error is raised in its place, after the results before it.
+        `on_error="return"` yields the error there and goes on. An error that every text would have, such as a wrong
+        API key, is always raised.
+        """
+        check_texts(texts)
+        many = ManyOptions(
+            options=Options(top_k=top_k, long_text=long_text, truncate=truncate),
+            on_error=on_error,
+            list_size=list_size,
+            concurrency=concurrency,
+            timeout_s=self._connection.timeout_of(timeout_s),
+            request_id=request_id_of(request_id),
+        )
+        return self._http.predict_many(texts, many)
+
+    @overload
+    def stream(
+        self,
+        texts: AsyncIterable[str] | Iterable[str],
+        *,
+        on_error: Literal["raise"] = "raise",
+        top_k: int | None = None,
+        long_text: LongText | None = None,
+        truncate: bool | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> AsyncIterator[Prediction]: ...
+
+    @overload
+    def stream(
+        self,
+        texts: AsyncIterable[str] | Iterable[str],
+        *,
+        on_error: OnError,
+        top_k: int | None = None,
+        long_text: LongText | None = None,
+        truncate: bool | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> AsyncIterator[Prediction | SentimentError]: ...
+
+    def stream(
+        self,
+        texts: AsyncIterable[str] | Iterable[str],
+        *,
+        on_error: OnError = "raise",
+        top_k: int | None = None,
+        long_text: LongText | None = None,
+        truncate: bool | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> AsyncIterator[Prediction | SentimentError]:
+        """Predict the sentiments of texts as they come, in their order, over one connection.
+
+        Each result comes as soon as it is there, also while the iterable makes its next text. It may be endless: at
+        most 256 texts are on their way.
+        A synchronous iterable is read in the event loop, so it should not block.
+
+        If the connection breaks, a new one continues with the first text that has no result. `timeout_s` is the
+        longest time without any result while texts are on their way.
+
+        `on_error` is that of `predict_many`; an error of the connection is always raised.
+        """
+        check_texts(texts)
+        check_on_error(on_error)
+        options = Options(top_k=top_k, long_text=long_text, truncate=truncate)
+        timeout_s = self._connection.timeout_of(timeout_s)
+        stream = Stream(self._connection, texts, options, timeout_s, request_id_of(request_id))
+        return _results(stream, on_error)
+
+
+async def _results(stream: Stream, on_error: OnError) -> AsyncIterator[Prediction | SentimentError]:
+    try:
+        while results := await stream.next_results():
+            for result in deliver(results, on_error):
+                yield result
+    finally:
+        await stream.close()

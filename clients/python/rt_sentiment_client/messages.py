@@ -1,0 +1,200 @@
+"""Requests and responses as bytes: what is sent, and what the responses mean. No I/O."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlencode
+
+from .errors import InvalidText, SentimentError, UnexpectedResponse, error_from_response, error_in_place
+from .lists import TextList, encode
+from .types import ExplainedPrediction, Info, Limits, Prediction, WordWeight
+
+T = TypeVar("T")
+
+LongText = Literal["truncate", "window"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options of a prediction. None leaves the choice to the server."""
+
+    top_k: int | None = None
+    long_text: LongText | None = None
+    truncate: bool | None = None
+    explain: bool | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that are not None."""
+        fields = {"top_k": self.top_k, "long_text": self.long_text, "truncate": self.truncate, "explain": self.explain}
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def query(self) -> str:
+        """Return the options that are not None as the query of an address."""
+        return urlencode({name: json.dumps(value).strip('"') for name, value in self.given().items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request. If it `can_be_split`, sending its parts is better than sending it again."""
+
+    method: str
+    path: str
+    request_id: str
+    body: bytes = b""
+    can_be_split: bool = False
+
+    def headers(self, timeout_s: float) -> dict[str, str]:
+        """Return the headers of an attempt that may take `timeout_s`."""
+        headers = {"x-request-id": self.request_id, "x-request-timeout-ms": str(max(1, int(timeout_s * 1000)))}
+        return headers | {"content-type": "application/json"} if self.body else headers
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response. The names of its headers ignore case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def model(self) -> str | None:
+        return self.headers.get("x-model")
+
+
+def text_message(text: str, options: Options, request_id: str) -> Message:
+    """Return the request for one text. Raises `InvalidText` if it cannot be sent."""
+    if isinstance(text, str) and not _is_unicode(text):
+        raise InvalidText("the text has an incomplete surrogate pair", request_id=request_id)
+    return Message("POST", "/predict", request_id, _body(b'"text":' + encode(text), options.given()))
+
+
+def list_message(texts: TextList, options: Options, request_id: str) -> Message:
+    """Return the request for a list of texts."""
+    body = _body(b'"texts":[' + b",".join(texts.texts) + b"]", {"partial": True} | options.given())
+    return Message("POST", "/predict/batch", request_id, body, can_be_split=len(texts) > 1)
+
+
+def info_message(request_id: str) -> Message:
+    return Message("GET", "/info", request_id)
+
+
+def check(answer: Answer, message: Message) -> Answer:
+    """Return the answer; raise the error that it means."""
+    if answer.status != 200:
+        raise error_from_response(answer.status, answer.headers, answer.body, message.request_id)
+    return answer
+
+
+def read_prediction(answer: Answer, message: Message) -> Prediction:
+    """Read the answer for one text."""
+    return prediction_of(_json(answer.body, message.request_id), answer.model, message.request_id)
+
+
+def read_explained(answer: Answer, message: Message) -> ExplainedPrediction:
+    """Read the answer for one text with an explanation."""
+    prediction = read_prediction(answer, message)
+    if not isinstance(prediction, ExplainedPrediction):
+        raise _unexpected(message.request_id)
+    return prediction
+
+
+def read_predictions(answer: Answer, message: Message, texts: TextList) -> list[Prediction | SentimentError]:
+    """Read the answer for a list: in each place a prediction or an error."""
+    content = _json(answer.body, message.request_id)
+    places = content.get("predictions")
+    if not isinstance(places, list) or len(places) != len(texts):
+        raise _unexpected(message.request_id)
+    return [
+        result_of(place, answer.model, message.request_id, texts.first + number) for number, place in enumerate(places)
+    ]
+
+
+def result_of(content: Any, model: str | None, request_id: str, index: int) -> Prediction | SentimentError:
+    """Read a prediction, or the error in its place."""
+    if isinstance(content, dict) and "error" in content:
+        error = error_in_place(content["error"], request_id)
+        error.index = index
+        return error
+    return prediction_of(content, model, request_id)
+
+
+def prediction_of(content: Any, model: str | None, request_id: str) -> Prediction:
+    """Read a prediction; fields that this client does not know are ignored."""
+    try:
+        prediction = Prediction(
+            label=_typed(content["label"], str),
+            confidence=float(content["confidence"]),
+            scores={_typed(label, str): float(score) for label, score in content["scores"].items()},
+            truncated=_typed(content["truncated"], bool),
+            model=model,
+        )
+        if "explanation" not in content:
+            return prediction
+        words = [
+            WordWeight(_typed(w["start"], int), _typed(w["end"], int), float(w["weight"]))
+            for w in content["explanation"]
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise _unexpected(request_id) from None
+    return ExplainedPrediction(
+        prediction.label, prediction.confidence, prediction.scores, prediction.truncated, model, tuple(words)
+    )
+
+
+def read_info(answer: Answer, message: Message) -> Info:
+    """Read the answer of `/info`."""
+    content = _json(answer.body, message.request_id)
+    try:
+        limits = content["limits"]
+        return Info(
+            model=_typed(content["model"], str),
+            model_version=_typed(content["model_version"], str),
+            labels=tuple(_typed(label, str) for label in content["labels"]),
+            max_tokens=_typed(content["max_tokens"], int),
+            limits=Limits(
+                max_text_chars=_typed(limits["max_text_chars"], int),
+                max_batch_texts=_typed(limits["max_batch_texts"], int),
+                max_body_bytes=_typed(limits["max_body_bytes"], int),
+                request_timeout_ms=float(limits["request_timeout_ms"]),
+            ),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise _unexpected(message.request_id) from None
+
+
+def _body(texts: bytes, fields: Mapping[str, Any]) -> bytes:
+    return (
+        b"{" + texts + b"".join(b",%s:%s" % (encode(name), json.dumps(fields[name]).encode()) for name in fields) + b"}"
+    )
+
+
+def _json(body: bytes, request_id: str) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        raise _unexpected(request_id) from None
+    if not isinstance(content, dict):
+        raise _unexpected(request_id)
+    return content
+
+
+def _typed(value: object, kind: type[T]) -> T:
+    if not isinstance(value, kind):
+        raise TypeError
+    return value
+
+
+def _unexpected(request_id: str) -> UnexpectedResponse:
+    return UnexpectedResponse(
+        "the response is not what rt-sentiment sends; is base_url right?", status=200, request_id=request_id
+    )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

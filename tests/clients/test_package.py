@@ -1,0 +1,160 @@
+"""The package: its names, its wheel, and the examples in its documents."""
+
+import asyncio
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+import rt_sentiment_client
+from rt_sentiment_client import AsyncClient, Client, SentimentError
+
+from app import __version__
+from tests.support.process import ROOT, Server
+from tests.support.scripted import PREDICTION, respond, scripted
+from tests.support.scripted_stream import stream
+
+FOLDER = ROOT / "clients" / "python"
+PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+README = (FOLDER / "README.md").read_text()
+PAGE = (ROOT / "docs" / "client.md").read_text()
+
+
+def examples(text: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+ALL_EXAMPLES = [*examples(README), *examples(PAGE)]
+# Those for which the server has no routes yet.
+SCRIPTED_EXAMPLES = [example for example in ALL_EXAMPLES if re.search(r"\.(stream|explain)\(", example)]
+
+
+def run_example(program: str, address: str) -> str:
+    variables = os.environ | {"RT_SENTIMENT_URL": address, "PYTHONPATH": str(FOLDER)}
+    command = [sys.executable, "-W", "error", "-c", program.replace("http://127.0.0.1:8000", address)]
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_published_names_stay() -> None:
+    """Removing one of them breaks programs of users."""
+    assert sorted(rt_sentiment_client.__all__) == [
+        "AsyncClient",
+        "Client",
+        "DeadlineExceeded",
+        "ExplainedPrediction",
+        "Info",
+        "InvalidRequest",
+        "InvalidText",
+        "Limits",
+        "Overloaded",
+        "Prediction",
+        "SentimentError",
+        "ServerError",
+        "TextTooLong",
+        "Unauthorized",
+        "Unavailable",
+        "UnexpectedResponse",
+        "UntrustedServer",
+        "WordWeight",
+        "__version__",
+    ]
+    assert all(hasattr(rt_sentiment_client, name) for name in rt_sentiment_client.__all__)
+
+
+def test_the_published_methods_stay() -> None:
+    common = {"__init__", "explain", "info", "predict", "predict_many", "stream"}
+    assert _methods(Client) == common | {"__enter__", "__exit__", "close"}
+    assert _methods(AsyncClient) == common | {"__aenter__", "__aexit__", "aclose"}
+
+
+def _methods(kind: type) -> set[str]:
+    return {name for name, _ in inspect.getmembers(kind, inspect.isfunction) if name != "__repr__"}
+
+
+@pytest.mark.parametrize("name", ["__init__", "explain", "info", "predict", "predict_many", "stream"])
+def test_both_clients_take_the_same_arguments(name: str) -> None:
+    ours, theirs = (inspect.signature(getattr(kind, name)).parameters for kind in (Client, AsyncClient))
+    assert [(each.name, each.kind, each.default) for each in ours.values()] == [
+        (each.name, each.kind, each.default) for each in theirs.values()
+    ]
+
+
+def test_the_client_has_the_version_of_the_server() -> None:
+    assert rt_sentiment_client.__version__ == __version__
+
+
+@pytest.mark.parametrize("program", [example for example in ALL_EXAMPLES if example not in SCRIPTED_EXAMPLES])
+def test_an_example_runs(program: str, mock_server: Server) -> None:
+    run_example(program, mock_server.address)
+
+
+@pytest.mark.parametrize("program", SCRIPTED_EXAMPLES)
+async def test_an_example_of_what_is_to_come_runs(program: str) -> None:
+    words = [{"start": 0, "end": 1, "weight": 0.5}]
+    reply = stream() if ".stream(" in program else respond(content=PREDICTION | {"explanation": words})
+    async with scripted(reply) as running:
+        assert await asyncio.to_thread(run_example, program, running.address)
+
+
+def test_the_readme_has_five_examples() -> None:
+    assert len(examples(README)) == 5
+    assert len(SCRIPTED_EXAMPLES) == 2
+
+
+def test_the_page_says_for_each_error_whether_it_is_tried_again() -> None:
+    table = PAGE[PAGE.index("\n## Errors") : PAGE.index("\n## Retries")]
+    rows = re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\| (yes|no) \|$", table, flags=re.MULTILINE)
+    kinds = [getattr(rt_sentiment_client, name) for name in rt_sentiment_client.__all__ if name != "__version__"]
+    errors = {kind for kind in kinds if issubclass(kind, Exception)} - {SentimentError}
+    assert {name: answer == "yes" for name, answer in rows} == {kind.__name__: kind.is_temporary for kind in errors}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, "."], cwd=FOLDER, check=True)
+    (file,) = folder.glob("*.whl")
+    return file
+
+
+def test_the_wheel_has_the_package_its_types_and_its_licence(wheel: Path) -> None:
+    names = {*zipfile.ZipFile(wheel).namelist()}
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"rt_sentiment_client"}
+    assert "rt_sentiment_client/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_works_with_httpx_and_what_that_needs_alone(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path, with_pip=False, symlinks=True)
+    python = tmp_path / "bin" / "python"
+    (packages,) = tmp_path.glob("lib/*/site-packages")
+    subprocess.run([*PIP, "install", "--no-deps", "--no-index", "--target", packages, wheel], check=True)
+    for name in ("httpx", "httpcore", "h11", "anyio", "idna", "certifi", "typing_extensions.py"):
+        (packages / name).symlink_to(next(Path(folder) / name for folder in sys.path if (Path(folder) / name).exists()))
+    program = """
+import json, sys
+from rt_sentiment_client import AsyncClient, Client, SentimentError
+with Client("http://127.0.0.1:9") as client: client.close()
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules} - sys.stdlib_module_names)))
+"""
+    done = subprocess.run([python, "-I", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    imported = {name for name in json.loads(done.stdout) if not name.startswith("_")}
+    assert imported <= {
+        "rt_sentiment_client",
+        "httpx",
+        "httpcore",
+        "h11",
+        "anyio",
+        "idna",
+        "certifi",
+        "typing_extensions",
+    }
