@@ -15,7 +15,7 @@ from rt_sentiment_client import (
     Unauthorized,
 )
 
-from app.access.keys import add_key
+from app.access import add_key
 from tests.support.both_clients import EITHER, Connect
 from tests.support.process import Server, serve
 from tests.support.waiting import HANG_S
