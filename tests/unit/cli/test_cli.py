@@ -97,7 +97,7 @@ def test_the_parser_imports_no_command() -> None:
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("sevre") == 2
-    assert "invalid choice: 'sevre'" in capsys.readouterr().err
+    assert "No such command 'sevre'" in capsys.readouterr().err
 
 
 def test_key_prints_a_key_and_refuses_a_name_twice(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
