@@ -59,13 +59,16 @@ def bench(
         callers = [0]
     if min(callers) < 1 or max(callers) > 256:
         raise Failure("--connections: expected numbers from 1 to 256, separated by commas", WRONG_USAGE)
-    what, predict = _server(url, api_key) if url else _model(flags)
-    predict(["a first text, so that all is ready"])
+    what, predict, close = _server(url, api_key) if url else _model(flags)
     texts = _sentences()
-    figures = [_measure("single texts", number, lambda: [next(texts)], predict, seconds) for number in callers]
-    figures.append(
-        _measure(f"lists of {_LIST_TEXTS}", 1, lambda: [next(texts) for _ in range(_LIST_TEXTS)], predict, seconds)
-    )
+    try:
+        predict(["a first text, so that all is ready"])
+        figures = [_measure("single texts", number, lambda: [next(texts)], predict, seconds) for number in callers]
+        figures.append(
+            _measure(f"lists of {_LIST_TEXTS}", 1, lambda: [next(texts) for _ in range(_LIST_TEXTS)], predict, seconds)
+        )
+    finally:
+        close()
     if as_json:
         print_json({"measured": what, "figures": [asdict(each) for each in figures]})
     else:
@@ -85,14 +88,18 @@ def bench(
     return FAILED if any(each.failed for each in figures) else OK
 
 
-def _model(flags: dict[str, Any]) -> tuple[str, Callable[[list[str]], object]]:
+# What is measured, a call of it, and what to do at the end.
+Subject = tuple[str, Callable[[list[str]], object], Callable[[], None]]
+
+
+def _model(flags: dict[str, Any]) -> Subject:
     from .score.scoring import load_scorer
 
     scorer = load_scorer(read_settings(flags), "truncate")
-    return f"{scorer.description['model']} in this process, {scorer.description['backend']}", scorer.score
+    return f"{scorer.description['model']} in this process, {scorer.description['backend']}", scorer.score, lambda: None
 
 
-def _server(url: str, api_key: str | None) -> tuple[str, Callable[[list[str]], object]]:
+def _server(url: str, api_key: str | None) -> Subject:
     from .score.remote import Server
 
     server = Server(url, api_key, give_up_s=0)
@@ -103,7 +110,7 @@ def _server(url: str, api_key: str | None) -> tuple[str, Callable[[list[str]], o
         if status != 200:
             raise Failure(f"{server.url}: {status} {answer}")
 
-    return f"{server.url} over HTTP", predict
+    return f"{server.url} over HTTP", predict, server.close
 
 
 def _sentences() -> Iterator[str]:

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,3 @@ def read_jsonl(file: Path) -> list[dict[str, Any]]:
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.strip().splitlines()[-1]
-
-
-

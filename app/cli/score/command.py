@@ -108,8 +108,6 @@ def score(
                 f"{output.part} is left from an earlier run; go on with --resume, or start again with --force",
                 WRONG_USAGE,
             )
-    elif isinstance(output, Output):
-        output.state_file.unlink(missing_ok=True)
     from .run import Options, run
     from .scoring import load_scorer
 
@@ -125,7 +123,7 @@ def score(
         written,
         _gzip if out.lower().endswith(".gz") else bytes,
         long_text,
-        resume,
+        resume and not force,
         as_json,
         quiet,
     )

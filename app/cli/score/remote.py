@@ -3,9 +3,11 @@
 With `http.client`: which HTTP client the serving install has depends on the version of huggingface-hub.
 """
 
+import contextlib
 import http.client
 import json
 import random
+import socket
 import ssl
 import threading
 import time
@@ -40,7 +42,17 @@ class Server:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._give_up_s = give_up_s
         self._local = threading.local()
-        self.stopped = Event()
+        self._connections: list[http.client.HTTPConnection] = []
+        self._stopped = Event()
+
+    def close(self) -> None:
+        """Close all connections. Calls that are waiting raise `Failure`."""
+        self._stopped.set()
+        for connection in self._connections:
+            if connection.sock is not None:
+                with contextlib.suppress(OSError):  # the other side has closed it
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """Return the status and the JSON of a response.
@@ -56,7 +68,7 @@ class Server:
                 status, retry_after, answer = self._once(method, path, content)
                 why = f"{status} {_detail(answer)}"
             except (OSError, http.client.HTTPException) as error:
-                self._close()
+                self._connection().close()  # the next request opens it again
                 status, retry_after, answer, why = 0, None, None, str(error) or type(error).__name__
             if status in (401, 403):
                 raise Failure(f"{self.url}: {_detail(answer)} (--api-key)", WRONG_USAGE)
@@ -64,7 +76,7 @@ class Server:
                 return status, answer
             # Twice as long each time, with chance, so that several clients do not come back together.
             pause_s = retry_after or min(_MAX_PAUSE_S, 0.1 * 2**attempt) * random.uniform(0.5, 1)
-            if time.monotonic() - started_s + pause_s > self._give_up_s or self.stopped.wait(pause_s):
+            if time.monotonic() - started_s + pause_s > self._give_up_s or self._stopped.wait(pause_s):
                 raise Failure(f"{self.url}: {why}")
             attempt += 1
 
@@ -73,8 +85,6 @@ class Server:
         connection.request(method, self._path + path, content, self._headers)
         response = connection.getresponse()
         data = response.read()
-        if response.will_close:
-            self._close()
         try:
             answer = json.loads(data)
         except ValueError:
@@ -91,13 +101,8 @@ class Server:
             else:
                 connection = http.client.HTTPConnection(self._host, timeout=_TIMEOUT_S)
             self._local.connection = connection
+            self._connections.append(connection)
         return connection
-
-    def _close(self) -> None:
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
 
 
 class ServerScorer(Scorer):
@@ -107,7 +112,14 @@ class ServerScorer(Scorer):
         self._server = server
         self._long_text = long_text
         self.parallel = connections
-        status, info = server.call("GET", "/info")
+        try:
+            self._read_info(*server.call("GET", "/info"))
+        except Failure:
+            server.close()
+            raise
+
+    def _read_info(self, status: int, info: Any) -> None:
+        server = self._server
         if status != 200 or not isinstance(info, dict) or not {"model", "labels", "limits"} <= info.keys():
             raise Failure(f"{server.url}: no rt-sentiment server answers there ({status})")
         limits = info["limits"]
@@ -134,7 +146,7 @@ class ServerScorer(Scorer):
         raise Failure(f"{self._server.url}: {status} {_detail(answer)}")
 
     def cancel(self) -> None:
-        self._server.stopped.set()
+        self._server.close()
 
 
 def _without_surrogates(text: str) -> str:

@@ -59,8 +59,7 @@ def load_scorer(settings: Settings, long_text: LongText) -> "ModelScorer":
 class ModelScorer(Scorer):
     """A model in this process."""
 
-    # Two windows: one is tokenised while the other one runs.
-    parallel = 2
+    parallel = 1  # a window runs in all slots; the next one is read, and the last one written, meanwhile
 
     def __init__(self, model: Model, long_text: LongText) -> None:
         self._model = model

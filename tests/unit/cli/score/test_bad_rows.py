@@ -124,7 +124,11 @@ def test_a_model_that_fails_at_every_text_ends_the_run(tmp_path: Path, capsys: p
 
 
 def test_the_text_is_in_no_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, content in (("a.jsonl", '{"text": "secret'), ("b.csv", 'text\n"secret"x\n'), ("c.txt", "[fail] secret\n")):
+    for name, content in (
+        ("a.jsonl", '{"text": "secret'),
+        ("b.csv", 'text\n"secret"x\n'),
+        ("c.txt", "[fail] secret\n"),
+    ):
         (tmp_path / name).write_text(content)
         assert score(tmp_path / name, "-o", tmp_path / f"{name}.csv", "--force") in (1, 3)
     assert "secret" not in capsys.readouterr().err

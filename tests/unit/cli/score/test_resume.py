@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, windows: int, error: BaseExcepti
     monkeypatch.setattr(Output, "append", stopping)
 
 
+def _is_past(state: Path, rows: int) -> bool:
+    return state.exists() and json.loads(state.read_text())["rows"] > rows
+
+
 def check_csv(file: Path) -> None:
     rows = read_csv(file)[1:]
     assert [int(row[0]) for row in rows] == list(range(NUMBER))
@@ -95,7 +100,7 @@ def test_kill_9_loses_and_doubles_no_row(source: Path, tmp_path: Path) -> None:
     done = 0
     for _ in range(2):
         with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
-            until(lambda: state.exists() and json.loads(state.read_text())["rows"] > done)
+            until(partial(_is_past, state, done))
             process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
         done = json.loads(state.read_text())["rows"]
@@ -153,7 +158,7 @@ def stopped(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tu
     ("change", "message"),
     [
         (lambda content: content.replace(b"good, 1\n", b"fine, 1\n"), "its first 100 rows are not those"),
-        (lambda content: content.replace(b"0,\"bad", b"9,\"bad"), "its first 100 rows are not those"),
+        (lambda content: content.replace(b'0,"bad', b'9,"bad'), "its first 100 rows are not those"),
         (lambda content: content + b"600,good\n", "bytes of the input was"),
         (lambda content: content[: len(content) // 2], "bytes of the input was"),
     ],
