@@ -32,7 +32,8 @@ def print_rich(*values: object) -> None:
     """Print with colours on a terminal, and in lines of any length elsewhere."""
     from rich.console import Console
 
-    Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200).print(*values)
+    is_terminal = sys.stdout.isatty()
+    Console(highlight=False, soft_wrap=not is_terminal, width=None if is_terminal else 200).print(*values)
 
 
 @contextmanager

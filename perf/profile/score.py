@@ -1,7 +1,8 @@
-"""`python -m perf.profile.score`: how much of the bare model's speed `rt-sentiment score` reaches: reading, tokenising and writing take the rest.
+"""`python -m perf.profile.score`: how much of the bare model's speed `rt-sentiment score` reaches.
 
-Both sides work on the same different sentences, in turn. The bare model gets them tokenised, in the batches that suit
-it best. Wall-clock time counts; on a busy machine compare the processor time.
+Reading, tokenising and writing take the rest. Both sides work on the same different sentences, in turn. The bare model
+gets them tokenised, in the batches that suit it best. Wall-clock time counts; on a busy machine compare the processor
+time.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""`python -m perf.profile.score_memory`: the memory of `rt-sentiment score` over millions of rows, with the mock backend.
+"""`python -m perf.profile.score_memory`: memory of `rt-sentiment score` over millions of rows, with the mock backend.
 
 The rows are piped in, so that the disk is not filled. The second half of the run counts: its highest value may not be
 more than five percent over that of the first half.

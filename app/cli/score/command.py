@@ -134,8 +134,10 @@ def _output(out: str, written: str, file: str) -> Output | StandardOutput:
     if out == "-":
         return StandardOutput()
     target = Path(out)
-    if target.is_dir() or not target.absolute().parent.is_dir():
-        raise Failure(f"{out}: {'it is a folder' if target.is_dir() else 'no such folder'}", WRONG_USAGE)
+    if not target.absolute().parent.is_dir():
+        raise Failure(f"{out}: no such folder", WRONG_USAGE)
+    if target.exists() and not target.is_file():  # a folder or a device; a file beside it would have its name
+        raise Failure(f"{out}: it is not a file; use standard output, --out -", WRONG_USAGE)
     if file != "-" and target.exists() and Path(file).exists() and target.samefile(file):
         raise Failure(f"{out}: the output cannot replace the input", WRONG_USAGE)
     if written != "parquet":

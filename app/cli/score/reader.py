@@ -13,7 +13,7 @@ from .rows import Rows
 class Window:
     """How many rows are in memory at once: at most `rows`, and no more once they have `chars` characters of text."""
 
-    rows: int = 4096
+    rows: int = 2048
     chars: int = 2_000_000
 
 
@@ -51,6 +51,8 @@ def choose_column(names: Sequence[str], wanted: str | None, source: Source) -> i
         raise Failure(f"{source.name}: {wanted} is the name of several columns; use its number, from 1", WRONG_USAGE)
     if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
         return int(wanted) - 1
+    if any("\0" in name for name in names):
+        raise Failure(f"{source.name}: it looks like UTF-16; use --encoding utf-16-le or utf-16-be", WRONG_USAGE)
     hint = "; with another separator, use --delimiter" if len(names) == 1 and source.format in ("csv", "tsv") else ""
     raise Failure(f"{source.name}: no column {wanted}; its columns are {listed}{hint}", WRONG_USAGE)
 

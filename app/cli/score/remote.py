@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from ...types import Prediction
 from ..exits import WRONG_USAGE, Failure
 from .reader import Window
-from .scoring import Scorer
+from .scoring import ENOUGH_TEXTS, Scorer
 from .writing import Result
 
 _TIMEOUT_S = 120.0
@@ -136,6 +136,9 @@ class ServerScorer(Scorer):
         body = {"texts": [*map(_without_surrogates, texts)], "partial": True, "long_text": self._long_text}
         status, answer = self._server.call("POST", "/predict/batch", body)
         if status == 200:
+            failed = [each for each in answer["predictions"] if each.get("error", {}).get("status", 0) >= 500]
+            if len(texts) >= ENOUGH_TEXTS and len(failed) == len(texts):
+                raise Failure(f"{self._server.url}: the model fails at every text: {_result(failed[0])}")
             return [_result(each) for each in answer["predictions"]]
         # Too large, or too slow for the server's time limit; or not valid, with a server that limits texts.
         if status in (413, 422, 500, 504) and len(texts) > 1:

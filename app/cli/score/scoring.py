@@ -17,7 +17,7 @@ from .rows import Rows
 from .writing import Result
 
 # If so many texts fail and none succeeds, the model is broken, not the texts.
-_ENOUGH_TEXTS = 32
+ENOUGH_TEXTS = 32
 _WINDOW = Window()
 
 
@@ -79,7 +79,7 @@ class ModelScorer(Scorer):
         visible = [text for text in normalised if text]
         results = iter(self._predict(visible))
         scored: list[Result] = [next(results) if text else "the text has no visible character" for text in normalised]
-        if len(visible) >= _ENOUGH_TEXTS and all(isinstance(result, str) for result in scored):
+        if len(visible) >= ENOUGH_TEXTS and all(isinstance(result, str) for result in scored):
             raise Failure(f"the model fails at every text: {next(filter(None, scored))}")
         return scored
 

@@ -14,8 +14,8 @@ from app.cli.commands import COMMANDS, load
 from app.cli.console import progress
 from app.cli.metrics import measure
 from app.config import Settings
+from tests.support.answers import answering
 from tests.support.command import run
-from tests.support.process import serve
 
 
 def output(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -86,12 +86,19 @@ def test_bench_measures_the_model_here(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_bench_measures_a_server(capsys: pytest.CaptureFixture[str]) -> None:
-    with serve(backend="mock", rate_limit="400/hour") as server:
-        status = run("bench", "--url", server.address, "--seconds", "0.2", "--connections", "2")
+    with answering((200, {})) as (url, bodies):
+        assert run("bench", "--url", url, "--seconds", "0.1", "--connections", "2") == 0
     shown = capsys.readouterr().out
-    assert status == 1  # the rate limit has refused texts, and this is no success
-    assert f"{server.address} over HTTP" in shown
+    assert f"{url} over HTTP" in shown
     assert "connections" in shown
+    texts = [body["text"] for body in bodies if "text" in body]
+    assert len(set(texts)) == len(texts) > 2
+
+
+def test_bench_does_not_hide_refusals(capsys: pytest.CaptureFixture[str]) -> None:
+    with answering((200, {}), (429, {})) as (url, _):
+        assert run("bench", "--url", url, "--seconds", "0.1", "--connections", "1", "--json") == 1
+    assert output(capsys)["figures"][0]["failed"] > 0
 
 
 def test_bench_refuses_wrong_connections(capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,6 +88,7 @@ def test_a_bad_row_of_a_pipe_leaves_what_was_done(
         ("a,b\n", [], "name the column with the text: --text-column (a, b)"),
         ("text,text\n", ["-c", "text"], "text is the name of several columns"),
         ("a,b\n", ["-c", "3"], "no column 3"),
+        ("t\0e\0x\0t\0,\0b\0\n\0", ["-c", "text"], "looks like UTF-16; use --encoding"),
         ("text,label\n", [], "already has the column label; name the new ones with --prefix"),
         ("text\n", ["--encoding", "utf-7000"], "utf-7000 is not known"),
         ("text\n", ["--delimiter", "::"], "expected one character"),
@@ -99,6 +100,39 @@ def test_a_wrong_column_or_flag_is_explained(
     (tmp_path / "in.csv").write_text(content)
     assert score(tmp_path / "in.csv", "-o", tmp_path / "out.csv", *flags) == 2
     assert message in last_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"), [(".", "it is not a file"), ("/dev/null", "it is not a file"), ("no/out.csv", "no such folder")]
+)
+def test_an_output_that_is_no_file_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, out: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("text\ngood\n")
+    assert score("in.csv", "-o", out, "--output-format", "csv") == 2
+    assert message in last_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["in.csv", "--resume"],
+        ["in.csv", "--json"],
+        ["in.csv", "--output-format", "parquet"],
+        ["in", "-o", "out.csv"],
+        ["in.csv", "-o", "out.lines"],
+        ["in.parquet.gz", "-o", "out.csv"],
+        ["in.csv", "-o", "out.csv", "--connections", "0"],
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("text\ngood\n")
+    assert score(*flags) == 2
+    assert [file.name for file in tmp_path.iterdir()] == ["in.csv"]
 
 
 def test_columns_of_one_name_stay_columns_of_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,10 +178,10 @@ def test_standard_input_and_output(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 def test_piped_json_has_the_columns_of_its_first_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = b'{"text": "good", "n": 1}\n' * 4096
+    first = b'{"text": "good", "n": 1}\n' * 2048
     monkeypatch.setattr(sys, "stdin", standard_input(first + b'{"text": "bad", "new": 1}\n'))
     assert score("--input-format", "jsonl", "-o", tmp_path / "out.csv") == 1
-    assert "line 4097: the field new is not in the first rows" in last_line(capsys)
+    assert "line 2049: the field new is not in the first rows" in last_line(capsys)
 
 
 def test_without_a_header_columns_have_numbers(tmp_path: Path) -> None:

@@ -1,10 +1,7 @@
 """`score --url`: lists over HTTP, with retries."""
 
-import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,65 +10,9 @@ import pytest
 from app.cli.exits import Failure
 from app.cli.score import remote
 from app.cli.score.remote import Server, ServerScorer
+from tests.support.answers import INFO, answering, predictions
 from tests.support.command import last_line, read_jsonl, score
 from tests.support.process import serve
-
-INFO = {
-    "model": "m",
-    "model_version": "1",
-    "checksum": None,
-    "backend": "mock",
-    "precision": "none",
-    "labels": ["negative", "positive"],
-    "limits": {"max_batch_texts": 4, "max_body_bytes": 1_000_000},
-}
-GOOD = {"label": "positive", "confidence": 0.9, "scores": {"negative": 0.1, "positive": 0.9}, "truncated": False}
-
-
-@contextmanager
-def fake(*answers: tuple[int, Any], headers: dict[str, str] | None = None) -> Iterator[tuple[str, list[Any]]]:
-    """A server that describes itself, then gives these answers in turn, and the last one again and again.
-
-    An answer of status 0 closes the connection. Yields the address and the bodies of the requests.
-    """
-    left, bodies, lock = list(answers), list[Any](), threading.Lock()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            self.reply(200, INFO)
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                bodies.append(body)
-                status, answer = left.pop(0) if len(left) > 1 else left[0]
-            self.reply(status, answer(body) if callable(answer) else answer)
-
-        def reply(self, status: int, answer: Any) -> None:
-            if not status:
-                self.close_connection = True
-                return
-            data = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_args: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", bodies
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager
@@ -81,10 +22,6 @@ def connected(url: str, give_up_s: float = 300.0) -> Iterator[ServerScorer]:
         yield scorer
     finally:
         scorer.cancel()
-
-
-def predictions(body: dict[str, Any]) -> dict[str, Any]:
-    return {"predictions": [GOOD for _ in body["texts"]]}
 
 
 def test_a_server_scores_as_the_model_does(tmp_path: Path) -> None:
@@ -104,30 +41,32 @@ def test_a_server_scores_as_the_model_does(tmp_path: Path) -> None:
 
 def test_overload_is_tried_again_after_the_stated_time(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    with fake((429, {}), (503, {}), (200, predictions), headers={"Retry-After": "7"}) as (url, bodies):
-        with connected(url) as scorer:
-            monkeypatch.setattr(scorer._server._stopped, "wait", pauses.append)
-            assert len(scorer.score(["a", "b"])) == 2
+    with (
+        answering((429, {}), (503, {}), (200, predictions), headers={"Retry-After": "7"}) as (url, bodies),
+        connected(url) as scorer,
+    ):
+        monkeypatch.setattr(scorer._server._stopped, "wait", pauses.append)
+        assert len(scorer.score(["a", "b"])) == 2
     assert pauses == [7.0, 7.0]
     assert bodies[0] == {"texts": ["a", "b"], "partial": True, "long_text": "truncate"}
 
 
 def test_a_broken_connection_is_tried_again() -> None:
-    with fake((0, None), (502, "no"), (200, predictions)) as (url, bodies), connected(url) as scorer:
+    with answering((0, None), (502, "no"), (200, predictions)) as (url, bodies), connected(url) as scorer:
         assert scorer.score(["a"])[0].label == "positive"  # type: ignore[union-attr]
     assert len(bodies) == 3
 
 
 def test_a_list_that_is_too_large_is_sent_in_halves() -> None:
-    with fake((413, {}), (504, {}), (200, predictions)) as (url, bodies), connected(url) as scorer:
+    with answering((413, {}), (504, {}), (200, predictions)) as (url, bodies), connected(url) as scorer:
         assert len(scorer.score(["a", "b", "c", "d"])) == 4
     assert [len(body["texts"]) for body in bodies] == [4, 2, 1, 1, 2]
-    with fake((413, {"detail": "too large"})) as (url, _), connected(url) as scorer:
+    with answering((413, {"detail": "too large"})) as (url, _), connected(url) as scorer:
         assert scorer.score(["a", "b"]) == ["too large"] * 2
 
 
 def test_half_a_surrogate_pair_does_not_spoil_its_list() -> None:
-    with fake((200, predictions)) as (url, bodies), connected(url) as scorer:
+    with answering((200, predictions)) as (url, bodies), connected(url) as scorer:
         scorer.score(["good \ud83d", "bad"])
     assert bodies[0]["texts"] == ["good ", "bad"]
 
@@ -140,23 +79,36 @@ def test_what_cannot_get_better_ends_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int, answer: Any, message: str
 ) -> None:
     (tmp_path / "in.txt").write_text("good\n")
-    with fake((status, answer)) as (url, _):
+    with answering((status, answer)) as (url, _):
         assert score(tmp_path / "in.txt", "--url", url, "-o", tmp_path / "out.csv") in (1, 2)
     assert message in last_line(capsys)
     assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_server_that_does_not_come_back_ends_the_run() -> None:
-    with fake((503, {"detail": "draining"})) as (url, _), connected(url, give_up_s=0.3) as scorer:
-        with pytest.raises(Failure, match="503 draining"):
-            scorer.score(["a"])
+    with (
+        answering((503, {"detail": "draining"})) as (url, _),
+        connected(url, give_up_s=0.3) as scorer,
+        pytest.raises(Failure, match="503 draining"),
+    ):
+        scorer.score(["a"])
+
+
+def test_a_server_whose_model_fails_at_everything_ends_the_run() -> None:
+    failed = {"error": {"status": 500, "detail": "the model failed on this text"}}
+    with (
+        answering((200, {"predictions": [failed] * 40})) as (url, _),
+        connected(url) as scorer,
+        pytest.raises(Failure, match="the model fails at every text"),
+    ):
+        scorer.score(["a"] * 40)
 
 
 def test_an_address_without_our_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Failure, match="expected http://"):
         Server("ftp://host")
     monkeypatch.delitem(INFO, "labels")
-    with fake((200, {})) as (url, _), pytest.raises(Failure, match="no rt-sentiment server answers there"):
+    with answering((200, {})) as (url, _), pytest.raises(Failure, match="no rt-sentiment server answers there"):
         ServerScorer(Server(url), "truncate", 1)
 
 
