@@ -10,8 +10,7 @@ from ..exits import OK, WRONG_USAGE, Failure
 from ..flags import MODEL_SETTINGS, read_settings, setting_flags
 from .formats import INPUTS, OUTPUTS, format_of, source_of
 from .output import Output, StandardOutput
-from .reader import Columns
-from .writing import ADDED
+from .reader import ADDED, Columns
 
 if TYPE_CHECKING:
     from ...types import LongText

@@ -8,6 +8,8 @@ from ..exits import WRONG_USAGE, Failure
 from .formats import Source
 from .rows import Rows
 
+ADDED = ("label", "confidence", "scores", "truncated", "error")
+
 
 @dataclass(frozen=True, slots=True)
 class Window:

@@ -8,8 +8,6 @@ from typing import Any, Protocol
 from ...types import Prediction
 from .rows import Rows, as_text
 
-ADDED = ("label", "confidence", "scores", "truncated", "error")
-
 Result = Prediction | str  # or why there is none
 
 
