@@ -193,7 +193,7 @@ class JsonReader(_TextReader):
         if not isinstance(row, dict):
             return {}, "not a JSON object"
         if self._field not in row:
-            return {}, f"no field {self._field}; its fields are {', '.join(row)}"
+            return {}, f"no field {self._field}; its fields are {', '.join(row) or 'none'}"
         if clash := sorted(row.keys() & set(self._columns.added)):
             return {}, f"it already has the field {', '.join(clash)}; name the new ones with --prefix"
         return row, ""
