@@ -1,5 +1,5 @@
 """The command line `rt-sentiment`: one module per command."""
 
-from .parser import main
+from .commands import main
 
 __all__ = ["main"]

@@ -1,34 +1,43 @@
 """Settings as flags of a command."""
 
-import argparse
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import click
+
 from ..config import PREFIX, Settings, SettingsError, choices, load_settings
+from .exits import WRONG_USAGE, Failure
+
+MODEL_SETTINGS = ("model", "model_digest", "backend", "device", "precision")
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def add_flags(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
+def setting_flags(names: Iterable[str]) -> Decorator:
     """Add a flag for each of these settings; its help has the environment variable and the default."""
-    for name in names:
-        field = Settings.model_fields[name]
-        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-        hint = f"{field.description} [{PREFIX}{name.upper()}={'' if default is None else default}]"
-        optional_value: dict[str, Any] = {"nargs": "?", "const": "true"} if field.annotation is bool else {}
-        parser.add_argument(
-            "--" + name.replace("_", "-"),
-            dest=name,
-            metavar="|".join(choices(name)) or name.upper(),
-            help=hint.replace("%", "%%"),
-            **optional_value,
-        )
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for name in reversed(list(names)):
+            field = Settings.model_fields[name]
+            default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+            optional_value: dict[str, Any] = {"flag_value": "true"} if field.annotation is bool else {}
+            add = click.option(
+                "--" + name.replace("_", "-"),
+                name,
+                metavar="|".join(choices(name)) or name.upper(),
+                help=f"{field.description} [{PREFIX}{name.upper()}={'' if default is None else default}]",
+                is_flag=False,
+                **optional_value,
+            )
+            function = add(function)
+        return function
+
+    return decorate
 
 
-def read_settings(args: argparse.Namespace) -> Settings:
-    """Read the settings, with the flags that were given; exit with 2 if one is invalid."""
-    flags = {name: value for name, value in vars(args).items() if name in Settings.model_fields and value is not None}
+def read_settings(flags: dict[str, Any]) -> Settings:
+    """Read the settings, with the flags that were given."""
     try:
-        return load_settings(flags)
+        return load_settings({name: value for name, value in flags.items() if value is not None})
     except SettingsError as error:
-        print(f"rt-sentiment: {error}", file=sys.stderr)
-        sys.exit(2)
+        raise Failure(str(error), WRONG_USAGE) from None

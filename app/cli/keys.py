@@ -1,45 +1,72 @@
-"""`rt-sentiment key`."""
+"""`rt-sentiment keys`, and `rt-sentiment key`, which is `keys add`."""
 
-import argparse
-import sys
 from pathlib import Path
 
+import click
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "file", type=Path, help="file of API keys (SENTIMENT_API_KEYS_FILE); running servers notice the change"
-    )
-    parser.add_argument("name", help="name of the client that owns the key; it appears in the logs")
-    parser.add_argument(
-        "--expires",
-        metavar="90d|12h|DATE",
-        help="when the key ends: after days or hours, or at the start of a day in UTC, such as 2027-01-31; "
-        "by default, never",
-    )
-    parser.add_argument(
-        "--scope",
-        metavar="SCOPE",
-        action="append",
-        default=[],
-        help="what the key is for: predict, jobs or admin; may be given several times [predict]",
-    )
+from .console import print_json
+from .exits import WRONG_USAGE, Failure
 
 
-def run(args: argparse.Namespace) -> int:
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("name")
+@click.option(
+    "--expires",
+    metavar="90d|12h|DATE",
+    help="When the key ends: after days or hours, or at the start of a day in UTC, such as 2027-01-31 [never].",
+)
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    help="What the key is for: predict, jobs or admin; may be given several times [predict].",
+)
+def key(file: Path, name: str, expires: str | None, scopes: tuple[str, ...]) -> int:
+    """Create an API key for NAME, print it, and add its name and hash to FILE.
+
+    FILE is what SENTIMENT_API_KEYS_FILE names; running servers notice the change. NAME is the client that owns the key;
+    it appears in the logs.
+    """
     from ..access import SCOPES, add_key, parse_expiry
     from ..errors import KeysError
 
-    if unknown := [scope for scope in args.scope if scope not in SCOPES]:
-        print(f"rt-sentiment: --scope {unknown[0]}: expected {', '.join(SCOPES)}", file=sys.stderr)
-        return 2
+    if unknown := [scope for scope in scopes if scope not in SCOPES]:
+        raise Failure(f"--scope {unknown[0]}: expected {', '.join(SCOPES)}", WRONG_USAGE)
     try:
-        expires = None if args.expires is None else parse_expiry(args.expires)
+        ends = None if expires is None else parse_expiry(expires)
     except (ValueError, OverflowError):
-        print("rt-sentiment: --expires: expected 90d, 12h or a date in the future", file=sys.stderr)
-        return 2
+        raise Failure("--expires: expected 90d, 12h or a date in the future", WRONG_USAGE) from None
     try:
-        print(add_key(args.file, args.name, expires=expires, scopes=list(dict.fromkeys(args.scope))))
+        click.echo(add_key(file, name, expires=ends, scopes=[scope for scope in SCOPES if scope in scopes]))
     except KeysError as error:
-        print(f"rt-sentiment: {error}", file=sys.stderr)
-        return 1
+        raise Failure(str(error)) from None
+    return 0
+
+
+@click.group()
+def keys() -> None:
+    """Create and list the API keys of a file. To remove a key, remove its line: running servers notice."""
+
+
+keys.add_command(key, "add")
+
+
+@keys.command("list")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_keys(*, file: Path, as_json: bool) -> int:
+    """Print the names of the keys in FILE."""
+    from ..access import Keys
+    from ..errors import KeysError
+
+    try:
+        names = Keys(file).names
+    except KeysError as error:
+        raise Failure(str(error)) from None
+    if as_json:
+        print_json(names)
+    else:
+        for name in names:
+            click.echo(name)
     return 0

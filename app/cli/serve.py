@@ -1,22 +1,22 @@
 """`rt-sentiment serve`."""
 
-import argparse
 import os
+from typing import Any
+
+import click
 
 from ..config import Settings
-from .flags import add_flags, read_settings
+from .flags import read_settings, setting_flags
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Start the HTTP server. Each flag can also be set with an environment variable, "
-        "which is shown in brackets with its default."
-    )
-    add_flags(parser, Settings.model_fields)
+@click.command()
+@setting_flags(Settings.model_fields)
+def serve(**flags: Any) -> int:
+    """Start the HTTP server.
 
-
-def run(args: argparse.Namespace) -> int:
-    settings = read_settings(args)
+    Each flag can also be set with an environment variable, which is shown in brackets with its default.
+    """
+    settings = read_settings(flags)
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # the supervisor of several workers sets its own
     from ..server import serve
 

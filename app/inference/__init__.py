@@ -1,7 +1,7 @@
 """Models and how they run: artifacts, tokenizers, runners and backends. Does not depend on HTTP."""
 
 from .artifact import Artifact, open_artifact
-from .backends import Backend
+from .backends import Backend, choices, has_gpu, has_torch
 from .model import Model, load_model
 from .runner import Runner
 from .text import expands_beyond, normalise
@@ -15,7 +15,10 @@ __all__ = [
     "Runner",
     "Tokenizer",
     "average",
+    "choices",
     "expands_beyond",
+    "has_gpu",
+    "has_torch",
     "load_model",
     "normalise",
     "open_artifact",

@@ -33,7 +33,7 @@ def test_predict_exits_without_a_traceback(ending: str, status: int) -> None:
     assert process.returncode == status
 
 
-BLANK = 422
+BLANK, INVALID = 422, 400
 PREDICT = [sys.executable, "-m", "app", "predict", "--backend", "mock"]
 
 
@@ -59,7 +59,7 @@ def labels(output: bytes) -> list[str | int]:
         (b"bad\x0bbad\x0cgood\x1c\x1d\x1e\n", ["negative"]),
         (b"\x00\ngood\x00\n", [BLANK, "positive"]),
         (b" \t \n\xe2\x80\x8b\n", [BLANK] * 2),
-        (b"\xff\xfe good\n\xc3\nbad\n", ["positive", "neutral", "negative"]),  # not UTF-8
+        (b"\xff\xfe good\n\xc3\nbad\n", [INVALID, INVALID, "negative"]),  # not UTF-8
         (b"\xef\xbb\xbfgood\n", ["positive"]),
         (b"[fail]\ngood\n[nan]\n", [500, "positive", 500]),
     ],
@@ -74,7 +74,7 @@ def test_each_line_of_standard_input_gets_one_line(given: bytes, shown: list[str
 def test_each_argument_gets_one_line() -> None:
     texts = [b"good", b"", b" ", b"bad\nbad", b"\xff good", b"\xff", "bad\u2028".encode()]
     done = subprocess.run([*PREDICT, "--", *texts], cwd=ROOT, capture_output=True, check=False)
-    assert labels(done.stdout) == ["positive", BLANK, BLANK, "negative", "positive", "neutral", "negative"]
+    assert labels(done.stdout) == ["positive", BLANK, BLANK, "negative", INVALID, INVALID, "negative"]
     assert done.returncode == 1
 
 

@@ -95,9 +95,17 @@ def test_the_parser_imports_no_command() -> None:
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.parametrize("command", ["score", "evaluate", "bench", "doctor"])
+def test_the_help_of_a_command_needs_no_model(command: str) -> None:
+    heavy = {"numpy", "onnxruntime", "tokenizers", "fastapi", "rich", "pyarrow", "http.client"}
+    code = f"import sys; from app.cli.commands import load; load({command!r}); print({heavy} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("sevre") == 2
-    assert "invalid choice: 'sevre'" in capsys.readouterr().err
+    assert "No such command 'sevre'" in capsys.readouterr().err
 
 
 def test_key_prints_a_key_and_refuses_a_name_twice(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

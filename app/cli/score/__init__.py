@@ -1,0 +1,5 @@
+"""`rt-sentiment score`: rows in, the same rows with their sentiment out."""
+
+from .command import score
+
+__all__ = ["score"]

@@ -1,0 +1,150 @@
+"""`rt-sentiment score`: the flags, and what they mean together."""
+
+import gzip
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..exits import OK, WRONG_USAGE, Failure
+from ..flags import MODEL_SETTINGS, read_settings, setting_flags
+from .formats import INPUTS, OUTPUTS, format_of, source_of
+from .output import Output, StandardOutput
+from .reader import ADDED, Columns
+
+if TYPE_CHECKING:
+    from ...types import LongText
+    from .scoring import Scorer
+
+
+@click.command(
+    epilog="Exit status: 0 all rows are scored, 1 failure, 2 wrong usage, 3 all rows are written, but some have an "
+    "error, 130 stopped with Ctrl-C (go on with --resume)."
+)
+@click.argument("file", default="-", metavar="[INPUT]")
+@click.option("-o", "--out", default="-", metavar="FILE", help="Where to write.  [default: standard output]")
+@click.option("-c", "--text-column", metavar="NAME|NUMBER", help="Column or field of the text.  [default: text]")
+@click.option("--input-format", type=click.Choice(INPUTS), help="Needed if the name of the input does not say it.")
+@click.option("--output-format", type=click.Choice(OUTPUTS), help="Needed if the name of the output does not say it.")
+@click.option("--encoding", default="", metavar="NAME", help="Encoding of the input.  [default: UTF-8, or by its BOM]")
+@click.option("--delimiter", default="", metavar="CHAR", help="Separator of the cells of CSV and TSV, such as ';'.")
+@click.option("--no-header", is_flag=True, help="The first line of CSV and TSV is a row; columns have numbers.")
+@click.option("--no-quotes", is_flag=True, help="Quotes in CSV and TSV are ordinary characters.")
+@click.option(
+    "--on-bad-row",
+    type=click.Choice(("error", "keep")),
+    default="error",
+    show_default=True,
+    help="A row that cannot be read ends the run, or is kept with its error.",
+)
+@click.option("--prefix", default="", help="Begins the names of the new columns: label, confidence, scores, …")
+@click.option(
+    "--long-text",
+    type=click.Choice(("truncate", "window")),
+    default="truncate",
+    show_default=True,
+    help="Of a text that is too long for the model: read its beginning, or all of it in windows.",
+)
+@click.option("--resume", is_flag=True, help="Go on where an earlier run was stopped.")
+@click.option("--force", is_flag=True, help="Replace the output, and forget an earlier run.")
+@click.option("--url", help="Let a running server score, instead of a model in this process.")
+@click.option("--api-key", envvar="RT_SENTIMENT_API_KEY", show_envvar=True, help="Key for the server.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 256),
+    default=4,
+    show_default=True,
+    help="Lists sent to the server at a time.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
+@setting_flags(MODEL_SETTINGS)
+def score(
+    *,
+    file: str,
+    out: str,
+    text_column: str | None,
+    input_format: str | None,
+    output_format: str | None,
+    encoding: str,
+    delimiter: str,
+    no_header: bool,
+    no_quotes: bool,
+    on_bad_row: str,
+    prefix: str,
+    long_text: "LongText",
+    resume: bool,
+    force: bool,
+    url: str | None,
+    api_key: str | None,
+    connections: int,
+    as_json: bool,
+    quiet: bool,
+    **flags: Any,
+) -> int:
+    """Add the sentiment of each row of INPUT: its label, confidence, scores, whether it was truncated, and its error.
+
+    INPUT is CSV, TSV, JSON lines, Parquet or plain lines, also with .gz at the end of its name; without one, standard
+    input. Each row of the input becomes one row of the output, in its order, with all of its columns.
+
+    The output is called FILE only when it is whole. Until then it is FILE.part, and --resume continues it.
+    """
+    source = source_of(file, input_format, encoding, delimiter, header=not no_header, quotes=not no_quotes)
+    default = {"lines": "jsonl"}.get(source.format, source.format) if out == "-" else None
+    written = format_of(out, output_format or default, "--output-format")
+    if out == "-" and (resume or as_json or written == "parquet"):
+        what = "--resume" if resume else "--json" if as_json else "Parquet"
+        raise Failure(f"{what} needs --out with the name of a file", WRONG_USAGE)
+    output = _output(out, written, file)
+    if isinstance(output, Output) and not force:
+        if output.target.exists() and not output.part.exists():
+            if resume:
+                click.echo(f"{out} is complete already", err=True)
+                return OK
+            raise Failure(f"{out} exists already; replace it with --force", WRONG_USAGE)
+        if output.part.exists() and not resume:
+            raise Failure(
+                f"{output.part} is left from an earlier run; go on with --resume, or start again with --force",
+                WRONG_USAGE,
+            )
+    from .run import Options, run
+    from .scoring import load_scorer
+
+    def load() -> "Scorer":
+        if url is None:
+            return load_scorer(read_settings(flags), long_text)
+        from .remote import Server, ServerScorer
+
+        return ServerScorer(Server(url, api_key), long_text, connections)
+
+    options = Options(
+        Columns(text_column, on_bad_row == "keep", tuple(prefix + name for name in ADDED)),
+        written,
+        _gzip if out.lower().endswith(".gz") else bytes,
+        long_text,
+        resume and not force,
+        as_json,
+        quiet,
+    )
+    return run(source, options, output, load)
+
+
+def _output(out: str, written: str, file: str) -> Output | StandardOutput:
+    if out == "-":
+        return StandardOutput()
+    target = Path(out)
+    if not target.absolute().parent.is_dir():
+        raise Failure(f"{out}: no such folder", WRONG_USAGE)
+    if target.exists() and not target.is_file():  # a folder or a device; a file beside it would have its name
+        raise Failure(f"{out}: it is not a file; use standard output, --out -", WRONG_USAGE)
+    if file != "-" and target.exists() and Path(file).exists() and target.samefile(file):
+        raise Failure(f"{out}: the output cannot replace the input", WRONG_USAGE)
+    if written != "parquet":
+        return Output(target)
+    from .parquet import convert
+
+    return Output(target, convert)
+
+
+def _gzip(data: bytes) -> bytes:
+    return gzip.compress(data, 6, mtime=0)

@@ -1,0 +1,67 @@
+"""The contract of a reader, and how the text column is chosen."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..exits import WRONG_USAGE, Failure
+from .formats import Source
+from .rows import Rows
+
+ADDED = ("label", "confidence", "scores", "truncated", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How many rows are in memory at once: at most `rows`, and no more once they have `chars` characters of text."""
+
+    rows: int = 2048
+    chars: int = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which column has the text, what happens to a bad row, and which names the output adds."""
+
+    text: str | None = None  # a name or a number from 1
+    keep_bad_rows: bool = False
+    added: tuple[str, ...] = ()
+
+
+class Reader(ABC):
+    """An open input. `names` are its columns, or None if each row has its own fields."""
+
+    names: list[str] | None = None
+
+    @abstractmethod
+    def windows(self, window: Window) -> Iterator[Rows]:
+        """Yield all rows, in order."""
+
+
+def choose_column(names: Sequence[str], wanted: str | None, source: Source) -> int:
+    """Return the index of the text column."""
+    listed = ", ".join(names)
+    if wanted is None:
+        if len(names) == 1:
+            return 0
+        if names.count("text") != 1:
+            raise Failure(f"{source.name}: name the column with the text: --text-column ({listed})", WRONG_USAGE)
+        return names.index("text")
+    if names.count(wanted) == 1:
+        return names.index(wanted)
+    if wanted in names:
+        raise Failure(f"{source.name}: {wanted} is the name of several columns; use its number, from 1", WRONG_USAGE)
+    if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
+        return int(wanted) - 1
+    if any("\0" in name for name in names):
+        raise Failure(f"{source.name}: it looks like UTF-16; use --encoding utf-16-le or utf-16-be", WRONG_USAGE)
+    hint = "; with another separator, use --delimiter" if len(names) == 1 and source.format in ("csv", "tsv") else ""
+    raise Failure(f"{source.name}: no column {wanted}; its columns are {listed}{hint}", WRONG_USAGE)
+
+
+def check_names(names: Sequence[str], added: Sequence[str], name: str) -> None:
+    """Refuse a column that the output would have twice."""
+    if clash := sorted(set(names) & set(added)):
+        raise Failure(
+            f"{name}: it already has the column {', '.join(clash)}; name the new ones with --prefix", WRONG_USAGE
+        )

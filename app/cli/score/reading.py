@@ -1,0 +1,42 @@
+"""Opens the input, and looks through it before the work begins."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from .formats import Source
+from .reader import Columns, Reader, Window
+from .text import JsonReader, LineReader, TableReader
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a first look at the whole input found. Of a pipe it is only what the header says."""
+
+    rows: int | None
+    names: list[str] | None
+
+
+@contextmanager
+def open_reader(source: Source, columns: Columns) -> Iterator[Reader]:
+    """Open the input, and read its header. Raises `Failure`, which names the line."""
+    if source.format == "parquet":
+        from .parquet import ParquetReader
+
+        with source.open_binary() as stream:
+            yield ParquetReader(stream, source, columns)
+        return
+    readers: dict[str, Callable[..., Reader]] = {"jsonl": JsonReader, "lines": LineReader}
+    with source.open_lines() as lines:
+        yield readers.get(source.format, TableReader)(lines, source, columns)
+
+
+def scan(source: Source, columns: Columns) -> Scan:
+    """Read a file once, so that a bad row is reported now and not after hours. Raises `Failure`."""
+    with open_reader(source, columns) as reader:
+        names, fields, rows = reader.names, dict[str, None](), 0
+        for window in reader.windows(Window()):
+            rows = window.last
+            if names is None:
+                fields |= dict.fromkeys(window.fields)
+        return Scan(rows, list(fields) if names is None else names)

@@ -1,0 +1,167 @@
+"""Scores texts with a server, over its list endpoint.
+
+With `http.client`: which HTTP client the serving install has depends on the version of huggingface-hub.
+"""
+
+import contextlib
+import http.client
+import json
+import random
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Sequence
+from threading import Event
+from typing import Any
+from urllib.parse import urlsplit
+
+from ...types import Prediction
+from ..exits import WRONG_USAGE, Failure
+from .reader import Window
+from .scoring import ENOUGH_TEXTS, Scorer
+from .writing import Result
+
+_TIMEOUT_S = 120.0
+_MAX_PAUSE_S = 30.0
+_BYTES_PER_CHAR = 12  # of JSON, at most
+
+
+class Server:
+    """A connection per thread to a server, with retries."""
+
+    def __init__(self, url: str, api_key: str | None = None, *, give_up_s: float = 300.0) -> None:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Failure(f"{url}: expected http://host[:port] or https://host[:port]", WRONG_USAGE)
+        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+        self._host, self._is_tls = parts.netloc.rpartition("@")[2], parts.scheme == "https"
+        self._path = parts.path.rstrip("/")
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._give_up_s = give_up_s
+        self._local = threading.local()
+        self._connections: list[http.client.HTTPConnection] = []
+        self._stopped = Event()
+
+    def close(self) -> None:
+        """Close all connections. Calls that are waiting raise `Failure`."""
+        self._stopped.set()
+        for connection in self._connections:
+            if connection.sock is not None:
+                with contextlib.suppress(OSError):  # the other side has closed it
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Return the status and the JSON of a response.
+
+        Overload, a server that restarts and a broken connection are tried again, as late as the server asks, for
+        `give_up_s` at most; then raises `Failure`. So it does for a key that is missing or wrong.
+        """
+        content = None if body is None else json.dumps(body).encode()
+        started_s = time.monotonic()
+        attempt = 0
+        while True:
+            try:
+                status, retry_after, answer = self._once(method, path, content)
+                why = f"{status} {_detail(answer)}"
+            except (OSError, http.client.HTTPException) as error:
+                self._connection().close()  # the next request opens it again
+                status, retry_after, answer, why = 0, None, None, str(error) or type(error).__name__
+            if status in (401, 403):
+                raise Failure(f"{self.url}: {_detail(answer)} (--api-key)", WRONG_USAGE)
+            if status not in (0, 429, 502, 503):
+                return status, answer
+            # Twice as long each time, with chance, so that several clients do not come back together.
+            pause_s = retry_after or min(_MAX_PAUSE_S, 0.1 * 2**attempt) * random.uniform(0.5, 1)
+            if time.monotonic() - started_s + pause_s > self._give_up_s or self._stopped.wait(pause_s):
+                raise Failure(f"{self.url}: {why}")
+            attempt += 1
+
+    def _once(self, method: str, path: str, content: bytes | None) -> tuple[int, float | None, Any]:
+        connection = self._connection()
+        connection.request(method, self._path + path, content, self._headers)
+        response = connection.getresponse()
+        data = response.read()
+        try:
+            answer = json.loads(data)
+        except ValueError:
+            answer = None
+        after = response.getheader("Retry-After", "")
+        return response.status, float(after) if after.isdecimal() else None, answer
+
+    def _connection(self) -> http.client.HTTPConnection:
+        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            if self._is_tls:
+                context = ssl.create_default_context()
+                connection = http.client.HTTPSConnection(self._host, timeout=_TIMEOUT_S, context=context)
+            else:
+                connection = http.client.HTTPConnection(self._host, timeout=_TIMEOUT_S)
+            self._local.connection = connection
+            self._connections.append(connection)
+        return connection
+
+
+class ServerScorer(Scorer):
+    """A running server: `connections` lists at a time."""
+
+    def __init__(self, server: Server, long_text: str, connections: int) -> None:
+        self._server = server
+        self._long_text = long_text
+        self.parallel = connections
+        try:
+            self._read_info(*server.call("GET", "/info"))
+        except Failure:
+            server.close()
+            raise
+
+    def _read_info(self, status: int, info: Any) -> None:
+        server = self._server
+        if status != 200 or not isinstance(info, dict) or not {"model", "labels", "limits"} <= info.keys():
+            raise Failure(f"{server.url}: no rt-sentiment server answers there ({status})")
+        limits = info["limits"]
+        self.labels = info["labels"]
+        self.window = Window(
+            rows=min(256, limits["max_batch_texts"]), chars=max(1, limits["max_body_bytes"] // _BYTES_PER_CHAR)
+        )
+        self.description = {
+            "model": f"{info['model']} {info['model_version']} {info['checksum']}",
+            "backend": f"{info['backend']} {info['precision']}",
+        }
+
+    def score(self, texts: Sequence[str]) -> list[Result]:
+        body = {"texts": [*map(_without_surrogates, texts)], "partial": True, "long_text": self._long_text}
+        status, answer = self._server.call("POST", "/predict/batch", body)
+        if status == 200:
+            failed = [each for each in answer["predictions"] if each.get("error", {}).get("status", 0) >= 500]
+            if len(texts) >= ENOUGH_TEXTS and len(failed) == len(texts):
+                raise Failure(f"{self._server.url}: the model fails at every text: {_result(failed[0])}")
+            return [_result(each) for each in answer["predictions"]]
+        # Too large, or too slow for the server's time limit; or not valid, with a server that limits texts.
+        if status in (413, 422, 500, 504) and len(texts) > 1:
+            middle = len(texts) // 2
+            return [*self.score(texts[:middle]), *self.score(texts[middle:])]
+        if status in (413, 422, 500, 504):
+            return [_detail(answer)]
+        raise Failure(f"{self._server.url}: {status} {_detail(answer)}")
+
+    def cancel(self) -> None:
+        self._server.close()
+
+
+def _without_surrogates(text: str) -> str:
+    """JSON cannot have them. They are invisible, so the model does not see them in any case."""
+    return text if text.isascii() else text.encode("utf-8", "ignore").decode()
+
+
+def _result(answer: dict[str, Any]) -> Result:
+    if "error" in answer:
+        return str(answer["error"]["detail"])
+    return Prediction(answer["label"], answer["confidence"], answer["scores"], answer["truncated"])
+
+
+def _detail(answer: Any) -> str:
+    return str(answer.get("detail", "")) if isinstance(answer, dict) else "no JSON"
