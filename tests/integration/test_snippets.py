@@ -36,12 +36,19 @@ TESTED_ELSEWHERE = {
     ("docs/deployment.md", "nginx"),  # tests/deploy/test_prefix.py
     ("docs/metrics.md", "promql"),  # tests/support/monitoring.py
     ("docs/runbook.md", "promql"),  # the same
+    ("docs/client.md", "python"),  # tests/clients/test_package.py
+    ("clients/python/README.md", "python"),  # the same
 }
 OURS = ("app", "nginx", "onnx_export", "perf", "tests", "training")
 
 
 def in_language(*languages: str) -> Any:
-    chosen = [block for block in RUN if block.language in languages]
+    elsewhere = {(file, language) for file, language in TESTED_ELSEWHERE if language in languages}
+    chosen = [
+        block
+        for block in RUN
+        if block.language in languages and (block.place.partition(":")[0], block.language) not in elsewhere
+    ]
     return pytest.mark.parametrize("block", chosen, ids=lambda block: block.place)
 
 
@@ -211,6 +218,10 @@ def check_docker(arguments: list[str]) -> None:
                 assert re.search(rf"^FROM .* AS {value}$", dockerfile, flags=re.MULTILINE), value
             if flag == "--build-arg":
                 assert re.search(rf"^ARG {value.partition('=')[0]}\b", dockerfile, flags=re.MULTILINE), value
+    elif arguments[0] == "compose":
+        files = [value for flag, value in pairwise(arguments) if flag == "-f"]
+        assert all((ROOT / file).is_file() for file in files)
+        assert arguments[-1] == "up"
     else:
         assert arguments[0] == "run"
         assert any(re.fullmatch(r"rt-sentiment(:\w+)?", argument) for argument in arguments)

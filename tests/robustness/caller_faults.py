@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from app.access.keys import add_key
+from app.access import add_key
 from tests.robustness.fault import Outcome, fault, outcome
 from tests.support.process import serve
 from tests.support.waiting import HANG_S

@@ -3,6 +3,7 @@
 Programs that serve, train, measure or need an engine are replaced by one that records its arguments and settings.
 """
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -33,10 +34,18 @@ status=$?
 [ $status -eq 1 ] || exit $status
 """
 _RECORDED = (
-    "recorded", "python", "python3", "pip", "coverage", "ruff", "mypy", "bandit", "watchfiles", "pre-commit", "docker",
+    "recorded", "sudo", "python", "python3", "pip", "coverage", "ruff", "mypy", "bandit", "watchfiles", "pre-commit", "docker",
 )  # fmt: skip
 _OUTPUTS = ("dist", "runs")  # commands write to them, or remove them
 _STAMPS = ("serve", "dev", "perf", "docs")
+
+
+# The documents say that readers have such files.
+_FILES = {
+    "reviews.csv": "id,day,body\n1,Monday,Loved every minute.\n2,Tuesday,Never again.\n",
+    "posts.jsonl": '{"text": "Loved every minute."}\n{"text": "Never again."}\n',
+    "labelled.csv": "body,stars\nLoved every minute.,positive\nNever again.,negative\n",
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,9 @@ class Workspace:
         for name, script in programs.items():
             (self._bin / name).write_text(script)
             (self._bin / name).chmod(0o755)
+        for name, rows in _FILES.items():
+            (folder / name).write_text(rows)
+            (folder / f"{name}.gz").write_bytes(gzip.compress(rows.encode()))
         for name in _STAMPS:  # so that make installs nothing
             (folder / ".venv" / f"{name}.stamp").touch()
 
