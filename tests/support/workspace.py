@@ -34,7 +34,8 @@ status=$?
 [ $status -eq 1 ] || exit $status
 """
 _RECORDED = (
-    "recorded", "sudo", "python", "python3", "pip", "coverage", "ruff", "mypy", "bandit", "watchfiles", "pre-commit", "docker",
+    "recorded", "sudo", "python", "python3", "pip", "coverage", "ruff", "mypy", "bandit", "watchfiles", "pre-commit",
+    "docker",
 )  # fmt: skip
 _OUTPUTS = ("dist", "runs")  # commands write to them, or remove them
 _STAMPS = ("serve", "dev", "perf", "docs")
