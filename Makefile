@@ -38,7 +38,7 @@ $(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-n
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas test test-uvicorn lint format check settings docs docs-links audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume image lock clean
+.PHONY: help serve dev replicas test test-uvicorn lint format check settings docs docs-links screenshots audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume image lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -86,6 +86,9 @@ docs: .venv/docs.stamp settings  ## build the documentation site (dist/docs/inde
 	rm -rf dist/docs
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --jobs auto --conf-dir docs/site --doctree-dir .venv/doctrees . dist/docs
 	$(BIN)/python -m docs.site.check dist/docs
+
+screenshots: .venv/dev.stamp  ## take the pictures of the page in docs/ again, which needs Chromium
+	$(BIN)/python -m docs.site.screenshots
 
 docs-links: .venv/docs.stamp  ## check the links of the documentation to other sites, which needs the network
 	$(BIN)/python -m sphinx --quiet --builder linkcheck --conf-dir docs/site --doctree-dir .venv/doctrees . .venv/linkcheck
