@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.robustness.client_faults import BUSY, all_restart, all_right, both_are_killed, wait_for_results
+from tests.robustness.client_faults import BUSY, all_restart, all_right, each_is_killed, wait_for_results
 from tests.support.client_load import Texts, load
 from tests.support.replicas import Replicas, running
 
@@ -25,7 +25,7 @@ async def test_overload_loses_no_text(replicas: Replicas) -> None:
 
 async def test_killed_replicas_lose_no_text_with_and_without_nginx(replicas: Replicas) -> None:
     addresses = [replicas.address, replicas.replicas()[0]]
-    assert all_right(await load(addresses, lambda loads: both_are_killed(replicas, loads)))
+    assert all_right(await load(addresses, lambda loads: each_is_killed(replicas, loads)))
 
 
 async def test_a_rolling_restart_loses_no_text_with_and_without_nginx(replicas: Replicas) -> None:

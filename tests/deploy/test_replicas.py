@@ -146,8 +146,8 @@ def test_no_process_remains_when_nginx_or_supervisor_is_killed(victim: str) -> N
     with running(ends_with=None, backend="mock") as replicas:
         family = [replicas.process.pid, *replicas.children()]
         (nginx,) = [pid for pid in family if _name(pid) == "nginx"]
-        workers = [int(pid) for pid in Path(f"/proc/{nginx}/task/{nginx}/children").read_text().split()]
-        assert workers
+        children = Path(f"/proc/{nginx}/task/{nginx}/children")
+        workers = until(lambda: [int(pid) for pid in children.read_text().split()])
         os.kill(nginx if victim == "nginx" else replicas.process.pid, signal.SIGKILL)
         assert replicas.process.wait(HANG_S) == (1 if victim == "nginx" else -signal.SIGKILL)
         until(lambda: not any(_name(pid) for pid in [*family[1:], *workers]), on_timeout=replicas.log.read_text)
