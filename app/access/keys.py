@@ -71,13 +71,19 @@ class Keys:
     def refresh(self) -> bool:
         """Read the file again if it has changed; return whether it had.
 
-        Raises `KeysError` if the changed file cannot be read. The keys then stay as they are until its next change.
+        Raises `KeysError` if the changed file cannot be read. The keys then stay as they are until its next change, or
+        until it can be read: there may only be too few file descriptors.
         """
         version = _version(self._file)
         if version == self._version:
             return False
+        try:
+            self._keys = read_keys(self._file)
+        except KeysError as error:
+            if not isinstance(error.__cause__, OSError) or isinstance(error.__cause__, FileNotFoundError):
+                self._version = version
+            raise
         self._version = version
-        self._keys = read_keys(self._file)
         return True
 
 
@@ -95,7 +101,7 @@ def read_keys(file: Path) -> list[Key]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise KeysError(f"{file}: {error.strerror}") from None
+        raise KeysError(f"{file}: {error.strerror}") from error
     except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: invalid UTF-8 or date; RecursionError: nesting
         raise KeysError(f"{file}: not YAML") from None  # without the parser's message, which quotes the file
     if content is None:  # an empty file: the last key has been revoked

@@ -1,6 +1,7 @@
 """`POST /predict` and `POST /predict/batch`: plain ASGI endpoints from the bytes of a body to a response."""
 
 import sys
+import time
 from abc import ABC, abstractmethod
 from codecs import BOM_UTF8
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..access import RateLimit
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
-from ..serving import Answer, Lifecycle, Pending, Query, cost_of
+from ..serving import MAX_EXPLAINED_CHARS, Answer, Lifecycle, Pending, Query, cost_of
 from ..types import Location, Prediction, WordWeight
 from .auth import caller_of
 from .bodies import Bodies, Body
@@ -52,6 +53,8 @@ class _Endpoint(ABC, Generic[O]):
         check_headers(context.headers, self._max_bytes)
         options = await self._read(body, receive)
         texts = self._texts(options)
+        if options.explain:
+            texts = [self._explainable(text, index, options) for index, text in enumerate(texts)]
         query = Query(
             [text for text in texts if isinstance(text, str)],
             timeout_ms=timeout_ms(context.headers, self._limits.request_timeout_ms),
@@ -62,7 +65,7 @@ class _Endpoint(ABC, Generic[O]):
             explain=options.explain,
             location_of=self._location_of,
         )
-        cost = sum(map(cost_of, query.texts)) if query.explain else len(texts)
+        cost = len(texts) + (sum(map(cost_of, query.texts)) - len(query.texts) if query.explain else 0)
         answer = await self._answer(query, cost, context, receive)
         context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)
         if failures := [result for result in answer.results if isinstance(result, BackendError)]:
@@ -93,19 +96,29 @@ class _Endpoint(ABC, Generic[O]):
         # The middleware has counted one text. It has no quota while the storage is unreachable.
         if self._rate and context.quota and texts > 1:
             await count(self._rate, context, texts, counted=1)
+        deadline_s = time.monotonic() + query.timeout_ms / 1000
         self._lifecycle.in_flight += 1
         try:
             answer = await service.begin(query)
             if isinstance(answer, Pending):
                 answer = await unless_disconnected(receive, answer.result())
             if query.explain:
-                answer = await unless_disconnected(receive, service.explain(query, answer))
+                answer = await unless_disconnected(receive, service.explain(query, answer, deadline_s))
             return answer
         finally:
             self._lifecycle.in_flight -= 1
 
     def _validate(self, value: Any) -> O:
         return validate(self.model, value)
+
+    def _explainable(self, text: str | InvalidInput, index: int, options: O) -> str | InvalidInput:
+        if not isinstance(text, str) or len(text) <= MAX_EXPLAINED_CHARS:
+            return text
+        detail = f"only texts of at most {MAX_EXPLAINED_CHARS} characters can be explained"
+        error = TextTooLong(detail, self._location_of(index))
+        if self._is_partial(options):
+            return error
+        raise error
 
     @abstractmethod
     def _texts(self, options: O) -> Sequence[str | InvalidInput]:

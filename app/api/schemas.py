@@ -38,7 +38,7 @@ class Options(BaseModel):
     explain: bool = Field(
         False,
         description="Add `explanation`: how much each word speaks for the label. Runs up to 64 variants of each text, "
-        f"so a list may have at most {MAX_EXPLAINED} texts.",
+        f"so a list may have at most {MAX_EXPLAINED} texts, and a text 2 000 characters.",
     )
 
 

@@ -159,7 +159,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         self._stop_write_timer()
-        if self._answering and not self._waits_for_body:
+        if self.pipeline or (self._answering and not self._waits_for_body):
             self._all.work(self)
         super().resume_writing()
 

@@ -1,6 +1,7 @@
 """From texts to predictions: service, cache, lifecycle, model loading. Knows nothing about HTTP."""
 
 from ..types import Answer
+from .explain import MAX_CHARS as MAX_EXPLAINED_CHARS
 from .explain import cost_of
 from .lifecycle import Lifecycle
 from .loader import Loader, ServingLimits
@@ -8,4 +9,14 @@ from .pending import Pending
 from .query import Query
 from .service import Service
 
-__all__ = ["Answer", "Lifecycle", "Loader", "Pending", "Query", "Service", "ServingLimits", "cost_of"]
+__all__ = [
+    "MAX_EXPLAINED_CHARS",
+    "Answer",
+    "Lifecycle",
+    "Loader",
+    "Pending",
+    "Query",
+    "Service",
+    "ServingLimits",
+    "cost_of",
+]

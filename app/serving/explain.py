@@ -17,8 +17,8 @@ from ..types import Prediction, WordWeight
 
 # Variants of a text that run at most. A text of up to 32 words is taken apart completely.
 MAX_VARIANTS = 64
+MAX_CHARS = 2000  # of a text that is explained: all its variants must fit into the memory at the same time
 _PER_ROUND = 32
-_COUNTED_CHARS = 500
 
 _LEAST = 1e-6  # a probability of 0 has no log-odds
 _NOTHING = "."  # instead of a text without any visible character
@@ -51,9 +51,8 @@ def find_words(text: str) -> list[Span]:
 
 
 def cost_of(text: str) -> int:
-    """Return how many texts a text and its explanation count as: a bound, without looking into long texts."""
-    words = len(find_words(text)) if len(text) <= _COUNTED_CHARS else MAX_VARIANTS
-    return 1 + min(MAX_VARIANTS, max(1, 2 * words - 1))
+    """Return how many texts a text and its explanation count as."""
+    return 1 + min(MAX_VARIANTS, max(1, 2 * len(find_words(text)) - 1))
 
 
 class Explainer:
@@ -86,10 +85,10 @@ class Explainer:
             self._ask((start, middle), (middle, end))
         return [self._without(*part) for part in self._asked]
 
-    def observe(self, predictions: Sequence[Prediction]) -> None:
-        """Take the predictions of the variants that `next_variants` returned."""
+    def observe(self, predictions: Sequence[Prediction | None]) -> None:
+        """Take the predictions of the variants that `next_variants` returned; None for what is not a valid text."""
         for part, prediction in zip(self._asked, predictions, strict=True):
-            self._effects[part] = self._whole - _log_odds(prediction, self._label)
+            self._effects[part] = self._whole - _log_odds(prediction, self._label) if prediction else 0.0
         self._next = [(-abs(self._effects[part]), part) for _, part in self._next]
         heapq.heapify(self._next)
 
@@ -137,8 +136,7 @@ class Explainer:
             pieces.append(self._text[position:word_start])
             position = word_end
         variant = "".join([*pieces, self._text[position:]])
-        # Most variants have a letter or digit, which is quicker to see than to normalise.
-        return variant if any(map(str.isalnum, variant)) or normalise(variant) else _NOTHING
+        return variant if normalise(variant) else _NOTHING
 
 
 def _log_odds(prediction: Prediction, label: str) -> float:

@@ -11,7 +11,7 @@ from ..inference import Tokenizer
 from ..scheduling import Scheduler, Wait, Waiting, WorkItem
 from ..types import Answer, CacheOutcome, Encoding, Location, Prediction
 from .cache import Cache, key_of_part
-from .explain import Explainer
+from .explain import MAX_VARIANTS, Explainer
 from .offload import is_short, is_simple
 from .pending import Pending
 from .preparation import BLANK, TOO_LONG, Preparation
@@ -81,33 +81,49 @@ class Service:
         answer = await self.begin(query)
         return await answer.result() if isinstance(answer, Pending) else answer
 
-    async def explain(self, query: Query, answer: Answer) -> Answer:
+    async def explain(self, query: Query, answer: Answer, deadline_s: float) -> Answer:
         """Return the answer to a query with an explanation of each prediction. Variants of a text run as texts do.
 
-        Raises `Overloaded`, `NotReady`, `DeadlineExceeded` and `BackendError`.
+        Raises `Overloaded`, `NotReady`, `DeadlineExceeded` and, unless the query is partial, `BackendError`.
         """
-        deadline_s = time.monotonic() + query.timeout_ms / 1000
         explainers = {
             text: Explainer(text, result)
             for text, result in zip(query.texts, answer.results, strict=True)
             if isinstance(result, Prediction)
         }
-        here = is_short([*explainers])
+        failures: dict[str, BackendError] = {}
 
-        async def each(work: Callable[[Explainer], T]) -> list[T]:
-            return await self._preparation.run(
-                lambda texts: [work(explainers[text]) for text in texts], [*explainers], query, deadline_s, here=here
+        async def each(work: Callable[[Explainer], T]) -> dict[str, T]:
+            texts = [*explainers]
+            results = await self._preparation.run(
+                lambda part: [work(explainers[text]) for text in part],
+                texts,
+                query,
+                deadline_s,
+                here=is_short(texts * MAX_VARIANTS),
             )
+            return dict(zip(texts, results, strict=True))
 
-        while any(rounds := await each(Explainer.next_variants)):
+        while any((rounds := await each(Explainer.next_variants)).values()):
             left_ms = (deadline_s - time.monotonic()) * 1000
-            variants = [variant for variants in rounds for variant in variants]
-            found = await self.predict(replace(query, texts=variants, timeout_ms=left_ms, truncate=True, partial=False))
-            predictions = iter(found.predictions)
-            for explainer, asked in zip(explainers.values(), rounds, strict=True):
-                explainer.observe([next(predictions) for _ in asked])
-        weights = dict(zip(explainers, await each(Explainer.weights), strict=True))
-        return answer._replace(explanations=[weights.get(text) for text in query.texts])
+            variants = [variant for variants in rounds.values() for variant in variants]
+            found = await self.predict(replace(query, texts=variants, timeout_ms=left_ms, truncate=True, partial=True))
+            results = iter(found.results)
+            for text, asked in rounds.items():
+                of_text = [next(results) for _ in asked]
+                if failed := [result for result in of_text if isinstance(result, BackendError)]:
+                    failures[text] = failed[0]
+                    del explainers[text]
+                else:
+                    explainers[text].observe([each if isinstance(each, Prediction) else None for each in of_text])
+        weights = await each(Explainer.weights)
+        if failures and not query.partial:
+            place = next(place for place, text in enumerate(query.texts) if text in failures)
+            raise BackendError(str(failures[query.texts[place]]), query.location_of(place))
+        return answer._replace(
+            results=[failures.get(text, result) for text, result in zip(query.texts, answer.results, strict=True)],
+            explanations=[weights.get(text) for text in query.texts],
+        )
 
     async def begin(self, query: Query) -> Answer | Pending:
         """Answer from the cache, or queue what is missing and return what to wait for.

@@ -265,6 +265,8 @@ async def test_the_page_is_accessible_and_fits_the_window(
     await page.get_by_role("button", name="API key").click()
     await page.get_by_role("button", name="The staff were lovely").click()
     await page.locator("#explanation").wait_for()
+    await page.get_by_label("Type or paste a text").fill("good " + "W" * 300)
+    await page.locator("#explanation", has_text="WWWW").wait_for()
     await page.locator("#sample-button").click()
     await page.get_by_role("button", name="Predict again").wait_for()
     results = await Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})

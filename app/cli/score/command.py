@@ -99,7 +99,7 @@ def score(
     if isinstance(output, Output) and not force:
         if output.target.exists() and not output.part.exists():
             if resume:
-                click.echo(f"{out} is complete already", err=True)
+                click.echo(f"{out} is complete already; it was not compared with the input", err=True)
                 return OK
             raise Failure(f"{out} exists already; replace it with --force", WRONG_USAGE)
         if output.part.exists() and not resume:

@@ -16,7 +16,7 @@ class Window:
     """How many rows are in memory at once: at most `rows`, and no more once they have `chars` characters of text."""
 
     rows: int = 2048
-    chars: int = 2_000_000
+    chars: int = 200_000  # a few seconds of work: what is not written yet is lost when the process is killed
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,8 +97,40 @@ def test_explain_must_be_a_boolean(http: httpx.Client) -> None:
     assert response.json()["errors"][0]["loc"] == ["body", "explain"]
 
 
-def test_the_deadline_covers_the_explanation(http: httpx.Client) -> None:
-    text = " ".join(f"This is sentence {number} of a slow text." for number in range(200))
-    headers = {"X-Request-Timeout-Ms": "40"}
-    response = http.post("/predict", json={"text": text, "explain": True, "long_text": "window"}, headers=headers)
+def test_long_texts_are_not_explained(http: httpx.Client) -> None:
+    assert http.post("/predict", json={"text": "x" * 2000, "explain": True}).status_code == 200
+    response = http.post("/predict", json={"text": "x" * 2001, "explain": True})
+    assert response.status_code == 413
+    body = {"texts": ["good", "x" * 2001], "explain": True}
+    assert "body.texts.1" in http.post("/predict/batch", json=body).json()["detail"]
+    first, second = http.post("/predict/batch", json=body | {"partial": True}).json()["predictions"]
+    assert first["explanation"]
+    assert second["error"]["status"] == 413
+
+
+@pytest.mark.parametrize(
+    "text", ["<b>good</b>", "<p>I like it</p>", "good &nbsp;&nbsp;", "\u115f good", "\ufdfa " * 500]
+)
+def test_every_text_that_has_a_prediction_has_an_explanation(http: httpx.Client, text: str) -> None:
+    assert http.post("/predict", json={"text": text}).status_code == 200
+    assert "explanation" in explain(http, text)
+
+
+def test_a_variant_on_which_the_model_fails_fails_its_text(mock_server: Server) -> None:
+    texts = ["nice one", "x [\u597dfail] good"]  # without the second character, the mock fails
+    with mock_server.client() as http:
+        body = {"texts": texts, "explain": True}
+        whole = http.post("/predict/batch", json=body)
+        assert whole.status_code == 500
+        assert "texts.1" in whole.json()["detail"]
+        first, second = http.post("/predict/batch", json=body | {"partial": True}).json()["predictions"]
+    assert first["explanation"]
+    assert second["error"]["status"] == 500
+
+
+def test_the_deadline_covers_the_explanation() -> None:
+    with serve(backend="mock", mock_delay_ms="600", cache_entries="0") as server, server.client() as http:
+        headers = {"X-Request-Timeout-Ms": "1000"}
+        assert http.post("/predict", json={"text": "good"}, headers=headers).status_code == 200
+        response = http.post("/predict", json={"text": "good", "explain": True}, headers=headers)
     assert response.status_code in (429, 504)

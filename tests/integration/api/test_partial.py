@@ -96,7 +96,11 @@ def test_texts_read_in_windows_fail_alone(http: httpx.Client) -> None:
         ({"texts": [" "], "partial": "true"}, 422, "body.partial"),
         ({"texts": [" ", 1], "partial": 1}, 422, "body.texts.1"),
         ({"texts": [" ", 1], "partial": False}, 422, "body.texts.1"),
-        ({"texts": [" ", 1], "partial": True, "more": 1}, 422, "unknown field; expected long_text, partial, texts"),
+        (
+            {"texts": [" ", 1], "partial": True, "more": 1},
+            422,
+            "unknown field; expected explain, long_text, partial, texts",
+        ),
         ({"texts": [" ", 1], "partial": True, "top_k": 0}, 422, "body.top_k"),
         ({"texts": [], "partial": True}, 422, "body.texts"),
         ({"texts": "good", "partial": True}, 422, "body.texts"),

@@ -127,7 +127,7 @@ BAD = [
         "application/json",
         422,
         ["body"],
-        "expected long_text, text, top_k, truncate",
+        "expected explain, long_text, text, top_k, truncate",
     ),
 ]
 

@@ -164,3 +164,20 @@ def test_an_invalid_change_keeps_the_old_keys(file: Path) -> None:
         keys.refresh()
     file.write_text(content)
     assert keys.refresh()
+
+
+def test_a_file_that_could_not_be_opened_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "keys.yaml"
+    key = add_key(file, "web")
+    keys = Keys(file)
+    file.write_text("")  # the key is revoked
+
+    def fail(*_: object, **__: object) -> str:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", fail)
+        with pytest.raises(KeysError, match="Too many open files"):
+            keys.refresh()
+    assert keys.refresh()
+    assert keys.find(key) is None

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.inference import normalise
 from app.serving.explain import MAX_VARIANTS, Explainer, find_words
 from app.types import Prediction, WordWeight
 
@@ -105,9 +106,21 @@ def test_a_text_without_words_has_no_explanation(text: str) -> None:
     assert sum(each.weight for each in explainer.weights()) == 0
 
 
-def test_a_variant_is_never_blank() -> None:
-    explainer = Explainer("good\u200b", predict("good", {}))
-    assert explainer.next_variants() == ["."]
+@pytest.mark.parametrize(
+    "text", ["good\u200b", "<b>good</b>", "<p>I like it</p>", "good &nbsp;&nbsp;", "\u115f good", "<br/>good<br/>"]
+)
+def test_a_variant_is_never_blank(text: str) -> None:
+    explainer = Explainer(text, predict(text, {}))
+    variants = explainer.next_variants()
+    assert "." in variants
+    assert all(map(normalise, variants))
+
+
+def test_a_variant_that_is_no_valid_text_changes_nothing() -> None:
+    explainer = Explainer("so good", predict("so good", {"good": 1.0}))
+    assert len(explainer.next_variants()) == 3
+    explainer.observe([predict("", {}), None, predict("so", {})])
+    assert [each.weight for each in explainer.weights()] == pytest.approx([0.0, 1.0])
 
 
 @given(st.text(max_size=60), st.dictionaries(st.text(max_size=3), st.floats(-3, 3), max_size=5))

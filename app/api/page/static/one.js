@@ -5,6 +5,7 @@ import { $, element, percent, showBars, showMessage, toneOf } from "./view.js";
 
 const PREDICT_AFTER_MS = 200;
 const EXPLAIN_AFTER_MS = 500;
+const EXPLAINED_CHARS = 1000; // a longer text takes seconds
 const FAINT = 0.12; // words below this share of the strongest one are not coloured
 
 let labels = [];
@@ -43,9 +44,12 @@ async function update(text, signal) {
     showMessage($("message"), "");
     showPrediction(value, tookMs, headers);
     await new Promise((resolve) => setTimeout(resolve, EXPLAIN_AFTER_MS));
-    if (signal.aborted) return;
-    const explained = await request("predict", { body: { text, explain: true }, signal });
-    showWords(text, explained.value.label, explained.value.explanation);
+    if (signal.aborted || text.length > EXPLAINED_CHARS) return;
+    const explained = await request("predict", { body: { text, explain: true }, signal }).catch((error) => {
+      if (error.name === "AbortError" || ![429, 503, 504].includes(error.status)) throw error;
+      return null; // the service is busy: the prediction stays
+    });
+    if (explained) showWords(text, explained.value.label, explained.value.explanation);
   } catch (error) {
     if (error.name === "AbortError") return;
     $("result").hidden = true;
@@ -90,9 +94,13 @@ function showWords(text, label, explanation) {
   for (const node of document.querySelectorAll("[data-label]")) node.textContent = label;
   const ranked = explanation.toSorted((a, b) => Math.abs(b.weight) - Math.abs(a.weight)).slice(0, 3);
   $("words-spoken").textContent = ranked.length
-    ? `Strongest: ${ranked.map(({ start, end, weight }) => `“${characters.slice(start, end).join("")}” ${signed(weight)}`).join(", ")}.`
+    ? `Strongest: ${ranked.map(({ start, end, weight }) => `“${shorten(characters.slice(start, end).join(""))}” ${signed(weight)}`).join(", ")}.`
     : "";
   $("explanation").hidden = !explanation.length;
+}
+
+function shorten(word) {
+  return word.length > 24 ? `${word.slice(0, 24)}…` : word;
 }
 
 function signed(weight) {
