@@ -23,7 +23,6 @@ QUOTA_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 # No page may show ours in a frame or guess the type of a response, and links of the docs send no referrer.
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )
 _TIMINGS = b"tokenize;dur=%.2f, queue;dur=%.2f, infer;dur=%.2f, total;dur=%.2f"
@@ -51,10 +50,15 @@ class RequestContext:
     quota: Quota | None = None
     timings_ms: tuple[float, float, float] | None = None  # tokenize, queue, infer
     status: int | None = None  # once the response has started
+    content_policy: bytes = b"frame-ancestors 'none'"
 
     def response_headers(self) -> list[Header]:
         """Return the headers that every response has."""
-        headers = [*_SECURITY_HEADERS, (b"x-request-id", self.request_id.encode())]
+        headers = [
+            *_SECURITY_HEADERS,
+            (b"content-security-policy", self.content_policy),
+            (b"x-request-id", self.request_id.encode()),
+        ]
         if quota := self.quota:
             values = (quota.limit, quota.remaining, quota.reset_s)
             headers += [

@@ -1,7 +1,7 @@
 """Admission control: a request is accepted only if it is likely to be answered in time. Pure and synchronous."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from ..errors import DeadlineExceeded, Overloaded
@@ -34,10 +34,11 @@ NO_WAIT = Wait()
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Texts that are on their way to the queue: all of them, and those of one caller."""
+    """Texts on their way to the queue: all of them, those of one caller, and the callers that they are from."""
 
     texts: int
     own: int
+    callers: Collection[str] = ()
 
 
 NOWHERE = Elsewhere(0, 0)

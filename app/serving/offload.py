@@ -78,7 +78,7 @@ class Offload:
 
     def texts(self, caller: str) -> Elsewhere:
         """Return how many texts have not ended."""
-        return Elsewhere(self._total, self._texts[caller])
+        return Elsewhere(self._total, self._texts[caller], self._texts.keys())
 
     async def run(self, work: Callable[[Sequence[str]], list[T]], texts: Sequence[str], caller: str) -> list[T]:
         """Return what `work` returns for each text. It runs in threads, in the turn of `caller`.

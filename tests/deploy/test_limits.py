@@ -73,13 +73,22 @@ async def proxy(folder: Path, replica: Server, *replaced: tuple[str, str]) -> As
     ("address", "head", "most"),
     [
         ("127.0.0.2", b"Content-Length: 90\r\n\r\n", 200),
-        ("127.0.0.2", b"Content-Length: 200000\r\n\r\n", 48),
+        ("127.0.0.2", b"Content-Length: 200000\r\n\r\n", 8),
+        ("127.0.0.2", b"Content-Length: 20000\r\n\r\n", 64),
         ("127.0.0.1", b"Content-Length: 100000\r\n\r\n", 48),
         ("127.0.0.1", b"Transfer-Encoding: chunked\r\n\r\n", 48),
         ("127.0.0.1", b"Content-Length: 20000\r\n\r\n", 512),
         ("127.0.0.1", b"Content-Length: 90\r\n\r\n", 600),
     ],
-    ids=["an address", "long bodies of an address", "long bodies", "without length", "bodies in files", "this machine"],
+    ids=[
+        "an address",
+        "long bodies of an address",
+        "its bodies in files",
+        "long bodies",
+        "without length",
+        "bodies in files",
+        "this machine",
+    ],
 )
 async def test_held_bodies_are_limited(tmp_path: Path, replica: Server, address: str, head: bytes, most: int) -> None:
     async with proxy(tmp_path, replica) as nginx:

@@ -7,11 +7,13 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
+from ..context import context_of
+
 _FILES = Path(__file__).parent
 # Only our own files: nothing that a text or a file contains can run or load anything.
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    b"base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -29,8 +31,8 @@ def install_page(app: FastAPI, *, enabled: bool) -> None:
     async def page(request: Request) -> HTMLResponse:
         prefix = request.scope.get("root_path")
         base = f'<base href="{escape(prefix)}/">\n' if prefix else ""
-        headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
-        return HTMLResponse(html.replace("<title>", f"{base}<title>", 1), headers=headers)
+        context_of(request.scope).content_policy = _POLICY
+        return HTMLResponse(html.replace("<title>", f"{base}<title>", 1), headers={"Cache-Control": "no-cache"})
 
     app.add_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/page", StaticFiles(directory=_FILES / "static"), name="page")

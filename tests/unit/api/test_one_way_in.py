@@ -55,7 +55,7 @@ def passed() -> Iterator[list[str]]:
         ("/openapi.json", "GET", JSON, 200),
         ("/docs", "GET", JSON, 200),
         ("/static-offline-docs/missing.js", "GET", JSON, 404),
-        ("/", "GET", JSON, 307),
+        ("/", "GET", JSON, 200),
         ("", "GET", JSON, 404),
         ("*", "OPTIONS", JSON, 404),
     ],

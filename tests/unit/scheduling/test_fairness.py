@@ -4,13 +4,14 @@ import asyncio
 import itertools
 import math
 import random
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import Overloaded
-from app.scheduling import CostModel
+from app.scheduling import CostModel, Elsewhere
 from app.scheduling.fairness import Caller, Callers
 from app.scheduling.queue import BatchQueue, Entry
 from tests.support.scheduling import LAYOUT, Gate, layout, recorder, scheduling, settled, submit
@@ -245,6 +246,18 @@ async def test_a_flood_of_tiny_texts_leaves_room_in_the_queue() -> None:
             else:
                 submit(scheduler, *"ghi", caller=caller)
         assert recorder.refusals == ["full", "full"]
+
+
+async def test_callers_whose_texts_are_on_their_way_share_the_queue_too() -> None:
+    gate = Gate()
+    async with scheduling(gate, max_queue_texts=50) as scheduler:
+        submit(scheduler, "x")
+        names = [f"c{number}" for number in range(50)]
+        elsewhere = Elsewhere(50, 0, names)
+        deadline_s = time.monotonic() + 10
+        scheduler.admit(1, deadline_s, "c0", elsewhere=elsewhere)  # a fiftieth part
+        with pytest.raises(Overloaded, match="full"):
+            scheduler.admit(2, deadline_s, "c0", elsewhere=elsewhere)
 
 
 async def test_a_flood_does_not_change_what_others_may_wait() -> None:

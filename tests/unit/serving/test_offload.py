@@ -65,15 +65,15 @@ async def test_texts_count_until_their_thread_is_done_even_if_cancelled() -> Non
         return lengths(texts)
 
     first = asyncio.ensure_future(offload.run(wait, LONG, "a"))
-    await async_until(lambda: offload.texts("a") == Elsewhere(2, 2))
+    await async_until(lambda: offload.texts("a") == Elsewhere(2, 2, {"a"}))
     first.cancel()
     await asyncio.wait([first])
     second = asyncio.ensure_future(offload.run(wait, LONG, "b"))
     await async_until(lambda: offload.texts("b").own == 2)
-    assert offload.texts("a") == Elsewhere(4, 2)
+    assert offload.texts("a") == Elsewhere(4, 2, {"a", "b"})
     release.set()
     assert await second == [3000, 1]
-    await async_until(lambda: offload.texts("a") == offload.texts("b") == Elsewhere(0, 0))
+    await async_until(lambda: offload.texts("a") == offload.texts("b") == Elsewhere(0, 0, set()))
 
 
 async def test_texts_do_not_count_if_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ async def test_texts_do_not_count_if_no_thread_can_be_started(monkeypatch: pytes
     monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", fail)
     with pytest.raises(RuntimeError):
         await offload.run(lengths, LONG, "a")
-    assert offload.texts("a") == Elsewhere(0, 0)
+    assert offload.texts("a") == Elsewhere(0, 0, set())
 
 
 async def test_an_error_reaches_the_request_and_frees_the_thread() -> None:
