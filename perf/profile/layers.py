@@ -22,6 +22,7 @@ from app import logs
 from app.config import Settings
 from app.main import create_app
 from app.scheduling import Wait
+from app.server.connections import Connections
 from app.server.protocol import LimitedProtocol
 from perf.load.http_only import plain, typed
 
@@ -96,7 +97,7 @@ async def _service(*, refusing: bool = False) -> LimitedProtocol:
     if refusing:
         app.lifecycle.serving()._scheduler._wait = lambda *_: Wait(5000)  # type: ignore[method-assign]  # noqa: SLF001
     limits = {"header_timeout_s": 10, "body_timeout_s": 10, "max_header_bytes": 32768, "on_unreadable": lambda _: None}
-    return LimitedProtocol(_config(app.asgi), ServerState(), {}, **limits)
+    return LimitedProtocol(_config(app.asgi), ServerState(), {}, connections=Connections(100), **limits)
 
 
 async def _compare(rounds: int, requests: int) -> None:
