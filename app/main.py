@@ -188,7 +188,7 @@ def _serving_limits(settings: Settings) -> ServingLimits:
         backend_timeout_ms=settings.backend_timeout_ms,
         max_text_chars=settings.max_text_chars,
         cache_entries=settings.cache_entries,
-        # Without keys, there are no callers to tell apart.
+        # Without keys, all callers share the cache.
         cache_per_caller=settings.cache_scope == "key" and settings.api_keys_file is not None,
     )
 

@@ -131,7 +131,7 @@ def _key(file: Path, name: object, value: object) -> Key:
 
 
 def _utc(value: object) -> datetime | None:
-    """Return a time of YAML or ISO 8601, which is in UTC unless it says otherwise; None if it is no time."""
+    """Return a time of YAML or ISO 8601, which is in UTC unless it says otherwise; None if it is not a time."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)

@@ -109,7 +109,7 @@ class BodyParser:
             raise self._half_pair
 
     def _step(self) -> bool:
-        """Parse one token, or many strings of a list; return False if there is no complete one."""
+        """Parse one token, or many strings of a list; return False if it has not arrived completely."""
         char = b'"' if self._skips else self._tokens.peek()
         if not char:
             return False
@@ -141,7 +141,7 @@ class BodyParser:
         return True
 
     def _read_value(self, char: bytes) -> bool:
-        """Read a value, or several in a list; return False if there is no complete one."""
+        """Read a value, or several in a list; return False if it has not arrived completely."""
         if char == b'"':
             if self._state in _ITEMS and not self._skips and (texts := self._tokens.strings()):
                 self._add(texts)

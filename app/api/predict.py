@@ -65,7 +65,7 @@ class _Endpoint(ABC, Generic[O]):
             explain=options.explain,
             location_of=self._location_of,
         )
-        cost = len(texts) + (sum(map(cost_of, query.texts)) - len(query.texts) if query.explain else 0)
+        cost = sum(cost_of(text) if query.explain and isinstance(text, str) else 1 for text in texts)
         answer = await self._answer(query, cost, context, receive)
         context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)
         if failures := [result for result in answer.results if isinstance(result, BackendError)]:

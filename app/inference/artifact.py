@@ -124,7 +124,7 @@ class Artifact:
             end = match.end() + low % 128 + 128 * sum(high)
             names.add(content[match.end() : end].decode(errors="replace"))
         folder = file.relative_to(self.directory).parent
-        # What does not exist is no external data, or ONNX Runtime will name it.
+        # Skip names of files that do not exist. If one is needed, ONNX Runtime names it.
         return [name for name in sorted(names) if self.source.has((folder / name).as_posix())]
 
 

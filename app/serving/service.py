@@ -115,7 +115,7 @@ class Service:
                     failures[text] = failed[0]
                     del explainers[text]
                 else:
-                    explainers[text].observe([each if isinstance(each, Prediction) else None for each in of_text])
+                    explainers[text].observe([result if isinstance(result, Prediction) else None for result in of_text])
         weights = await each(Explainer.weights)
         if failures and not query.partial:
             place = next(place for place, text in enumerate(query.texts) if text in failures)

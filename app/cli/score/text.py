@@ -117,7 +117,7 @@ class TableReader(_TextReader):
         check_names(self.names, columns.added, source.name)
 
     def _next(self) -> list[str] | None:
-        """Return the next row; with `_problem`, one that cannot be parsed. Lines that are blank are no rows."""
+        """Return the next row; with `_problem`, one that cannot be parsed. Skips blank lines."""
         while True:
             self._problem = ""
             try:
@@ -166,7 +166,7 @@ class JsonReader(_TextReader):
 
     def _add(self, rows: JsonRows) -> bool:
         raw = "\n"
-        while not raw.strip():  # a blank line is no row
+        while not raw.strip():  # skip blank lines
             if next(self._lines, None) is None:
                 return False
             line, raw = self._take()
