@@ -4,6 +4,7 @@ from training.checkpoints.average import average_checkpoints
 from training.checkpoints.calibrate import TEMPERATURE_KEY, calibrate_checkpoint, fit_temperature
 from training.checkpoints.convert import convert_encoder
 from training.checkpoints.device import Device, keep_memory
+from training.checkpoints.encoder import fetch_encoder
 from training.checkpoints.label import label_texts
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "average_checkpoints",
     "calibrate_checkpoint",
     "convert_encoder",
+    "fetch_encoder",
     "fit_temperature",
     "keep_memory",
     "label_texts",

@@ -68,9 +68,9 @@ def read_classifier(directory: Path, **options: Any) -> Any:
 
 
 def relabel(model: Any, labels: Sequence[str]) -> None:
-    """Give the classifier `labels`. Labels that it already has keep their weights, the others start untrained."""
-    old = [model.config.id2label[index].lower() for index in range(model.config.num_labels)]
-    if old == list(labels):
+    """Give the classifier `labels`. Those that it has, in upper or lower case, keep their weights; others are new."""
+    old = [model.config.id2label[index].casefold() for index in range(model.config.num_labels)]
+    if [model.config.id2label[index] for index in range(model.config.num_labels)] == list(labels):
         return
     name, head = next(
         (name, layer)
@@ -82,9 +82,10 @@ def relabel(model: Any, labels: Sequence[str]) -> None:
         fresh.weight.normal_(std=0.02)
         fresh.bias.zero_()
         for index, label in enumerate(labels):
-            if label in old:
-                fresh.weight[index] = head.weight[old.index(label)]
-                fresh.bias[index] = head.bias[old.index(label)]
+            if label.casefold() in old:
+                place = old.index(label.casefold())
+                fresh.weight[index] = head.weight[place]
+                fresh.bias[index] = head.bias[place]
     model.set_submodule(name, fresh)
     model.config.id2label = dict(enumerate(labels))
     model.config.label2id = {label: index for index, label in enumerate(labels)}

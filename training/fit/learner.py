@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.optim.swa_utils import AveragedModel
 
 from app.inference.padding import pad
@@ -25,7 +26,16 @@ _PENALTY_EVERY = 4  # steps
 class Learner:
     """A classifier with its optimizer, schedule and average, for a training of `steps` steps."""
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, recipe: Recipe, steps: int, device: Device) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        recipe: Recipe,
+        steps: int,
+        device: Device,
+        *,
+        class_weights: NDArray[np.float32] | None = None,
+    ) -> None:
         self.step = 0
         self.model = model.train()
         _set_dropout(model, recipe.dropout)
@@ -39,6 +49,7 @@ class Learner:
             self._optimizer, lambda step: linear_schedule(step, steps, recipe.warmup)
         )
         self._average = AveragedModel(model) if recipe.average else None
+        self._class_weights = None if class_weights is None else device.put(class_weights)
 
     def state(self) -> dict[str, Any]:
         """Return everything that is needed to resume."""
@@ -55,8 +66,8 @@ class Learner:
 
     @property
     def result(self) -> Any:
-        """The trained model: the average of the last steps if the recipe sets `average`."""
-        return self._average.module if self._average else self.model
+        """The trained model: the average of the last steps, if the recipe sets `average` and these have begun."""
+        return self._average.module if self._average and self._average.n_averaged else self.model
 
     @property
     def learning_rate(self) -> float:
@@ -73,7 +84,7 @@ class Learner:
         # The penalty takes a quarter of the time of a step, and its effect lasts for the steps in between.
         with self._ranges if self.step % _PENALTY_EVERY == 0 else nullcontext(), self._device.autocast():
             logits = self.model(**inputs).logits
-        loss = cross_entropy(logits.float(), targets, is_open)
+        loss = cross_entropy(logits.float(), targets, is_open, self._class_weights)
         (loss + self._ranges.penalty()).backward()
         self._require_finite(torch.nn.utils.clip_grad_norm_(self.model.parameters(), _MAX_GRADIENT_NORM))
         self._optimizer.step()
@@ -137,7 +148,16 @@ def linear_schedule(step: int, steps: int, warmup: float) -> float:
     return min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise)))
 
 
-def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, is_open: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy over the labels that are open. All arguments have the shape (rows, labels)."""
+def cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, is_open: torch.Tensor, class_weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return the mean cross-entropy over the labels that are open. The first three have the shape (rows, labels).
+
+    With `class_weights`, one for each label, it is the weighted mean over the rows.
+    """
     log_probabilities = logits.masked_fill(~is_open, -1e4).log_softmax(dim=-1)
-    return -(targets * log_probabilities).sum(dim=-1).mean()
+    losses = -(targets * log_probabilities).sum(dim=-1)
+    if class_weights is None:
+        return losses.mean()
+    weights = targets @ class_weights
+    return (weights * losses).sum() / weights.sum()

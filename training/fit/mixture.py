@@ -15,6 +15,7 @@ from training.errors import InputError
 from training.fit.recipe import Recipe
 
 _PLACEHOLDER = re.compile(r"@user\b|\bhttps?\b\S*")  # as in normalised text, or as in the data
+_HIGHEST_WEIGHT = 10.0  # a label with two rows must not decide every step that it is in
 _SENTENCE = 20  # letters, as in "i would buy it again"; shorter texts may occur in unrelated texts by chance
 
 
@@ -104,6 +105,20 @@ def _target(
     scores = np.array([example.scores.get(label, 0.0) for label in labels], np.float32)
     share = recipe.gold if example.label is not None else 0.0
     return share * gold + (1 - share) * scores, np.ones(len(labels), np.bool_)
+
+
+def class_weights(sets: Mapping[str, Sequence[Row]], recipe: Recipe) -> NDArray[np.float32]:
+    """Return a weight for each label that makes up for how often it is in an epoch: at most ten times the mean."""
+    counts = sum(recipe.weight(source) * np.sum([row.target for row in rows], axis=0) for source, rows in sets.items())
+    weights = np.clip(np.mean(counts) / np.maximum(counts, 1e-6), None, _HIGHEST_WEIGHT)
+    return np.asarray(weights, np.float32)
+
+
+def lowest_loss(sets: Mapping[str, Sequence[Row]], recipe: Recipe) -> float:
+    """Return the lowest mean loss that a training can reach: 0 without label smoothing and teacher's scores."""
+    rows = [(recipe.weight(source), row.target) for source, members in sets.items() for row in members]
+    entropies = [-(target * np.log(np.maximum(target, 1e-12))).sum() for _, target in rows]
+    return float(np.average(entropies, weights=[weight for weight, _ in rows]))
 
 
 def steps_per_epoch(sets: Mapping[str, Sequence[Row]], recipe: Recipe) -> int:

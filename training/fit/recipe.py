@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -37,6 +37,14 @@ class Recipe:
         float, _setting("limit for inputs of linear layers, for int8; 0 means no limit", ge=0)
     ] = 0.0
     average: Annotated[float, _setting("share of the steps, at the end, whose weights are averaged", ge=0, le=1)] = 0.0
+    class_weights: Annotated[bool, _setting("give rare labels as much weight in the loss as frequent ones")] = False
+    evaluations: Annotated[
+        int, _setting("how often the model is measured, evenly over the steps; 0 means after every epoch", ge=0)
+    ] = 0
+    patience: Annotated[int, _setting("stop after this many evaluations without a better one; 0 means never", ge=0)] = 0
+    keep: Annotated[
+        Literal["best", "last"], _setting("which checkpoint to keep: the best by macro F1 on --dev, or the last")
+    ] = "best"
     seed: Annotated[int, _setting("seed of all random choices")] = 7
     # How many times each set is used per epoch, by name (default: 1).
     weights: Mapping[str, Annotated[float, Field(ge=0)]] = field(default_factory=dict)

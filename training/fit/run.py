@@ -1,9 +1,10 @@
 """The directory of a training: its settings, its history, and the state to resume from."""
 
+import importlib.util
 import json
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Run:
         self._state_file = directory / "state.pt"
         self._began_s = self._saved_s = time.monotonic()
         self._settings_file = directory / "run.json"
+        self._board: Any = None
         self._settings = json.loads(json.dumps(settings))
         if self._settings_file.is_file():
             if read_json(self._settings_file) != self._settings:
@@ -50,6 +52,7 @@ class Run:
         done = state["step"] if state else 0
         kept = [entry for entry in self.history() if entry["step"] < done + ("dev" not in entry)]
         replace(self._history_file, "".join(json.dumps(entry) + "\n" for entry in kept))
+        self._board = _board(self.directory / "tensorboard", done)
         return state
 
     @property
@@ -72,6 +75,9 @@ class Run:
         """Append an entry to the history."""
         with self._history_file.open("a") as file:
             file.write(json.dumps(entry) + "\n")
+        if self._board:
+            for name, value in _scalars(entry):
+                self._board.add_scalar(name, value, entry["step"])
 
     def history(self) -> list[dict[str, Any]]:
         """Return all entries of the history, except for a line that a crash has cut off."""
@@ -80,9 +86,29 @@ class Run:
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Finish the run: write settings and report, also to the checkpoint, where the exporter reads them."""
+        if self._board:
+            self._board.close()
         for file in (self.checkpoint / "training.json", self.directory / "report.json"):
             replace(file, json.dumps(self._settings | dict(report), indent=2) + "\n")
         self._state_file.unlink(missing_ok=True)
+
+
+def _board(directory: Path, step: int) -> Any:
+    """Return a writer of TensorBoard's logs, or None if it is not installed. What it has from `step` on is hidden."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter  # fails without it
+
+    return SummaryWriter(str(directory), purge_step=step)
+
+
+def _scalars(entry: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the figures of an entry with their names in TensorBoard."""
+    for name, value in entry.items():
+        if name == "dev":
+            yield from ((f"{each}/{figure}", number) for each, all_ in value.items() for figure, number in all_.items())
+        elif name != "step":
+            yield f"train/{name}" if "loss" in entry else name, value
 
 
 class Signals:

@@ -1,0 +1,130 @@
+"""What to start from, and how to train: chosen from the data, with the reasons.
+
+The numbers come from sweeps over the sets in perf/training; docs/training.md explains how to choose otherwise.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from app.inference.tokenizer import Tokenizer
+from training.data import LABELS, Example
+from training.errors import InputError
+from training.fit.recipe import Recipe
+
+EMBEDDED, ENCODER = "sentiment-en", "encoder"  # names of what a training can start from
+
+_LENGTHS = (32, 64, 96, 128, 192, 256)
+_COVERED = 98  # percent of the texts that are read whole, if they are not longer than the last of these
+_IMBALANCE = 5  # times that the most frequent label has more rows than the rarest
+_EVALUATIONS, _PATIENCE = 10, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named way to train. What it leaves open is chosen from the data."""
+
+    description: str
+    start: str | None = None
+    steps: float = 1.0  # times the number that is chosen
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+PRESETS = {
+    "auto": Preset("choose everything from the data"),
+    "sentiment": Preset("start from the embedded model, which knows praise, complaints and plain facts", EMBEDDED),
+    "topics": Preset("start from the plain encoder: for labels that are not about sentiment", ENCODER),
+    "quick": Preset("a third of the steps, to see whether everything works", steps=1 / 3),
+    "thorough": Preset("two and a half times the steps, and no early stop", steps=2.5, settings={"patience": 0}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the choice depends on."""
+
+    counts: dict[str, int]  # rows of each label
+    tokens: int  # that most texts have at most
+
+    @property
+    def rows(self) -> int:
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to start from, the settings, and a sentence for each decision."""
+
+    start: str
+    recipe: Recipe
+    reasons: tuple[str, ...]
+
+
+def facts_of(examples: Sequence[Example], tokenizer: Tokenizer) -> Facts:
+    counts = Counter(example.label for example in examples if example.label is not None)
+    lengths = [len(encoding.ids) for encoding in tokenizer.encode_many([example.text for example in examples])]
+    return Facts(dict(counts), int(np.percentile(lengths, _COVERED)) if lengths else 0)
+
+
+def choose(facts: Facts, preset: str = "auto", start: str | None = None, **given: Any) -> Choice:
+    """Choose how to train on data with these facts. `given` are settings that are not to be chosen.
+
+    Raises `InputError` for an unknown preset.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"unknown preset {preset}; use {', '.join(PRESETS)}")
+    named = PRESETS[preset]
+    begin, why = (start, "as given") if start else (named.start, f"preset {preset}") if named.start else _start(facts)
+    batch_size, lasting = _batch_size(facts), begin == EMBEDDED
+    # A head that is new needs more steps than one that exists, and the more of them, the more labels it has.
+    wanted = (200 if lasting else 300 + 10 * len(facts.counts)) * named.steps
+    epoch_steps = max(1, math.ceil(facts.rows / given.get("batch_size", batch_size)))
+    epochs = min(_most_epochs(facts), max(_least_epochs(facts, named.steps), math.ceil(wanted / epoch_steps)))
+    max_tokens = next((length for length in _LENGTHS if length >= facts.tokens), _LENGTHS[-1])
+    uneven = max(facts.counts.values(), default=0) >= _IMBALANCE * max(1, min(facts.counts.values(), default=0))
+    chosen: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": 1e-4 if lasting else 3e-4,
+        "max_tokens": max_tokens,
+        "class_weights": uneven,
+        "evaluations": _EVALUATIONS,
+        "patience": _PATIENCE,
+    }
+    recipe = Recipe(**(chosen | named.settings | given))
+    reasons = [
+        f"start: {begin} ({why})",
+        f"steps: {recipe.epochs} epochs with {recipe.batch_size} texts per step, about {recipe.epochs * epoch_steps} "
+        f"steps for {facts.rows} rows and {len(facts.counts)} labels",
+        f"learning rate: {recipe.learning_rate:g} (for {'a model that knows its labels' if lasting else 'new labels'})",
+        f"length: {recipe.max_tokens} tokens ({_COVERED} % of the texts have at most {facts.tokens})",
+    ]
+    if recipe.class_weights:
+        low, high = (pick(facts.counts, key=facts.counts.__getitem__) for pick in (min, max))
+        reasons.append(
+            f"class weights: on ({high} has {facts.counts[high]} rows, {low} {facts.counts[low]}; without weights, "
+            "rare labels are seldom predicted)"
+        )
+    return Choice(begin, recipe, tuple(reasons))
+
+
+def _start(facts: Facts) -> tuple[str, str]:
+    if {label.casefold() for label in facts.counts} <= set(LABELS):
+        return EMBEDDED, "its labels are yours"
+    return ENCODER, "your labels are not those of the embedded model, which learns others slowly"
+
+
+def _batch_size(facts: Facts) -> int:
+    return 8 if facts.rows < 200 else 16 if facts.rows < 5000 else 32
+
+
+def _least_epochs(facts: Facts, factor: float) -> int:
+    return max(1, round((4 if facts.rows < 2000 else 3 if facts.rows < 20_000 else 2) * min(1, factor)))
+
+
+def _most_epochs(facts: Facts) -> int:
+    return 40 if facts.rows < 2000 else 20

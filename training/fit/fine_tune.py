@@ -1,0 +1,148 @@
+"""Fine-tune a classifier: the loop over the steps, and what is measured and kept on the way."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from app.inference.artifact import open_artifact, sha256
+from app.inference.tokenizer import Tokenizer
+from training.checkpoints import TEMPERATURE_KEY, Device
+from training.data import Example, check_labels
+from training.errors import InputError
+from training.evaluation import Evaluation, aligned, suite_examples
+from training.evaluation.plots import draw_evaluations
+from training.files import checksum, peak_memory_mb
+from training.fit.judge import Judge
+from training.fit.learner import Learner
+from training.fit.learning_curve import draw_learning_curve
+from training.fit.mixture import Row, class_weights, labels_of, lowest_loss, plan, steps_per_epoch, tokenise, without
+from training.fit.progress import Progress
+from training.fit.recipe import Recipe
+from training.fit.run import Run, Signals
+
+_FEW_STEPS = 60  # too few to learn labels that are new to the model
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal stopped the training. Its state is saved."""
+
+
+def fine_tune(
+    start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Example], recipe: Recipe
+) -> Evaluation:
+    """Fine-tune the model at `start` on `examples` in the run directory `out`. The result is `out/checkpoint`.
+
+    Returns the evaluation of that checkpoint. An interrupted run resumes from its last saved state and ends with the
+    same result. Texts that occur in `dev` or in the behavioural suite are not trained on. Raises `Interrupted` on SIGTERM
+    or Ctrl-C, and `InputError` if `out` holds another run, if there is nothing to train on or to measure on, or if
+    the training diverges.
+    """
+    if examples and not (examples := without(examples, [*dev, *suite_examples()])):
+        raise InputError("every text in --data is also in --dev or in the behavioural suite")
+    labels = labels_of(examples)
+    _check(start, dev, labels, recipe)
+    run = Run(out, _settings(start, examples, dev, labels, recipe))
+    tokenizer = Tokenizer.load(start, max_tokens=10**6)
+    sets = tokenise(examples, labels, tokenizer, recipe)
+    tqdm.write(_listing(sets, recipe))
+    epoch_steps = steps_per_epoch(sets, recipe)
+    steps = epoch_steps * recipe.epochs
+    if not steps:
+        raise InputError("the weights of the sets leave no text to train on")
+    if steps < _FEW_STEPS:
+        tqdm.write(
+            f"only {steps} steps: with so few rows, use a smaller --batch-size, more --epochs, a higher --learning-rate"
+        )
+
+    device = Device()
+    torch.manual_seed(recipe.seed)  # the weights of new labels are random
+    model = device.load(start, labels)
+    vars(model.config).pop(TEMPERATURE_KEY, None)  # it belongs to the old weights
+    weights = class_weights(sets, recipe) if recipe.class_weights else None
+    learner = Learner(model, tokenizer, recipe, steps, device, class_weights=weights)
+    judge = Judge(run, start, dev, recipe, steps=steps, epoch_steps=epoch_steps)
+    spent_s, losses = 0.0, []
+    if state := run.begin():
+        learner.load(state["learner"])
+        spent_s, losses = state["seconds"], state["losses"]
+
+    with Progress(run, steps, epoch_steps, learner.step, losses) as progress, Signals() as signals:
+        for rows in plan(sets, recipe, skip=learner.step):
+            if judge.is_due(learner.step):
+                judge.evaluate(learner.result, learner.step)
+                if judge.is_over:
+                    break
+                progress.restart_clock()
+            rate = learner.learning_rate
+            progress.step(len(rows), learner.learn(rows), rate)
+            due = judge.is_due(learner.step) or learner.step == steps
+            if signals.received or run.is_save_due or due:
+                learner.check(rows)
+                seconds = spent_s + run.lasted_s
+                run.save(
+                    {"step": learner.step, "seconds": seconds, "losses": progress.state, "learner": learner.state()}
+                )
+            if signals.received and learner.step < steps:
+                raise Interrupted(f"stopped at step {learner.step} of {steps}; run the same command again to resume")
+        else:
+            judge.evaluate(learner.result, steps)
+
+    evaluation, chosen = judge.result()
+    plots = run.directory / "plots"
+    draw_evaluations([evaluation], plots, f"after epoch {chosen['epoch']:g}")
+    draw_learning_curve(run.history(), plots / "learning-curve.png", lowest_loss(sets, recipe), recipe.label_smoothing)
+    run.finish(
+        {
+            "rows": {source: len(rows) for source, rows in sets.items()},
+            "steps": learner.step,
+            "planned_steps": steps,
+            "seconds": round(spent_s + run.lasted_s),
+            "peak_memory_mb": peak_memory_mb(),
+            "lowest_loss": round(lowest_loss(sets, recipe), 4),
+            "kept": {"step": chosen["step"], "epoch": chosen["epoch"], "chosen_by": recipe.keep},
+            "dev": judge.report(evaluation),
+        }
+    )
+    return evaluation
+
+
+def _check(start: Path, dev: Sequence[Example], labels: Sequence[str], recipe: Recipe) -> None:
+    """Check now what would otherwise fail after hours of training."""
+    if len(labels) < 2:
+        raise InputError(f"the training texts have only one label: {labels[0]}" if labels else "no text has a label")
+    if not dev:
+        raise InputError("--dev has no text to measure on")
+    check_labels(dev, labels, "the training has")
+    longest = open_artifact(str(start)).max_tokens
+    if recipe.max_tokens > longest:
+        raise InputError(f"max_tokens is {recipe.max_tokens}, but {start} reads at most {longest}")
+
+
+def _settings(
+    start: Path, examples: Sequence[Example], dev: Sequence[Example], labels: Sequence[str], recipe: Recipe
+) -> dict[str, Any]:
+    """Return the settings that identify a run."""
+    return {
+        "start": {"name": start.name, "sha256": sha256(start / "model.safetensors")},
+        "labels": labels,
+        "recipe": asdict(recipe),
+        "data": _contents(examples),
+        "measured_on": _contents(dev),
+    }
+
+
+def _contents(examples: Sequence[Example]) -> dict[str, Any]:
+    return {"sets": dict(Counter(example.source for example in examples)), "sha256": checksum(examples)}
+
+
+def _listing(sets: Mapping[str, Sequence[Row]], recipe: Recipe) -> str:
+    """Return a table of the sets, with weights of unknown sets too, which may be typing errors."""
+    lines = [("set", "rows", "per epoch")]
+    lines += [(name, f"{len(rows)}", f"{recipe.weight(name):g}") for name, rows in sets.items()]
+    lines += [(name, "none", f"{weight:g}") for name, weight in recipe.weights.items() if name not in sets and weight]
+    return aligned(lines, {0})
