@@ -137,7 +137,7 @@ def _logits_by_set(
         raise InputError(f"{checkpoint} is an artifact, whose checksums would no longer match; calibrate before export")
     model = load_model(str(checkpoint), backend="torch", precision="fp32")
     labels = model.artifact.labels
-    check_labels(examples, labels, "the model has")
+    examples = check_labels(examples, labels, "the model has")
     sets = {}
     for name in sorted({example.source for example in examples}):
         members = [example for example in examples if example.source == name]

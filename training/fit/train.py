@@ -14,14 +14,14 @@ from transformers import AutoTokenizer
 from app.inference.artifact import open_artifact, sha256
 from app.inference.tokenizer import Tokenizer
 from training.checkpoints import TEMPERATURE_KEY, Device, keep_memory
-from training.data import Example, check_labels, read_all
+from training.data import Example, check_labels, labels_of, read_all, without
 from training.errors import InputError
 from training.evaluation import Evaluation, aligned, evaluate_target, open_targets, suite_examples
 from training.evaluation.plots import draw_evaluations
 from training.files import checksum
 from training.fit.learner import Learner
 from training.fit.learning_curve import draw_learning_curve
-from training.fit.mixture import Row, labels_of, plan, steps_per_epoch, tokenise, without
+from training.fit.mixture import Row, plan, steps_per_epoch, tokenise
 from training.fit.progress import Progress
 from training.fit.recipe import Recipe, read_recipe
 from training.fit.run import Run, Signals
@@ -68,7 +68,7 @@ def fine_tune(start: Path, out: Path, examples: Sequence[Example], dev: Sequence
     if examples and not (examples := without(examples, [*dev, *suite_examples()])):
         raise InputError("every text in --data is also in --dev or in the behavioural suite")
     labels = labels_of(examples)
-    _check(start, dev, labels, recipe)
+    dev = _check(start, dev, labels, recipe)
     run = Run(out, _settings(start, examples, dev, labels, recipe))
     tokenizer = Tokenizer.load(start, max_tokens=10**6)
     sets = tokenise(examples, labels, tokenizer, recipe)
@@ -113,16 +113,17 @@ def fine_tune(start: Path, out: Path, examples: Sequence[Example], dev: Sequence
     run.finish(figures | {"dev": _figures(evaluation)})
 
 
-def _check(start: Path, dev: Sequence[Example], labels: Sequence[str], recipe: Recipe) -> None:
-    """Check now what would otherwise fail after hours of training."""
+def _check(start: Path, dev: Sequence[Example], labels: Sequence[str], recipe: Recipe) -> list[Example]:
+    """Check now what would otherwise fail after hours of training; return `dev` with labels as in `labels`."""
     if len(labels) < 2:
         raise InputError(f"the training texts have only one label: {labels[0]}" if labels else "no text has a label")
     if not dev:
         raise InputError("--dev has no text to measure on")
-    check_labels(dev, labels, "the training has")
+    dev = check_labels(dev, labels, "the training has")
     longest = open_artifact(str(start)).max_tokens
     if recipe.max_tokens > longest:
         raise InputError(f"max_tokens is {recipe.max_tokens}, but {start} reads at most {longest}")
+    return dev
 
 
 def _settings(

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification
 from app.inference.artifact import open_artifact
 from app.inference.tokenizer import Tokenizer
 from tests.support.tiny import ROWS, WORDS, tiny_classifier
-from training.data.examples import LABELS, Example
+from training.data import LABELS, Example
 from training.errors import InputError
 from training.evaluation import evaluate_target, open_targets, suite_examples
 from training.fit import train as module
