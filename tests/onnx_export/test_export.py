@@ -20,7 +20,7 @@ from onnx_export import __main__ as command
 from onnx_export.quantize import down_projections
 from onnx_export.verify import Invariance, Limits, Parity, ParityError, Report, Sample, compare, invariance
 from tests.support.process import serve
-from training.data.examples import Example, read
+from training.data import Example, read
 
 SENTENCES = [text for sample in command.samples_of([]) for text in sample.texts]
 

@@ -101,8 +101,8 @@ def test_a_missing_package_is_reported_with_the_command(monkeypatch: pytest.Monk
 
 
 def test_text_that_is_not_utf_8_is_reported_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_bytes(b'{"text": "\xff"}\n')
-    with pytest.raises(SystemExit, match=r"^splices: .*rows\.jsonl: not UTF-8"):
+    (tmp_path / "rows.jsonl").write_bytes(b'{"text": "\xff", "label": "x"}\n')
+    with pytest.raises(SystemExit, match=r"^splices: .*rows\.jsonl, line 1: not valid UTF-8"):
         main(["splices", "--data", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "out.jsonl")])
 
 

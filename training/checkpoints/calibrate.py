@@ -10,7 +10,8 @@ the weights.
 import argparse
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,24 +31,61 @@ from training.files import read_json, replace
 
 # Not `temperature`: that is a setting for text generation, and transformers warns about it in a classifier.
 TEMPERATURE_KEY = "calibration_temperature"
-_LOWEST, _HIGHEST = 0.05, 20.0
+_LOWEST, _HIGHEST = 1e-3, 1e3  # of the search; beyond them, scores are 0 and 1, or all the same
+_FEW_ROWS = 100
 _BIASES = np.linspace(-0.5, 0.5, 11)
 _GOLDEN = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A temperature, the reports of each set without and with it, and what was found, in words."""
+
+    temperature: float
+    reports: dict[str, tuple[Report, Report]]
+    finding: str
 
 
 def fit_temperature(sets: Sequence[tuple[NDArray[np.floating], Indices]]) -> float:
     """Return the temperature with the lowest negative log-likelihood. Each set of (logits, labels) has the same weight.
 
-    A set that lacks a class is measured over its own classes. Raises `InputError` if there is no best temperature: for
-    example, if every row is classified correctly, more confidence is always better.
+    A set that lacks a class is measured over its own classes. If every row is right, more confidence is always better:
+    then one more row is taken to be wrong (Platt 1999). Raises `InputError` if the model is no better than chance.
     """
     ready = [_shifted(np.asarray(values, dtype=np.float64), np.asarray(truth)) for values, truth in sets]
+    error_shares = [1 / (len(values) + 2) if all_right(sets) else 0.0 for values in ready]
 
     def loss(power: float) -> float:
-        return float(np.mean([np.log(np.exp(values * np.exp(-power)).sum(axis=1)).mean() for values in ready]))
+        return float(
+            np.mean([_loss(values * np.exp(-power), share) for values, share in zip(ready, error_shares, strict=True)])
+        )
 
-    # The loss is convex in 1/T, so it has a single minimum in log T, which golden-section search finds.
-    low, high = np.log(_LOWEST), np.log(_HIGHEST)
+    temperature = float(np.exp(_lowest_point(loss, np.log(_LOWEST), np.log(_HIGHEST))))
+    if temperature > _HIGHEST / 1.01:
+        raise InputError(
+            "there is no best temperature, because the model is no better than chance on these rows; the checkpoint is "
+            "unchanged. Train it on more rows or for more steps, or check that these rows have the right labels"
+        )
+    return temperature
+
+
+def all_right(sets: Sequence[tuple[NDArray[np.floating], Indices]]) -> bool:
+    """Tell whether the model is right on every row."""
+    return all(
+        ((shifted < 0).sum(axis=1) == shifted.shape[1] - 1).all()
+        for shifted in (_shifted(np.asarray(values, dtype=np.float64), np.asarray(truth)) for values, truth in sets)
+    )
+
+
+def _loss(shifted: NDArray[np.float64], error_share: float) -> float:
+    """Return the mean loss, with `error_share` of each label given to the other classes in equal parts."""
+    total = np.log(np.exp(shifted - shifted.max(axis=1, keepdims=True)).sum(axis=1)) + shifted.max(axis=1)
+    others = shifted.shape[1] - 1
+    return float((total - error_share * shifted.sum(axis=1) / others).mean())
+
+
+def _lowest_point(loss: Callable[[float], float], low: float, high: float) -> float:
+    """Return where `loss` is lowest: it is convex in 1/T, so it has one minimum in log T (golden-section search)."""
     inner, outer = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     at_inner, at_outer = loss(inner), loss(outer)
     while high - low > 1e-6:
@@ -59,13 +97,7 @@ def fit_temperature(sets: Sequence[tuple[NDArray[np.floating], Indices]]) -> flo
             low, inner, at_inner = inner, outer, at_outer
             outer = low + _GOLDEN * (high - low)
             at_outer = loss(outer)
-    temperature = float(np.exp((low + high) / 2))
-    if not 1.01 * _LOWEST < temperature < _HIGHEST / 1.01:
-        raise InputError(
-            "there is no best temperature: there are too few rows, or the model is right on all of them or no better "
-            "than chance; the checkpoint is unchanged and can be exported without a temperature"
-        )
-    return temperature
+    return (low + high) / 2
 
 
 def fit_bias(sets: Sequence[tuple[NDArray[np.floating], Indices]]) -> NDArray[np.float64]:
@@ -109,24 +141,52 @@ def _shifted(values: NDArray[np.float64], truth: Indices) -> NDArray[np.float64]
     return values[:, own] - values[np.arange(len(truth)), truth][:, None]
 
 
-def calibrate_checkpoint(
-    checkpoint: Path, examples: Sequence[Example]
-) -> tuple[float, dict[str, tuple[Report, Report]]]:
+def calibrate_checkpoint(checkpoint: Path, examples: Sequence[Example]) -> Calibration:
     """Fit the temperature of `checkpoint` on `examples` and write it to its config.json.
 
-    Returns the temperature and, for every set, the reports without and with it. An earlier temperature has no effect.
+    An earlier temperature has no effect.
     """
     labels, sets = _logits_by_set(checkpoint, examples)
-    temperature = round(fit_temperature(list(sets.values())), 4)
+    temperature = float(f"{fit_temperature(list(sets.values())):.4g}")
     config = checkpoint / "config.json"
     replace(config, json.dumps(read_json(config) | {TEMPERATURE_KEY: temperature}, indent=2) + "\n")
-    return temperature, {
+    reports = {
         name: (
             measure(score(softmax(values), truth), labels),
             measure(score(softmax(values / np.float32(temperature)), truth), labels),
         )
         for name, (values, truth) in sets.items()
     }
+    return Calibration(temperature, reports, _finding(temperature, reports, guessed=all_right(list(sets.values()))))
+
+
+def _finding(temperature: float, reports: Mapping[str, tuple[Report, Report]], *, guessed: bool) -> str:
+    """Say in words what was wrong with the confidence, and what was done."""
+    rows = sum(before.rows for before, _ in reports.values())
+    accuracy, confidence, corrected = (
+        100 * sum(each.rows * figure(each) for each in chosen) / rows
+        for chosen, figure in (
+            ([before for before, _ in reports.values()], lambda each: each.accuracy),
+            ([before for before, _ in reports.values()], mean_confidence),
+            ([after for _, after in reports.values()], mean_confidence),
+        )
+    )
+    gap = confidence - accuracy
+    fault = "too sure" if gap > 0 else "too unsure"
+    state = "about as sure as it is right" if abs(gap) < 2 else f"{'far ' if abs(gap) > 20 else ''}{fault}"
+    text = (
+        f"The model was {state}: mean confidence {confidence:.1f} % at an accuracy of {accuracy:.1f} % on {rows} rows. "
+        f"With the temperature {temperature:g} its mean confidence is {corrected:.1f} %."
+    )
+    if guessed:
+        text += " All rows are right, so they do not show how often it is wrong: one more was taken to be wrong."
+    if rows < _FEW_ROWS:
+        text += f" {rows} rows are few for this; {_FEW_ROWS} or more give a temperature that you can rely on."
+    return text
+
+
+def mean_confidence(report: Report) -> float:
+    return sum(each.rows * each.confidence for each in report.bins) / report.rows
 
 
 def _logits_by_set(
@@ -137,7 +197,7 @@ def _logits_by_set(
         raise InputError(f"{checkpoint} is an artifact, whose checksums would no longer match; calibrate before export")
     model = load_model(str(checkpoint), backend="torch", precision="fp32")
     labels = model.artifact.labels
-    check_labels(examples, labels, "the model has")
+    examples = check_labels(examples, labels, "the model has")
     sets = {}
     for name in sorted({example.source for example in examples}):
         members = [example for example in examples if example.source == name]
@@ -164,10 +224,11 @@ def main(args: argparse.Namespace) -> None:
     if args.bias:
         print(f"bias {add_bias(args.checkpoint, read_all(args.data)).tolist()}")
         return
-    temperature, reports = calibrate_checkpoint(args.checkpoint, read_all(args.data))
+    calibration = calibrate_checkpoint(args.checkpoint, read_all(args.data))
     rows = [("set", "rows", "NLL", "after", "ECE, %", "after")]
-    for name, (before, after) in reports.items():
-        calibration = (f"{100 * before.ece:.2f}", f"{100 * after.ece:.2f}")
-        rows.append((name, f"{before.rows}", f"{before.nll:.4f}", f"{after.nll:.4f}", *calibration))
-    print(f"temperature {temperature}")
+    for name, (before, after) in calibration.reports.items():
+        errors = (f"{100 * before.ece:.2f}", f"{100 * after.ece:.2f}")
+        rows.append((name, f"{before.rows}", f"{before.nll:.4f}", f"{after.nll:.4f}", *errors))
+    print(f"temperature {calibration.temperature:g}")
     print(aligned(rows, {0}))
+    print(calibration.finding)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
+from training.data import label_key
 from training.errors import InputError
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
@@ -68,8 +69,8 @@ def read_classifier(directory: Path, **options: Any) -> Any:
 
 
 def relabel(model: Any, labels: Sequence[str]) -> None:
-    """Give the classifier `labels`. Those that it has, in upper or lower case, keep their weights; others are new."""
-    old = [model.config.id2label[index].casefold() for index in range(model.config.num_labels)]
+    """Give the classifier `labels`. Those that it has, in any spelling, keep their weights; others are new."""
+    old = [label_key(model.config.id2label[index]) for index in range(model.config.num_labels)]
     if [model.config.id2label[index] for index in range(model.config.num_labels)] == list(labels):
         return
     name, head = next(
@@ -82,8 +83,8 @@ def relabel(model: Any, labels: Sequence[str]) -> None:
         fresh.weight.normal_(std=0.02)
         fresh.bias.zero_()
         for index, label in enumerate(labels):
-            if label.casefold() in old:
-                place = old.index(label.casefold())
+            if label_key(label) in old:
+                place = old.index(label_key(label))
                 fresh.weight[index] = head.weight[place]
                 fresh.bias[index] = head.bias[place]
     model.set_submodule(name, fresh)

@@ -1,18 +1,39 @@
-"""Labelled text: read it from files and datasets, and generate more of it."""
+"""Labelled text: read it from files and datasets, look through it, divide it, and generate more of it."""
 
-from training.data.examples import LABELS, Example, check_labels, read, read_all
+from training.data.examples import check_labels, read, read_all, read_source
+from training.data.labels import LABELS, LabelMap, label_key, order_labels, respell
+from training.data.overlap import hold_out, without
 from training.data.passages import detokenise, split_passages
+from training.data.report import DataReport, report
 from training.data.splices import make_splices
+from training.data.split import default_dev_share, folds, split
+from training.data.table import Example, Table, join_tables, labels_of, read_table
 from training.data.templates import write_sentences
 
 __all__ = [
     "LABELS",
+    "DataReport",
     "Example",
+    "LabelMap",
+    "Table",
     "check_labels",
+    "default_dev_share",
     "detokenise",
+    "folds",
+    "hold_out",
+    "join_tables",
+    "label_key",
+    "labels_of",
     "make_splices",
+    "order_labels",
     "read",
     "read_all",
+    "read_source",
+    "read_table",
+    "report",
+    "respell",
+    "split",
     "split_passages",
+    "without",
     "write_sentences",
 ]

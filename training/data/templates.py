@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from training.data.examples import LABELS
+from training.data.labels import LABELS
 from training.data.noise import noisy
 from training.data.writer import GRAMMAR, Sections, Writer, read_folder
 from training.errors import InputError

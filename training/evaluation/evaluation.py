@@ -36,7 +36,7 @@ def evaluate_target(target: Target, examples: Sequence[Example]) -> Evaluation:
 
     Raises `InputError` for a row without a label or with a label that the target does not have.
     """
-    check_labels(examples, target.labels, f"{target.name} has")
+    examples = check_labels(examples, target.labels, f"{target.name} has")
     scored: dict[str, Scored] = {}
     for name in sorted({example.source for example in examples}):
         members = [example for example in examples if example.source == name]

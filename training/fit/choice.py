@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from app.inference.tokenizer import Tokenizer
-from training.data import LABELS, Example
+from training.data import LABELS, Example, label_key
 from training.errors import InputError
 from training.fit.recipe import Recipe
 
@@ -113,7 +113,7 @@ def choose(facts: Facts, preset: str = "auto", start: str | None = None, **given
 
 
 def _start(facts: Facts) -> tuple[str, str]:
-    if {label.casefold() for label in facts.counts} <= set(LABELS):
+    if {label_key(label) for label in facts.counts} <= set(LABELS):
         return EMBEDDED, "its labels are yours"
     return ENCODER, "your labels are not those of the embedded model, which learns others slowly"
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from app.inference.artifact import open_artifact, sha256
 from app.inference.tokenizer import Tokenizer
 from training.checkpoints import TEMPERATURE_KEY, Device
-from training.data import Example, check_labels
+from training.data import Example, check_labels, labels_of, without
 from training.errors import InputError
 from training.evaluation import Evaluation, aligned, suite_examples
 from training.evaluation.plots import draw_evaluations
@@ -20,7 +20,7 @@ from training.files import checksum, peak_memory_mb
 from training.fit.judge import Judge
 from training.fit.learner import Learner
 from training.fit.learning_curve import draw_learning_curve
-from training.fit.mixture import Row, class_weights, labels_of, lowest_loss, plan, steps_per_epoch, tokenise, without
+from training.fit.mixture import Row, class_weights, lowest_loss, plan, steps_per_epoch, tokenise
 from training.fit.progress import Progress
 from training.fit.recipe import Recipe
 from training.fit.run import Run, Signals
@@ -38,14 +38,20 @@ def fine_tune(
     """Fine-tune the model at `start` on `examples` in the run directory `out`. The result is `out/checkpoint`.
 
     Returns the evaluation of that checkpoint. An interrupted run resumes from its last saved state and ends with the
-    same result. Texts that occur in `dev` or in the behavioural suite are not trained on. Raises `Interrupted` on SIGTERM
-    or Ctrl-C, and `InputError` if `out` holds another run, if there is nothing to train on or to measure on, or if
-    the training diverges.
+    same result. Texts that occur in `dev` or in the behavioural suite are not trained on. Raises `Interrupted` on
+    SIGTERM or Ctrl-C, and `InputError` if `out` holds another run, if there is nothing to train on or to measure on, or
+    if the training diverges.
     """
+    read = len(examples)
     if examples and not (examples := without(examples, [*dev, *suite_examples()])):
         raise InputError("every text in --data is also in --dev or in the behavioural suite")
+    if len(examples) < read:
+        tqdm.write(
+            f"{read - len(examples)} of {read} rows are not trained on, because they contain a text of --dev or of the "
+            "behavioural suite"
+        )
     labels = labels_of(examples)
-    _check(start, dev, labels, recipe)
+    dev = _check(start, dev, labels, recipe)
     run = Run(out, _settings(start, examples, dev, labels, recipe))
     tokenizer = Tokenizer.load(start, max_tokens=10**6)
     sets = tokenise(examples, labels, tokenizer, recipe)
@@ -111,16 +117,17 @@ def fine_tune(
     return evaluation
 
 
-def _check(start: Path, dev: Sequence[Example], labels: Sequence[str], recipe: Recipe) -> None:
-    """Check now what would otherwise fail after hours of training."""
+def _check(start: Path, dev: Sequence[Example], labels: Sequence[str], recipe: Recipe) -> list[Example]:
+    """Check now what would otherwise fail after hours of training; return `dev` with labels as in `labels`."""
     if len(labels) < 2:
         raise InputError(f"the training texts have only one label: {labels[0]}" if labels else "no text has a label")
     if not dev:
         raise InputError("--dev has no text to measure on")
-    check_labels(dev, labels, "the training has")
+    dev = check_labels(dev, labels, "the training has")
     longest = open_artifact(str(start)).max_tokens
     if recipe.max_tokens > longest:
         raise InputError(f"max_tokens is {recipe.max_tokens}, but {start} reads at most {longest}")
+    return dev
 
 
 def _settings(

@@ -2,7 +2,6 @@
 
 import math
 import random
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference.tokenizer import Tokenizer
-from training.data import LABELS, Example
+from training.data import Example
 from training.errors import InputError
 from training.fit.recipe import Recipe
 
-_PLACEHOLDER = re.compile(r"@user\b|\bhttps?\b\S*")  # as in normalised text, or as in the data
 _HIGHEST_WEIGHT = 10.0  # a label with two rows must not decide every step that it is in
-_SENTENCE = 20  # letters, as in "i would buy it again"; shorter texts may occur in unrelated texts by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,42 +27,6 @@ class Row:
     ids: NDArray[np.int32]
     target: NDArray[np.float32]
     open: NDArray[np.bool_]
-
-
-def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
-    """Return the labels that occur: in the order of `LABELS` if all are among them, and sorted by name otherwise."""
-    labels = {example.label for example in examples if example.label is not None}
-    labels |= {label for example in examples for label in example.scores or ()}
-    return tuple(label for label in LABELS if label in labels) if labels <= set(LABELS) else tuple(sorted(labels))
-
-
-def without(examples: Sequence[Example], held_out: Sequence[Example]) -> list[Example]:
-    """Return `examples` without those that equal or contain a text of `held_out`.
-
-    Case, spacing, punctuation, links and mentions are ignored. A held-out text that is shorter than a sentence removes
-    only equal texts.
-    """
-    whole = {_letters(example.text) for example in held_out}
-    by_start: dict[str, list[str]] = {}
-    for letters in whole:
-        if len(letters) >= _SENTENCE:
-            by_start.setdefault(letters[:_SENTENCE], []).append(letters)
-    kept = []
-    for example in examples:
-        letters = _letters(example.text)
-        inside = any(
-            letters.startswith(other, start)
-            for start in range(len(letters) - _SENTENCE + 1)
-            for other in by_start.get(letters[start : start + _SENTENCE], ())
-        )
-        if letters not in whole and not inside:
-            kept.append(example)
-    return kept
-
-
-def _letters(text: str) -> str:
-    """Return only the letters and digits of a text, or the text itself if it has none."""
-    return "".join(filter(str.isalnum, _PLACEHOLDER.sub("", text.lower()))) or text
 
 
 def tokenise(

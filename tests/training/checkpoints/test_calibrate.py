@@ -16,7 +16,7 @@ from app.inference.artifact import open_artifact
 from app.inference.runner import softmax
 from tests.support.process import ROOT
 from training.checkpoints.calibrate import calibrate_checkpoint, fit_temperature
-from training.data.examples import LABELS, Example
+from training.data import LABELS, Example
 from training.evaluation.metrics import measure, score
 
 ROWS = [

@@ -22,7 +22,7 @@ from app.inference.tokenizer import Tokenizer
 from tests.support.tiny import ROWS, tiny_encoder
 from training.checkpoints.convert import convert_encoder
 from training.checkpoints.emoji import EMOJI
-from training.data.examples import LABELS
+from training.data import LABELS
 from training.errors import InputError
 
 

@@ -15,7 +15,7 @@ from app.inference.tokenizer import Tokenizer
 from tests.support.tiny import tiny_classifier
 from training.checkpoints import label as module
 from training.checkpoints.label import label_texts
-from training.data.examples import LABELS, Example, read
+from training.data import LABELS, Example, read
 
 LONG = " ".join(f"The film is great, part {number} of it." for number in range(40))
 EXAMPLES = [

@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import pytest
 
-from training.data.examples import Example, read
+from training.data import Example, read
 
 
 def written(path: Path, content: str) -> Path:
@@ -46,10 +46,10 @@ class TestFiles:
         assert [(row.text, row.label) for row in rows] == [("Great", "positive"), ("Awful", "negative")]
         assert read(f"{tmp_path}/a.csv?text=my+review&label=stars", {"1": "negative", "5": "positive"}) == rows
 
-    def test_labels_are_strings_in_lower_case(self, tmp_path: Path) -> None:
+    def test_labels_are_strings_as_they_are_written(self, tmp_path: Path) -> None:
         lines = ['{"label": 1, "text": "a"}', '{"label": 2.0, "text": "b"}', '{"label": "POS", "text": "c"}']
         rows = read(written(tmp_path / "a.jsonl", "\n".join(lines)), {"Pos": "Positive"})
-        assert [row.label for row in rows] == ["1", "2", "positive"]
+        assert [row.label for row in rows] == ["1", "2", "Positive"]
 
     def test_source_and_scores_are_only_read_from_json_lines(self, tmp_path: Path) -> None:
         written(tmp_path / "a.csv", "text,label,source,scores\nplain,neutral,Web App,3\n")
@@ -116,12 +116,12 @@ class TestLabels:
             ("Infinity", "the label 'inf' stands for a missing value"),
             ("-Infinity", "the label '-inf' stands for a missing value"),
             ('"null"', "the label 'null' stands for a missing value"),
-            ("null", "column label is empty"),
-            ('["positive"]', "the label is a list, not a name or a number"),
+            ("null", "the label is empty"),
+            ('["positive"]', "the label is a list; a row must have exactly one label"),
             ('{"name": "positive"}', "the label is a dict, not a name or a number"),
-            ("[]", "the label is a list"),
-            ('""', "unknown label ''"),
-            ('" \\u200b "', "unknown label"),
+            ("[]", "the label is a list; a row must have exactly one label"),
+            ('""', "the label is empty"),
+            ('" \\u200b "', "the label is empty"),
         ],
     )
     def test_what_is_not_a_label_is_an_error_with_its_line(self, tmp_path: Path, value: str, message: str) -> None:
@@ -135,7 +135,7 @@ class TestLabels:
 
     def test_any_label_can_be_translated(self, tmp_path: Path) -> None:
         mapping = {"1.0": "Good", "NaN": "Unclear", "0": "bad"}
-        assert self.labels(tmp_path / "a.jsonl", "1", "NaN", '"0.0"', labels=mapping) == ["good", "unclear", "bad"]
+        assert self.labels(tmp_path / "a.jsonl", "1", "NaN", '"0.0"', labels=mapping) == ["Good", "Unclear", "bad"]
 
     def test_a_name_of_the_model_is_kept(self, tmp_path: Path) -> None:
         assert self.labels(tmp_path / "a.csv", "1.0", "NaN", names=("1.0", "nan")) == ["1.0", "nan"]
@@ -174,21 +174,29 @@ class TestScores:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.tsv", "sentiment\ttext\nx\tfine\n", "a.tsv, line 2: no column label; the columns are sentiment, text"),
-        ("a.tsv", "label\tbody\nx\tfine\n", "a.tsv, line 2: no column text; the columns are label, body"),
-        ("a.tsv", "label\ttext\ttext\nx\tfine\tmore\n", "two columns have the same name: label, text, text"),
-        ("a.tsv", "label\ttext\nx\tfine\nx\n", "a.tsv, line 3: 1 fields, but the header has 2"),
-        ("a.tsv", "label\ttext\nx\tfine\tmore\n", "a.tsv, line 2: 3 fields, but the header has 2"),
+        (
+            "a.tsv",
+            "a\tb\tc\nx\tfine\ty\n",
+            "a.tsv: no column label; the columns are a, b, c; name it with --label-column",
+        ),
+        (
+            "a.tsv",
+            "label\ta\tb\nx\tfine\ty\n",
+            "a.tsv: no column text; the columns are label, a, b; name it with --text",
+        ),
+        ("a.tsv", "label\ttext\ttext\nx\tfine\tmore\n", "two columns have the same name: text"),
+        ("a.tsv", "label\ttext\nx\tfine\nx\n", "a.tsv, line 3: 1 cells instead of 2"),
+        ("a.tsv", "label\ttext\nx\tfine\tmore\n", "a.tsv, line 2: 3 cells instead of 2"),
         ("a.tsv", "label\ttext\nx\tfine\n\nx\t \u200b<br />\n", "a.tsv, line 4: the text has no visible character"),
         ("a.tsv", "label\ttext\nw\tfine\n", "a.tsv, line 2: unknown label 'w'; use x, y"),
-        ("a.tsv", "label\ttext\n\tfine\n", "a.tsv, line 2: unknown label ''"),
-        ("a.csv", 'label,text\nx,"fine\n', "a.csv, line 2: unexpected end of data"),
+        ("a.tsv", "label\ttext\n\tfine\n", "a.tsv, line 2: the label is empty"),
+        ("a.csv", 'label,text\nx,"fine\n', "a.csv, line 2: a quote is not closed"),
         ("a.csv", 'label,text\nx,"fi"ne\n', "a.csv, line 2: "),
-        ("a.jsonl", '{"label": "x", "text": "fine"}\n{"label":\n', "a.jsonl, line 2: not valid JSON"),
+        ("a.jsonl", '{"label": "x", "text": "fine"}\n{"label":\n', "a.jsonl, line 2: not JSON"),
         ("a.jsonl", '["x", "fine"]\n', "a.jsonl, line 1: not a JSON object"),
-        ("a.jsonl", '{"label": "x", "text": 7}\n', "a.jsonl, line 1: the text is not a string"),
-        ("a.jsonl", '{"label": null, "text": "fine"}\n', "a.jsonl, line 1: column label is empty"),
-        ("a.txt", "fine\n", "a.txt: expected .tsv, .csv, .jsonl"),
+        ("a.jsonl", '{"label": "x", "text": 7}\n', "a.jsonl, line 1: text is not a string"),
+        ("a.jsonl", '{"label": null, "text": "fine"}\n', "a.jsonl, line 1: the label is empty"),
+        ("a.txt", "fine\n", "a.txt: expected .csv, .tsv, .tab, .jsonl"),
     ],
 )
 def test_an_invalid_row_is_reported_with_its_line(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -198,7 +206,9 @@ def test_an_invalid_row_is_reported_with_its_line(tmp_path: Path, name: str, con
 
 def test_a_file_that_is_not_utf_8_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_bytes(b"label\ttext\nx\tcaf\xe9\n")
-    with pytest.raises(ValueError, match=r"a\.tsv: not UTF-8 .*convert it to UTF-8"):
+    with pytest.raises(
+        ValueError, match=r"a\.tsv, line 2: not valid UTF-8\nhint: .*--encoding cp1252, or save it as UTF-8"
+    ):
         read(tmp_path / "a.tsv")
 
 
@@ -238,7 +248,7 @@ class TestHub:
         ]
 
     def test_unpublished_labels_are_missing(self, directory: Path) -> None:
-        with pytest.raises(ValueError, match="row 1 of test: column label is empty"):
+        with pytest.raises(ValueError, match="test, row 1: the label is empty"):
             read(f"hub:{directory}?text=sentence&split=test")
         assert read(f"hub:{directory}?text=sentence&split=test&label=") == [Example("Who knows", None, "films-test")]
 

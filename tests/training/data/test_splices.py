@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from training.__main__ import main
-from training.data.examples import read_all
+from training.data import read_all
 from training.data.splices import make_splices
 
 TEXTS = [

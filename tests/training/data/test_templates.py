@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from training.__main__ import main
-from training.data import templates
-from training.data.examples import LABELS, Example, read
+from training.data import LABELS, Example, read, templates
 from training.data.noise import expand, noisy, typo
 from training.data.templates import OTHER_LANGUAGES, SHARES, UNSURE, Sentence, write_sentences
 from training.data.writer import GRAMMAR, Writer, read_folder, read_sections

@@ -7,9 +7,8 @@ import pytest
 import yaml
 
 from app.inference.text import normalise
-from training.data.examples import LABELS, Example
+from training.data import LABELS, Example, without
 from training.evaluation.cases import KINDS, SUITE, Case, expand, read_cases, suite_examples
-from training.fit.mixture import without
 
 CASES = read_cases()
 # Facts have no polarity that could be balanced.

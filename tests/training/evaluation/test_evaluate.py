@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.process import ROOT
-from training.data.examples import LABELS, Example
+from training.data import LABELS, Example
 from training.evaluation import Target, as_json, evaluate_target, open_targets
 from training.evaluation.evaluation import ALL
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.data.examples import LABELS
+from training.data import LABELS
 from training.evaluation.metrics import BINS, Report, interval, measure, pool, score
 
 THREE = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.1, 0.3, 0.6]])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from training.data.examples import LABELS
+from training.data import LABELS
 from training.evaluation.metrics import Report, measure, score
 from training.evaluation.plots import confusion_matrices, reliability_diagram
 

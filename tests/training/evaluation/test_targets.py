@@ -15,7 +15,7 @@ from app.errors import BackendError
 from app.inference.artifact import open_artifact
 from app.inference.model import Model, load_model
 from tests.support.process import Server
-from training.data.examples import LABELS
+from training.data import LABELS
 from training.evaluation.targets import local, logits, open_targets
 
 TEXTS = {

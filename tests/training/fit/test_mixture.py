@@ -8,8 +8,8 @@ import pytest
 
 from app.inference.artifact import open_artifact
 from app.inference.tokenizer import Tokenizer
-from training.data.examples import LABELS, Example
-from training.fit.mixture import Row, batches, epoch, labels_of, plan, steps_per_epoch, tokenise, without
+from training.data import LABELS, Example
+from training.fit.mixture import Row, batches, epoch, plan, steps_per_epoch, tokenise
 from training.fit.recipe import Recipe
 
 
@@ -25,15 +25,6 @@ def row(ids: Sequence[int]) -> Row:
 def targets(examples: list[Example], tokenizer: Tokenizer, recipe: Recipe) -> list[list[float]]:
     sets = tokenise(examples, LABELS, tokenizer, recipe)
     return [pytest.approx(each.target.tolist()) for rows in sets.values() for each in rows]
-
-
-def test_our_labels_keep_our_order_and_others_are_sorted() -> None:
-    def of(*labels: str) -> tuple[str, ...]:
-        return labels_of([Example("text", label, "set") for label in labels])
-
-    assert of("positive", "negative") == ("negative", "positive")
-    assert of("spam", "ham", "spam") == ("ham", "spam")
-    assert labels_of([Example("text", None, "set", {"neutral": 0.5, "negative": 0.5})]) == ("negative", "neutral")
 
 
 def test_a_label_is_smoothed_over_the_labels_of_its_set(tokenizer: Tokenizer) -> None:
@@ -67,28 +58,6 @@ def test_a_label_without_a_score_has_a_target_of_0(tokenizer: Tokenizer) -> None
 def test_a_text_without_label_and_scores_is_rejected(tokenizer: Tokenizer) -> None:
     with pytest.raises(ValueError, match="set: a text has neither a label nor scores"):
         tokenise([Example("Good.", None, "set")], LABELS, tokenizer, Recipe())
-
-
-def test_held_out_texts_are_left_out_in_any_spelling() -> None:
-    examples = [Example(text, "neutral", "set") for text in ("It 's  HERE .", "It was here.", "😀", "😡")]
-    held_out = [Example(text, "neutral", "dev") for text in ("it's here", "😀")]
-    assert [example.text for example in without(examples, held_out)] == ["It was here.", "😡"]
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("Hope the pope heard about it @user https://example.org/a", False),
-        ("they told me: it doesn't get any better than this, and so it was", False),
-        ("It doesn't get any better than that.", True),
-        ("They said so twice.", True),  # "so" is too short to search for inside other texts
-        ("so", False),
-    ],
-)
-def test_texts_that_contain_a_held_out_text_are_left_out(text: str, kept: bool) -> None:
-    texts = ("Hope the Pope heard about it http", "It doesn't get any better than this.", "So!")
-    held_out = [Example(each, "neutral", "dev") for each in texts]
-    assert bool(without([Example(text, "neutral", "set")], held_out)) is kept
 
 
 def test_a_weight_is_the_number_of_uses_per_epoch() -> None:

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification
 from app.inference.artifact import open_artifact
 from app.inference.tokenizer import Tokenizer
 from tests.support.tiny import ROWS, WORDS, tiny_classifier
-from training.data.examples import LABELS, Example
+from training.data import LABELS, Example
 from training.errors import InputError
 from training.evaluation import evaluate_target, open_targets, suite_examples
 from training.fit import train as module
@@ -280,7 +280,7 @@ def test_other_labels_get_a_new_head(start: Path, tmp_path: Path) -> None:
     rows = [replace(row, label="yes" if row.label == "positive" else "no") for row in ROWS]
     dev = [replace(row, label="yes" if row.label == "positive" else "no") for row in DEV]
     fine_tune(start, tmp_path / "run", rows, dev, RECIPE)
-    assert open_artifact(str(tmp_path / "run" / "checkpoint")).labels == ("no", "yes")
+    assert open_artifact(str(tmp_path / "run" / "checkpoint")).labels == ("yes", "no")
     assert json.loads((tmp_path / "run" / "report.json").read_text())["dev"]["dev"]["accuracy"] > 0.9
 
 

@@ -1,0 +1,172 @@
+"""Rows of a file, with the readers of `rt-sentiment score`, and what can be found out about its layout."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from app.cli.exits import Failure
+from app.cli.score.formats import Source, format_of, source_of
+from app.cli.score.reader import Columns, Window
+from app.cli.score.reading import open_reader
+from app.cli.score.rows import JsonRows, Rows, TableRows
+from training.errors import InputError
+
+FORMATS = ("csv", "tsv", "jsonl", "parquet")
+SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq")
+_DELIMITERS = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "vertical bars"}
+_CONVERT = {
+    ".json": "write one JSON object per line, with .jsonl at the end of the name; pandas: "
+    "to_json(…, orient='records', lines=True)",
+    ".xlsx": "save the sheet as CSV (UTF-8)",
+    ".xls": "save the sheet as CSV (UTF-8)",
+}
+_FIRST_ROWS = 100  # whose fields are the columns of JSON lines
+# As a CSV library writes a cell that has quotes in it.
+_QUOTED_CELL = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
+
+
+class Record(NamedTuple):
+    """A row: its line or, in Parquet, its number; its fields; and why it cannot be read, if so."""
+
+    line: int
+    fields: dict[str, Any]
+    problem: str
+
+
+@contextmanager
+def as_input_error() -> Iterator[None]:
+    """Turn the error of a reader into that of a training step."""
+    try:
+        yield
+    except Failure as error:
+        message = str(error).replace("--input-format", "--format").removesuffix(" (SENTIMENT_MODEL)")
+        raise InputError(message) from None
+
+
+def is_data(path: Path) -> bool:
+    return path.name.lower().removesuffix(".gz").endswith(SUFFIXES)
+
+
+def open_source(
+    path: Path, kind: str | None, delimiter: str | None, encoding: str | None, quotes: bool | None
+) -> tuple[Source, list[str]]:
+    """Return how the file is laid out, and notes on what was found out. Raises `InputError` if it cannot be read."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file")
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if kind is None and not is_data(path):
+        advice = _CONVERT.get(path.suffix.lower(), f"expected {', '.join(SUFFIXES)}, or a directory of such files")
+        raise InputError(f"{path}: {advice}")
+    with as_input_error():
+        found = format_of(str(path), kind, "--format")
+        default_quotes = found != "tsv" if quotes is None else quotes
+        source = source_of(str(path), found, encoding or "", delimiter or "", quotes=default_quotes)
+        if found not in ("csv", "tsv") or delimiter:
+            return source, []
+        names = _header(source)
+        others = [mark for mark in _DELIMITERS if mark in names[0]] if len(names) == 1 else []
+        if len(others) != 1:
+            return source, []
+        note = f"columns are separated by {_DELIMITERS[others[0]]}"
+        return replace(source, delimiter=others[0]), [note]
+
+
+def column_names(source: Source) -> list[str]:
+    """Return the names of the columns; in JSON lines, those of the first rows."""
+    with as_input_error():
+        if source.format == "parquet":
+            return _parquet_names(source)
+        return _json_names(source) if source.format == "jsonl" else _header(source)
+
+
+def _header(source: Source) -> list[str]:
+    try:
+        with open_reader(source, Columns("1")) as reader:
+            return list(reader.names or [""])
+    except Failure as error:
+        if "it is empty" in str(error):
+            raise InputError(f"{source.name}: no rows") from None
+        raise
+
+
+def _json_names(source: Source) -> list[str]:
+    names: dict[str, None] = {}
+    with source.open_lines() as lines:
+        for _, line in zip(range(_FIRST_ROWS), lines, strict=False):
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            names |= dict.fromkeys(row if isinstance(row, dict) else ())
+    return list(names)
+
+
+def _parquet_names(source: Source) -> list[str]:
+    try:
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError:
+        raise InputError("Parquet needs an extra: pip install 'rt-sentiment[parquet]'") from None
+    try:
+        return list(pq.read_schema(source.path).names)
+    except (ValueError, OSError) as error:  # pyarrow's own errors are among them
+        raise InputError(f"{source.name}: it is not a Parquet file: {str(error).partition(chr(10))[0]}") from None
+
+
+def read_records(source: Source, text_column: str) -> list[Record]:
+    """Return every row, also those that cannot be read. Raises `InputError` if the file itself cannot be read."""
+    records = []
+    with as_input_error(), open_reader(source, Columns(text_column, keep_bad_rows=True)) as reader:
+        for rows in reader.windows(Window()):
+            for place, fields in enumerate(_fields(rows)):
+                problem = re.sub(r"^line \d+: ", "", rows.problems.get(place, ""))
+                records.append(Record(rows.lines[place], fields, problem))
+    return records
+
+
+def _fields(rows: Rows) -> Sequence[dict[str, Any]]:
+    if isinstance(rows, TableRows):
+        return [dict(zip(rows.names, cells, strict=True)) for cells in rows.table]
+    if isinstance(rows, JsonRows):
+        return rows.objects
+    batch: list[dict[str, Any]] = rows.batch.to_pylist()  # type: ignore[attr-defined]
+    return batch
+
+
+def may_be_quoted(records: Sequence[Record]) -> bool:
+    """Return whether a TSV that was read without quotes has some, as pandas writes them."""
+    return any(
+        record.problem or any(isinstance(cell, str) and _QUOTED_CELL.fullmatch(cell) for cell in record.fields.values())
+        for record in records
+    )
+
+
+def explain_layout(source: Source, text_column: str, records: Sequence[Record]) -> str:
+    """Return what may be wrong with the layout if rows cannot be read, or ""."""
+    problems = [record.problem for record in records if record.problem]
+    if not problems or source.format == "jsonl":
+        return ""
+    if any("not valid UTF" in problem for problem in problems):
+        return "the file has another encoding; try --encoding cp1252, or save it as UTF-8"
+    if source.format not in ("csv", "tsv"):
+        return ""
+    turned = replace(source, quotes=not source.quotes)
+    try:
+        fits = not any(record.problem for record in read_records(turned, text_column))
+    except InputError:
+        fits = False
+    if fits:
+        without = "without quotes: quotes seem to be ordinary characters here; use --no-quotes"
+        return "all rows can be read " + (without if source.quotes else "with quotes around cells; use --quotes")
+    if any("quote" in problem for problem in problems):
+        return "the quotes look wrong: a cell that has quotes in it needs quotes around it, and each of its own doubled"
+    cells = "a cell that has the separator or a line break in it needs quotes around it"
+    return f"the separator looks wrong: columns are separated by {_name(source.delimiter)} here, and {cells}"
+
+
+def _name(delimiter: str) -> str:
+    return _DELIMITERS.get(delimiter, repr(delimiter))

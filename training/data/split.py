@@ -1,0 +1,102 @@
+"""Divide rows into those to train on and those to measure on.
+
+Every label has about the same share of both. Rows with the same text, in any spelling, stay together, because a model
+that has seen a text would be measured on its memory.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from training.data.overlap import letters_of
+from training.data.table import Example
+from training.errors import InputError
+
+_MOST_DEV_ROWS = 5000  # more would make an evaluation slow, and hardly more precise
+_Group = list[int]  # places of rows with the same text
+
+
+def default_dev_share(rows: int) -> float:
+    """Return the share to measure on: a fifth of few rows, a tenth of many, and at most 5 000 rows."""
+    return min(0.2 * rows, max(400, 0.1 * rows), _MOST_DEV_ROWS) / rows if rows else 0.0
+
+
+def split(
+    table: Iterable[Example], *, seed: int = 7, dev_share: float | None = None
+) -> tuple[list[Example], list[Example]]:
+    """Return the rows to train on and those to measure on, each in their old order.
+
+    A label with at least two different texts is on both sides. One with a single text is only trained on, as are rows
+    without a label. The place of a row depends on its text and the seed, not on the order of rows. Raises `InputError`
+    for a share that is not between 0 and 1, or if nothing could be measured on.
+    """
+    rows = list(table)
+    share = default_dev_share(len(rows)) if dev_share is None else dev_share
+    if not 0 < share < 1:
+        raise InputError(f"the share to measure on must be between 0 and 1, not {share:g}")
+    chosen: set[int] = set()
+    for label, groups in _groups(rows, seed).items():
+        if label is not None:
+            chosen |= _choose(groups, share)
+    if not chosen:
+        raise InputError("there are too few different texts to set some aside to measure on")
+    return _divide(rows, chosen)
+
+
+def folds(table: Iterable[Example], *, count: int, seed: int = 7) -> Iterator[tuple[list[Example], list[Example]]]:
+    """Yield `count` splits, in which each row with a label is measured on once.
+
+    Raises `InputError` for too few rows.
+    """
+    rows = list(table)
+    members: list[set[int]] = [set() for _ in range(count)]
+    start = 0
+    for label, groups in _groups(rows, seed).items():
+        if label is None:
+            continue
+        sizes = [0] * count
+        for group in groups:
+            # Labels take turns in which fold they fill first, so that rare ones do not all go to the first fold.
+            fold = min(range(count), key=lambda each: (sizes[each], (each - start) % count))
+            members[fold].update(group)
+            sizes[fold] += len(group)
+        start += len(groups)
+    if count < 2 or not all(members):
+        raise InputError(f"{count} folds need at least two, and as many different texts")
+    for chosen in members:
+        yield _divide(rows, chosen)
+
+
+def _groups(rows: list[Example], seed: int) -> dict[str | None, list[_Group]]:
+    """Return the rows with the same text, by the label that most of them have, in an order that looks random."""
+    by_text: dict[str, _Group] = {}
+    for place, row in enumerate(rows):
+        by_text.setdefault(letters_of(row.text), []).append(place)
+    ordered = sorted(by_text, key=lambda text: hashlib.sha256(f"{seed} {text}".encode()).digest())
+    groups: dict[str | None, list[_Group]] = {}
+    for text in ordered:
+        labels = Counter(rows[place].label for place in by_text[text] if rows[place].label is not None)
+        groups.setdefault(labels.most_common(1)[0][0] if labels else None, []).append(by_text[text])
+    return groups
+
+
+def _choose(groups: list[_Group], share: float) -> set[int]:
+    """Return the rows of one label to measure on."""
+    if len(groups) < 2:
+        return set()
+    total = sum(map(len, groups))
+    wanted = min(max(1, round(total * share)), total - 1)
+    chosen: list[_Group] = []
+    size = 0
+    for group in groups:
+        if size + len(group) <= wanted and len(chosen) < len(groups) - 1:
+            chosen.append(group)
+            size += len(group)
+    return {place for group in chosen or [min(groups, key=len)] for place in group}
+
+
+def _divide(rows: list[Example], chosen: set[int]) -> tuple[list[Example], list[Example]]:
+    # A text may have two labels; a row without a label cannot be measured on, and would give the text away.
+    train = [row for place, row in enumerate(rows) if place not in chosen]
+    dev = [row for place, row in enumerate(rows) if place in chosen and row.label is not None]
+    return train, dev
