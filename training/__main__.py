@@ -10,6 +10,10 @@ from training.errors import InputError
 # Each step is a module with `add_arguments(parser)` and `main(args)`. It is imported only when it runs, so that
 # measuring a server does not need PyTorch.
 STEPS = {
+    "all": (
+        "training.workflow.command",
+        "Do everything for one table: report, split, train, calibrate, measure and export (rt-sentiment train).",
+    ),
     "encoder": (
         "training.checkpoints.encoder",
         "Fetch the plain encoder, from which labels other than sentiment are best trained.",

@@ -15,13 +15,30 @@ ALL = "all"  # name of the rows of all sets together, where each row is measured
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """A text with its label and the label that the target gives it, chosen from all labels."""
+
+    text: str
+    line: int  # in its file; 0 if unknown
+    label: str
+    predicted: str
+    confidence: float  # of the predicted label
+    confidence_of_label: float
+
+    @property
+    def is_right(self) -> bool:
+        return self.label == self.predicted
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Reports on one target by set, and the label that it gives each text, chosen from all labels."""
+    """Reports on one target by set, the label that it gives each text, chosen from all labels, and its answers."""
 
     target: str
     labels: tuple[str, ...]
     reports: dict[str, Report]
     predicted: dict[str, list[str]]
+    answers: dict[str, list[Answer]]  # by set; not those of all sets together
 
     def other_labels(self, reference: "Evaluation") -> dict[str, float]:
         """Return the share of texts of each set that `reference` gives another label."""
@@ -38,10 +55,12 @@ def evaluate_target(target: Target, examples: Sequence[Example]) -> Evaluation:
     """
     examples = check_labels(examples, target.labels, f"{target.name} has")
     scored: dict[str, Scored] = {}
+    answers: dict[str, list[Answer]] = {}
     for name in sorted({example.source for example in examples}):
         members = [example for example in examples if example.source == name]
         truth = [target.labels.index(str(example.label)) for example in members]
         scored[name] = score(target.score([example.text for example in members]), truth)
+        answers[name] = _answers(members, scored[name], target.labels)
     if ALL in scored:
         raise InputError(f"a set cannot be called {ALL}: that name is used for the rows of all sets together")
     if len(scored) > 1:
@@ -51,7 +70,16 @@ def evaluate_target(target: Target, examples: Sequence[Example]) -> Evaluation:
         target.labels,
         {name: measure(rows, target.labels) for name, rows in scored.items()},
         {name: [target.labels[best] for best in rows.over_all.argmax(axis=1)] for name, rows in scored.items()},
+        answers,
     )
+
+
+def _answers(examples: Sequence[Example], rows: Scored, labels: Sequence[str]) -> list[Answer]:
+    best = rows.over_all.argmax(axis=1)
+    return [
+        Answer(example.text, example.line, labels[truth], labels[chosen], float(scores[chosen]), float(scores[truth]))
+        for example, truth, chosen, scores in zip(examples, rows.truth, best, rows.over_all, strict=True)
+    ]
 
 
 def as_json(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:

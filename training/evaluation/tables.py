@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+
 from training.evaluation.evaluation import Evaluation
 from training.evaluation.metrics import Report
 
@@ -9,6 +11,8 @@ _HEADER = (
     "set", "rows", "target",
     "accuracy", "95 %", "macro F1", "macro recall", "ECE", "of all classes", "ECE", "other label",
 )  # fmt: skip
+_MOST_COLUMNS = 12  # of a confusion matrix in a terminal
+_CONFUSIONS = 20
 _TEXT = {0, 2}  # columns that are aligned to the left
 
 
@@ -39,25 +43,60 @@ def _figures(report: Report) -> tuple[str, ...]:
     )
 
 
+def classes(report: Report) -> str:
+    """Return a line for each class, in percent, with the rarest classes last."""
+    ordered = sorted(report.classes.items(), key=lambda item: -item[1].rows)
+    rows = [
+        (label, f"{each.rows}", *(f"{100 * value:.1f}" for value in (each.precision, each.recall, each.f1)))
+        for label, each in ordered
+    ]
+    return aligned([("class", "rows", "precision", "recall", "F1"), *rows], {0})
+
+
 def confusions(evaluations: Sequence[Evaluation]) -> str:
-    """Return the confusion matrix of each target on each set."""
+    """Return the confusion matrix of each target on each set, or the most frequent confusions of many classes."""
     parts = []
     for name in evaluations[0].reports:
         for evaluation in evaluations:
             report = evaluation.reports[name]
-            rows = [["true \\ predicted", *report.classes, "F1"]]
-            for (label, figures), counts in zip(report.classes.items(), report.confusion, strict=True):
-                rows.append([label, *map(str, counts), f"{100 * figures.f1:.2f}"])
-            parts.append(f"\n{name}: {evaluation.target}\n{aligned(rows, {0})}")
+            shown = confusion(report) if len(report.classes) <= _MOST_COLUMNS else frequent_confusions(report)
+            parts.append(f"\n{name}: {evaluation.target}\n{shown}")
     return "\n".join(parts)
+
+
+def confusion(report: Report) -> str:
+    rows = [["true \\ predicted", *report.classes, "F1"]]
+    for (label, figures), counts in zip(report.classes.items(), report.confusion, strict=True):
+        rows.append([label, *map(str, counts), f"{100 * figures.f1:.2f}"])
+    return aligned(rows, {0})
+
+
+def frequent_confusions(report: Report) -> str:
+    """Return the pairs of classes that are confused most often, with the share of the true class."""
+    labels = list(report.classes)
+    pairs = [
+        (count, true, predicted)
+        for true, counts in enumerate(report.confusion)
+        for predicted, count in enumerate(counts)
+        if count and true != predicted
+    ]
+    pairs.sort(reverse=True)
+    rows = [
+        (labels[true], labels[predicted], f"{count}", f"{100 * count / report.classes[labels[true]].rows:.0f} %")
+        for count, true, predicted in pairs[:_CONFUSIONS]
+    ]
+    if not rows:
+        return "no class is confused with another"
+    return aligned([("true class", "predicted as", "texts", "of the class"), *rows], {0, 1})
 
 
 def aligned(rows: Sequence[Sequence[str]], text: set[int]) -> str:
     """Align columns. Those whose numbers are in `text` are aligned to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # Chinese, Japanese and Korean characters take two cells of a terminal.
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(
-            cell.ljust(width) if number in text else cell.rjust(width)
+            cell + " " * (width - cell_len(cell)) if number in text else " " * (width - cell_len(cell)) + cell
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows

@@ -1,7 +1,26 @@
-"""Fine-tuning: train a checkpoint on labelled text, with the settings of a recipe."""
+"""Fine-tuning: train a checkpoint on labelled text, with settings from a recipe or chosen from the data."""
 
-from training.fit.choice import PRESETS, Choice, choose, facts_of
-from training.fit.fine_tune import Interrupted, fine_tune
+from training.fit.choice import EMBEDDED, ENCODER, PRESETS, Choice, choose, facts_of
+from training.fit.loop import Interrupted, fine_tune
 from training.fit.recipe import Recipe, read_recipe
+from training.fit.run import FinishedRun
+from training.fit.start import choose_for, start_directory
+from training.fit.train import add_setting_flags, given_settings
 
-__all__ = ["PRESETS", "Choice", "Interrupted", "Recipe", "choose", "facts_of", "fine_tune", "read_recipe"]
+__all__ = [
+    "EMBEDDED",
+    "ENCODER",
+    "PRESETS",
+    "Choice",
+    "FinishedRun",
+    "Interrupted",
+    "Recipe",
+    "add_setting_flags",
+    "choose",
+    "choose_for",
+    "facts_of",
+    "fine_tune",
+    "given_settings",
+    "read_recipe",
+    "start_directory",
+]

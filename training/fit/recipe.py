@@ -38,6 +38,7 @@ class Recipe:
     ] = 0.0
     average: Annotated[float, _setting("share of the steps, at the end, whose weights are averaged", ge=0, le=1)] = 0.0
     class_weights: Annotated[bool, _setting("give rare labels as much weight in the loss as frequent ones")] = False
+    keep_labels: Annotated[bool, _setting("keep labels of the start that no row has, such as neutral")] = False
     evaluations: Annotated[
         int, _setting("how often the model is measured, evenly over the steps; 0 means after every epoch", ge=0)
     ] = 0

@@ -16,6 +16,10 @@ from training.files import read_json, replace
 _SAVE_EVERY_S = 600.0
 
 
+class FinishedRun(InputError):
+    """The directory holds the same run, and it is finished."""
+
+
 class Run:
     """`run.json` (settings), `history.jsonl` (steps and evaluations), `checkpoint/` (the model), `plots/`, `state.pt`.
 
@@ -36,7 +40,7 @@ class Run:
             if read_json(self._settings_file) != self._settings:
                 raise InputError(f"{directory} holds a run with other settings (run.json); choose another directory")
             if (directory / "report.json").is_file():
-                raise InputError(f"{directory} holds a finished run; choose another directory")
+                raise FinishedRun(f"{directory} holds a finished run; choose another directory")
         elif directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise InputError(f"{directory} exists and does not hold a run; choose another directory")
 

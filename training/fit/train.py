@@ -1,18 +1,16 @@
 """`python -m training train`: fine-tune a classifier."""
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from app.inference.artifact import open_artifact
-from app.inference.tokenizer import Tokenizer
-from training.checkpoints import fetch_encoder, keep_memory
-from training.data import Example, read_all
-from training.fit.choice import EMBEDDED, ENCODER, PRESETS, choose, facts_of
-from training.fit.fine_tune import fine_tune
+from training.checkpoints import keep_memory
+from training.data import read_all
+from training.fit.choice import EMBEDDED, PRESETS
+from training.fit.loop import fine_tune
 from training.fit.recipe import Recipe, read_recipe
+from training.fit.start import choose_for, start_directory
 
 # The weights of the sets can only be set in a file.
 _FLAGS = [field for field in fields(Recipe) if field.name != "weights"]
@@ -67,26 +65,9 @@ def main(args: argparse.Namespace) -> None:
     given = given_settings(args)
     recipe = read_recipe(args.recipe, **given)  # checks the values
     examples, dev = read_all(args.data), read_all(args.dev)
-    start = args.checkpoint
+    start = str(args.checkpoint or "") or None
     if not args.recipe:
-        start, recipe = choose_and_explain(examples, args.preset or "auto", args.checkpoint, given)
-    fine_tune(start_directory(start), args.out, examples, dev, recipe)
-
-
-def choose_and_explain(
-    examples: Sequence[Example], preset: str, start: Path | None, given: dict[str, Any]
-) -> tuple[Path, Recipe]:
-    """Choose from the data how to train, print what was chosen and why, and return the start and the settings."""
-    # All that a training starts from here has the same word pieces, or nearly.
-    tokenizer = Tokenizer.load(start if start and start.is_dir() else open_artifact(EMBEDDED).directory, 10**6)
-    choice = choose(facts_of(examples, tokenizer), preset, str(start) if start else None, **given)
-    print("Chosen from the data:" if preset == "auto" else f"Chosen by the preset {preset}:")
-    print("\n".join(f"  {reason}" for reason in choice.reasons), flush=True)
-    return Path(choice.start), choice.recipe
-
-
-def start_directory(start: Path | None) -> Path:
-    """Return the directory of what a training starts from: `sentiment-en`, `encoder`, or any directory."""
-    if start is None or str(start) == EMBEDDED:
-        return open_artifact(EMBEDDED).directory
-    return fetch_encoder() if str(start) == ENCODER and not start.is_dir() else start
+        choice = choose_for(examples, args.preset or "auto", start, given)
+        print("\n".join(choice.reasons), flush=True)
+        start, recipe = choice.start, choice.recipe
+    fine_tune(start_directory(start or EMBEDDED), args.out, examples, dev, recipe)

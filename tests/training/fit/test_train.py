@@ -19,13 +19,13 @@ from tests.support.tiny import ROWS, WORDS, tiny_classifier
 from training.data import LABELS, Example
 from training.errors import InputError
 from training.evaluation import evaluate_target, open_targets, suite_examples
-from training.fit import train as module
 from training.fit.learner import Learner
 from training.fit.mixture import Row
 from training.fit.ranges import Ranges
 from training.fit.recipe import Recipe
 from training.fit.run import Run
-from training.fit.train import Interrupted, fine_tune
+from training.fit.loop import Interrupted, fine_tune
+from training.fit.judge import Judge
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -139,11 +139,10 @@ def test_a_missing_last_evaluation_is_done_on_resume(
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    evaluate_ = module._evaluate
-    monkeypatch.setattr(module, "_evaluate", fail)
-    with pytest.raises(OSError, match="no space"):
-        fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1))
-    monkeypatch.setattr(module, "_evaluate", evaluate_)
+    with monkeypatch.context() as patch:
+        patch.setattr(Judge, "evaluate", fail)
+        with pytest.raises(OSError, match="no space"):
+            fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1))
     fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1))
     entries = history(tmp_path / "run")
     assert [entry["step"] for entry in entries if "loss" in entry] == list(range(10, 91, 10))
@@ -158,7 +157,7 @@ def test_a_run_is_finished_once_its_plots_are_drawn(
 
     run, recipe = tmp_path / "run", replace(RECIPE, epochs=1, weights={})
     with monkeypatch.context() as patch:
-        patch.setattr(module, "draw_evaluations", fail)
+        patch.setattr("training.fit.loop.draw_evaluations", fail)
         with pytest.raises(OSError, match="no space"):
             fine_tune(start, run, ROWS, DEV, recipe)
     fine_tune(start, run, ROWS, DEV, recipe)

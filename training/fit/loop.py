@@ -12,7 +12,7 @@ from tqdm import tqdm
 from app.inference.artifact import open_artifact, sha256
 from app.inference.tokenizer import Tokenizer
 from training.checkpoints import TEMPERATURE_KEY, Device
-from training.data import Example, check_labels, labels_of, without
+from training.data import Example, check_labels, label_key, labels_of, order_labels, without
 from training.errors import InputError
 from training.evaluation import Evaluation, aligned, suite_examples
 from training.evaluation.plots import draw_evaluations
@@ -51,6 +51,9 @@ def fine_tune(
             "behavioural suite"
         )
     labels = labels_of(examples)
+    if recipe.keep_labels:
+        keys = set(map(label_key, labels))
+        labels = order_labels([*labels, *(each for each in open_artifact(str(start)).labels if label_key(each) not in keys)])
     dev = _check(start, dev, labels, recipe)
     run = Run(out, _settings(start, examples, dev, labels, recipe))
     tokenizer = Tokenizer.load(start, max_tokens=10**6)

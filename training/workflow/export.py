@@ -1,0 +1,33 @@
+"""Export the checkpoint of a training, with the checks of `python -m onnx_export`."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from training.data import Example
+from training.errors import InputError
+
+_COMPARED = 1000  # rows
+
+
+def export_checkpoint(checkpoint: Path, out: Path, rows: Sequence[Example]) -> None:
+    """Write the int8 artifact `out`; int8 and float32 are compared on `rows`.
+
+    They are compared on rows that were trained on, too: few rows are too few to count lost points in half percents.
+    """
+    from onnx_export.__main__ import build, samples_of  # loads the quantiser, which only this step needs
+    from onnx_export.verify import ParityError
+
+    logging.root.setLevel(logging.WARNING)  # importing the quantiser enables all log messages
+    labelled = [replace(row, source="rows") for row in rows if row.label is not None][:_COMPARED]
+    print(f"Export to {out}", flush=True)
+    try:
+        checks = build(str(checkpoint), out, samples_of(labelled), version="1", keep_fp32=False)
+    except ParityError as error:
+        raise InputError(
+            f"{error}; {checkpoint} can be served with PyTorch, or exported with other limits: python -m onnx_export --help"
+        ) from error
+    for name, parity in checks.parity.items():
+        print(f"  int8 gives another label to {parity.disagreement:g} % of the {parity.texts} {name}")
+    print(f"  served in {checks.invariance.precision}: a text has the same scores alone and in a batch")

@@ -1,0 +1,159 @@
+"""From a table to a served model: report, split, choice, training, calibration, figures and export.
+
+    from training.workflow import train_table
+
+    trained = train_table("reviews.csv", text_column="review", label_column="stars", name="stars")
+    print(trained.macro_f1, trained.serve_command)
+"""
+
+import re
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.inference.artifact import open_artifact
+from app.inference.files import MANIFEST
+from app.inference.tokenizer import Tokenizer
+from training.checkpoints import Calibration, calibrate_checkpoint, keep_memory
+from training.data import Example, LabelMap, Table, hold_out, read_source, report, split
+from training.errors import InputError
+from training.evaluation import Evaluation, suite_examples
+from training.fit import FinishedRun, choose_and_explain, fine_tune, start_directory
+from training.workflow.export import export_checkpoint
+from training.workflow.results import evaluate_checkpoint, write_results
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TAKEN = ("sentiment-en", "encoder")
+_MEASURED_ON = "the rows that the model is measured on"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training has made: a checkpoint in `run`, and the artifact `model` unless it was not to be exported."""
+
+    run: Path
+    model: Path | None
+    evaluation: Evaluation
+    calibration: Calibration | None
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.run / "checkpoint"
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes, from 0 to 1, on the rows to measure on (over all sets, if there are several)."""
+        reports = self.evaluation.reports
+        return (reports.get("all") or next(iter(reports.values()))).macro_f1
+
+    @property
+    def serve_command(self) -> str:
+        return f"rt-sentiment serve --model {shlex.quote(str(self.model or self.checkpoint))}"
+
+
+def train_table(
+    source: str | Path,
+    *,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    name: str | None = None,
+    dev: str | Path | None = None,
+    label_map: str = "",
+    **options: Any,
+) -> Trained:
+    """Train on a file; see `train_rows` for the `options`.
+
+    `dev` is a file to measure on; without it, a part of the rows is set aside. `label_map` is as for --map. Raises
+    `InputError` for what cannot be used.
+    """
+    layout: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
+    layout["label_map"] = LabelMap.parse(label_map) or None
+    table = read_source(source, **layout).check()
+    measured_on = read_source(dev, **layout).check() if dev else None
+    return train_rows(table, measured_on, name or name_of(table), **options)
+
+
+def train_rows(
+    table: Table,
+    dev: Table | None,
+    name: str,
+    *,
+    preset: str = "auto",
+    start: str | Path | None = None,
+    runs: Path = Path("runs"),
+    models: Path = Path("models"),
+    export: bool = True,
+    dev_share: float | None = None,
+    **settings: Any,
+) -> Trained:
+    """Train on `table` in `runs/name`, and export the result to `models/name`.
+
+    `settings` are those of a recipe, instead of the ones that `preset` chooses from the data. The same call again
+    resumes a training that was interrupted, and repeats only the steps after one that is finished.
+    """
+    began_s = time.monotonic()
+    keep_memory()
+    run, model = runs / name, models / name
+    _check_name(name, model if export else None)
+    train, measured_on = divide(table, dev, dev_share, settings.get("seed", 7))
+    choice = choose_and_explain(train, preset, str(start) if start else None, settings)
+    directory = start_directory(choice.start)
+    artifact = open_artifact(str(directory))
+    base_labels = artifact.labels if choice.start != "encoder" else ()
+    tokenizer = Tokenizer.load(artifact.directory, 10**6)
+    rows = report(table, base_labels=base_labels, tokenizer=tokenizer, max_tokens=choice.recipe.max_tokens)
+    print("\n".join(("Data", *(f"  {line}" for line in rows.lines()))))
+    print(f"  {len(train):,} rows to train on, {len(measured_on):,} to measure on")
+    print("\n".join(("Choice", *(f"  {reason}" for reason in choice.reasons), f"Training in {run}")), flush=True)
+    try:
+        fine_tune(directory, run, train, measured_on, choice.recipe)
+    except FinishedRun:
+        print("  it is finished; the steps after it are done again")
+    calibration = _calibrate(run / "checkpoint", measured_on)
+    evaluation = evaluate_checkpoint(run / "checkpoint", measured_on)
+    write_results(run, evaluation, calibration, rows)
+    if export:
+        export_checkpoint(run / "checkpoint", model, [*measured_on, *train])
+    trained = Trained(run, model if export else None, evaluation, calibration)
+    print(f"Done in {(time.monotonic() - began_s) / 60:.1f} min. To serve it:\n  {trained.serve_command}", flush=True)
+    return trained
+
+
+def divide(table: Table, dev: Table | None, share: float | None, seed: int) -> tuple[list[Example], list[Example]]:
+    """Return the rows to train on and those to measure on. `table` is not trained on what it is measured on."""
+    if dev is None:
+        kept = hold_out(table, suite_examples(), "the behavioural suite")
+        return split(kept.rows, seed=seed, dev_share=share)
+    kept = hold_out(table, [*dev.rows, *suite_examples()], _MEASURED_ON)
+    if not kept.rows:
+        raise InputError(f"every text of {table.name} is also in {dev.name}")
+    return kept.rows, dev.rows
+
+
+def _calibrate(checkpoint: Path, dev: Sequence[Example]) -> Calibration | None:
+    try:
+        calibration = calibrate_checkpoint(checkpoint, dev)
+    except InputError as error:
+        print(f"Calibration\n  {error}")
+        return None
+    print(f"Calibration\n  {calibration.finding}")
+    return calibration
+
+
+def name_of(table: Table) -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", table.rows[0].source).strip("-._")
+    if not name:
+        raise InputError(f"{table.name}: give the model a name with --name")
+    return name
+
+
+def _check_name(name: str, model: Path | None) -> None:
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{name!r} cannot be the name of a model: use letters, digits, '.', '_' and '-'")
+    if name in _TAKEN:
+        raise InputError(f"{name} is the name of a model that comes with rt-sentiment; choose another --name")
+    if model and model.exists() and not (model / MANIFEST).is_file():
+        raise InputError(f"{model} exists and is not a model that could be replaced; choose another --name")
