@@ -10,6 +10,14 @@ from training.errors import InputError
 # Each step is a module with `add_arguments(parser)` and `main(args)`. It is imported only when it runs, so that
 # measuring a server does not need PyTorch.
 STEPS = {
+    "report": (
+        "training.data.report",
+        "Look through labelled text: rows that cannot be used, labels, duplicates, contradictions, long texts.",
+    ),
+    "split": (
+        "training.data.split",
+        "Divide labelled text into rows to train on and rows to measure on.",
+    ),
     "convert": (
         "training.checkpoints.convert",
         "Make a classifier from a pretrained encoder (a BERT becomes a DistilBERT).",
@@ -37,6 +45,10 @@ STEPS = {
     "calibrate": (
         "training.checkpoints.calibrate",
         "Fit the temperature of a checkpoint, so that its confidence matches its accuracy.",
+    ),
+    "rename-labels": (
+        "training.checkpoints.rename",
+        "Give the labels of a checkpoint or artifact other names.",
     ),
     "evaluate": (
         "training.evaluation.evaluate",

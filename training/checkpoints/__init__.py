@@ -5,6 +5,8 @@ from training.checkpoints.calibrate import TEMPERATURE_KEY, calibrate_checkpoint
 from training.checkpoints.convert import convert_encoder
 from training.checkpoints.device import Device, keep_memory
 from training.checkpoints.label import label_texts
+from training.checkpoints.locate import find_checkpoint
+from training.checkpoints.rename import rename_labels
 
 __all__ = [
     "TEMPERATURE_KEY",
@@ -12,7 +14,9 @@ __all__ = [
     "average_checkpoints",
     "calibrate_checkpoint",
     "convert_encoder",
+    "find_checkpoint",
     "fit_temperature",
     "keep_memory",
     "label_texts",
+    "rename_labels",
 ]

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from app.inference.artifact import open_artifact, sha256
 from app.inference.tokenizer import Tokenizer
-from training.checkpoints import TEMPERATURE_KEY, Device, keep_memory
+from training.checkpoints import TEMPERATURE_KEY, Device, find_checkpoint, keep_memory
 from training.data import Example, check_labels, labels_of, read_all, without
 from training.errors import InputError
 from training.evaluation import Evaluation, aligned, evaluate_target, open_targets, suite_examples
@@ -38,7 +38,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help="directory of the checkpoint or artifact to start from")
+    parser.add_argument("checkpoint", type=Path, help="directory or name of the checkpoint or artifact to start from")
     parser.add_argument(
         "--data", nargs="+", required=True, metavar="SOURCE", help="text to train on (formats: docs/training.md)"
     )
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     keep_memory()
     recipe = read_recipe(args.recipe, **{field.name: getattr(args, field.name) for field in _FLAGS})
-    fine_tune(args.checkpoint, args.out, read_all(args.data), read_all(args.dev), recipe)
+    fine_tune(find_checkpoint(args.checkpoint), args.out, read_all(args.data), read_all(args.dev), recipe)
 
 
 def fine_tune(start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Example], recipe: Recipe) -> None:
