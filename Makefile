@@ -13,6 +13,9 @@ export ORT_DISABLE_TELEMETRY ?= 1
 # Tests run make, which must not get the variables of `make test`.
 unexport MAKEFLAGS
 
+# Words of a variable, each in quotes: a file may be `reviews.csv?text=review&label=stars`. Patterns become names.
+quoted = $(foreach word,$(foreach word,$(1),$(or $(wildcard $(word)),$(word))),'$(subst ','\'',$(word))')
+
 # Variables that were given on the command line. Each target takes those that are listed here, and ARGS if its recipe
 # does; others are refused, because a misspelt one would be ignored.
 COMMAND_LINE_VARIABLES := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
@@ -121,11 +124,11 @@ image:  ## build the cpu image with buildah and test it (as root; exits with 77 
 	@deploy/image.sh
 
 export: .venv/dev.stamp  ## export a checkpoint to an artifact: MODEL=directory-or-hub-name OUT=models/name [DEV=texts.tsv]
-	$(BIN)/python -m onnx_export "$(MODEL)" --out "$(OUT)" $(if $(DEV),--dev $(DEV)) $(ARGS)
+	$(BIN)/python -m onnx_export "$(MODEL)" --out "$(OUT)" $(if $(DEV),--dev $(call quoted,$(DEV))) $(ARGS)
 
 evaluate: .venv/dev.stamp  ## measure the embedded model, or MODEL=directory, on the behavioural suite and, with DEV="files", on labelled texts
 	$(if $(DEV),$(BIN)/python -m onnx_export "$(or $(MODEL),models/sentiment-en)" --out runs/float32 --fp32 > /dev/null)
-	$(if $(DEV),$(BIN)/python -m training evaluate "$(or $(MODEL),models/sentiment-en)" runs/float32 --data $(DEV))
+	$(if $(DEV),$(BIN)/python -m training evaluate "$(or $(MODEL),models/sentiment-en)" runs/float32 --data $(call quoted,$(DEV)))
 	$(BIN)/python -m training behaviour "$(or $(MODEL),sentiment-en)" $(ARGS)
 
 audit: .venv/dev.stamp  ## run bandit, write a bill of materials (dist/sbom.json), and run pip-audit; ADVISORIES=required fails if its database cannot be reached

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     precision: Literal["auto", "int8", "fp32", "fp16", "bf16"] = Field(
         "auto", description="numeric precision: int8 or fp32 with onnx; fp32, fp16 or bf16 with torch"
     )
+    abstain_below: float = Field(
+        0, ge=0, le=1, description="predictions with a lower confidence have the label null; 0 means none"
+    )
     compare_backends: bool = Field(
         False, description="with backend auto: load each backend that works here, measure it, and keep the fastest"
     )

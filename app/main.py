@@ -174,6 +174,7 @@ def _load(settings: Settings) -> Model:
         workers=settings.workers,
         max_batch_size=settings.max_batch_size,
         compare=settings.compare_backends,
+        abstain_below=settings.abstain_below,
         mock_delay_ms=settings.mock_delay_ms,
         mock_failure_rate=settings.mock_failure_rate,
     )

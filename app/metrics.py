@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from .types import ModelInfo
+from .types import ModelInfo, Prediction
 
 # From a cache hit or a single short text to longer than any client waits.
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -76,8 +76,9 @@ class Metrics:
         self._batch_texts = histogram("sentiment_batch_texts", "Texts per batch of the model.", _BATCH_SIZES)
         self._batch_tokens = counter("sentiment_batch_padded_tokens", "Tokens that the model ran, with any padding.")
         self._errors = counter("sentiment_backend_errors", "Texts that the model failed on.")
-        predictions = counter("sentiment_predictions", "Predictions by label.", ["label"])
+        predictions = counter("sentiment_predictions", "Predictions by the most likely label.", ["label"])
         self._confidence = histogram("sentiment_confidence", "Probability of the predicted label.", _CONFIDENCES)
+        self._abstained = counter("sentiment_abstained", "Predictions without a label, below the limit of confidence.")
         self._truncated = counter("sentiment_truncated", "Texts that were cut because they were too long.")
         self._windowed = counter("sentiment_windowed", "Long texts that were read in windows.")
         # An Info metric would look the same, but does not work with several workers.
@@ -151,11 +152,13 @@ class Metrics:
         if texts:
             self._outcomes[outcome].inc(texts)
 
-    def predicted(self, label: str, confidence: float, truncated: bool) -> None:
-        """A text got its label, from the model or from the cache."""
-        self._label(label).inc()
-        self._confidence.observe(confidence)
-        if truncated:
+    def predicted(self, prediction: Prediction) -> None:
+        """A text got a prediction, from the model or from the cache."""
+        self._label(prediction.label).inc()
+        self._confidence.observe(prediction.confidence)
+        if prediction.shown_label is None:
+            self._abstained.inc()
+        if prediction.truncated:
             self._truncated.inc()
 
     def windowed(self, texts: int) -> None:

@@ -43,12 +43,22 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Result for one text. `scores` has every label, in the order of the model, and sums to 1."""
+    """Result for one text. `scores` has every label, in the order of the model, and sums to 1.
+
+    `label` is the most likely class, and `confidence` its score. Users see no label if that is below `abstain_below`.
+    """
 
     label: str
     confidence: float
     scores: Mapping[str, float]
     truncated: bool = False
+    abstain_below: float = 0.0
+
+    @property
+    def shown_label(self) -> str | None:
+        """The label for users: None if the model is not sure enough."""
+        # Rounded, so that nobody sees a confidence of 0.7 without a label if the limit is 0.7.
+        return self.label if round(self.confidence, 4) >= self.abstain_below else None
 
     def render(self, top_k: int | None = None) -> dict[str, Any]:
         """Return what JSON shows: rounded, with only the `top_k` best classes in `scores` (None: all)."""
@@ -57,7 +67,7 @@ class Prediction:
         if top_k is not None:
             best = sorted(scores, key=lambda label: -self.scores[label])[:top_k]
             scores = {label: score for label, score in scores.items() if label in best}
-        return {"label": self.label, "confidence": confidence, "scores": scores, "truncated": self.truncated}
+        return {"label": self.shown_label, "confidence": confidence, "scores": scores, "truncated": self.truncated}
 
 
 class WordWeight(NamedTuple):
@@ -110,5 +120,6 @@ class ModelInfo:
     precision: str
     checksum: str | None  # of the weights
     manifest: str | None = None  # checksum of the manifest
+    abstain_below: float = 0.0  # confidence below which a prediction has no label
     # Tokens per second of each backend that was tried, where `load_model` compared them.
     compared_tokens_per_s: Mapping[str, int] | None = None

@@ -40,7 +40,7 @@ from onnx_export.verify import (
     logits_of,
     same_logits,
 )
-from training.data import Example, read_all
+from training.data import Example, add_layout_arguments, read_tables
 from training.errors import InputError
 from training.evaluation import suite_examples
 from training.files import read_json
@@ -73,6 +73,7 @@ def main(argv: list[str] | None = None) -> None:
         metavar="SOURCE",
         help="text from which the ranges of activations are taken (default: that of --dev)",
     )
+    add_layout_arguments(parser)
     parser.add_argument("--version", default="1", help="version of the model, for the manifest (default: %(default)s)")
     parser.add_argument("--fp32", action="store_true", help="also keep the float32 ONNX file")
     parser.add_argument(
@@ -93,8 +94,9 @@ def main(argv: list[str] | None = None) -> None:
     limits = Limits(args.max_lost_points, args.max_other_labels)
     logging.root.setLevel(logging.WARNING)  # importing the quantiser enables all log messages
     try:
-        samples = samples_of(read_all(args.dev))
-        calibration = [example.text for example in read_all(args.calibration)]
+        samples = samples_of(read_tables(args.dev, args).rows if args.dev else [])
+        texts = read_tables(args.calibration, args, labelled=False) if args.calibration else []
+        calibration = [example.text for example in texts]
         report = build(
             args.model,
             args.out,
@@ -170,7 +172,7 @@ def _precision_to_serve(directory: Path, texts: Sequence[str]) -> Invariance:
 
 def _check_places(model: str, out: Path) -> None:
     """Raise `InputError` if `model` does not exist, or if `out` holds anything but an artifact."""
-    if model.startswith(("/", "./", "../")) and not Path(model).is_dir():
+    if model.startswith(("/", "./", "../", "~")) and not Path(model).expanduser().is_dir():
         raise InputError(f"{model}: no such directory")
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / MANIFEST).is_file():
         raise InputError(f"{out} exists and is not an artifact; choose a new directory")

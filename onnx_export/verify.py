@@ -16,6 +16,7 @@ from app.inference.runner import softmax
 from app.inference.text import normalise
 from app.inference.tokenizer import Tokenizer
 from app.types import Batch
+from training.data import respell
 from training.errors import InputError
 
 _COMPARED_TEXTS = 12
@@ -109,10 +110,10 @@ def compare(sample: Sample, names: Sequence[str], fp32: Logits, int8: Logits) ->
     disagreement = round(100 * float((fp32.argmax(axis=1) != int8.argmax(axis=1)).mean()), 2)
     if sample.labels is None:
         return Parity(len(sample.texts), disagreement)
-    unknown = sorted(set(sample.labels) - set(names))
-    if unknown:
+    spelt = {label: respell(label, names) for label in set(sample.labels)}
+    if unknown := sorted(label for label, name in spelt.items() if name is None):
         raise InputError(f"{sample.name}: the model has no label {', '.join(unknown)}; it has {', '.join(names)}")
-    truth = np.array([names.index(label) for label in sample.labels])
+    truth = np.array([names.index(spelt[label] or "") for label in sample.labels])
     return Parity(len(sample.texts), disagreement, _accuracy(fp32, truth), _accuracy(int8, truth))
 
 

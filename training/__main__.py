@@ -14,6 +14,14 @@ STEPS = {
         "training.workflow.command",
         "Do everything for one table: report, split, train, calibrate, measure and export (rt-sentiment train).",
     ),
+    "report": (
+        "training.data.report",
+        "Look through labelled text: rows that cannot be used, labels, duplicates, contradictions, long texts.",
+    ),
+    "split": (
+        "training.data.split",
+        "Divide labelled text into rows to train on and rows to measure on.",
+    ),
     "encoder": (
         "training.checkpoints.encoder",
         "Fetch the plain encoder, from which labels other than sentiment are best trained.",
@@ -45,6 +53,10 @@ STEPS = {
     "calibrate": (
         "training.checkpoints.calibrate",
         "Fit the temperature of a checkpoint, so that its confidence matches its accuracy.",
+    ),
+    "rename-labels": (
+        "training.checkpoints.rename",
+        "Give the labels of a checkpoint or artifact other names.",
     ),
     "evaluate": (
         "training.evaluation.evaluate",

@@ -98,8 +98,12 @@ class WordWeight(BaseModel):
 class PredictResponse(BaseModel):
     """The prediction for one text."""
 
-    label: str = Field(description="The most likely class.", examples=["positive"])
-    confidence: float = Field(description="The probability of `label`.", examples=[0.993])
+    label: str | None = Field(
+        description="The most likely class; null if its probability is below `SENTIMENT_ABSTAIN_BELOW`, which is 0 by "
+        "default.",
+        examples=["positive"],
+    )
+    confidence: float = Field(description="The probability of the most likely class.", examples=[0.993])
     scores: dict[str, float] = Field(
         description="The probability of each class, in the model's order.",
         examples=[{"negative": 0.002, "neutral": 0.005, "positive": 0.993}],
@@ -193,6 +197,7 @@ class Info(BaseModel):
     compared_tokens_per_s: dict[str, int] | None = Field(
         description="Tokens per second of each backend, if they were compared at start. The fastest one is used."
     )
+    abstain_below: float = Field(description="Predictions with a lower confidence have the label null; 0: none.")
     limits: Limits
     build: Build
 

@@ -50,7 +50,8 @@ def evaluate(
     texts, labels = _read(source, text_column, label_column)
     from .score.scoring import load_scorer
 
-    scorer = load_scorer(read_settings(flags), "truncate")
+    settings = read_settings(flags)
+    scorer = load_scorer(settings, "truncate")
     truth = [_index(label, scorer.labels, number) for number, label in enumerate(labels, 1)]
     from ..types import Prediction
     from .metrics import measure
@@ -63,6 +64,7 @@ def evaluate(
     rows = [(index, each) for index, each in zip(truth, results, strict=True) if isinstance(each, Prediction)]
     if not rows:
         raise Failure(f"{source.name}: it has no text that the model can read")
+    answered = [index == scorer.labels.index(each.label) for index, each in rows if each.shown_label is not None]
     report = measure(
         [index for index, _ in rows],
         [scorer.labels.index(each.label) for _, each in rows],
@@ -70,9 +72,15 @@ def evaluate(
         scorer.labels,
     )
     if as_json:
-        print_json({"model": scorer.description["model"], "errors": len(results) - len(rows)} | asdict(report))
+        print_json(
+            {"model": scorer.description["model"], "errors": len(results) - len(rows), "answered": len(answered)}
+            | asdict(report)
+        )
     else:
         _show(report, len(results) - len(rows))
+        if settings.abstain_below:
+            share = sum(answered) / max(1, len(answered))
+            print_rich(f"with a label       {len(answered):,} of {len(rows):,}, of which {share:.4f} are right")
     return FAILED if min_accuracy is not None and report.accuracy < min_accuracy else OK
 
 

@@ -8,7 +8,7 @@ import click
 from ..config import PREFIX, Settings, SettingsError, choices, load_settings
 from .exits import WRONG_USAGE, Failure
 
-MODEL_SETTINGS = ("model", "model_digest", "backend", "device", "precision")
+MODEL_SETTINGS = ("model", "model_digest", "backend", "device", "precision", "abstain_below")
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

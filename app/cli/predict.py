@@ -65,6 +65,7 @@ def _predict(settings: "Settings", texts: Iterable[str], long_text: "LongText") 
             backend=settings.backend,
             device=settings.device,
             precision=settings.precision,
+            abstain_below=settings.abstain_below,
         )
     except SentimentError as error:
         raise Failure(str(error)) from None

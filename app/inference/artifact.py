@@ -37,6 +37,8 @@ _DOWNLOADS = (
     "model-*.safetensors",
     "pytorch_model-*.bin",
 )
+_RUN_RESULT = "checkpoint"  # where `python -m training train` writes its result, in the directory of the run
+_MOST_LISTED = 10
 _WEIGHTS = (".safetensors", ".bin", "_data", ".data")  # how the names of other files with weights end
 # The name of a file with weights of an ONNX graph: an entry of `external_data` with the key "location". The rest is the
 # length of the name, as a protobuf varint, and the name.
@@ -135,6 +137,8 @@ def open_artifact(model: str, digest: str = "") -> Artifact:
     missing and what to do.
     """
     directory = locate(model)
+    if _is_run(directory):
+        raise ArtifactError(f"{model} is the directory of a training; its model is in {Path(model) / _RUN_RESULT}")
     files = open_files(directory, digest)
     config = files.read_json("config.json")
     return Artifact(
@@ -161,6 +165,12 @@ def locate(model: str) -> Path:
         if candidate.is_dir():
             return candidate.resolve()
     name, _, revision = model.partition("@")
+    # A typing error in a path must not become a request to the hub.
+    if "/" in name and not revision and (parent := Path(name).expanduser().parent).is_dir():
+        hub = (
+            f"; if it is a model of the hub, write {name}@main" if name.count("/") == 1 and name[0] not in "./~" else ""
+        )
+        raise ArtifactError(f"no such model: {parent} has no folder {Path(name).name}, but {_listed(parent)}{hub}")
     if name.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ArtifactError(
             f"no such model: {model} is neither a directory, an embedded model nor a hub name (SENTIMENT_MODEL)"
@@ -174,6 +184,16 @@ def locate(model: str) -> Path:
         raise ArtifactError(
             f"{model} is not a local directory and could not be downloaded from the hub: {error}"
         ) from error
+
+
+def _is_run(directory: Path) -> bool:
+    return not (directory / "config.json").is_file() and (directory / _RUN_RESULT / "config.json").is_file()
+
+
+def _listed(directory: Path) -> str:
+    """Return the names of folders that may be meant."""
+    names = sorted(file.name for file in directory.iterdir() if file.is_dir() and not file.name.startswith("."))
+    return ", ".join(names[:_MOST_LISTED]) + (", …" if len(names) > _MOST_LISTED else "") or "no folder"
 
 
 def sha256(file: Path) -> str:

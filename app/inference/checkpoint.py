@@ -8,6 +8,8 @@ from ..errors import ArtifactError
 from .files import ModelFiles
 
 MAX_TOKENS = 512  # of models that state no limit
+# Ours, in config.json: labels are served as they are written. `python -m training` writes it.
+KEEP_LABEL_CASE = "keep_label_case"
 _HEAD = "ForSequenceClassification"
 _MOST_LABELS = 100_000
 _LARGEST_ID = 2**31 - 1  # Some graphs read ids as int32.
@@ -36,7 +38,7 @@ _POSITIONS = {
 
 
 def labels(config: dict[str, Any], directory: Path) -> tuple[str, ...]:
-    """Return the labels in lower case, in the order of the logits."""
+    """Return the labels in the order of the logits: in lower case, unless the config keeps the case."""
     if reason := _not_a_classifier(config):
         raise ArtifactError(f"{directory}: not a classifier with one label per text: {reason}")
     names = _names(config, directory)
@@ -50,11 +52,16 @@ def labels(config: dict[str, Any], directory: Path) -> tuple[str, ...]:
         raise ArtifactError(f"{directory}: two labels in config.json are equal: {', '.join(names)}")
     if len(set(lower)) != len(lower):
         raise ArtifactError(f"{directory}: two labels in config.json differ in case only: {', '.join(lower)}")
-    return lower
+    return tuple(names) if config.get(KEEP_LABEL_CASE) is True else lower
 
 
 def _not_a_classifier(config: dict[str, Any]) -> str | None:
     problem, architectures = config.get("problem_type"), config.get("architectures")
+    if problem == "multi_label_classification":
+        return (
+            f"its problem_type in config.json is {problem}, and models with several labels per text are not supported, "
+            "because an answer has one label, and scores that sum to 1"
+        )
     if problem not in (None, "single_label_classification"):
         return f"its problem_type in config.json is {problem}"
     if isinstance(architectures, list) and architectures and not any(_HEAD in str(name) for name in architectures):

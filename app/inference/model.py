@@ -136,6 +136,7 @@ def load_model(
     workers: int = 1,
     max_batch_size: int = 0,
     compare: bool = False,
+    abstain_below: float = 0.0,
     mock_delay_ms: float = 0.0,
     mock_failure_rate: float = 0.0,
 ) -> Model:
@@ -145,7 +146,8 @@ def load_model(
     given. `backend` is `auto`, `onnx`, `torch`, `mock` or
     `package.module:Class`. `slots` 0 means one per usable core, or two on a GPU, divided among `workers` processes.
     With `auto`, the best backend is the first that works, or with `compare` the fastest of all that work.
-    Warm-up batches have at most `max_batch_size` texts (0: no limit).
+    Warm-up batches have at most `max_batch_size` texts (0: no limit). Predictions with a confidence below
+    `abstain_below` have no label for users.
 
     Raises `ArtifactError`, `BackendError` or `SetupError`, which say what to do, if no backend works.
     """
@@ -155,7 +157,7 @@ def load_model(
         artifact = mock_artifact()
         slots = slots or max(1, _MOCK_SLOTS // workers)
         mock = MockBackend(delay_ms=mock_delay_ms, failure_rate=mock_failure_rate, slots=slots)
-        return _warm(artifact, Tokenizer(mock_tokenizer(), artifact.max_tokens), mock, max_batch_size)
+        return _warm(artifact, Tokenizer(mock_tokenizer(), artifact.max_tokens), mock, max_batch_size, abstain_below)
 
     artifact = open_artifact(model, digest)
     artifact.verify_companions()
@@ -169,7 +171,8 @@ def load_model(
             instance = load_backend(
                 choice.backend, artifact, device=choice.device, precision=precision, slots=slots_here
             )
-            loaded.append((choice, _warm(artifact, tokenizer, instance, max_batch_size, _WARMUP_TEXT)))
+            warmed = _warm(artifact, tokenizer, instance, max_batch_size, abstain_below, text=_WARMUP_TEXT)
+            loaded.append((choice, warmed))
         except CorruptArtifact:
             raise
         except SentimentError as error:
@@ -192,9 +195,17 @@ def load_model(
     return best
 
 
-def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_size: int, text: str = "") -> Model:
+def _warm(
+    artifact: Artifact,
+    tokenizer: Tokenizer,
+    backend: Backend,
+    max_batch_size: int,
+    abstain_below: float,
+    *,
+    text: str = "",
+) -> Model:
     """Run the model in each slot. `text` is what it runs; padding if empty."""
-    runner = Runner(backend, artifact.labels, artifact.pad_id, artifact.temperature)
+    runner = Runner(backend, artifact.labels, artifact.pad_id, artifact.temperature, abstain_below)
     ids = tokenizer.encode(text).ids if text else ()
     begun_s = time.perf_counter()
     if text:
@@ -211,7 +222,8 @@ def _warm(artifact: Artifact, tokenizer: Tokenizer, backend: Backend, max_batch_
         text=ids,
         spent_s=time.perf_counter() - begun_s,
     )
-    return Model(artifact, tokenizer, backend, runner, _describe(artifact, backend), warmup)
+    info = replace(_describe(artifact, backend), abstain_below=abstain_below)
+    return Model(artifact, tokenizer, backend, runner, info, warmup)
 
 
 def _tokens_per_s(model: Model, batches: int) -> int:

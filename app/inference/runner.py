@@ -26,14 +26,18 @@ _LARGEST_SHAPE = (128, 128)  # of a batch on a GPU
 class Runner:
     """Runs batches of encodings on one backend, from several threads at once.
 
-    Scores are the softmax of the logits divided by `temperature`, which calibrates them.
+    Scores are the softmax of the logits divided by `temperature`, which calibrates them. Predictions with a confidence
+    below `abstain_below` have no label for users.
     """
 
-    def __init__(self, backend: Backend, labels: Sequence[str], pad_id: int, temperature: float = 1.0) -> None:
+    def __init__(
+        self, backend: Backend, labels: Sequence[str], pad_id: int, temperature: float = 1.0, abstain_below: float = 0.0
+    ) -> None:
         self._backend = backend
         self._labels = tuple(labels)
         self._pad_id = pad_id
         self._temperature = temperature
+        self._abstain_below = abstain_below
 
     def run(self, encodings: Sequence[Encoding], *, alone: bool = False) -> list[Prediction | BackendError]:
         """Predict every encoding; never raises.
@@ -148,7 +152,7 @@ class Runner:
         every = softmax(logits, self._temperature).tolist()
         for encoding, best, scores in zip(encodings, best_ones, every, strict=True):
             named = dict(zip(self._labels, scores, strict=True))
-            results.append(Prediction(self._labels[best], scores[best], named, encoding.truncated))
+            results.append(Prediction(self._labels[best], scores[best], named, encoding.truncated, self._abstain_below))
         return results
 
 

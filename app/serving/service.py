@@ -30,8 +30,8 @@ class Observer(Protocol):
     def looked_up(self, outcome: CacheOutcome, texts: int) -> None:
         """Texts came from the cache, had to be computed, or joined a computation in progress."""
 
-    def predicted(self, label: str, confidence: float, truncated: bool) -> None:
-        """A text got a label, from the model or from the cache."""
+    def predicted(self, prediction: Prediction) -> None:
+        """A text got a prediction, from the model or from the cache."""
 
     def windowed(self, texts: int) -> None:
         """Texts were read in several windows, because they have more tokens than the model reads."""
@@ -261,7 +261,7 @@ class Service:
             self._observer.windowed(sum(key in texts.windows for key in texts.keys))
         for result in results:
             if isinstance(result, Prediction):
-                self._observer.predicted(result.label, result.confidence, result.truncated)
+                self._observer.predicted(result)
         return results
 
     def _settled(self, key: bytes, result: Prediction | Exception | None) -> None:

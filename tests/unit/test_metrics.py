@@ -2,7 +2,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from app.metrics import Metrics
-from app.types import ModelInfo
+from app.types import ModelInfo, Prediction
 
 INFO = ModelInfo(
     model="m",
@@ -27,12 +27,13 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 
 def test_a_prediction_counts_once_by_label_and_once_by_confidence(metrics: Metrics) -> None:
-    metrics.predicted("positive", 0.93, truncated=False)
-    metrics.predicted("positive", 0.5, truncated=True)
+    metrics.predicted(Prediction("positive", 0.93, {}, truncated=False))
+    metrics.predicted(Prediction("positive", 0.5, {}, truncated=True, abstain_below=0.6))
     assert value(metrics, "sentiment_predictions_total", label="positive") == 2
     assert value(metrics, "sentiment_confidence_count") == 2
     assert value(metrics, "sentiment_confidence_sum") == pytest.approx(1.43)
     assert value(metrics, "sentiment_truncated_total") == 1
+    assert value(metrics, "sentiment_abstained_total") == 1
     metrics.windowed(3)
     assert value(metrics, "sentiment_windowed_total") == 3
     assert value(metrics, "sentiment_truncated_total") == 1
@@ -42,7 +43,7 @@ def test_a_prediction_counts_once_by_label_and_once_by_confidence(metrics: Metri
     ("confidence", "bound"), [(0.34, "0.4"), (0.4, "0.4"), (0.41, "0.5"), (0.95, "0.95"), (0.995, "1.0"), (1.0, "1.0")]
 )
 def test_bounds_of_confidence_buckets_are_inclusive(metrics: Metrics, confidence: float, bound: str) -> None:
-    metrics.predicted("positive", confidence, truncated=False)
+    metrics.predicted(Prediction("positive", confidence, {}))
     bounds = ["0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99", "1.0", "+Inf"]
     counts = [value(metrics, "sentiment_confidence_bucket", le=each) for each in bounds]
     assert counts == [float(index >= bounds.index(bound)) for index in range(len(bounds))]

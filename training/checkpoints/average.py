@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from app.inference.files import MANIFEST
 from training.checkpoints.calibrate import TEMPERATURE_KEY
+from training.checkpoints.locate import find_checkpoint
 from training.errors import InputError
 from training.files import atomic_output, read_json
 
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    average_checkpoints(args.checkpoints, args.out, args.weights)
+    average_checkpoints([find_checkpoint(each) for each in args.checkpoints], args.out, args.weights)
 
 
 def average_checkpoints(checkpoints: Sequence[Path], out: Path, shares: Sequence[float] | None = None) -> None:

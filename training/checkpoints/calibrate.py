@@ -24,7 +24,8 @@ from app.inference.model import load_model
 from app.inference.runner import softmax
 from app.types import FloatArray
 from training.checkpoints.device import read_classifier
-from training.data import Example, check_labels, read_all
+from training.checkpoints.locate import find_checkpoint
+from training.data import Example, add_layout_arguments, check_labels, read_tables
 from training.errors import InputError
 from training.evaluation import Indices, Report, aligned, classes_of, logits, measure, score
 from training.files import read_json, replace
@@ -215,16 +216,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="labelled text that was not trained on (formats: docs/training.md)",
     )
+    add_layout_arguments(parser)
     parser.add_argument(
         "--bias", action="store_true", help="add a bias for each label to the weights, instead of fitting a temperature"
     )
 
 
 def main(args: argparse.Namespace) -> None:
+    checkpoint, examples = find_checkpoint(args.checkpoint), read_tables(args.data, args).rows
     if args.bias:
-        print(f"bias {add_bias(args.checkpoint, read_all(args.data)).tolist()}")
+        print(f"bias {add_bias(checkpoint, examples).tolist()}")
         return
-    calibration = calibrate_checkpoint(args.checkpoint, read_all(args.data))
+    calibration = calibrate_checkpoint(checkpoint, examples)
     rows = [("set", "rows", "NLL", "after", "ECE, %", "after")]
     for name, (before, after) in calibration.reports.items():
         errors = (f"{100 * before.ece:.2f}", f"{100 * after.ece:.2f}")

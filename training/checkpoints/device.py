@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
+from app.inference.checkpoint import KEEP_LABEL_CASE
 from training.data import label_key
 from training.errors import InputError
 
@@ -90,4 +91,5 @@ def relabel(model: Any, labels: Sequence[str]) -> None:
     model.set_submodule(name, fresh)
     model.config.id2label = dict(enumerate(labels))
     model.config.label2id = {label: index for index, label in enumerate(labels)}
+    vars(model.config)[KEEP_LABEL_CASE] = True  # they are served as they are in the data
     model.num_labels = len(labels)

@@ -23,6 +23,7 @@ from app.inference.runner import softmax
 from app.inference.tokenizer import Tokenizer
 from app.types import Encoding
 from training.checkpoints.device import Device
+from training.checkpoints.locate import find_checkpoint
 from training.data import Example, detokenise, read_all, split_passages
 from training.errors import InputError
 from training.files import atomic_output, checksum, read_json, replace
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    label_texts(args.teacher, args.out, read_all(args.data))
+    label_texts(find_checkpoint(args.teacher), args.out, read_all(args.data))
 
 
 def label_texts(teacher: Path, out: Path, examples: Sequence[Example], seed: int = 7) -> None:

@@ -1,13 +1,15 @@
 """Labelled text: read it from files and datasets, look through it, divide it, and generate more of it."""
 
+from training.data.arguments import add_layout_arguments, read_tables
 from training.data.examples import check_labels, read, read_all, read_source
 from training.data.labels import LABELS, LabelMap, label_key, order_labels, respell
 from training.data.overlap import hold_out, without
+from training.data.parsing import read_table
 from training.data.passages import detokenise, split_passages
 from training.data.report import DataReport, report
 from training.data.splices import make_splices
 from training.data.split import default_dev_share, folds, split
-from training.data.table import Example, Table, join_tables, labels_of, read_table
+from training.data.table import Example, Table, join_tables, labels_of
 from training.data.templates import write_sentences
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "Example",
     "LabelMap",
     "Table",
+    "add_layout_arguments",
     "check_labels",
     "default_dev_share",
     "detokenise",
@@ -30,6 +33,7 @@ __all__ = [
     "read_all",
     "read_source",
     "read_table",
+    "read_tables",
     "report",
     "respell",
     "split",

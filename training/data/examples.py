@@ -21,8 +21,9 @@ from urllib.parse import parse_qsl
 
 from training.data.columns import Choice, choose_columns
 from training.data.labels import LabelMap, respell
+from training.data.parsing import make_table, read_table
 from training.data.reading import SUFFIXES, Record, is_data
-from training.data.table import Example, Table, join_tables, make_table, read_table
+from training.data.table import Example, Table, join_tables
 from training.errors import InputError
 
 HUB = "hub:"

@@ -3,14 +3,21 @@
 It names labels, columns and lines, but shows no text.
 """
 
+import argparse
+import json
+import sys
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from app.inference.artifact import open_artifact
 from app.inference.tokenizer import Tokenizer
+from training.data.arguments import add_layout_arguments, read_tables
 from training.data.labels import label_key, near_equal
 from training.data.language import guess_languages
+from training.data.overlap import hold_out
 from training.data.table import LeftOut, Table, list_some
 
 FEW = 5  # rows; a label with fewer is hardly learnt, and hardly measured
@@ -42,6 +49,8 @@ class DataReport:
     used: int
     notes: list[str]
     dropped: dict[str, list[str]]  # lines by reason
+    bad: dict[str, list[str]]  # lines by reason, of rows that cannot be used
+    hint: str  # what may be wrong if rows are bad
     labels: dict[str, int]  # rows by label, in the order of the labels
     unlabelled: int
     few: dict[str, int]
@@ -69,6 +78,10 @@ class DataReport:
         lines += [
             f"  {_rows(len(where))} dropped: {why}: line {list_some(where)}" for why, where in self.dropped.items()
         ]
+        lines += [
+            f"! {_rows(len(at))} cannot be used: {why}: {self.unit} {list_some(at)}" for why, at in self.bad.items()
+        ]
+        lines += [f"  hint: {self.hint}"] if self.hint else []
         return lines
 
     def _labels(self) -> list[str]:
@@ -161,7 +174,9 @@ def report(
         read=table.read,
         used=len(table),
         notes=table.notes,
-        dropped=_by_reason([*table.dropped, *table.bad]),
+        dropped=_by_reason(table.dropped),
+        bad=_by_reason(table.bad),
+        hint=table.hint if table.bad else "",
         labels=counts,
         unlabelled=sum(row.label is None for row in table.rows),
         few={label: rows for label, rows in counts.items() if rows < FEW and rows_by_label},
@@ -210,3 +225,29 @@ def _truncated(table: Table, tokenizer: Tokenizer, max_tokens: int | None) -> Tr
     limit = max_tokens or tokenizer.max_tokens
     encodings = tokenizer.encode_many(texts)
     return Truncated(sum(each.truncated or len(each) > limit for each in encodings), len(texts), limit)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", nargs="+", metavar="SOURCE", help="labelled text (formats: docs/training.md)")
+    parser.add_argument(
+        "--dev", nargs="+", default=[], metavar="SOURCE", help="text to measure on: rows with it are named"
+    )
+    parser.add_argument(
+        "--model", default="sentiment-en", help="model to start from, for its labels and tokens (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report to FILE")
+    add_layout_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> None:
+    table = read_tables(args.data, args, check=False)
+    for source in args.dev:
+        table = hold_out(table, read_tables([source], args).rows, str(source))
+    artifact = open_artifact(args.model)
+    tokenizer = Tokenizer.load(artifact.directory, artifact.max_tokens)
+    result = report(table, base_labels=artifact.labels, tokenizer=tokenizer)
+    print("\n".join(result.lines()))
+    if args.json:
+        args.json.write_text(json.dumps(result.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if table.bad:
+        sys.exit(1)

@@ -4,13 +4,18 @@ Every label has about the same share of both. Rows with the same text, in any sp
 that has seen a text would be measured on its memory.
 """
 
+import argparse
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+from training.data.arguments import add_layout_arguments, read_tables
 from training.data.overlap import letters_of
 from training.data.table import Example
 from training.errors import InputError
+from training.files import atomic_output
 
 _MOST_DEV_ROWS = 5000  # more would make an evaluation slow, and hardly more precise
 _Group = list[int]  # places of rows with the same text
@@ -100,3 +105,25 @@ def _divide(rows: list[Example], chosen: set[int]) -> tuple[list[Example], list[
     train = [row for place, row in enumerate(rows) if place not in chosen]
     dev = [row for place, row in enumerate(rows) if place in chosen and row.label is not None]
     return train, dev
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", nargs="+", metavar="SOURCE", help="labelled text (formats: docs/training.md)")
+    parser.add_argument("--out", type=Path, required=True, help="new directory for train.jsonl and dev.jsonl")
+    parser.add_argument("--share", type=float, help="share of the rows for dev.jsonl (default: by their number)")
+    parser.add_argument("--seed", type=int, default=7, help="seed of the random choices (default: %(default)s)")
+    add_layout_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> None:
+    parts = split(read_tables(args.data, args), seed=args.seed, dev_share=args.share)
+    with atomic_output(args.out) as directory:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, rows in zip(("train", "dev"), parts, strict=True):
+            (directory / f"{name}.jsonl").write_text("".join(map(_line, rows)), encoding="utf-8")
+    print(f"{len(parts[0]):,} rows in {args.out}/train.jsonl, {len(parts[1]):,} in {args.out}/dev.jsonl")
+
+
+def _line(row: Example) -> str:
+    content = {"text": row.text, "label": row.label, "source": row.source}
+    return json.dumps(content | ({"scores": row.scores} if row.scores else {}), ensure_ascii=False) + "\n"

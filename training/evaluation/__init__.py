@@ -4,8 +4,9 @@ from training.evaluation.behaviour import Outcome, judge, rates, scorer
 from training.evaluation.cases import Case, read_cases, suite_examples
 from training.evaluation.evaluation import Answer, Evaluation, as_json, evaluate_target
 from training.evaluation.metrics import Indices, Report, classes_of, measure, score
+from training.evaluation.pages import write_confusion
 from training.evaluation.predictions import worst_mistakes, write_mistakes, write_predictions
-from training.evaluation.tables import aligned, classes, confusion, confusions, frequent_confusions, overview
+from training.evaluation.tables import aligned, classes, confusions, overview, show_confusion
 from training.evaluation.targets import Target, logits, open_targets
 
 __all__ = [
@@ -20,10 +21,8 @@ __all__ = [
     "as_json",
     "classes",
     "classes_of",
-    "confusion",
     "confusions",
     "evaluate_target",
-    "frequent_confusions",
     "judge",
     "logits",
     "measure",
@@ -33,8 +32,10 @@ __all__ = [
     "read_cases",
     "score",
     "scorer",
+    "show_confusion",
     "suite_examples",
     "worst_mistakes",
+    "write_confusion",
     "write_mistakes",
     "write_predictions",
 ]

@@ -8,7 +8,7 @@ import argparse
 import json
 from pathlib import Path
 
-from training.data import read_all
+from training.data import add_layout_arguments, read_tables
 from training.evaluation.evaluation import as_json, evaluate_target
 from training.evaluation.tables import confusions, overview
 from training.evaluation.targets import open_targets
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", nargs="+", required=True, metavar="SOURCE", help="labelled text (formats: docs/training.md)"
     )
+    add_layout_arguments(parser)
     parser.add_argument(
         "--backend", choices=("onnx", "torch"), help="backend for directories (default: each one that works here)"
     )
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     targets = [target for name in args.targets for target in open_targets(name, args.backend)]
-    examples = read_all(args.data, names=targets[0].labels)
+    examples = read_tables(args.data, args, names=targets[0].labels).rows
     evaluations = [evaluate_target(target, examples) for target in targets]
     print(overview(evaluations))
     print(confusions(evaluations))

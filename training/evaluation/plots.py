@@ -147,5 +147,5 @@ def _font_with(characters: frozenset[str]) -> str | None:
 
 @cache
 def _fonts() -> list[tuple[str, str]]:
-    files = [(font.name, font.fname) for font in fontManager.ttflist if font.style == "normal"]
+    files = [(font.name, font.fname) for font in fontManager.ttflist if not font.name.startswith("Last Resort")]
     return sorted(files, key=lambda font: (font[0] != _DEFAULT_FONT, font))

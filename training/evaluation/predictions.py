@@ -2,23 +2,14 @@
 
 import csv
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 
 from training.evaluation.evaluation import Answer, Evaluation
+from training.evaluation.pages import mistakes_page
 
 WORST = 100
 _HEADER = ("set", "line", "text", "label", "predicted", "confidence", "confidence_of_label")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins with one
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1a1a1a }
-table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; vertical-align: top; padding: .4rem .8rem; border-bottom: 1px solid #ddd }
-th { position: sticky; top: 0; background: #fff }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-td.text { white-space: pre-wrap; overflow-wrap: anywhere }
-"""
-
 Named = tuple[str, Answer]  # with the name of its set
 
 
@@ -38,7 +29,9 @@ def write_mistakes(evaluation: Evaluation, directory: Path, title: str) -> None:
     worst = worst_mistakes(evaluation)
     directory.mkdir(parents=True, exist_ok=True)
     _write_csv(worst, directory / "mistakes.csv")
-    (directory / "mistakes.html").write_text(_page(worst, title), encoding="utf-8")
+    (directory / "mistakes.html").write_text(
+        mistakes_page([each for _, each in worst], title, is_cut=len(worst) == WORST), encoding="utf-8"
+    )
 
 
 def _write_csv(answers: Iterable[Named], file: Path) -> None:
@@ -55,39 +48,3 @@ def _write_csv(answers: Iterable[Named], file: Path) -> None:
 
 def _cell(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _page(worst: list[Named], title: str) -> str:
-    head = "".join(
-        f"<th>{name}</th>" for name in ("line", "text", "label", "predicted", "confidence", "confidence of the label")
-    )
-    count = f"The {len(worst)} wrong answers"
-    if len(worst) == WORST:
-        count += " with the highest confidence"
-    return f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>{escape(title)}</title>
-<style>{_STYLE}</style>
-<h1>{escape(title)}</h1>
-<p>{count}, the most confident first. Many of them are wrong labels in the data.</p>
-<table>
-<thead><tr>{head}</tr></thead>
-<tbody>
-{chr(10).join(_row(each) for _, each in worst)}
-</tbody>
-</table>
-</html>
-"""
-
-
-def _row(answer: Answer) -> str:
-    cells = [
-        ("number", str(answer.line or "")),
-        ("text", answer.text),
-        ("label", answer.label),
-        ("label", answer.predicted),
-        ("number", f"{100 * answer.confidence:.1f} %"),
-        ("number", f"{100 * answer.confidence_of_label:.1f} %"),
-    ]
-    return "<tr>" + "".join(f'<td class="{kind}">{escape(cell)}</td>' for kind, cell in cells) + "</tr>"

@@ -58,21 +58,22 @@ def confusions(evaluations: Sequence[Evaluation]) -> str:
     parts = []
     for name in evaluations[0].reports:
         for evaluation in evaluations:
-            report = evaluation.reports[name]
-            shown = confusion(report) if len(report.classes) <= _MOST_COLUMNS else frequent_confusions(report)
+            shown = show_confusion(evaluation.reports[name])
             parts.append(f"\n{name}: {evaluation.target}\n{shown}")
     return "\n".join(parts)
 
 
-def confusion(report: Report) -> str:
+def show_confusion(report: Report) -> str:
+    """Return the confusion matrix, or the most frequent confusions if there are too many classes for a terminal."""
+    if len(report.classes) > _MOST_COLUMNS:
+        return _frequent_confusions(report)
     rows = [["true \\ predicted", *report.classes, "F1"]]
     for (label, figures), counts in zip(report.classes.items(), report.confusion, strict=True):
         rows.append([label, *map(str, counts), f"{100 * figures.f1:.2f}"])
     return aligned(rows, {0})
 
 
-def frequent_confusions(report: Report) -> str:
-    """Return the pairs of classes that are confused most often, with the share of the true class."""
+def _frequent_confusions(report: Report) -> str:
     labels = list(report.classes)
     pairs = [
         (count, true, predicted)

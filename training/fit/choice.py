@@ -4,6 +4,7 @@ The numbers come from sweeps over the sets in perf/training; docs/training.md ex
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from training.fit.recipe import Recipe
 
 EMBEDDED, ENCODER = "sentiment-en", "encoder"  # names of what a training can start from
 
+# 1 to 10, alone or with a word, as in `4 stars` and `4/5`.
+_RATING = re.compile(r"(?:10|[0-9])(?: ?/ ?(?:5|10)| ?stars?| ?★)?", re.IGNORECASE)
 _LENGTHS = (32, 64, 96, 128, 192, 256)
 _COVERED = 98  # percent of the texts that are read whole, if they are not longer than the last of these
 _IMBALANCE = 5  # times that the most frequent label has more rows than the rarest
@@ -79,9 +82,10 @@ def choose(facts: Facts, preset: str = "auto", start: str | None = None, **given
         raise InputError(f"unknown preset {preset}; use {', '.join(PRESETS)}")
     named = PRESETS[preset]
     begin, why = (start, "as given") if start else (named.start, f"preset {preset}") if named.start else _start(facts)
-    batch_size, lasting = _batch_size(facts), begin == EMBEDDED
-    # A head that is new needs more steps than one that exists, and the more of them, the more labels it has.
-    wanted = (200 if lasting else 300 + 10 * len(facts.counts)) * named.steps
+    batch_size = _batch_size(facts)
+    # A model that is not new to the labels needs fewer and smaller steps; the more labels are new, the more it needs.
+    is_new = not {label_key(label) for label in facts.counts} <= set(LABELS)
+    wanted = (300 + 10 * len(facts.counts) if is_new else 200) * named.steps
     epoch_steps = max(1, math.ceil(facts.rows / given.get("batch_size", batch_size)))
     epochs = min(_most_epochs(facts), max(_least_epochs(facts, named.steps), math.ceil(wanted / epoch_steps)))
     max_tokens = next((length for length in _LENGTHS if length >= facts.tokens), _LENGTHS[-1])
@@ -89,7 +93,7 @@ def choose(facts: Facts, preset: str = "auto", start: str | None = None, **given
     chosen: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
-        "learning_rate": 1e-4 if lasting else 3e-4,
+        "learning_rate": 3e-4 if begin == ENCODER else 1e-4,
         "max_tokens": max_tokens,
         "class_weights": uneven,
         "evaluations": _EVALUATIONS,
@@ -100,7 +104,7 @@ def choose(facts: Facts, preset: str = "auto", start: str | None = None, **given
         f"start: {begin} ({why})",
         f"steps: {recipe.epochs} epochs with {recipe.batch_size} texts per step, about {recipe.epochs * epoch_steps} "
         f"steps for {facts.rows} rows and {len(facts.counts)} labels",
-        f"learning rate: {recipe.learning_rate:g} (for {'a model that knows its labels' if lasting else 'new labels'})",
+        f"learning rate: {recipe.learning_rate:g} (a model that is trained already gets less than the plain encoder)",
         f"length: {recipe.max_tokens} tokens ({_COVERED} % of the texts have at most {facts.tokens})",
     ]
     if recipe.class_weights:
@@ -114,7 +118,9 @@ def choose(facts: Facts, preset: str = "auto", start: str | None = None, **given
 
 def _start(facts: Facts) -> tuple[str, str]:
     if {label_key(label) for label in facts.counts} <= set(LABELS):
-        return EMBEDDED, "its labels are yours"
+        return EMBEDDED, "your labels are among those of the embedded model"
+    if all(_RATING.fullmatch(label) for label in facts.counts):
+        return EMBEDDED, "your labels look like ratings, which the embedded model knows something about"
     return ENCODER, "your labels are not those of the embedded model, which learns others slowly"
 
 

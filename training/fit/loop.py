@@ -42,18 +42,8 @@ def fine_tune(
     SIGTERM or Ctrl-C, and `InputError` if `out` holds another run, if there is nothing to train on or to measure on, or
     if the training diverges.
     """
-    read = len(examples)
-    if examples and not (examples := without(examples, [*dev, *suite_examples()])):
-        raise InputError("every text in --data is also in --dev or in the behavioural suite")
-    if len(examples) < read:
-        tqdm.write(
-            f"{read - len(examples)} of {read} rows are not trained on, because they contain a text of --dev or of the "
-            "behavioural suite"
-        )
-    labels = labels_of(examples)
-    if recipe.keep_labels:
-        keys = set(map(label_key, labels))
-        labels = order_labels([*labels, *(each for each in open_artifact(str(start)).labels if label_key(each) not in keys)])
+    examples = _not_held_out(examples, dev)
+    labels = _labels(start, examples, recipe)
     dev = _check(start, dev, labels, recipe)
     run = Run(out, _settings(start, examples, dev, labels, recipe))
     tokenizer = Tokenizer.load(start, max_tokens=10**6)
@@ -101,23 +91,52 @@ def fine_tune(
         else:
             judge.evaluate(learner.result, steps)
 
+    return _finish(run, judge, sets, recipe, step=learner.step, spent_s=spent_s)
+
+
+def _finish(
+    run: Run, judge: Judge, sets: Mapping[str, Sequence[Row]], recipe: Recipe, *, step: int, spent_s: float
+) -> Evaluation:
+    """Draw the plots and write the report."""
     evaluation, chosen = judge.result()
-    plots = run.directory / "plots"
+    plots, lowest = run.directory / "plots", lowest_loss(sets, recipe)
     draw_evaluations([evaluation], plots, f"after epoch {chosen['epoch']:g}")
-    draw_learning_curve(run.history(), plots / "learning-curve.png", lowest_loss(sets, recipe), recipe.label_smoothing)
+    draw_learning_curve(run.history(), plots / "learning-curve.png", lowest, recipe.label_smoothing)
     run.finish(
         {
             "rows": {source: len(rows) for source, rows in sets.items()},
-            "steps": learner.step,
-            "planned_steps": steps,
+            "steps": step,
+            "planned_steps": steps_per_epoch(sets, recipe) * recipe.epochs,
             "seconds": round(spent_s + run.lasted_s),
             "peak_memory_mb": peak_memory_mb(),
-            "lowest_loss": round(lowest_loss(sets, recipe), 4),
+            "lowest_loss": round(lowest, 4),
             "kept": {"step": chosen["step"], "epoch": chosen["epoch"], "chosen_by": recipe.keep},
             "dev": judge.report(evaluation),
         }
     )
     return evaluation
+
+
+def _not_held_out(examples: Sequence[Example], dev: Sequence[Example]) -> Sequence[Example]:
+    kept = without(examples, [*dev, *suite_examples()]) if examples else examples
+    if examples and not kept:
+        raise InputError("every text in --data is also in --dev or in the behavioural suite")
+    if len(kept) < len(examples):
+        tqdm.write(
+            f"{len(examples) - len(kept)} of {len(examples)} rows are not trained on: they contain a text of --dev or "
+            "of the behavioural suite"
+        )
+    return kept
+
+
+def _labels(start: Path, examples: Sequence[Example], recipe: Recipe) -> tuple[str, ...]:
+    labels = labels_of(examples)
+    if not recipe.keep_labels:
+        return labels
+    keys = {label_key(label) for label in labels}
+    return order_labels(
+        [*labels, *(label for label in open_artifact(str(start)).labels if label_key(label) not in keys)]
+    )
 
 
 def _check(start: Path, dev: Sequence[Example], labels: Sequence[str], recipe: Recipe) -> list[Example]:

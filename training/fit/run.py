@@ -1,12 +1,14 @@
 """The directory of a training: its settings, its history, and the state to resume from."""
 
+import fcntl
 import importlib.util
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -14,6 +16,8 @@ from training.errors import InputError
 from training.files import read_json, replace
 
 _SAVE_EVERY_S = 600.0
+_MOST_DIFFERENCES = 5
+_LOCKS: dict[Path, TextIO] = {}  # that this process holds; the system releases them when it ends
 
 
 class FinishedRun(InputError):
@@ -35,18 +39,22 @@ class Run:
         self._began_s = self._saved_s = time.monotonic()
         self._settings_file = directory / "run.json"
         self._board: Any = None
+        self._lock_file = directory.absolute() / "lock"
         self._settings = json.loads(json.dumps(settings))
         if self._settings_file.is_file():
-            if read_json(self._settings_file) != self._settings:
-                raise InputError(f"{directory} holds a run with other settings (run.json); choose another directory")
+            if differences := _differences(read_json(self._settings_file), self._settings):
+                listed = "; ".join(differences)
+                raise InputError(f"{directory} holds a run with other settings: {listed}; choose another directory")
             if (directory / "report.json").is_file():
                 raise FinishedRun(f"{directory} holds a finished run; choose another directory")
+            self._take_lock()
         elif directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise InputError(f"{directory} exists and does not hold a run; choose another directory")
 
     def begin(self) -> dict[str, Any] | None:
         """Create the directory, and return the last saved state if the run resumes."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
         replace(self._settings_file, json.dumps(self._settings, indent=2) + "\n")
         self._began_s = self._saved_s = time.monotonic()
         state: dict[str, Any] | None = None
@@ -95,6 +103,47 @@ class Run:
         for file in (self.checkpoint / "training.json", self.directory / "report.json"):
             replace(file, json.dumps(self._settings | dict(report), indent=2) + "\n")
         self._state_file.unlink(missing_ok=True)
+        _LOCKS.pop(self._lock_file).close()
+        self._lock_file.unlink(missing_ok=True)
+
+    def _take_lock(self) -> None:
+        """Keep other processes out of the directory until the run is finished, or the process ends in any way."""
+        if self._lock_file in _LOCKS:
+            return
+        file = self._lock_file.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise InputError(
+                f"process {file.read().strip() or 'of another user'} is training in {self.directory}; wait until it is "
+                "finished, or choose another directory"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        _LOCKS[self._lock_file] = file
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return a phrase for each setting that differs."""
+    before, now = _flat(old), _flat(new)
+    names = [name for name in before | now if before.get(name) != now.get(name)]
+    phrases = [
+        f"{name} differs"
+        if name.endswith("sha256")
+        else f"{name} is {before.get(name)} there, and {now.get(name)} here"
+        for name in names
+    ]
+    more = [f"and {len(phrases) - _MOST_DIFFERENCES} more"] if len(phrases) > _MOST_DIFFERENCES else []
+    return phrases[:_MOST_DIFFERENCES] + more
+
+
+def _flat(settings: Mapping[str, Any], start: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{start}{name}.") if isinstance(value, dict) else {start + name: value}
+    return flat
 
 
 def _board(directory: Path, step: int) -> Any:

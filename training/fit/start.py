@@ -23,7 +23,7 @@ def choose_for(
 
 
 def start_directory(start: str) -> Path:
-    """Return the directory of `sentiment-en`, `encoder` (which is fetched if need be), a path, or a model of the hub."""
+    """Return the directory of `sentiment-en`, `encoder` (fetched if need be), a path, or a model of the hub."""
     if start == ENCODER and not Path(start).is_dir():
         return fetch_encoder()
     return find_checkpoint(start)

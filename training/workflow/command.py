@@ -57,15 +57,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_choice_arguments(flags)
     flags.add_argument("--no-export", dest="export", action="store_false", help="stop before the export")
     flags.add_argument(
-        "--models", type=Path, default=Path("models"), metavar="DIRECTORY", help="where to put the model (default: models)"
+        "--models",
+        type=Path,
+        default=Path("models"),
+        metavar="DIRECTORY",
+        help="where to put the model (default: models)",
     )
 
 
 def add_choice_arguments(parser: Any) -> None:
     """Add the flags that say how to divide the rows and how to train."""
-    parser.add_argument("--start", metavar="NAME", help="sentiment-en, encoder, or a directory (default: by the labels)")
+    parser.add_argument("--start", metavar="NAME", help="sentiment-en, encoder or a directory (default: by the labels)")
     parser.add_argument(
-        "--dev-share", type=float, metavar="SHARE", help="share of the rows to set aside (default: 0.2, or less of many)"
+        "--dev-share",
+        type=float,
+        metavar="SHARE",
+        help="share of the rows to set aside (default: 0.2; less of many)",
     )
     parser.add_argument(
         "--runs",

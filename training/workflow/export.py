@@ -26,7 +26,8 @@ def export_checkpoint(checkpoint: Path, out: Path, rows: Sequence[Example]) -> N
         checks = build(str(checkpoint), out, samples_of(labelled), version="1", keep_fp32=False)
     except ParityError as error:
         raise InputError(
-            f"{error}; {checkpoint} can be served with PyTorch, or exported with other limits: python -m onnx_export --help"
+            f"{error}; {checkpoint} can be served with PyTorch, or exported with other limits: "
+            "python -m onnx_export --help"
         ) from error
     for name, parity in checks.parity.items():
         print(f"  int8 gives another label to {parity.disagreement:g} % of the {parity.texts} {name}")

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from training.evaluation import (
     classes,
     evaluate_target,
     open_targets,
-    print_confusion,
+    show_confusion,
     worst_mistakes,
     write_confusion,
     write_mistakes,
@@ -56,7 +55,7 @@ def _print(evaluation: Evaluation, epoch: str) -> None:
             f"  {name}: accuracy {100 * each.accuracy:.1f} % (95 % sure: {100 * low:.1f} to {100 * high:.1f}), "
             f"macro F1 {100 * each.macro_f1:.1f} %, loss {each.nll:.3f}, calibration error {100 * each.ece:.1f} %"
         )
-        for line in (classes(each), print_confusion(each)):
+        for line in (classes(each), show_confusion(each)):
             print("\n".join(f"    {part}" for part in line.splitlines()))
     if worst := worst_mistakes(evaluation, _SHOWN_MISTAKES):
         print("Worst mistakes")
@@ -65,8 +64,3 @@ def _print(evaluation: Evaluation, epoch: str) -> None:
             text = text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
             line = f"line {answer.line}, " if answer.line else ""
             print(f"  {line}{answer.label}, not {answer.predicted} ({100 * answer.confidence:.0f} %): {text}")
-
-
-def figures(evaluation: Evaluation) -> dict[str, Any]:
-    """Return all figures of an evaluation, for JSON."""
-    return {name: asdict(each) for name, each in evaluation.reports.items()}

@@ -1,9 +1,9 @@
 """From a table to a served model: report, split, choice, training, calibration, figures and export.
 
-    from training.workflow import train_table
+from training.workflow import train_table
 
-    trained = train_table("reviews.csv", text_column="review", label_column="stars", name="stars")
-    print(trained.macro_f1, trained.serve_command)
+trained = train_table("reviews.csv", text_column="review", label_column="stars", name="stars")
+print(trained.macro_f1, trained.serve_command)
 """
 
 import re
@@ -21,12 +21,12 @@ from training.checkpoints import Calibration, calibrate_checkpoint, keep_memory
 from training.data import Example, LabelMap, Table, hold_out, read_source, report, split
 from training.errors import InputError
 from training.evaluation import Evaluation, suite_examples
-from training.fit import FinishedRun, choose_and_explain, fine_tune, start_directory
+from training.fit import EMBEDDED, ENCODER, FinishedRun, choose_for, fine_tune, start_directory
 from training.workflow.export import export_checkpoint
 from training.workflow.results import evaluate_checkpoint, write_results
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_TAKEN = ("sentiment-en", "encoder")
+_TAKEN = (EMBEDDED, ENCODER)
 _MEASURED_ON = "the rows that the model is measured on"
 
 
@@ -99,10 +99,10 @@ def train_rows(
     run, model = runs / name, models / name
     _check_name(name, model if export else None)
     train, measured_on = divide(table, dev, dev_share, settings.get("seed", 7))
-    choice = choose_and_explain(train, preset, str(start) if start else None, settings)
+    choice = choose_for(train, preset, str(start) if start else None, settings)
     directory = start_directory(choice.start)
     artifact = open_artifact(str(directory))
-    base_labels = artifact.labels if choice.start != "encoder" else ()
+    base_labels = artifact.labels if choice.start != ENCODER else ()
     tokenizer = Tokenizer.load(artifact.directory, 10**6)
     rows = report(table, base_labels=base_labels, tokenizer=tokenizer, max_tokens=choice.recipe.max_tokens)
     print("\n".join(("Data", *(f"  {line}" for line in rows.lines()))))

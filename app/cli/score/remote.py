@@ -6,6 +6,7 @@ With `http.client`: which HTTP client the serving install has depends on the ver
 import contextlib
 import http.client
 import json
+import math
 import random
 import socket
 import ssl
@@ -130,6 +131,7 @@ class ServerScorer(Scorer):
         self.description = {
             "model": f"{info['model']} {info['model_version']} {info['checksum']}",
             "backend": f"{info['backend']} {info['precision']}",
+            "abstain_below": info.get("abstain_below", 0.0),
         }
 
     def score(self, texts: Sequence[str]) -> list[Result]:
@@ -160,7 +162,11 @@ def _without_surrogates(text: str) -> str:
 def _result(answer: dict[str, Any]) -> Result:
     if "error" in answer:
         return str(answer["error"]["detail"])
-    return Prediction(answer["label"], answer["confidence"], answer["scores"], answer["truncated"])
+    label, scores = answer["label"], answer["scores"]
+    abstain_below = 0.0
+    if label is None:  # the server is not sure enough, by its own limit
+        label, abstain_below = max(scores, key=lambda name: scores[name]), math.inf
+    return Prediction(label, answer["confidence"], scores, answer["truncated"], abstain_below)
 
 
 def _detail(answer: Any) -> str:

@@ -51,6 +51,7 @@ def load_scorer(settings: Settings, long_text: LongText) -> "ModelScorer":
             device=settings.device,
             precision=settings.precision,
             slots=settings.slots,
+            abstain_below=settings.abstain_below,
             mock_delay_ms=settings.mock_delay_ms,
             mock_failure_rate=settings.mock_failure_rate,
         )
@@ -74,6 +75,7 @@ class ModelScorer(Scorer):
         self.description = {
             "model": f"{info.model} {info.model_version} {info.checksum}",
             "backend": f"{info.backend} {info.precision}",
+            "abstain_below": info.abstain_below,
         }
 
     def score(self, texts: Sequence[str]) -> list[Result]:

@@ -124,7 +124,7 @@ def prediction_of(content: Any, model: str | None, request_id: str) -> Predictio
     """Read a prediction; fields that this client does not know are ignored."""
     try:
         prediction = Prediction(
-            label=_typed(content["label"], str),
+            label=None if content["label"] is None else _typed(content["label"], str),
             confidence=float(content["confidence"]),
             scores={_typed(label, str): float(score) for label, score in content["scores"].items()},
             truncated=_typed(content["truncated"], bool),

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 class Prediction:
     """The sentiment of a text.
 
-    `confidence` is the probability of `label`, and `scores` has that of every class. `truncated` is true if the end of
+    `label` is the most likely class, None if the server answers without one when it is not sure enough. `confidence` is
+    the probability of that class, and `scores` has that of every class. `truncated` is true if the end of
     the text was ignored because the model does not read texts of this length. `model` is `name@version`, None if the
     server does not say.
     """
 
-    label: str
+    label: str | None
     confidence: float
     scores: Mapping[str, float]
     truncated: bool = False

@@ -2,7 +2,7 @@
 
 import { predictList, request } from "./api.js";
 import { readRows, writeCsv } from "./rows.js";
-import { $, element, percent, showBars, showMessage, tag, toggle } from "./view.js";
+import { $, UNSURE, element, percent, showBars, showMessage, tag, toggle } from "./view.js";
 
 const PER_LIST = 64; // at most, if the service allows it
 const LISTS_AT_ONCE = 3;
@@ -138,19 +138,20 @@ function duration(seconds) {
 function showResults() {
   const predictions = results.filter((result) => result && !result.error);
   const failed = results.filter((result) => result?.error).length;
-  for (const { label } of predictions) if (!labels.includes(label)) labels.push(label);
+  for (const { label } of predictions) if (label && !labels.includes(label)) labels.push(label);
   const counts = new Map(labels.map((label) => [label, 0]));
+  const unsure = predictions.filter(({ label }) => !label).length;
   const bins = new Array(10).fill(0);
   for (const { label, confidence } of predictions) {
-    counts.set(label, counts.get(label) + 1);
+    if (label) counts.set(label, counts.get(label) + 1);
     bins[Math.min(9, Math.floor(confidence * 10))]++;
   }
-  const entries = [...counts, ...(failed ? [["error", failed]] : [])];
+  const entries = [...counts, ...(unsure ? [[UNSURE, unsure]] : []), ...(failed ? [["error", failed]] : [])];
   const total = predictions.length + failed || 1;
   showBars($("mix"), entries.map(([label, count]) => [label, count / total, `${count}`]), labels);
   showHistogram(bins);
   const chosen = $("filter-label").value;
-  const options = ["", ...labels, ...(failed ? ["error"] : [])];
+  const options = ["", ...labels, ...(unsure ? [UNSURE] : []), ...(failed ? ["error"] : [])];
   if (options.join() !== [...$("filter-label").options].map((option) => option.value).join()) {
     $("filter-label").replaceChildren(...options.map((label) => new Option(label || "all", label, false, label === chosen)));
   }
@@ -170,7 +171,7 @@ function showHistogram(bins) {
   }));
 }
 
-const nameOf = (result) => (result.error ? "error" : result.label);
+const nameOf = (result) => (result.error ? "error" : (result.label ?? UNSURE));
 
 function chosenRows() {
   const label = $("filter-label").value, search = $("filter-text").value.trim().toLowerCase();
@@ -200,7 +201,7 @@ function showTable() {
     return element("tr", {},
       element("td", { textContent: index + 1 }),
       element("td", { textContent: table.rows[index][table.column] }),
-      element("td", {}, result.error ? result.error.detail : tag(result.label, labels)),
+      element("td", {}, result.error ? result.error.detail : tag(nameOf(result), labels)),
       element("td", { textContent: result.error ? "" : percent(result.confidence) }));
   }));
   $("page").textContent = `${rows.length} rows, page ${page + 1} of ${pages}`;
@@ -216,7 +217,7 @@ function download() {
   const head = [...table.columns, "label", "confidence", ...labels.map((label) => `score_${label}`), "truncated", "error"];
   const rows = table.rows.map((row, index) => {
     const { label = "", confidence = "", scores = {}, truncated = "", error } = results[index] ?? {};
-    return [...row, label, confidence, ...labels.map((name) => scores[name] ?? ""), truncated, error?.detail ?? ""];
+    return [...row, label ?? "", confidence, ...labels.map((name) => scores[name] ?? ""), truncated, error?.detail ?? ""];
   });
   const address = URL.createObjectURL(new Blob(["\ufeff", writeCsv([head, ...rows])], { type: "text/csv" }));
   element("a", { href: address, download: `${file.replace(/\.\w+$/, "").replaceAll(" ", "-")}-predictions.csv` }).click();

@@ -1,7 +1,7 @@
 // One text: the prediction while you type, then the words that decide it.
 
 import { onKey, request } from "./api.js";
-import { $, element, percent, showBars, showMessage, toneOf } from "./view.js";
+import { $, UNSURE, element, percent, showBars, showMessage, toneOf } from "./view.js";
 
 const PREDICT_AFTER_MS = 200;
 const EXPLAIN_AFTER_MS = 500;
@@ -49,7 +49,7 @@ async function update(text, signal) {
       if (error.name === "AbortError" || ![429, 503, 504].includes(error.status)) throw error;
       return null; // the service is busy: the prediction stays
     });
-    if (explained) showWords(text, explained.value.label, explained.value.explanation);
+    if (explained) showWords(text, likeliest(explained.value), explained.value.explanation);
   } catch (error) {
     if (error.name === "AbortError") return;
     $("result").hidden = true;
@@ -59,17 +59,22 @@ async function update(text, signal) {
 
 function showPrediction({ label, confidence, scores, truncated }, tookMs, headers) {
   labels = Object.keys(scores);
-  $("label").textContent = label;
+  $("label").textContent = label ?? UNSURE;
   $("label").style.setProperty("--tone", toneOf(label, labels));
   $("confidence").textContent = percent(confidence);
   const server = headers.get("Server-Timing")?.match(/total;dur=([\d.]+)/)?.[1];
   const cached = headers.get("X-Cache") === "hit" ? ", from the cache" : "";
   $("time").textContent = `${tookMs.toFixed(0)} ms${server ? `, of which ${Number(server).toFixed(1)} ms in the service` : ""}${cached}`;
   showBars($("scores"), Object.entries(scores).map(([name, score]) => [name, score, percent(score)]), labels);
-  $("spoken").textContent = `${label}, ${percent(confidence)}`;
+  $("spoken").textContent = `${label ?? UNSURE}, ${percent(confidence)}`;
   $("truncated").hidden = !truncated;
   $("explanation").hidden = true;
   $("result").hidden = false;
+}
+
+// The explanation is of the most likely class, also if the model is not sure enough to answer with it.
+function likeliest({ label, scores }) {
+  return label ?? Object.keys(scores).reduce((best, name) => (scores[name] > scores[best] ? name : best));
 }
 
 function showWords(text, label, explanation) {

@@ -8,6 +8,8 @@ export function element(name, properties = {}, ...children) {
   return node;
 }
 
+export const UNSURE = "unsure"; // in place of a label that is null
+
 export const percent = (share) => `${(share * 100).toFixed(1)} %`;
 
 // The same label always has the same tone. Tones never carry meaning alone: the label is written beside them.
