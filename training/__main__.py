@@ -46,6 +46,14 @@ STEPS = {
         "training.fit.train",
         "Fine-tune a classifier on labelled text.",
     ),
+    "cross-validate": (
+        "training.workflow.cross_validate",
+        "Train several times, so that every row is measured on once.",
+    ),
+    "sweep": (
+        "training.workflow.sweep",
+        "Try other settings than those that are chosen, and compare them.",
+    ),
     "average": (
         "training.checkpoints.average",
         "Average the weights of several checkpoints of the same model.",

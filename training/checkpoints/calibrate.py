@@ -177,10 +177,14 @@ def _finding(temperature: float, reports: Mapping[str, tuple[Report, Report]], *
     state = "about as sure as it is right" if abs(gap) < 2 else f"{'far ' if abs(gap) > 20 else ''}{fault}"
     text = (
         f"The model was {state}: mean confidence {confidence:.1f} % at an accuracy of {accuracy:.1f} % on {rows} rows. "
-        f"With the temperature {temperature:g} its mean confidence is {corrected:.1f} %."
+        f"With the temperature {temperature:g}, its mean confidence is {corrected:.1f} %."
     )
     if guessed:
-        text += " All rows are right, so they do not show how often it is wrong: one more was taken to be wrong."
+        text = (
+            f"The model is right on all {rows} rows, with a mean confidence of {confidence:.1f} %. They do not show "
+            f"how often it is wrong, so one error in {rows + 2} is assumed: with the temperature {temperature:g}, its mean "
+            f"confidence is {corrected:.1f} %."
+        )
     if rows < _FEW_ROWS:
         text += f" {rows} rows are few for this; {_FEW_ROWS} or more give a temperature that you can rely on."
     return text

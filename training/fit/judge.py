@@ -15,6 +15,7 @@ from training.fit.recipe import Recipe
 from training.fit.run import Run
 from training.fit.selection import best, is_over
 
+_SHOWN = {"accuracy": "accuracy", "macro_f1": "macro F1", "ece": "calibration error"}
 _FIGURES = {"accuracy": "accuracy", "macro_f1": "macro_f1", "macro_recall": "macro_recall", "ece": "ece", "loss": "nll"}
 
 
@@ -53,7 +54,8 @@ class Judge:
             rmtree(fresh)
         self._run.record(entry)
         for name, each in entry["dev"].items():
-            tqdm.write(f"  epoch {entry['epoch']:g}, {name:20} {each}")
+            shown = ", ".join(f"{figure} {100 * each[key]:.1f} %" for key, figure in _SHOWN.items())
+            tqdm.write(f"  epoch {entry['epoch']:g}, {name}: {shown}, loss {each['loss']:.3f}")
 
     def result(self) -> tuple[Evaluation, Mapping[str, Any]]:
         """Return the evaluation of the checkpoint that was kept, and its entry in the history."""

@@ -48,7 +48,8 @@ def fine_tune(
     run = Run(out, _settings(start, examples, dev, labels, recipe))
     tokenizer = Tokenizer.load(start, max_tokens=10**6)
     sets = tokenise(examples, labels, tokenizer, recipe)
-    tqdm.write(_listing(sets, recipe))
+    if len(sets) > 1 or recipe.weights:
+        tqdm.write(_listing(sets, recipe))
     epoch_steps = steps_per_epoch(sets, recipe)
     steps = epoch_steps * recipe.epochs
     if not steps:

@@ -1,6 +1,7 @@
 """Export the checkpoint of a training, with the checks of `python -m onnx_export`."""
 
 import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,13 @@ def export_checkpoint(checkpoint: Path, out: Path, rows: Sequence[Example]) -> N
     from onnx_export.__main__ import build, samples_of  # loads the quantiser, which only this step needs
     from onnx_export.verify import ParityError
 
-    logging.root.setLevel(logging.WARNING)  # importing the quantiser enables all log messages
+    logging.root.setLevel(logging.ERROR)  # importing the quantiser enables all log messages
     labelled = [replace(row, source="rows") for row in rows if row.label is not None][:_COMPARED]
     print(f"Export to {out}", flush=True)
     try:
-        checks = build(str(checkpoint), out, samples_of(labelled), version="1", keep_fp32=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch has many about its own export
+            checks = build(str(checkpoint), out, samples_of(labelled), version="1", keep_fp32=False)
     except ParityError as error:
         raise InputError(
             f"{error}; {checkpoint} can be served with PyTorch, or exported with other limits: "

@@ -10,7 +10,7 @@ import re
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from training.workflow.results import evaluate_checkpoint, write_results
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TAKEN = (EMBEDDED, ENCODER)
-_MEASURED_ON = "the rows that the model is measured on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,38 +98,39 @@ def train_rows(
     run, model = runs / name, models / name
     _check_name(name, model if export else None)
     train, measured_on = divide(table, dev, dev_share, settings.get("seed", 7))
-    choice = choose_for(train, preset, str(start) if start else None, settings)
+    choice = choose_for(train.rows, preset, str(start) if start else None, settings)
     directory = start_directory(choice.start)
     artifact = open_artifact(str(directory))
     base_labels = artifact.labels if choice.start != ENCODER else ()
     tokenizer = Tokenizer.load(artifact.directory, 10**6)
-    rows = report(table, base_labels=base_labels, tokenizer=tokenizer, max_tokens=choice.recipe.max_tokens)
+    whole = table if dev else replace(train, rows=[*train.rows, *measured_on])
+    whole = replace(whole, dropped=train.dropped)
+    rows = report(whole, base_labels=base_labels, tokenizer=tokenizer, max_tokens=choice.recipe.max_tokens)
     print("\n".join(("Data", *(f"  {line}" for line in rows.lines()))))
     print(f"  {len(train):,} rows to train on, {len(measured_on):,} to measure on")
     print("\n".join(("Choice", *(f"  {reason}" for reason in choice.reasons), f"Training in {run}")), flush=True)
     try:
-        fine_tune(directory, run, train, measured_on, choice.recipe)
+        fine_tune(directory, run, train.rows, measured_on, choice.recipe)
     except FinishedRun:
         print("  it is finished; the steps after it are done again")
     calibration = _calibrate(run / "checkpoint", measured_on)
     evaluation = evaluate_checkpoint(run / "checkpoint", measured_on)
     write_results(run, evaluation, calibration, rows)
     if export:
-        export_checkpoint(run / "checkpoint", model, [*measured_on, *train])
+        export_checkpoint(run / "checkpoint", model, [*measured_on, *train.rows])
     trained = Trained(run, model if export else None, evaluation, calibration)
     print(f"Done in {(time.monotonic() - began_s) / 60:.1f} min. To serve it:\n  {trained.serve_command}", flush=True)
     return trained
 
 
-def divide(table: Table, dev: Table | None, share: float | None, seed: int) -> tuple[list[Example], list[Example]]:
-    """Return the rows to train on and those to measure on. `table` is not trained on what it is measured on."""
-    if dev is None:
-        kept = hold_out(table, suite_examples(), "the behavioural suite")
-        return split(kept.rows, seed=seed, dev_share=share)
-    kept = hold_out(table, [*dev.rows, *suite_examples()], _MEASURED_ON)
+def divide(table: Table, dev: Table | None, share: float | None, seed: int) -> tuple[Table, list[Example]]:
+    """Return the rows to train on and those to measure on. No text of the second is in the first."""
+    kept = hold_out(table, suite_examples(), "the behavioural suite")
+    train, measured_on = (kept.rows, dev.rows) if dev else split(kept.rows, seed=seed, dev_share=share)
+    kept = hold_out(replace(kept, rows=train), measured_on, dev.name if dev else "the rows to measure on")
     if not kept.rows:
-        raise InputError(f"every text of {table.name} is also in {dev.name}")
-    return kept.rows, dev.rows
+        raise InputError(f"every text of {table.name} is also in {dev.name if dev else 'the rows to measure on'}")
+    return kept, measured_on
 
 
 def _calibrate(checkpoint: Path, dev: Sequence[Example]) -> Calibration | None:
