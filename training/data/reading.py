@@ -162,10 +162,14 @@ def explain_layout(source: Source, text_column: str, records: Sequence[Record]) 
     if fits:
         without = "without quotes: quotes seem to be ordinary characters here; use --no-quotes"
         return "all rows can be read " + (without if source.quotes else "with quotes around cells; use --quotes")
-    if any("quote" in problem for problem in problems):
+    if any("quote" in problem for problem in problems) or (not source.quotes and _has_quotes(records)):
         return "the quotes look wrong: a cell that has quotes in it needs quotes around it, and each of its own doubled"
     cells = "a cell that has the separator or a line break in it needs quotes around it"
     return f"the separator looks wrong: columns are separated by {_name(source.delimiter)} here, and {cells}"
+
+
+def _has_quotes(records: Sequence[Record]) -> bool:
+    return any(str(cell).startswith('"') for record in records for cell in record.fields.values())
 
 
 def _name(delimiter: str) -> str:

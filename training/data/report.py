@@ -206,9 +206,9 @@ def _by_reason(left_out: Sequence[LeftOut]) -> dict[str, list[str]]:
 def _repetitions(table: Table) -> tuple[int, list[list[str]]]:
     """Return how many rows repeat another one, and the lines of texts with more than one label."""
     by_text: dict[str, dict[str, list[str]]] = {}
-    has_many = len({row.source for row in table.rows}) > 1
+    set_of = table.place_of()
     for row in table.rows:
-        place = f"{row.source} {row.line}" if has_many else str(row.line)
+        place = f"{set_of(row)} {row.line}".strip()
         by_text.setdefault(row.text.casefold(), {}).setdefault(row.label or "", []).append(place)
     duplicates = sum(len(lines) - 1 for labels in by_text.values() for lines in labels.values())
     contradictions = [
