@@ -81,6 +81,8 @@ def _named(names: Sequence[str], wanted: str, where: str) -> str:
 
 
 def _question(names: Sequence[str], what: str, where: str) -> str:
+    if any("\0" in name for name in names):
+        return f"{where}: it looks like UTF-16; use --encoding utf-16-le or utf-16-be"
     if any(len(name) > _LONGEST_NAME or not name.strip() for name in names):
         hint = "the first line does not look like names of columns; add one such as label,text"
         return f"{where}: no column {what}; {hint}"

@@ -94,6 +94,12 @@ class TestGuesses:
         file = written(tmp_path / "a.tsv", "text\tlabel\n" + "".join(f"{text}\ta\n" for text in texts))
         assert [row.text for row in read_table(file).check()] == texts
 
+    def test_utf_16_without_a_mark_is_recognised(self, tmp_path: Path) -> None:
+        file = written(tmp_path / "a.csv", "text,label\nfine,a\n", "utf-16-le")
+        with pytest.raises(InputError, match="looks like UTF-16; use --encoding utf-16-le"):
+            read_table(file)
+        assert [row.text for row in read_table(file, encoding="utf-16-le").check()] == ["fine"]
+
     def test_files_can_be_compressed_or_parquet(self, tmp_path: Path) -> None:
         (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"review,stars\nfine,5\n"))
         pq.write_table(pa.table({"stars": [5.0, None], "review": ["fine", "bad"]}), tmp_path / "b.parquet")
@@ -152,6 +158,7 @@ class TestBadRows:
             ("a.csv", "text,label\nNice, really,a\nok,b\n", "separated by commas here, .* needs quotes around it"),
             ("a.csv", 'text,label\n"Nice" film,a\nok,b\n', "use --no-quotes"),
             ("a.csv", 'text,label\n"Nice" film,a\n"ok, fine",b\n', "the quotes look wrong"),
+            ("a.jsonl", '[{"text": "a", "label": "x"},\n{"text": "b", "label": "y"}]\n', "looks like one JSON array"),
             ("a.tsv", 'text\tlabel\n"two\nlines"\ta\n"x" y\tb\n', "the quotes look wrong"),
         ],
     )

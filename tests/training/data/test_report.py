@@ -72,6 +72,19 @@ def test_texts_that_are_cut_are_counted() -> None:
     assert "! 2 of 3 texts (67 %) have more than the 16 tokens that the model is trained on" in shown(result)
 
 
+@pytest.mark.parametrize("mark", [",", ";", "|", ", "])
+def test_several_labels_in_one_cell_are_noticed(mark: str) -> None:
+    result = report(table_of(("x", "billing"), ("y", "refund"), ("z", f"billing{mark}Refund"), ("v", "a, b")))
+    assert result.lists == [f"billing{mark}Refund"]
+    assert "a model gives one label to a text" in shown(result)
+
+
+def test_a_column_that_is_no_label_is_noticed() -> None:
+    many = report(table_of(*[(f"text {n}", f"id {n * 7919}") for n in range(60)]))
+    assert "! 60 labels in 60 rows: is it the right column? see --label-column" in many.lines()
+    assert "! a training needs at least two labels" in report(table_of(("x", "a"), ("y", "a"))).lines()
+
+
 class TestBaseModel:
     def test_a_class_that_would_disappear_is_named_before(self) -> None:
         result = report(table_of(("a", "Positive"), ("b", "negative")), base_labels=EMBEDDED)
