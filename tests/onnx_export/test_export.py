@@ -95,6 +95,45 @@ def test_the_artifact_keeps_the_temperature_of_the_checkpoint(artifact: Path) ->
         assert load_model(str(artifact), backend=backend, device="cpu").info.temperature == 1.25
 
 
+def test_labels_of_texts_may_be_written_in_another_case() -> None:
+    logits = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    sample = Sample("dev", ["a", "b"], ["refund", "1.0"])
+    assert compare(sample, ("Refund", "1"), logits, logits) == Parity(2, 0.0, 100.0, 100.0)
+    with pytest.raises(ValueError, match="dev: the model has no label joy; it has Refund, 1"):
+        compare(Sample("dev", ["a"], ["joy"]), ("Refund", "1"), logits[:1], logits[:1])
+
+
+def test_columns_and_labels_of_texts_can_be_named(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+    report = Report({}, Invariance("int8", 400, 0.0, 0))
+    monkeypatch.setattr(command, "build", lambda *arguments, **_: given.extend(arguments) or report)
+    (tmp_path / "dev.csv").write_text("id;review;stars\n1;fine;5\n2;bad;1\n3;so so;3\n")
+    (tmp_path / "more.csv").write_text("id,review\n1,other\n")
+    files = ["--dev", str(tmp_path / "dev.csv"), "--calibration", str(tmp_path / "more.csv")]
+    flags = ["--text-column", "review", "--map", "1:BAD,5:GOOD,other=drop"]
+    command.main([str(checkpoint), "--out", str(tmp_path / "out"), *files, *flags])
+    assert given[2:4] == [[Sample("dev", ["fine", "bad"], ["GOOD", "BAD"])], ["other"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("run", "run is the directory of a training; its model is in .*run/checkpoint"),
+        ("runs/nothing/checkpoint", "no such directory"),
+        ("multi", "models with several labels per text are not supported"),
+    ],
+)
+def test_what_is_no_checkpoint_is_explained(checkpoint: Path, tmp_path: Path, name: str, complaint: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint").symlink_to(checkpoint)
+    (tmp_path / "multi").mkdir()
+    (tmp_path / "multi" / "config.json").write_text('{"problem_type": "multi_label_classification"}')
+    with pytest.raises(SystemExit, match=f"^nothing was written: .*{complaint}"):
+        command.main([str(tmp_path / name), "--out", str(tmp_path / "out")])
+
+
 def test_the_artifact_is_smaller_than_what_it_came_from(artifact: Path, checkpoint: Path) -> None:
     whole = (checkpoint / "model.safetensors").stat().st_size
     assert (artifact / "model.safetensors").stat().st_size < 0.55 * whole

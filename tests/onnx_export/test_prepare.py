@@ -35,6 +35,14 @@ def vocabulary(directory: Path, *added: str, **options: Any) -> Path:
     return directory
 
 
+def test_an_artifact_has_the_labels_as_they_are_written(tmp_path: Path) -> None:
+    names = {"id2label": {0: "Refund", 1: "Late delivery"}, "keep_label_case": True}
+    checkpoint(tmp_path / "model", "bert", pad_token_id=0, max_position_embeddings=40, **names)
+    prepare(str(tmp_path / "model"), tmp_path / "work")
+    for folder in (tmp_path / "work", tmp_path / "work" / "half"):
+        assert open_artifact(str(folder)).labels == ("Refund", "Late delivery")
+
+
 def test_an_artifact_states_how_many_tokens_it_reads(tmp_path: Path) -> None:
     checkpoint(tmp_path / "model", "data2vec-text", max_position_embeddings=40)
     prepare(str(tmp_path / "model"), tmp_path / "work")

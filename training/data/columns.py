@@ -75,15 +75,25 @@ def _named(names: Sequence[str], wanted: str, where: str) -> str:
         return names[int(wanted) - 1]
     close = get_close_matches(wanted.lower(), [name.lower() for name in names], n=1)
     meant = next((name for name in names if close and name.lower() == close[0]), None)
-    hint = f"; do you mean {meant}?" if meant else ""
-    raise InputError(f"{where}: no column {wanted}; the columns are {list_names(names)}{hint}")
+    hint = _separator(names) or (f"do you mean {meant}?" if meant else "")
+    listed = f"{where}: no column {wanted}; the columns are {list_names(names)}"
+    raise InputError(f"{listed}; {hint}" if hint else listed)
 
 
 def _question(names: Sequence[str], what: str, where: str) -> str:
+    if any("\0" in name for name in names):
+        return f"{where}: it looks like UTF-16; use --encoding utf-16-le or utf-16-be"
     if any(len(name) > _LONGEST_NAME or not name.strip() for name in names):
         hint = "the first line does not look like names of columns; add one such as label,text"
         return f"{where}: no column {what}; {hint}"
-    return f"{where}: no column {what}; the columns are {list_names(names)}; name it with --{what}-column"
+    hint = _separator(names) or f"name it with --{what}-column, or add a header if the first line is a row"
+    return f"{where}: no column {what}; the columns are {list_names(names)}; {hint}"
+
+
+def _separator(names: Sequence[str]) -> str:
+    """Return a hint if there is one column whose name looks like several."""
+    mark = next((mark for mark in ";\t|," if mark in names[0]), "") if len(names) == 1 else ""
+    return f"its separator may be another one: --delimiter {mark!r}" if mark else ""
 
 
 def list_names(names: Sequence[str]) -> str:

@@ -170,6 +170,17 @@ def _look_alike(one: str, two: str, *, is_rare: bool) -> bool:
     return abs(len(one) - len(two)) <= allowed and edit_distance(one, two) <= allowed
 
 
+def lists_of_labels(counts: Collection[str]) -> list[str]:
+    """Return labels that seem to be several in one cell, because each part of them is a label of other rows."""
+    keys = {label_key(label) for label in counts}
+    found = []
+    for label in counts:
+        parts = [label_key(part) for part in re.split(r"[,;|]", label)]
+        if len(parts) > 1 and keys.issuperset(parts):
+            found.append(label)
+    return found
+
+
 def edit_distance(one: str, two: str) -> int:
     """Return how many letters must be inserted, removed, replaced or exchanged with their neighbour."""
     before: list[int] = []

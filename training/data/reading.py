@@ -148,12 +148,15 @@ def may_be_quoted(records: Sequence[Record]) -> bool:
 def explain_layout(source: Source, text_column: str, records: Sequence[Record]) -> str:
     """Return what may be wrong with the layout if rows cannot be read, or ""."""
     problems = [record.problem for record in records if record.problem]
-    if not problems or source.format == "jsonl":
-        return ""
     if any("not valid UTF" in problem for problem in problems):
         return "the file has another encoding; try --encoding cp1252, or save it as UTF-8"
-    if source.format not in ("csv", "tsv"):
-        return ""
+    if source.format == "jsonl":
+        is_array = records[:1] and records[0].problem == "not JSON" and _first_character(source) == "["
+        return "it looks like one JSON array; write one object per line" if is_array else ""
+    return _explain_table(source, text_column, records) if problems and source.format in ("csv", "tsv") else ""
+
+
+def _explain_table(source: Source, text_column: str, records: Sequence[Record]) -> str:
     turned = replace(source, quotes=not source.quotes)
     try:
         fits = not any(record.problem for record in read_records(turned, text_column))
@@ -162,11 +165,19 @@ def explain_layout(source: Source, text_column: str, records: Sequence[Record]) 
     if fits:
         without = "without quotes: quotes seem to be ordinary characters here; use --no-quotes"
         return "all rows can be read " + (without if source.quotes else "with quotes around cells; use --quotes")
-    if any("quote" in problem for problem in problems):
+    # Without quotes in the format, a cell that begins with one shows that the file may have them.
+    cells = (str(cell) for record in records for cell in record.fields.values())
+    if any("quote" in record.problem for record in records) or (
+        not source.quotes and any(cell.startswith('"') for cell in cells)
+    ):
         return "the quotes look wrong: a cell that has quotes in it needs quotes around it, and each of its own doubled"
-    cells = "a cell that has the separator or a line break in it needs quotes around it"
-    return f"the separator looks wrong: columns are separated by {_name(source.delimiter)} here, and {cells}"
+    name = _DELIMITERS.get(source.delimiter, repr(source.delimiter))
+    return (
+        f"the separator looks wrong: columns are separated by {name} here, and a cell that has the separator or a line "
+        "break in it needs quotes around it"
+    )
 
 
-def _name(delimiter: str) -> str:
-    return _DELIMITERS.get(delimiter, repr(delimiter))
+def _first_character(source: Source) -> str:
+    with source.open_lines() as lines:
+        return next(lines, "").lstrip()[:1]

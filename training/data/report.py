@@ -15,7 +15,7 @@ from typing import Any
 from app.inference.artifact import open_artifact
 from app.inference.tokenizer import Tokenizer
 from training.data.arguments import add_layout_arguments, read_tables
-from training.data.labels import label_key, near_equal
+from training.data.labels import label_key, lists_of_labels, near_equal
 from training.data.language import guess_languages
 from training.data.overlap import hold_out
 from training.data.table import LeftOut, Table, list_some
@@ -23,6 +23,7 @@ from training.data.table import LeftOut, Table, list_some
 FEW = 5  # rows; a label with fewer is hardly learnt, and hardly measured
 _TOKENISED = 5000  # texts of a sample, which takes a second
 _SHOWN_LABELS = 60
+_MANY_LABELS = 20  # fewer are plausible in any number of rows
 _MOST_IN_LANGUAGE = 0.6
 KEEP_LABELS = "to keep it, add rows with this label, or use --keep-labels"
 
@@ -56,6 +57,7 @@ class DataReport:
     few: dict[str, int]
     spellings: dict[str, str]
     near_equal: list[tuple[str, str]]
+    lists: list[str]  # labels that seem to be several
     duplicates: int
     contradictions: list[list[str]]
     truncated: Truncated | None
@@ -102,6 +104,17 @@ class DataReport:
         if self.spellings:
             listed = ", ".join(f"{old!r} as {new!r}" for old, new in self.spellings.items())
             lines.append(f"! labels that differ only in case or spaces were read as one: {listed}")
+        if self.lists:
+            lines.append(
+                f"! some rows seem to have several labels: {list_some(self.lists)}; a model gives one label to a text, "
+                "so decide on one of them"
+            )
+        if len(self.labels) < 2:
+            lines.append("! a training needs at least two labels")
+        elif len(self.labels) > max(_MANY_LABELS, self.used / FEW):
+            lines.append(
+                f"! {len(self.labels)} labels in {_rows(self.used)}: is it the right column? see --label-column"
+            )
         lines += [
             f"! {rare!r} ({self.labels[rare]}) and {common!r} ({self.labels[common]}) look alike; "
             f"if they are one label, use map={rare}:{common},other=keep"
@@ -182,6 +195,7 @@ def report(
         few={label: rows for label, rows in counts.items() if rows < FEW and rows_by_label},
         spellings=table.spellings,
         near_equal=near_equal(counts),
+        lists=lists_of_labels(counts),
         duplicates=duplicates,
         contradictions=contradictions,
         truncated=_truncated(table, tokenizer, max_tokens) if tokenizer else None,
@@ -206,9 +220,9 @@ def _by_reason(left_out: Sequence[LeftOut]) -> dict[str, list[str]]:
 def _repetitions(table: Table) -> tuple[int, list[list[str]]]:
     """Return how many rows repeat another one, and the lines of texts with more than one label."""
     by_text: dict[str, dict[str, list[str]]] = {}
-    has_many = len({row.source for row in table.rows}) > 1
+    set_of = table.place_of()
     for row in table.rows:
-        place = f"{row.source} {row.line}" if has_many else str(row.line)
+        place = f"{set_of(row)} {row.line}".strip()
         by_text.setdefault(row.text.casefold(), {}).setdefault(row.label or "", []).append(place)
     duplicates = sum(len(lines) - 1 for labels in by_text.values() for lines in labels.values())
     contradictions = [

@@ -53,6 +53,8 @@ def folds(table: Iterable[Example], *, count: int, seed: int = 7) -> Iterator[tu
 
     Raises `InputError` for too few rows.
     """
+    if count < 2:
+        raise InputError(f"{count} folds: at least two are needed")
     rows = list(table)
     members: list[set[int]] = [set() for _ in range(count)]
     start = 0
@@ -66,8 +68,8 @@ def folds(table: Iterable[Example], *, count: int, seed: int = 7) -> Iterator[tu
             members[fold].update(group)
             sizes[fold] += len(group)
         start += len(groups)
-    if count < 2 or not all(members):
-        raise InputError(f"{count} folds need at least two, and as many different texts")
+    if not all(members):
+        raise InputError(f"{count} folds need at least as many different texts")
     for chosen in members:
         yield _divide(rows, chosen)
 

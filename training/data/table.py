@@ -1,6 +1,6 @@
 """Rows of labelled text, with what was left out and why."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -82,8 +82,14 @@ class Table:
         """Keep only some of the rows; the others are dropped for `reason`."""
         kept = list(rows)
         remaining = {id(row) for row in kept}
-        gone = [LeftOut(row.source, row.line, reason) for row in self.rows if id(row) not in remaining]
+        place = self.place_of()
+        gone = [LeftOut(place(row), row.line, reason) for row in self.rows if id(row) not in remaining]
         return replace(self, rows=kept, dropped=[*self.dropped, *gone])
+
+    def place_of(self) -> Callable[[Example], str]:
+        """Return a function that names the set of a row, or "" if there is only one."""
+        is_one = len({row.source for row in self.rows}) < 2
+        return lambda row: "" if is_one else row.source
 
 
 def join_tables(tables: Sequence[Table]) -> Table:

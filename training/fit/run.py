@@ -114,10 +114,12 @@ class Run:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
+            with file:
+                file.seek(0)
+                process = file.read()
             raise InputError(
-                f"process {file.read().strip() or 'of another user'} is training in {self.directory}; wait until it is "
-                "finished, or choose another directory"
+                f"process {process} is training in {self.directory}; wait until it is finished, or choose another "
+                "directory"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

@@ -3,10 +3,13 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.process import ROOT
 from training.fit.run import Run, Signals
 
 SETTINGS = {"recipe": {"seed": 1}}
@@ -73,6 +76,57 @@ def test_a_file_cannot_be_the_directory_of_a_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("years of work")
     with pytest.raises(ValueError, match="does not hold a run"):
         Run(tmp_path / "file", SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"recipe": {"seed": 2}}, "recipe.seed is 1 there, and 2 here; choose"),
+        ({"recipe": {"seed": 1, "epochs": 3}}, "recipe.epochs is None there, and 3 here; choose"),
+        ({"labels": ["a"], "data": {"sha256": "x"}}, "data.sha256 differs; choose"),
+        ({"recipe": {f"s{n}": n for n in range(9)}}, "and 5 more; choose"),
+    ],
+)
+def test_the_settings_that_differ_are_named(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    Run(tmp_path, SETTINGS).begin()
+    with pytest.raises(ValueError, match=f"holds a run with other settings: .*{said}"):
+        Run(tmp_path, SETTINGS | changes)
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from training.fit.run import Run
+Run(Path(sys.argv[1]), {"recipe": {"seed": 1}}).begin()
+print("begun", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_processes_cannot_train_in_one_directory(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "begun\n"
+            with pytest.raises(
+                ValueError, match=f"process {other.pid} is training in .*run; wait until it is finished"
+            ):
+                Run(tmp_path / "run", SETTINGS)
+        finally:
+            other.kill()  # as a crash does
+    assert Run(tmp_path / "run", SETTINGS).begin() is None
+
+
+def test_a_finished_run_leaves_no_lock(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", SETTINGS)
+    run.begin()
+    assert (tmp_path / "run" / "lock").read_text() == str(os.getpid())
+    run.checkpoint.mkdir()
+    run.finish({})
+    assert not (tmp_path / "run" / "lock").exists()
+    with pytest.raises(ValueError, match="holds a finished run"):
+        Run(tmp_path / "run", SETTINGS)
 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])

@@ -20,6 +20,7 @@ THREE = {"0": "NEGATIVE", "2": "Positive", "1": "neutral"}
 def make(directory: Path, config: dict[str, Any] | None = None, **files: str) -> Path:
     content = {"id2label": THREE, "max_position_embeddings": 512} | (config or {})
     stated = {key: value for key, value in content.items() if value is not ...}
+    directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(stated))
     for name, text in (files or {"model.onnx": "graph"}).items():
         (directory / name).parent.mkdir(exist_ok=True)
@@ -208,6 +209,44 @@ def test_the_error_names_the_missing_file(tmp_path: Path) -> None:
 def test_an_unknown_model_is_refused(name: str) -> None:
     with pytest.raises(ArtifactError, match="no such model"):
         open_artifact(name)
+
+
+def test_a_typing_error_in_a_path_is_no_request_to_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs" / "feedback").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("a request"))
+    with pytest.raises(ArtifactError, match=r"runs has no folder feedbak, but feedback; .*, write runs/feedbak@main"):
+        open_artifact("runs/feedbak")
+    with pytest.raises(ArtifactError, match=r"feedback has no folder checkpoint, but no folder$"):
+        open_artifact(f"{tmp_path}/runs/feedback/checkpoint")
+
+
+def test_the_directory_of_a_training_leads_to_its_model(tmp_path: Path) -> None:
+    make(tmp_path / "run" / "checkpoint")
+    with pytest.raises(ArtifactError, match=r"run is the directory of a training; its model is in .*run/checkpoint$"):
+        open_artifact(str(tmp_path / "run"))
+
+
+def test_labels_keep_their_case_if_the_config_says_so(tmp_path: Path) -> None:
+    names = {"id2label": {"0": "Refund", "1": "Late delivery"}}
+    assert open_artifact(str(make(tmp_path / "a", names | {"keep_label_case": True}))).labels == (
+        "Refund",
+        "Late delivery",
+    )
+    assert open_artifact(str(make(tmp_path / "b", names | {"keep_label_case": "no"}))).labels[0] == "refund"
+    equal = {"id2label": {"0": "Refund", "1": "refund"}, "keep_label_case": True}
+    with pytest.raises(ArtifactError, match="differ in case only"):
+        open_artifact(str(make(tmp_path / "c", equal)))
+
+
+def test_a_model_with_several_labels_per_text_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        open_artifact(str(make(tmp_path, {"problem_type": "multi_label_classification"})))
+    assert str(caught.value).endswith(
+        "not a classifier with one label per text: its problem_type in config.json is multi_label_classification, and "
+        "models with several labels per text are not supported, because an answer has one label, and scores that sum "
+        "to 1"
+    )
 
 
 def test_a_hub_model_that_cannot_be_downloaded_is_refused() -> None:

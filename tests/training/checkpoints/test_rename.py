@@ -1,0 +1,53 @@
+"""Other names for the labels of a model."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from app.inference.artifact import open_artifact
+from app.inference.model import load_model
+from tests.support.checkpoints import checkpoint
+from training.__main__ import main
+
+TEXT = "What a wonderful day, I love it."
+
+
+@pytest.fixture(params=["checkpoint", "artifact"])
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A model with the labels negative, neutral and positive."""
+    if request.param == "artifact":
+        return Path(shutil.copytree(open_artifact("sentiment-en").directory, tmp_path / "model"))
+    names = dict(enumerate(("NEGATIVE", "neutral", "Positive")))
+    return checkpoint(tmp_path / "model", "bert", pad_token_id=0, max_position_embeddings=40, id2label=names)
+
+
+def test_labels_are_served_as_they_are_named(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = load_model(str(model), device="cpu").predict([TEXT])[0]
+    main(["rename-labels", str(model), "--map", "negative:Schlecht,POSITIVE:Sehr gut"])
+    assert capsys.readouterr().out == "labels: Schlecht, neutral, Sehr gut\n"
+    artifact = open_artifact(str(model))
+    artifact.verify_companions()
+    assert artifact.labels == ("Schlecht", "neutral", "Sehr gut")
+    after = load_model(str(model), device="cpu").predict([TEXT])[0]
+    assert [*after.scores.values()] == [*before.scores.values()]
+    config = json.loads((model / "config.json").read_text())
+    assert config["label2id"] == {"Schlecht": 0, "neutral": 1, "Sehr gut": 2}
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        ("joy:x", "has no label joy; it has negative, neutral, positive"),
+        ("negative:positive", "two labels would be equal: positive, neutral, positive"),
+        ("negative:Neutral", "two labels would be equal"),
+        ("negative:x,other=drop", "other= has no meaning here"),
+        ("negative", "expected theirs:ours"),
+    ],
+)
+def test_impossible_names_change_nothing(model: Path, names: str, complaint: str) -> None:
+    before = (model / "config.json").read_bytes()
+    with pytest.raises(SystemExit, match=complaint):
+        main(["rename-labels", str(model), "--map", names])
+    assert (model / "config.json").read_bytes() == before

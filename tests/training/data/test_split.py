@@ -1,0 +1,103 @@
+"""Rows to train on and rows to measure on."""
+
+from collections import Counter
+
+import pytest
+
+from training.data import Example, default_dev_share, folds, split
+from training.errors import InputError
+
+
+def rows_of(**counts: int) -> list[Example]:
+    return [Example(f"{label} number {n}", label, "set") for label, count in counts.items() for n in range(count)]
+
+
+def texts(rows: list[Example]) -> set[str]:
+    return {row.text for row in rows}
+
+
+def test_each_label_has_its_share_of_both_sides() -> None:
+    train, dev = split(rows_of(a=100, b=50, c=10), seed=1, dev_share=0.2)
+    assert Counter(row.label for row in dev) == {"a": 20, "b": 10, "c": 2}
+    assert Counter(row.label for row in train) == {"a": 80, "b": 40, "c": 8}
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 7])
+def test_a_rare_label_is_on_both_sides(count: int) -> None:
+    train, dev = split(rows_of(common=200, rare=count), seed=1, dev_share=0.1)
+    assert {row.label for row in train} == {row.label for row in dev} == {"common", "rare"}
+
+
+def test_a_label_with_one_text_is_trained_on() -> None:
+    train, dev = split([*rows_of(common=20), *[Example("only", "single", "set")] * 3], seed=1, dev_share=0.2)
+    assert Counter(row.label for row in train)["single"] == 3
+    assert {row.label for row in dev} == {"common"}
+
+
+def test_a_text_in_any_spelling_is_on_one_side() -> None:
+    rows = [
+        Example(spelling, label, "set")
+        for n in range(40)
+        for label in ("a", "b")
+        for spelling in (f"Text {n}!", f"text   {n}", f"TEXT {n}.")
+    ]
+    train, dev = split(rows, seed=3, dev_share=0.2)
+    numbers = [{row.text.split()[1].rstrip("!.") for row in side} for side in (train, dev)]
+    assert not numbers[0] & numbers[1]
+    assert len(train) + len(dev) == len(rows)
+
+
+def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
+    rows = rows_of(a=50, b=50)
+    first, again = split(rows, seed=1), split(rows[::-1], seed=1)
+    assert texts(first[1]) == texts(again[1])
+    assert texts(first[1]) != texts(split(rows, seed=2)[1])
+
+
+def test_more_rows_move_few_of_the_old_ones() -> None:
+    before, after = (split(rows_of(a=count), seed=1, dev_share=0.2)[1] for count in (500, 520))
+    assert len(texts(before) & texts(after)) > 85
+
+
+def test_ninety_rows_leave_enough_to_measure_on() -> None:
+    train, dev = split(rows_of(a=30, b=30, c=30))
+    assert (len(train), len(dev)) == (72, 18)
+
+
+@pytest.mark.parametrize(("rows", "dev"), [(90, 18), (2000, 400), (4000, 400), (10_000, 1000), (100_000, 5000), (0, 0)])
+def test_the_default_share_depends_on_the_number_of_rows(rows: int, dev: int) -> None:
+    assert round(default_dev_share(rows) * rows) == dev
+
+
+def test_rows_without_a_label_are_only_trained_on() -> None:
+    scored = [Example(f"scored {n}", None, "set", {"a": 1.0}) for n in range(20)]
+    train, dev = split([*rows_of(a=20), *scored], dev_share=0.5)
+    assert {row.label for row in dev} == {"a"}
+    assert sum(row.label is None for row in train) == 20
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 2.0])
+def test_an_impossible_share_is_refused(share: float) -> None:
+    with pytest.raises(InputError, match="must be between 0 and 1"):
+        split(rows_of(a=9), dev_share=share)
+
+
+def test_one_text_cannot_be_divided() -> None:
+    with pytest.raises(InputError, match="too few different texts"):
+        split([Example("Same", "a", "set"), Example("same!", "a", "set")])
+
+
+def test_folds_measure_each_row_once() -> None:
+    rows = [*rows_of(a=50, b=20, rare=5), *rows_of(a=50)]  # each `a` twice
+    parts = list(folds(rows, count=5, seed=1))
+    assert sum(len(dev) for _, dev in parts) == len(rows)
+    assert texts([row for _, dev in parts for row in dev]) == texts(rows)
+    for train, dev in parts:
+        assert not texts(train) & texts(dev)
+        assert Counter(row.label for row in dev) == {"a": 20, "b": 4, "rare": 1}
+
+
+@pytest.mark.parametrize("count", [0, 1, 9])
+def test_too_many_folds_are_refused(count: int) -> None:
+    with pytest.raises(InputError, match="folds"):
+        list(folds(rows_of(a=4, b=4), count=count))
