@@ -99,8 +99,11 @@ def main(argv: list[str] | None = None) -> None:
     module.add_arguments(parser)
     try:
         module.main(parser.parse_args(rest))
-    except (SentimentError, InputError, OSError, KeyboardInterrupt) as error:
-        sys.exit(f"{step}: {error or 'interrupted'}")
+    except KeyboardInterrupt as error:
+        print(f"{step}: {error or 'interrupted'}", file=sys.stderr)
+        sys.exit(130)
+    except (SentimentError, InputError, OSError) as error:
+        sys.exit(f"{step}: {error}")
 
 
 def _usage() -> str:

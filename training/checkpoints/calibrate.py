@@ -182,8 +182,8 @@ def _finding(temperature: float, reports: Mapping[str, tuple[Report, Report]], *
     if guessed:
         text = (
             f"The model is right on all {rows} rows, with a mean confidence of {confidence:.1f} %. They do not show "
-            f"how often it is wrong, so one error in {rows + 2} is assumed: with the temperature {temperature:g}, its mean "
-            f"confidence is {corrected:.1f} %."
+            f"how often it is wrong, so one error in {rows + 2} is assumed: with the temperature {temperature:g}, its "
+            f"mean confidence is {corrected:.1f} %."
         )
     if rows < _FEW_ROWS:
         text += f" {rows} rows are few for this; {_FEW_ROWS} or more give a temperature that you can rely on."

@@ -159,5 +159,5 @@ def cross_entropy(
     losses = -(targets * log_probabilities).sum(dim=-1)
     if class_weights is None:
         return losses.mean()
-    weights = targets @ class_weights
+    weights = targets @ class_weights.to(targets.dtype)
     return (weights * losses).sum() / weights.sum()

@@ -1,6 +1,7 @@
 """The temperature: fitted correctly, stored in the checkpoint, and without effect on labels."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -74,9 +75,16 @@ class TestFit:
         assert measure(score(softmax(logits), truth), LABELS).ece > 0.1
         assert measure(score(after, truth), LABELS).ece < 0.01
 
-    def test_rows_without_any_error_have_no_best_temperature(self) -> None:
-        with pytest.raises(ValueError, match="there is no best temperature"):
-            fit_temperature([(np.eye(3) * 4, np.arange(3))])
+    def test_a_low_temperature_is_found(self) -> None:
+        logits, truth = drawn(0.04, 20_000)
+        assert fit_temperature([(logits, truth)]) == pytest.approx(0.04, rel=0.1)
+
+    def test_if_all_rows_are_right_one_error_is_assumed(self) -> None:
+        few, many = (np.eye(3)[np.arange(rows) % 3] * 4 for rows in (18, 600))
+        for values in (few, many):
+            truth = values.argmax(axis=1)
+            after = softmax(values / fit_temperature([(values, truth)]))
+            assert after.max(axis=1).mean() == pytest.approx(1 - 1 / (len(values) + 2), abs=1e-3)
 
     def test_labels_that_contradict_the_logits_have_none_either(self) -> None:
         with pytest.raises(ValueError, match="there is no best temperature"):
@@ -112,7 +120,8 @@ def checkpoint(trained: Path, tmp_path: Path) -> Path:
 class TestCalibrate:
     def test_the_temperature_is_added_to_the_config(self, checkpoint: Path) -> None:
         before = json.loads((checkpoint / "config.json").read_text())
-        temperature, reports = calibrate_checkpoint(checkpoint, HELD_OUT)
+        found = calibrate_checkpoint(checkpoint, HELD_OUT)
+        temperature, reports = found.temperature, found.reports
         assert json.loads((checkpoint / "config.json").read_text()) == before | {"calibration_temperature": temperature}
         assert list(reports) == ["films", "food"]
         assert temperature > 1
@@ -140,9 +149,10 @@ class TestCalibrate:
         words = [sys.executable, "-m", "training", "calibrate", str(checkpoint), "--data", str(data)]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
         temperature = json.loads((checkpoint / "config.json").read_text())["calibration_temperature"]
-        first, header, line = done.stdout.splitlines()
+        first, header, line, finding = done.stdout.splitlines()
         assert first == f"temperature {temperature}"
         assert header.split() == ["set", "rows", "NLL", "after", "ECE,", "%", "after"]
         name, rows, raw, after = line.split()[:4]
         assert (name, rows) == ("films", "36")
         assert float(after) < float(raw)
+        assert re.match(r"The model was (far )?too sure: mean confidence .* on 36 rows\. With the temperature", finding)

@@ -1,0 +1,74 @@
+"""What is chosen from the data, and why."""
+
+import pytest
+
+from training.fit.choice import PRESETS, Facts, choose
+
+THREE = {"negative": 100, "neutral": 100, "positive": 100}
+
+
+def facts(counts: dict[str, int], tokens: int = 20) -> Facts:
+    return Facts(counts, tokens)
+
+
+@pytest.mark.parametrize(
+    ("labels", "start"),
+    [
+        (("negative", "neutral", "positive"), "sentiment-en"),
+        (("Positive", "NEGATIVE"), "sentiment-en"),
+        (("1", "2", "3", "4", "5"), "sentiment-en"),
+        (("1 star", "5 stars"), "sentiment-en"),
+        (("3/5", "4/5"), "sentiment-en"),
+        (("refund", "delivery"), "encoder"),
+        (("positive", "negative", "spam"), "encoder"),
+        (("positiv", "negativ"), "encoder"),
+        (("2024", "2025"), "encoder"),
+    ],
+)
+def test_the_start_depends_on_the_labels(labels: tuple[str, ...], start: str) -> None:
+    choice = choose(facts(dict.fromkeys(labels, 50)))
+    assert choice.start == start
+    assert choice.reasons[0].startswith(f"start: {start} (your labels ")
+
+
+def test_labels_that_are_new_get_more_and_larger_steps() -> None:
+    known, new = choose(facts(THREE)), choose(facts({f"topic {label}": rows for label, rows in THREE.items()}))
+    assert new.recipe.epochs > known.recipe.epochs
+    assert new.recipe.learning_rate > known.recipe.learning_rate
+
+
+@pytest.mark.parametrize(("rows", "labels"), [(100, 2), (700, 12), (5000, 40), (100_000, 3), (100_000, 77)])
+def test_the_number_of_steps_is_sensible_for_any_number_of_rows(rows: int, labels: int) -> None:
+    recipe = choose(facts({f"label {number}": rows // labels for number in range(labels)})).recipe
+    steps = recipe.epochs * rows / recipe.batch_size
+    assert steps >= 200
+    assert recipe.epochs <= 40
+    assert rows < 20_000 or recipe.epochs <= 3
+
+
+def test_long_texts_get_more_tokens_up_to_a_limit() -> None:
+    assert [choose(facts(THREE, tokens)).recipe.max_tokens for tokens in (9, 65, 150, 4000)] == [32, 96, 192, 256]
+
+
+def test_a_rare_label_turns_class_weights_on_and_says_so() -> None:
+    even, uneven = choose(facts(THREE)), choose(facts(THREE | {"neutral": 8}))
+    assert not even.recipe.class_weights
+    assert uneven.recipe.class_weights
+    assert "positive has 100 rows, neutral 8" in uneven.reasons[-1].replace("negative", "positive")
+
+
+def test_what_is_given_is_not_chosen() -> None:
+    choice = choose(facts(THREE), start="runs/a/checkpoint", learning_rate=1e-5, epochs=1, class_weights=True)
+    assert choice.start == "runs/a/checkpoint"
+    assert (choice.recipe.learning_rate, choice.recipe.epochs, choice.recipe.class_weights) == (1e-5, 1, True)
+    assert "as given" in choice.reasons[0]
+
+
+def test_presets_change_the_start_or_the_number_of_steps() -> None:
+    epochs = {name: choose(facts(THREE), name).recipe.epochs for name in PRESETS}
+    assert epochs["quick"] < epochs["auto"] < epochs["thorough"]
+    assert choose(facts(THREE), "topics").start == "encoder"
+    assert choose(facts({"a": 50, "b": 50}), "sentiment").start == "sentiment-en"
+    assert choose(facts(THREE), "thorough").recipe.patience == 0
+    with pytest.raises(ValueError, match="unknown preset best; use auto, sentiment"):
+        choose(facts(THREE), "best")
