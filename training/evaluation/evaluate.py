@@ -10,7 +10,9 @@ from pathlib import Path
 
 from training.data import add_layout_arguments, read_tables
 from training.evaluation.evaluation import as_json, evaluate_target
-from training.evaluation.tables import confusions, overview
+from training.evaluation.pages import write_confusion
+from training.evaluation.predictions import write_mistakes, write_predictions
+from training.evaluation.tables import classes, confusions, overview
 from training.evaluation.targets import open_targets
 
 
@@ -32,6 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plots", type=Path, metavar="DIRECTORY", help="write reliability diagrams and confusion matrices to DIRECTORY"
     )
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE",
+        help="write every text with the answer of the first target to FILE, as CSV",
+    )
+    parser.add_argument(
+        "--mistakes",
+        type=Path,
+        metavar="DIRECTORY",
+        help="write the worst mistakes of the first target as mistakes.csv and mistakes.html, and confusion.html",
+    )
 
 
 def main(args: argparse.Namespace) -> None:
@@ -40,6 +54,15 @@ def main(args: argparse.Namespace) -> None:
     evaluations = [evaluate_target(target, examples) for target in targets]
     print(overview(evaluations))
     print(confusions(evaluations))
+    for evaluation in evaluations:
+        for name, report in evaluation.reports.items():
+            print(f"\n{name}: {evaluation.target}\n{classes(report)}")
+    first = evaluations[0]
+    if args.predictions:
+        write_predictions(first, args.predictions)
+    if args.mistakes:
+        write_mistakes(first, args.mistakes, f"Worst mistakes of {first.target}")
+        write_confusion(first, args.mistakes / "confusion.html", f"Confusion matrix of {first.target}")
     if args.json:
         args.json.write_text(json.dumps(as_json(evaluations), indent=2) + "\n")
     if args.plots:

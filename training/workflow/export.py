@@ -20,7 +20,8 @@ def export_checkpoint(checkpoint: Path, out: Path, rows: Sequence[Example]) -> N
     from onnx_export.__main__ import build, samples_of  # loads the quantiser, which only this step needs
     from onnx_export.verify import ParityError
 
-    logging.root.setLevel(logging.ERROR)  # importing the quantiser enables all log messages
+    for name in ("", "transformers"):  # importing the quantiser enables all log messages
+        logging.getLogger(name).setLevel(logging.ERROR)
     labelled = [replace(row, source="rows") for row in rows if row.label is not None][:_COMPARED]
     print(f"Export to {out}", flush=True)
     try:

@@ -1,5 +1,6 @@
 """The plots exist and show the figures that they were given."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.image
@@ -8,8 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from training.data import LABELS
+from training.evaluation import plots
 from training.evaluation.metrics import Report, measure, score
-from training.evaluation.plots import confusion_matrices, reliability_diagram
+from training.evaluation.plots import confusion_matrices, reliability_diagram, shown_labels
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +60,28 @@ class TestConfusionMatrices:
             assert [tick.get_text() for tick in axes.get_yticklabels()] == list(report.classes)
             assert [tick.get_text() for tick in axes.get_xticklabels()] == list(report.classes)
         assert [list(report.classes) for report in reports.values()] == [list(LABELS), ["negative", "positive"]]
+
+    def test_the_epoch_is_shown(self, reports: dict[str, Report], tmp_path: Path) -> None:
+        for draw in (confusion_matrices, reliability_diagram):
+            assert draw(reports, tmp_path / "plot.png", "after epoch 3").get_suptitle() == "after epoch 3"
+
+    @pytest.mark.parametrize("classes", [12, 50])
+    def test_many_classes_have_room_for_each_label_and_number(self, classes: int, tmp_path: Path) -> None:
+        truth = np.repeat(np.arange(classes), 3)
+        names = [f"a class with a name {number}" for number in range(classes)]
+        figure = confusion_matrices({"dev": measure(score(np.eye(classes)[truth], truth), names)}, tmp_path / "c.png")
+        (axes,) = figure.axes
+        assert [text.get_text() for text in axes.texts] == ["3"] * classes  # no zeros
+        figure.canvas.draw()
+        for labels, size in ((axes.get_xticklabels(), "width"), (axes.get_yticklabels(), "height")):
+            boxes = [label.get_window_extent() for label in labels]
+            assert len(boxes) == classes
+            gaps = [abs(one.x0 - two.x0) if size == "width" else abs(one.y0 - two.y0) for one, two in pairwise(boxes)]
+            assert min(gaps) >= max(getattr(box, size) for box in boxes)
+
+    def test_a_label_without_a_font_is_shown_as_its_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        only = [each for each in plots._fonts() if each[0] == "DejaVu Sans"]
+        monkeypatch.setattr(plots, "_fonts", lambda: only)
+        plots._font_with.cache_clear()
+        assert shown_labels(["refund", "返金", "5 $", "x" * 40])[0] == ["refund", "no. 2", r"5 \$", "x" * 29 + "…"]
+        plots._font_with.cache_clear()

@@ -120,3 +120,12 @@ class TestStep:
         assert losses[-1] < 0.5 * losses[0]
         assert learner.step == 40
         assert learner.learning_rate == pytest.approx(1e-2 * linear_schedule(40, 50, 0.0))
+
+
+def test_class_weights_count_a_rare_label_more() -> None:
+    logits, is_open = torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.ones(2, 2, dtype=torch.bool)
+    targets = torch.eye(2, dtype=torch.float64)
+    easy, hard = (cross_entropy(logits[:1], targets[[index]], is_open[:1]).item() for index in (0, 1))
+    assert cross_entropy(logits, targets, is_open).item() == pytest.approx((easy + hard) / 2)
+    weighted = cross_entropy(logits, targets, is_open, torch.tensor([1.0, 3.0])).item()
+    assert weighted == pytest.approx((easy + 3 * hard) / 4)

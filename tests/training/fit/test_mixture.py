@@ -9,7 +9,7 @@ import pytest
 from app.inference.artifact import open_artifact
 from app.inference.tokenizer import Tokenizer
 from training.data import LABELS, Example
-from training.fit.mixture import Row, batches, epoch, plan, steps_per_epoch, tokenise
+from training.fit.mixture import Row, batches, class_weights, epoch, lowest_loss, plan, steps_per_epoch, tokenise
 from training.fit.recipe import Recipe
 
 
@@ -109,3 +109,28 @@ def test_a_plan_can_start_at_any_batch() -> None:
     assert everything[:10] != everything[10:20]
     for skip in (1, 10, 25, 30):
         assert batches_of(skip) == everything[skip:]
+
+
+def test_class_weights_make_up_for_rare_labels(tokenizer: Tokenizer) -> None:
+    labels = ["negative"] * 90 + ["neutral"] * 9 + ["positive"]
+    rows = [Example(f"Text {number}.", label, "set") for number, label in enumerate(labels)]
+    recipe = Recipe(label_smoothing=0)
+    weights = class_weights(tokenise(rows, LABELS, tokenizer, recipe), recipe)
+    mean = 100 / 3
+    assert weights.tolist() == pytest.approx([mean / 90, mean / 9, 10])  # the last would be 33
+
+
+def test_a_set_that_is_used_less_counts_less_in_the_class_weights(tokenizer: Tokenizer) -> None:
+    rows = [Example("Good.", "positive", "a"), Example("Bad.", "negative", "b"), Example("So so.", "neutral", "c")]
+    recipe = Recipe(label_smoothing=0, weights={"b": 0.5})
+    sets = tokenise(rows, LABELS, tokenizer, recipe)
+    negative, neutral, positive = class_weights(sets, recipe).tolist()
+    assert negative == pytest.approx(2 * neutral)
+    assert neutral == positive
+
+
+@pytest.mark.parametrize(("smoothing", "lowest"), [(0.0, 0.0), (0.05, 0.1169)])
+def test_label_smoothing_has_a_lowest_loss(tokenizer: Tokenizer, smoothing: float, lowest: float) -> None:
+    rows = [Example("Good.", "positive", "two"), Example("Bad.", "negative", "two")]
+    recipe = Recipe(label_smoothing=smoothing)
+    assert lowest_loss(tokenise(rows, LABELS, tokenizer, recipe), recipe) == pytest.approx(lowest, abs=1e-3)

@@ -1,11 +1,15 @@
 """A training on a few rows: it learns, records what it did, and resumes after an interruption."""
 
 import json
+import math
 import os
+import re
 import shutil
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -302,3 +306,128 @@ def test_a_directory_without_a_run_is_left_alone(start: Path, tmp_path: Path) ->
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="does not hold a run"):
         fine_tune(start, tmp_path, ROWS, DEV, RECIPE)
+
+
+FORGETS = replace(RECIPE, epochs=8, weights={}, learning_rate=3e-3, evaluations=8)
+
+
+@pytest.fixture(scope="module")
+def early(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "early"
+    fine_tune(start, run, ROWS, DEV, replace(FORGETS, patience=1, epochs=30, evaluations=30))
+    return run
+
+
+def evaluations(run: Path) -> list[dict[str, Any]]:
+    return [entry for entry in history(run) if "dev" in entry]
+
+
+def test_the_best_checkpoint_is_kept_with_its_epoch(early: Path) -> None:
+    report = json.loads((early / "report.json").read_text())
+    measured = {entry["step"]: entry for entry in evaluations(early)}
+    chosen = measured[report["kept"]["step"]]
+    assert report["kept"] == {"step": chosen["step"], "epoch": chosen["step"] / 3, "chosen_by": "best"}
+    assert chosen["dev"]["dev"]["macro_f1"] == max(entry["dev"]["dev"]["macro_f1"] for entry in measured.values())
+    (target,) = open_targets(str(early / "checkpoint"), "torch")
+    again = evaluate_target(target, DEV).reports["dev"]
+    assert (round(again.macro_f1, 4), round(again.nll, 4)) == (
+        chosen["dev"]["dev"]["macro_f1"],
+        chosen["dev"]["dev"]["loss"],
+    )
+    assert not (early / "checkpoint.new").exists()
+
+
+def test_a_training_stops_when_it_gets_no_better(early: Path) -> None:
+    report = json.loads((early / "report.json").read_text())
+    assert report["steps"] < report["planned_steps"] == 90
+    assert report["kept"]["step"] == report["steps"] - 3  # the last evaluation was worse than the one before
+
+
+def test_the_last_checkpoint_is_kept_if_that_is_asked_for(start: Path, tmp_path: Path) -> None:
+    fine_tune(start, tmp_path / "run", ROWS, DEV, replace(FORGETS, keep="last", epochs=3))
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["kept"] == {"step": 9, "epoch": 3.0, "chosen_by": "last"}
+    assert report["dev"]["dev"]["loss"] == evaluations(tmp_path / "run")[-1]["dev"]["dev"]["loss"]
+
+
+@pytest.mark.parametrize("at", ["first", "best", "last"])
+def test_an_interrupted_run_keeps_the_same_checkpoint_and_stops_as_early(
+    start: Path, early: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    steps = [entry["step"] for entry in evaluations(early)]
+    step = {"first": steps[0], "best": steps[-2], "last": steps[-1]}[at]
+    record, recipe = Run.record, replace(FORGETS, patience=1, epochs=30, evaluations=30)
+
+    def record_and_crash(self: Run, entry: dict[str, Any]) -> None:
+        if "dev" in entry and entry["step"] == step:
+            raise OSError("the machine lost its power")
+        record(self, entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "record", record_and_crash)
+        with pytest.raises(OSError, match="power"):
+            fine_tune(start, tmp_path / "run", ROWS, DEV, recipe)
+    fine_tune(start, tmp_path / "run", ROWS, DEV, recipe)
+    ours, theirs = (load_file(each / "checkpoint" / "model.safetensors") for each in (tmp_path / "run", early))
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
+    entries, expected = (
+        [{key: value for key, value in entry.items() if key != "texts_per_s"} for entry in history(each)]
+        for each in (tmp_path / "run", early)
+    )
+    assert entries == expected
+    kept, expected_kept = (json.loads((each / "report.json").read_text())["kept"] for each in (tmp_path / "run", early))
+    assert kept == expected_kept
+
+
+def test_a_label_that_no_row_has_can_be_kept(start: Path, tmp_path: Path) -> None:
+    rows, dev = ([row for row in each if row.label != "neutral"] for each in (ROWS, DEV))
+    recipe = replace(RECIPE, epochs=1, weights={})
+    fine_tune(start, tmp_path / "without", rows, dev, recipe)
+    fine_tune(start, tmp_path / "with", rows, dev, replace(recipe, keep_labels=True))
+    assert open_artifact(str(tmp_path / "without" / "checkpoint")).labels == ("negative", "positive")
+    assert open_artifact(str(tmp_path / "with" / "checkpoint")).labels == LABELS
+
+
+def test_the_report_has_the_figures_of_each_class_and_the_lowest_loss(start: Path, tmp_path: Path) -> None:
+    fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1, label_smoothing=0.3))
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["dev"]["dev"]["classes"].keys() == set(LABELS)
+    assert report["dev"]["dev"]["classes"]["neutral"].keys() == {"rows", "precision", "recall", "f1"}
+    assert report["lowest_loss"] == pytest.approx(-(0.8 * math.log(0.8) + 2 * 0.1 * math.log(0.1)), abs=1e-3)
+    assert report["peak_memory_mb"] > 50
+    assert min(entry["loss"] for entry in history(tmp_path / "run") if "loss" in entry) >= report["lowest_loss"]
+
+
+def test_a_log_has_a_line_a_minute_with_the_time_left(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("training.fit.progress._LINE_EVERY_S", 0.0)
+    fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1, weights={}))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step")]
+    assert len(lines) == 3
+    assert re.fullmatch(
+        r"step 1 of 3 \(epoch 0\.3\): loss [\d.]+, learning rate [\de.-]+, [\d.]+ texts/s, at most \d+ s left", lines[0]
+    )
+
+
+def test_tensorboard_gets_the_figures_if_it_is_installed(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, directory: str, purge_step: int) -> None:
+            assert (directory, purge_step) == (str(tmp_path / "run" / "tensorboard"), 0)
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, value, step))
+
+        def close(self) -> None:
+            written.append(("closed", 0, 0))
+
+    monkeypatch.setattr("training.fit.run.importlib.util.find_spec", lambda _: object())
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1, weights={}))
+    names = {name for name, _, step in written if step == 3}
+    assert {"train/loss", "train/learning_rate", "dev/macro_f1", "dev/loss", "epoch"} <= names
+    assert written[-1][0] == "closed"

@@ -1,0 +1,141 @@
+"""One call from a table to a model that can be served, with what it says on the way."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.inference.artifact import open_artifact
+from app.inference.model import load_model
+from tests.support.tiny import ROWS, tiny_classifier
+from training.errors import InputError
+from training.workflow import Trained, train_table
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+SETTINGS: dict[str, Any] = {"epochs": 20, "learning_rate": 1e-3, "batch_size": 8, "evaluations": 4}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_classifier(tmp_path_factory.mktemp("start"))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("data") / "reviews.csv"
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("id", "review", "stars"))
+        stars = {"positive": "5", "neutral": "3", "negative": "1.0"}
+        rows = [(f"{row.text} {ending}", stars[str(row.label)]) for row in ROWS for ending in ("Really.", "I think.")]
+        writer.writerows((number, *row) for number, row in enumerate(rows))
+        writer.writerow((99, "The film is lovely. Really so.", "1"))  # a wrong label
+    return file
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("out")
+
+
+@pytest.fixture(scope="module")
+def trained(start: Path, table: Path, folder: Path) -> Trained:
+    return train(start, table, folder)
+
+
+def train(base: Path, table: Path, folder: Path, **options: Any) -> Trained:
+    columns = {"text_column": "review", "label_column": "stars", "name": "stars"}
+    places = {"runs": folder / "runs", "models": folder / "models"}
+    return train_table(table, **({"start": base} | columns | places | SETTINGS | options))
+
+
+def test_the_model_has_the_labels_as_written_and_can_be_served(trained: Trained, folder: Path) -> None:
+    assert trained.model == folder / "models" / "stars"
+    assert open_artifact(str(trained.model)).labels == ("1", "3", "5")
+    assert trained.macro_f1 > 0.7
+    assert trained.serve_command == f"rt-sentiment serve --model {trained.model}"
+    (prediction,) = load_model(str(trained.model), backend="onnx").predict(["The room is superb."])
+    assert prediction.label == "5"
+
+
+def test_the_run_has_the_report_the_predictions_and_the_mistakes(trained: Trained) -> None:
+    report = json.loads((trained.run / "report.json").read_text())
+    assert report["data_report"]["labels"] == {"1": 25, "3": 24, "5": 24}
+    assert report["calibration"]["temperature"] == open_artifact(str(trained.checkpoint)).temperature
+    assert report["dev"]["reviews"]["classes"].keys() == {"1", "3", "5"}
+    with (trained.run / "predictions.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == report["measured_on"]["sets"]["reviews"]
+    wrong = [row for row in rows if row["label"] != row["predicted"]]
+    with (trained.run / "mistakes.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(wrong)
+    assert "<h1>Worst mistakes of stars, after epoch" in (trained.run / "mistakes.html").read_text()
+    assert "<h1>Confusion matrix of stars, after epoch" in (trained.run / "confusion.html").read_text()
+
+
+def test_the_same_call_again_repeats_only_what_follows_the_training(
+    start: Path, table: Path, folder: Path, trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = (trained.checkpoint / "model.safetensors").stat().st_mtime_ns
+    again = train(start, table, folder, export=False)
+    assert (trained.checkpoint / "model.safetensors").stat().st_mtime_ns == weights
+    assert again.evaluation.reports == trained.evaluation.reports
+    assert again.model is None
+    assert again.serve_command == f"rt-sentiment serve --model {trained.checkpoint}"
+    shown = capsys.readouterr().out
+    for part in (
+        "73 rows read, 73 used",
+        "start: " + str(start) + " (as given)",
+        "class  rows  precision  recall",
+        "Figures after epoch",
+        "Calibration\n  The model",
+        "To serve it:\n  rt-sentiment serve --model",
+    ):
+        assert part in shown
+    with pytest.raises(InputError, match=r"holds a run with other settings: recipe\.epochs is 20 there, and 13 here"):
+        train(start, table, folder, export=False, epochs=13)
+
+
+def test_rows_to_measure_on_can_be_given(start: Path, table: Path, tmp_path: Path) -> None:
+    dev = tmp_path / "dev.csv"
+    dev.write_text(
+        "review,stars\nThe film is superb superb.,5\nThe food is dreadful dreadful.,1\nThe film is great. Really.,5\n"
+    )
+    result = train(start, table, tmp_path, dev=dev, export=False, epochs=1, evaluations=1)
+    report = json.loads((result.run / "report.json").read_text())
+    assert report["measured_on"]["sets"] == {"dev": 3}
+    assert report["data"]["sets"] == {"reviews": 72}  # one text is in both
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"name": "../stars"}, "cannot be the name of a model"),
+        ({"name": "sentiment-en"}, "comes with rt-sentiment; choose another --name"),
+        ({"preset": "best"}, "unknown preset best"),
+        ({"start": "nowhere/at/all"}, "nowhere/at/all"),
+        ({"text_column": "text"}, "no column text; the columns are id, review, stars"),
+        ({"label_map": "1:bad"}, r"the mapping does not say what happens to 5 \(24 rows\), 3"),
+    ],
+)
+def test_what_cannot_be_used_is_said_before_anything_is_written(
+    start: Path, table: Path, tmp_path: Path, options: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        train(start, table, tmp_path, **options)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_folder_with_other_files_is_not_replaced(start: Path, table: Path, tmp_path: Path) -> None:
+    (tmp_path / "models" / "stars").mkdir(parents=True)
+    (tmp_path / "models" / "stars" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="is not a model that could be replaced"):
+        train(start, table, tmp_path)
+
+
+def test_the_name_is_that_of_the_file(start: Path, table: Path, tmp_path: Path) -> None:
+    result = train(start, table, tmp_path, name=None, epochs=1, evaluations=1, export=False)
+    assert result.run == tmp_path / "runs" / "reviews"
