@@ -57,6 +57,13 @@ async def test_a_request_has_the_text_the_options_and_the_headers(connect: Conne
 
 
 @EITHER
+async def test_a_server_that_is_not_sure_enough_gives_no_label(connect: Connect) -> None:
+    async with scripted(respond(content=PREDICTION | {"label": None})) as server, connect(server.address) as client:
+        result = await client.predict("good")
+    assert (result.label, result.confidence, result.scores) == (None, 0.9, PREDICTION["scores"])
+
+
+@EITHER
 async def test_options_that_are_not_given_are_not_sent(connect: Connect) -> None:
     async with scripted(respond()) as server, connect(server.address) as client:
         assert (await client.predict("good")).model is None

@@ -151,6 +151,25 @@ async def test_a_file_is_predicted_row_by_row_and_saved(page: "Page", server: Se
 
 
 @in_browser
+async def test_predictions_without_a_label_are_called_unsure(browser: "Browser", problems: list[str]) -> None:
+    with serve(backend="mock", abstain_below="0.6") as server:
+        page = await open_page(browser, server.address, problems)
+        await page.get_by_label("Type or paste a text").fill("a day")
+        await page.locator("#explanation").wait_for()
+        assert await page.locator("#label").inner_text() == "unsure"
+        assert await page.locator("#explanation [data-label]").first.inner_text() == "neutral"
+        await predict_file(page, "days.csv", "text\ngood\na day\n")
+        assert [row[2] for row in await read_rows(page)] == ["positive", "unsure"]
+        await page.locator("#filter-label").select_option("unsure")
+        assert [row[1] for row in await read_rows(page)] == ["a day"]
+        async with page.expect_download() as download:
+            await page.get_by_role("button", name="Download CSV").click()
+        assert [row[1] for row in read_csv(await (await download.value).path())[1:]] == ["positive", ""]
+        await page.context.close()
+    assert problems == []
+
+
+@in_browser
 async def test_the_table_can_be_sorted_filtered_and_paged(page: "Page") -> None:
     lines = [
         json.dumps({"text": f"It was {'great' if number % 2 else 'awful'}, visit {number}."}) for number in range(60)

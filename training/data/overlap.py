@@ -24,20 +24,30 @@ def hold_out(table: Table, held_out: Sequence[Example], name: str) -> Table:
 
 
 def _without(examples: Iterable[Example], held_out: Sequence[Example]) -> Iterator[Example]:
-    whole = {letters_of(example.text) for example in held_out}
-    by_start: dict[str, list[str]] = {}
-    for letters in whole:
-        if len(letters) >= _SENTENCE:
-            by_start.setdefault(letters[:_SENTENCE], []).append(letters)
+    texts = Texts(letters_of(example.text) for example in held_out)
     for example in examples:
-        letters = letters_of(example.text)
-        inside = any(
-            letters.startswith(other, start)
-            for start in range(len(letters) - _SENTENCE + 1)
-            for other in by_start.get(letters[start : start + _SENTENCE], ())
-        )
-        if letters not in whole and not inside:
+        if next(texts.inside(letters_of(example.text)), None) is None:
             yield example
+
+
+class Texts:
+    """Finds which of many texts occur inside another one. All of them are letters only: see `letters_of`."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._whole = set(texts)
+        self._by_start: dict[str, list[str]] = {}
+        for text in self._whole:
+            if len(text) >= _SENTENCE:
+                self._by_start.setdefault(text[:_SENTENCE], []).append(text)
+
+    def inside(self, letters: str) -> Iterator[str]:
+        """Yield the texts that equal `letters` and, except for short ones, those that are a part of it."""
+        if letters in self._whole:
+            yield letters
+        for start in range(len(letters) - _SENTENCE + 1):
+            for text in self._by_start.get(letters[start : start + _SENTENCE], ()):
+                if text != letters and letters.startswith(text, start):
+                    yield text
 
 
 def letters_of(text: str) -> str:

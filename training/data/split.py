@@ -1,24 +1,24 @@
 """Divide rows into those to train on and those to measure on.
 
-Every label has about the same share of both. Rows with the same text, in any spelling, stay together, because a model
-that has seen a text would be measured on its memory.
+Every label has about the same share of both. Rows with the same text, in any spelling, stay together, as do rows that
+contain the text of another one: a model that has seen a text would be measured on its memory.
 """
 
 import argparse
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from training.data.arguments import add_layout_arguments, read_tables
-from training.data.overlap import letters_of
+from training.data.overlap import Texts, letters_of
 from training.data.table import Example
 from training.errors import InputError
 from training.files import atomic_output
 
 _MOST_DEV_ROWS = 5000  # more would make an evaluation slow, and hardly more precise
-_Group = list[int]  # places of rows with the same text
+_Group = list[int]  # places of rows that belong together
 
 
 def default_dev_share(rows: int) -> float:
@@ -32,8 +32,8 @@ def split(
     """Return the rows to train on and those to measure on, each in their old order.
 
     A label with at least two different texts is on both sides. One with a single text is only trained on, as are rows
-    without a label. The place of a row depends on its text and the seed, not on the order of rows. Raises `InputError`
-    for a share that is not between 0 and 1, or if nothing could be measured on.
+    without a label. The place of a row depends on its text and the seed, so that most rows keep their place if others are
+    added. Raises `InputError` for a share that is not between 0 and 1, or if nothing could be measured on.
     """
     rows = list(table)
     share = default_dev_share(len(rows)) if dev_share is None else dev_share
@@ -75,31 +75,62 @@ def folds(table: Iterable[Example], *, count: int, seed: int = 7) -> Iterator[tu
 
 
 def _groups(rows: list[Example], seed: int) -> dict[str | None, list[_Group]]:
-    """Return the rows with the same text, by the label that most of them have, in an order that looks random."""
+    """Return the rows that belong together, by the label that most of them have, in an order that looks random."""
     by_text: dict[str, _Group] = {}
     for place, row in enumerate(rows):
         by_text.setdefault(letters_of(row.text), []).append(place)
-    ordered = sorted(by_text, key=lambda text: hashlib.sha256(f"{seed} {text}".encode()).digest())
+    by_label: dict[str | None, list[str]] = {}
+    families = _families(by_text)
+    for first, texts in families.items():
+        labels = Counter(
+            rows[place].label for text in texts for place in by_text[text] if rows[place].label is not None
+        )
+        by_label.setdefault(labels.most_common(1)[0][0] if labels else None, []).append(first)
     groups: dict[str | None, list[_Group]] = {}
-    for text in ordered:
-        labels = Counter(rows[place].label for place in by_text[text] if rows[place].label is not None)
-        groups.setdefault(labels.most_common(1)[0][0] if labels else None, []).append(by_text[text])
+    for label, firsts in by_label.items():
+        # Texts of a label that all belong together are divided nevertheless: the label would not be measured.
+        parts = [families[first] for first in firsts] if len(firsts) > 1 else [[text] for text in families[firsts[0]]]
+        parts.sort(key=lambda texts: hashlib.sha256(f"{seed} {min(texts)}".encode()).digest())
+        groups[label] = [sorted(place for text in texts for place in by_text[text]) for texts in parts]
     return groups
 
 
+def _families(texts: Collection[str]) -> dict[str, list[str]]:
+    """Return texts that contain each other as a part, by one of them: a training must not see a part of another row."""
+    parent = {text: text for text in texts}
+
+    def root(text: str) -> str:
+        while parent[text] != text:
+            parent[text] = text = parent[parent[text]]
+        return text
+
+    index = Texts(texts)
+    for text in texts:
+        for part in index.inside(text):
+            parent[root(part)] = root(text)
+    families: dict[str, list[str]] = {}
+    for text in texts:
+        families.setdefault(root(text), []).append(text)
+    return families
+
+
 def _choose(groups: list[_Group], share: float) -> set[int]:
-    """Return the rows of one label to measure on."""
+    """Return the rows of one label to measure on.
+
+    The first row of a label stays with those to train on, so that the order of the labels is that of the whole table.
+    """
     if len(groups) < 2:
         return set()
-    total = sum(map(len, groups))
-    wanted = min(max(1, round(total * share)), total - 1)
+    first = min(groups)
+    wanted = max(1, round(sum(map(len, groups)) * share))
     chosen: list[_Group] = []
     size = 0
     for group in groups:
-        if size + len(group) <= wanted and len(chosen) < len(groups) - 1:
+        if group is not first and size + len(group) <= wanted:
             chosen.append(group)
             size += len(group)
-    return {place for group in chosen or [min(groups, key=len)] for place in group}
+    smallest = min((group for group in groups if group is not first), key=len)
+    return {place for group in chosen or [smallest] for place in group}
 
 
 def _divide(rows: list[Example], chosen: set[int]) -> tuple[list[Example], list[Example]]:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from training.data import Example, default_dev_share, folds, split
+from training.data import Example, default_dev_share, folds, labels_of, split, without
 from training.errors import InputError
 
 
@@ -47,10 +47,36 @@ def test_a_text_in_any_spelling_is_on_one_side() -> None:
     assert len(train) + len(dev) == len(rows)
 
 
-def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
+def test_a_text_that_contains_another_one_is_on_its_side() -> None:
+    """Otherwise it would have to be dropped."""
+    rows = []
+    for n in range(40):
+        rows += [Example(f"please cancel my order number {n} again", "cancel", "set")]
+        rows += [Example(f"Hello! Please cancel my order, number {n} again, thanks.", "cancel", "set")]
+        rows += [Example(f"where is my parcel {n}", "track", "set")]
+    train, dev = split(rows, seed=1, dev_share=0.2)
+    assert len(dev) == 24
+    assert without(train, dev) == train
+
+
+def test_a_label_whose_texts_all_belong_together_is_on_both_sides() -> None:
+    texts_of_label = ["please cancel my order", *(f"please cancel my order {n}" for n in range(9))]
+    rows = [*rows_of(other=20), *(Example(text, "cancel", "set") for text in texts_of_label)]
+    train, dev = split(rows, seed=1, dev_share=0.2)
+    assert {row.label for row in train} == {row.label for row in dev} == {"other", "cancel"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_the_labels_stays(seed: int) -> None:
+    rows = [row for pair in zip(rows_of(b=9), rows_of(a=9), rows_of(c=9), strict=True) for row in pair]
+    assert labels_of(split(rows, seed=seed)[0]) == labels_of(rows) == ("b", "a", "c")
+
+
+def test_the_seed_decides_and_hardly_the_order_of_rows() -> None:
     rows = rows_of(a=50, b=50)
     first, again = split(rows, seed=1), split(rows[::-1], seed=1)
-    assert texts(first[1]) == texts(again[1])
+    assert len(texts(first[1]) & texts(again[1])) >= 18  # of 20; the first row of a label is never among them
+    assert first == split(rows, seed=1)
     assert texts(first[1]) != texts(split(rows, seed=2)[1])
 
 
