@@ -151,6 +151,8 @@ def check(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     match call.program, call.arguments:
         case (("recorded" | "rt-sentiment"), ["serve", *flags]):
             check_settings(flags, call.settings, monkeypatch)
+        case (("recorded" | "rt-sentiment"), ["train", *flags]):
+            check_arguments("training", ["all", *flags], monkeypatch)
         case "watchfiles", _:
             check_settings([], call.settings, monkeypatch)
         case "python", ["-m", module, *arguments] if module.partition(".")[0] in OURS:

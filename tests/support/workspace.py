@@ -22,7 +22,7 @@ env -0 > "$file.env"
 """
 _RT_SENTIMENT = f"""\
 #!/bin/sh
-[ "$1" != serve ] || exec "${{0%/*}}/recorded" "$@"
+case "$1" in serve|train) exec "${{0%/*}}/recorded" "$@";; esac
 PYTHONPATH='{ROOT}' exec '{sys.executable}' -m app "$@"
 """
 # Every other status of grep than "no line matches" is an error.

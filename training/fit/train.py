@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from training.checkpoints import keep_memory
-from training.data import read_all
+from training.data import add_layout_arguments, read_tables
 from training.fit.choice import EMBEDDED, PRESETS
 from training.fit.loop import fine_tune
 from training.fit.recipe import Recipe, read_recipe
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how to choose the settings that are not given, without --recipe (default: auto): "
         + "; ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items()),
     )
+    add_layout_arguments(parser)
     add_setting_flags(parser)
 
 
@@ -64,7 +65,7 @@ def main(args: argparse.Namespace) -> None:
     keep_memory()
     given = given_settings(args)
     recipe = read_recipe(args.recipe, **given)  # checks the values
-    examples, dev = read_all(args.data), read_all(args.dev)
+    examples, dev = read_tables(args.data, args).rows, read_tables(args.dev, args).rows
     start = str(args.checkpoint or "") or None
     if not args.recipe:
         choice = choose_for(examples, args.preset or "auto", start, given)
