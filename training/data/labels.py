@@ -63,7 +63,7 @@ def check_not_missing(label: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LabelMap:
-    """Other names for labels: `1:negative,5:positive,other=drop`.
+    r"""Other names for labels: `1:negative,5:positive,other=drop`. A comma in a name is written as `\,`.
 
     `other` says what happens to labels that are not listed: `keep` them, `drop` their rows, or the name that all of
     them get. Without it, such a label is an error.
@@ -77,7 +77,7 @@ class LabelMap:
         """Raises `InputError` if it is not a list of `theirs:ours`."""
         names: dict[str, str] = {}
         other = None
-        for part in filter(None, (part.strip() for part in text.split(","))):
+        for part in filter(None, (part.replace("\\,", ",").strip() for part in re.split(r"(?<!\\),", text))):
             if part.startswith("other="):
                 other = part.removeprefix("other=").strip()
                 if not other:
