@@ -58,7 +58,8 @@ class Prediction:
     def shown_label(self) -> str | None:
         """The label for users: None if the model is not sure enough."""
         # Rounded, so that nobody sees a confidence of 0.7 without a label if the limit is 0.7.
-        return self.label if round(self.confidence, 4) >= self.abstain_below else None
+        is_sure = not self.abstain_below or round(self.confidence, 4) >= self.abstain_below
+        return self.label if is_sure else None
 
     def render(self, top_k: int | None = None) -> dict[str, Any]:
         """Return what JSON shows: rounded, with only the `top_k` best classes in `scores` (None: all)."""

@@ -39,6 +39,7 @@ from onnx_export.verify import (
     invariance,
     logits_of,
     same_logits,
+    spell,
 )
 from training.data import Example, add_layout_arguments, read_tables
 from training.errors import InputError
@@ -129,6 +130,8 @@ def build(
     float32 scores depend on other texts, too. `out` is unchanged then.
     """
     _check_places(model, out)
+    labels = open_artifact(model).labels
+    samples = [spell(sample, labels) for sample in samples]
     with tempfile.TemporaryDirectory() as scratch, naming(model, Path(scratch)):
         work = Path(scratch)
         prepare(model, work)

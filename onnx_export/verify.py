@@ -105,15 +105,23 @@ class Report:
     invariance: Invariance
 
 
+def spell(sample: Sample, names: Sequence[str]) -> Sample:
+    """Return `sample` with labels as the model spells them; raise `InputError` for one that it does not have."""
+    spelt = {label: respell(label, names) for label in sample.labels or ()}
+    if unknown := sorted(label for label, name in spelt.items() if name is None):
+        raise InputError(
+            f"{sample.name}: the model has no label {', '.join(unknown)}; it has {', '.join(names)}; translate others "
+            "with --map theirs:ours"
+        )
+    return replace(sample, labels=[spelt[label] or "" for label in sample.labels]) if sample.labels else sample
+
+
 def compare(sample: Sample, names: Sequence[str], fp32: Logits, int8: Logits) -> Parity:
-    """Compare the logits of both models on `sample`; `names` are the labels in the model's order."""
+    """Compare the logits of both models on `sample`; `names` are the labels in the model's order: see `spell`."""
     disagreement = round(100 * float((fp32.argmax(axis=1) != int8.argmax(axis=1)).mean()), 2)
     if sample.labels is None:
         return Parity(len(sample.texts), disagreement)
-    spelt = {label: respell(label, names) for label in set(sample.labels)}
-    if unknown := sorted(label for label, name in spelt.items() if name is None):
-        raise InputError(f"{sample.name}: the model has no label {', '.join(unknown)}; it has {', '.join(names)}")
-    truth = np.array([names.index(spelt[label] or "") for label in sample.labels])
+    truth = np.array([names.index(label) for label in sample.labels])
     return Parity(len(sample.texts), disagreement, _accuracy(fp32, truth), _accuracy(int8, truth))
 
 

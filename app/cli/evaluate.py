@@ -102,7 +102,10 @@ def _read(source: Source, text_column: str | None, label_column: str) -> tuple[l
 def _index(label: str, labels: Sequence[str], row: int) -> int:
     """Return the index of a label that is a name or a number."""
     names = [name.lower() for name in labels]
-    if (name := label.strip().lower()) in names:
+    name = label.strip().lower()
+    if name not in names and name.endswith(".0"):  # a column of integers becomes one of floats if a value is missing
+        name = name.removesuffix(".0")
+    if name in names:
         return names.index(name)
     if name.isdecimal() and int(name) < len(labels):
         return int(name)

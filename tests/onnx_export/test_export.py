@@ -18,7 +18,7 @@ from app.inference.padding import pad
 from app.types import Batch, FloatArray
 from onnx_export import __main__ as command
 from onnx_export.quantize import down_projections
-from onnx_export.verify import Invariance, Limits, Parity, ParityError, Report, Sample, compare, invariance
+from onnx_export.verify import Invariance, Limits, Parity, ParityError, Report, Sample, compare, invariance, spell
 from tests.support.process import serve
 from training.data import Example, read
 
@@ -96,11 +96,20 @@ def test_the_artifact_keeps_the_temperature_of_the_checkpoint(artifact: Path) ->
 
 
 def test_labels_of_texts_may_be_written_in_another_case() -> None:
-    logits = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
-    sample = Sample("dev", ["a", "b"], ["refund", "1.0"])
-    assert compare(sample, ("Refund", "1"), logits, logits) == Parity(2, 0.0, 100.0, 100.0)
-    with pytest.raises(ValueError, match="dev: the model has no label joy; it has Refund, 1"):
-        compare(Sample("dev", ["a"], ["joy"]), ("Refund", "1"), logits[:1], logits[:1])
+    spelt = spell(Sample("dev", ["a", "b"], ["refund", "1.0"]), ("Refund", "1"))
+    assert spelt == Sample("dev", ["a", "b"], ["Refund", "1"])
+    assert spell(Sample("dev", ["a"]), ("Refund", "1")) == Sample("dev", ["a"])
+
+
+def test_a_label_that_the_model_lacks_is_an_error_before_the_work(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "prepare", lambda *_: pytest.fail("the export has begun"))
+    (tmp_path / "dev.csv").write_text("text,label\na,joy\nb,good\n")
+    with pytest.raises(
+        SystemExit, match="dev: the model has no label joy; it has bad, good; translate others with --map"
+    ):
+        command.main([str(checkpoint), "--out", str(tmp_path / "out"), "--dev", str(tmp_path / "dev.csv")])
 
 
 def test_columns_and_labels_of_texts_can_be_named(
@@ -324,7 +333,7 @@ class TestParity:
 
     def test_a_label_that_the_model_lacks_is_rejected(self) -> None:
         with pytest.raises(ValueError, match="no label mixed"):
-            compare(self.sample("mixed"), ("a", "b", "c"), self.logits(0), self.logits(0))
+            spell(self.sample("mixed"), ("a", "b", "c"))
 
 
 def test_down_projections_are_found_in_the_order_of_the_layers(artifact: Path) -> None:

@@ -18,6 +18,7 @@ LABELS = ("negative", "neutral", "positive")  # of the embedded model, in its or
 _INTEGER = re.compile(r"([+-]?(?:0|[1-9][0-9]{0,99}))(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _MISSING = {"nan", "null", "inf", "infinity"}
+_MOST_OTHER_LETTERS = 4  # two letters that are replaced
 KEEP, DROP = "keep", "drop"
 
 
@@ -62,7 +63,7 @@ def check_not_missing(label: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LabelMap:
-    """Other names for labels: `1:negative,5:positive,other=drop`.
+    r"""Other names for labels: `1:negative,5:positive,other=drop`. A comma in a name is written as `\,`.
 
     `other` says what happens to labels that are not listed: `keep` them, `drop` their rows, or the name that all of
     them get. Without it, such a label is an error.
@@ -76,7 +77,7 @@ class LabelMap:
         """Raises `InputError` if it is not a list of `theirs:ours`."""
         names: dict[str, str] = {}
         other = None
-        for part in filter(None, (part.strip() for part in text.split(","))):
+        for part in filter(None, (part.replace("\\,", ",").strip() for part in re.split(r"(?<!\\),", text))):
             if part.startswith("other="):
                 other = part.removeprefix("other=").strip()
                 if not other:
@@ -150,10 +151,13 @@ def near_equal(counts: Mapping[str, int]) -> list[tuple[str, str]]:
     Names that differ in one letter, or in the order of two, are such a pair; so are names that differ in two, if one of
     them is rare. Names that differ only in digits are not.
     """
-    names = [(label, re.sub(r"[\W_]", "", label.casefold())) for label in counts]
+    names = [(label, name, set(name)) for label in counts if (name := re.sub(r"[\W_]", "", label.casefold()))]
     pairs = []
-    for place, (label, name) in enumerate(names):
-        for other, other_name in names[:place]:
+    for place, (label, name, letters) in enumerate(names):
+        for other, other_name, other_letters in names[:place]:
+            # Most pairs end here, because the distances of all pairs of a thousand names take a minute.
+            if abs(len(name) - len(other_name)) > 2 or len(letters ^ other_letters) > _MOST_OTHER_LETTERS:
+                continue
             rare, common = sorted((label, other), key=lambda each: counts[each])
             if _look_alike(name, other_name, is_rare=counts[rare] * 5 <= counts[common]):
                 pairs.append((rare, common))
@@ -162,7 +166,7 @@ def near_equal(counts: Mapping[str, int]) -> list[tuple[str, str]]:
 
 def _look_alike(one: str, two: str, *, is_rare: bool) -> bool:
     if one == two:
-        return bool(one)
+        return True
     if re.sub(r"\d", "", one) == re.sub(r"\d", "", two):
         return False
     shorter = min(len(one), len(two))

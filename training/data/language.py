@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 _SAMPLE = 1000  # texts
+_FEWEST = 0.2  # share of the texts that must look like a language
 
 # Words that are frequent in one language and rare in the others.
 _STOP_WORDS = {
@@ -64,8 +65,13 @@ def guess_language(text: str) -> str | None:
 
 
 def guess_languages(texts: Sequence[str]) -> dict[str, float]:
-    """Return the share of each language among those texts of a sample that look like one, the largest first."""
-    step = max(1, len(texts) // _SAMPLE)
-    guesses = Counter(filter(None, map(guess_language, texts[::step])))
+    """Return the share of each language among those texts of a sample that look like one, the largest first.
+
+    Returns nothing if these are too few to say something about all texts.
+    """
+    sample = texts[:: max(1, len(texts) // _SAMPLE)]
+    guesses = Counter(filter(None, map(guess_language, sample)))
     total = sum(guesses.values())
+    if total < _FEWEST * len(sample):
+        return {}
     return {language: round(count / total, 3) for language, count in guesses.most_common()}

@@ -151,8 +151,12 @@ def explain_layout(source: Source, text_column: str, records: Sequence[Record]) 
     if any("not valid UTF" in problem for problem in problems):
         return "the file has another encoding; try --encoding cp1252, or save it as UTF-8"
     if source.format == "jsonl":
-        is_array = records[:1] and records[0].problem == "not JSON" and _first_character(source) == "["
-        return "it looks like one JSON array; write one object per line" if is_array else ""
+        is_document = records[:1] and records[0].problem == "not JSON" and _first_line(source) in ("[", "{")
+        return (
+            "it looks like one JSON document; write one object per line, and no array around them"
+            if is_document
+            else ""
+        )
     return _explain_table(source, text_column, records) if problems and source.format in ("csv", "tsv") else ""
 
 
@@ -178,6 +182,8 @@ def _explain_table(source: Source, text_column: str, records: Sequence[Record]) 
     )
 
 
-def _first_character(source: Source) -> str:
+def _first_line(source: Source) -> str:
+    """Return the first line, or its first character if that begins an array."""
     with source.open_lines() as lines:
-        return next(lines, "").lstrip()[:1]
+        line = next(lines, "").strip()
+    return line[:1] if line.startswith("[") else line

@@ -136,7 +136,9 @@ class DataReport:
                 f"! {cut.texts:,} of {cut.of:,} texts ({100 * cut.share:.0f} %) have more than the {cut.max_tokens} "
                 "tokens that the model is trained on; only a part of them is read"
             )
-        if self.languages:
+        if not self.languages:
+            lines.append("the language of the texts was not recognised")
+        else:
             best, share = next(iter(self.languages.items()))
             if share < _MOST_IN_LANGUAGE:
                 mixed = ", ".join(f"{name} {100 * part:.0f} %" for name, part in [*self.languages.items()][:4])

@@ -32,8 +32,8 @@ def split(
     """Return the rows to train on and those to measure on, each in their old order.
 
     A label with at least two different texts is on both sides. One with a single text is only trained on, as are rows
-    without a label. The place of a row depends on its text and the seed, so that most rows keep their place if others are
-    added. Raises `InputError` for a share that is not between 0 and 1, or if nothing could be measured on.
+    without a label. The place of a row depends on its text and the seed, so that most rows keep their place if others
+    are added. Raises `InputError` for a share that is not between 0 and 1, or if nothing could be measured on.
     """
     rows = list(table)
     share = default_dev_share(len(rows)) if dev_share is None else dev_share

@@ -40,6 +40,10 @@ class TestLabelMap:
     def test_other_says_what_happens_with_the_rest(self, other: str, result: str | None) -> None:
         assert LabelMap.parse(f"1:negative,other={other}").rename("3") == result
 
+    def test_a_name_can_have_a_comma_or_a_colon(self) -> None:
+        mapping = LabelMap.parse("late\\, lost:delivery,a:b:c")
+        assert [mapping.rename(label) for label in ("Late, lost", "a:b")] == ["delivery", "c"]
+
     def test_other_alone_is_a_mapping(self) -> None:
         assert LabelMap.parse("other=x").rename("y") == "x"
         assert not LabelMap.parse("")

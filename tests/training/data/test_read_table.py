@@ -158,7 +158,12 @@ class TestBadRows:
             ("a.csv", "text,label\nNice, really,a\nok,b\n", "separated by commas here, .* needs quotes around it"),
             ("a.csv", 'text,label\n"Nice" film,a\nok,b\n', "use --no-quotes"),
             ("a.csv", 'text,label\n"Nice" film,a\n"ok, fine",b\n', "the quotes look wrong"),
-            ("a.jsonl", '[{"text": "a", "label": "x"},\n{"text": "b", "label": "y"}]\n', "looks like one JSON array"),
+            (
+                "a.jsonl",
+                '[{"text": "a", "label": "x"},\n{"text": "b", "label": "y"}]\n',
+                "one JSON document; write one object per",
+            ),
+            ("a.jsonl", '{\n "text": "a", "label": "x"\n}\n', "one JSON document"),
             ("a.tsv", 'text\tlabel\n"two\nlines"\ta\n"x" y\tb\n', "the quotes look wrong"),
         ],
     )

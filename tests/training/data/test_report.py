@@ -128,6 +128,8 @@ class TestLanguage:
             "English": 0.333,
         }
         assert guess_languages([]) == {}
+        assert guess_languages(["reset password"] * 9 + ["the card"]) == {}
+        assert "the language of the texts was not recognised" in shown(report(table_of(("reset password", "a"))))
 
     def test_another_language_than_english_is_said(self) -> None:
         german = [("das ist sehr gut", "a"), ("es war nicht gut", "b"), ("ich finde das nicht gut", "b")]

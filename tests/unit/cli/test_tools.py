@@ -22,7 +22,7 @@ def output(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-LABELLED = "text,label\ngood,positive\nbad,0\nmeh,Neutral\n,negative\ngood,negative\n"
+LABELLED = "text,label\ngood,positive\nbad,0.0\nmeh,Neutral\n,negative\ngood,negative\n"
 
 
 def test_evaluate_compares_labels_with_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

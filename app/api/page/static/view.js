@@ -15,7 +15,7 @@ export const percent = (share) => `${(share * 100).toFixed(1)} %`;
 // The same label always has the same tone. Tones never carry meaning alone: the label is written beside them.
 const KNOWN = { negative: 0, neutral: 1, positive: 2 };
 export function toneOf(label, labels) {
-  const number = KNOWN[label] ?? 3 + (Math.max(0, labels.indexOf(label)) % 3);
+  const number = KNOWN[label?.toLowerCase()] ?? 3 + (Math.max(0, labels.indexOf(label)) % 3);
   return `var(--c${number})`;
 }
 
