@@ -48,6 +48,7 @@ def test_perf_has_no_import_circle() -> None:
         ("perf.peers", {"perf.load"}),
         ("perf.suite", {"perf.load", "perf.peers"}),
         ("perf.profile", {"perf.load"}),
+        ("perf.training", set()),
     ],
 )
 def test_a_folder_imports_only_folders_below_it(name: str, allowed: set[str]) -> None:

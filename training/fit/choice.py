@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from app.inference.tokenizer import Tokenizer
-from training.data import LABELS, Example, label_key
+from training.data import LABELS, Example, label_key, labels_of
 from training.errors import InputError
-from training.fit.recipe import Recipe
+from training.fit.recipe import Recipe, read_recipe
 
 EMBEDDED, ENCODER = "sentiment-en", "encoder"  # names of what a training can start from
 
@@ -50,12 +50,9 @@ PRESETS = {
 class Facts:
     """What the choice depends on."""
 
-    counts: dict[str, int]  # rows of each label
+    rows: int
+    counts: dict[str, int]  # rows of each label; those with a teacher's scores instead of a label are not counted
     tokens: int  # that most texts have at most
-
-    @property
-    def rows(self) -> int:
-        return sum(self.counts.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +65,16 @@ class Choice:
 
 
 def facts_of(examples: Sequence[Example], tokenizer: Tokenizer) -> Facts:
-    counts = Counter(example.label for example in examples if example.label is not None)
+    counts = Counter(example.label for example in examples)
     lengths = [len(encoding.ids) for encoding in tokenizer.encode_many([example.text for example in examples])]
-    return Facts(dict(counts), int(np.percentile(lengths, _COVERED)) if lengths else 0)
+    by_label = {label: counts[label] for label in labels_of(examples)}
+    return Facts(len(examples), by_label, int(np.percentile(lengths, _COVERED)) if lengths else 0)
 
 
 def choose(facts: Facts, preset: str = "auto", start: str | None = None, **given: Any) -> Choice:
     """Choose how to train on data with these facts. `given` are settings that are not to be chosen.
 
-    Raises `InputError` for an unknown preset.
+    Raises `InputError` for an unknown preset, and for a setting that is unknown or invalid.
     """
     if preset not in PRESETS:
         raise InputError(f"unknown preset {preset}; use {', '.join(PRESETS)}")
@@ -99,7 +97,7 @@ def choose(facts: Facts, preset: str = "auto", start: str | None = None, **given
         "evaluations": _EVALUATIONS,
         "patience": _PATIENCE,
     }
-    recipe = Recipe(**(chosen | named.settings | given))
+    recipe = read_recipe(None, **(chosen | named.settings | given))
     reasons = [
         f"start: {begin} ({why})",
         f"steps: {recipe.epochs} epochs with {recipe.batch_size} texts per step, about {recipe.epochs * epoch_steps} "

@@ -2,13 +2,16 @@
 
 import pytest
 
-from training.fit.choice import PRESETS, Facts, choose
+from app.inference.artifact import open_artifact
+from app.inference.tokenizer import Tokenizer
+from training.data import Example
+from training.fit.choice import PRESETS, Facts, choose, facts_of
 
 THREE = {"negative": 100, "neutral": 100, "positive": 100}
 
 
 def facts(counts: dict[str, int], tokens: int = 20) -> Facts:
-    return Facts(counts, tokens)
+    return Facts(sum(counts.values()), counts, tokens)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +75,18 @@ def test_presets_change_the_start_or_the_number_of_steps() -> None:
     assert choose(facts(THREE), "thorough").recipe.patience == 0
     with pytest.raises(ValueError, match="unknown preset best; use auto, sentiment"):
         choose(facts(THREE), "best")
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"), [({"epochs": 0}, "epochs: .*greater than"), ({"epoch": 3}, "epoch: unknown setting")]
+)
+def test_a_setting_that_is_given_is_checked(setting: dict[str, int], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        choose(facts(THREE), **setting)
+
+
+def test_rows_with_the_scores_of_a_teacher_count_as_rows() -> None:
+    examples = [Example(f"text {number}", None, "set", {"a": 0.5, "b": 0.5}) for number in range(300)]
+    found = facts_of(examples, Tokenizer.load(open_artifact("sentiment-en").directory, 512))
+    assert (found.rows, found.counts) == (300, {"a": 0, "b": 0})
+    assert choose(found).recipe.epochs < 40
