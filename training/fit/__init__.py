@@ -4,7 +4,7 @@ from training.fit.choice import EMBEDDED, ENCODER, PRESETS, Choice, choose, fact
 from training.fit.loop import Interrupted, fine_tune
 from training.fit.recipe import Recipe, read_recipe
 from training.fit.run import FinishedRun
-from training.fit.start import choose_for, start_directory
+from training.fit.start import artifact_of, choose_for, start_directory
 from training.fit.train import add_setting_flags, given_settings
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Interrupted",
     "Recipe",
     "add_setting_flags",
+    "artifact_of",
     "choose",
     "choose_for",
     "facts_of",

@@ -6,7 +6,7 @@ The numbers come from sweeps over the sets in perf/training; docs/training.md ex
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,9 +71,17 @@ def facts_of(examples: Sequence[Example], tokenizer: Tokenizer) -> Facts:
     return Facts(len(examples), by_label, int(np.percentile(lengths, _COVERED)) if lengths else 0)
 
 
-def choose(facts: Facts, preset: str = "auto", start: str | None = None, **given: Any) -> Choice:
+def choose(
+    facts: Facts,
+    preset: str = "auto",
+    start: str | None = None,
+    *,
+    base_labels: Collection[str] = LABELS,
+    **given: Any,
+) -> Choice:
     """Choose how to train on data with these facts. `given` are settings that are not to be chosen.
 
+    `base_labels` are those of the trained model that it starts from, if it does not start from the plain encoder.
     Raises `InputError` for an unknown preset, and for a setting that is unknown or invalid.
     """
     if preset not in PRESETS:
@@ -82,7 +90,7 @@ def choose(facts: Facts, preset: str = "auto", start: str | None = None, **given
     begin, why = (start, "as given") if start else (named.start, f"preset {preset}") if named.start else _start(facts)
     batch_size = _batch_size(facts)
     # A model that is not new to the labels needs fewer and smaller steps; the more labels are new, the more it needs.
-    is_new = not {label_key(label) for label in facts.counts} <= set(LABELS)
+    is_new = begin == ENCODER or not _keys(facts.counts) <= _keys(base_labels)
     wanted = (300 + 10 * len(facts.counts) if is_new else 200) * named.steps
     epoch_steps = max(1, math.ceil(facts.rows / given.get("batch_size", batch_size)))
     epochs = min(_most_epochs(facts), max(_least_epochs(facts, named.steps), math.ceil(wanted / epoch_steps)))
@@ -115,11 +123,15 @@ def choose(facts: Facts, preset: str = "auto", start: str | None = None, **given
 
 
 def _start(facts: Facts) -> tuple[str, str]:
-    if {label_key(label) for label in facts.counts} <= set(LABELS):
+    if _keys(facts.counts) <= set(LABELS):
         return EMBEDDED, "your labels are among those of the embedded model"
     if all(_RATING.fullmatch(label) for label in facts.counts):
         return EMBEDDED, "your labels look like ratings, which the embedded model knows something about"
     return ENCODER, "your labels are not those of the embedded model, which learns others slowly"
+
+
+def _keys(labels: Iterable[str]) -> set[str]:
+    return {label_key(label) for label in labels}
 
 
 def _batch_size(facts: Facts) -> int:

@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from app.inference.artifact import open_artifact
 from app.inference.files import MANIFEST
 from app.inference.tokenizer import Tokenizer
 from training.checkpoints import Calibration, calibrate_checkpoint, keep_memory
-from training.data import Example, LabelMap, Table, hold_out, read_source, report, split
+from training.data import DataReport, Example, LabelMap, Table, hold_out, read_source, report, split
 from training.errors import InputError
 from training.evaluation import Evaluation, suite_examples
-from training.fit import EMBEDDED, ENCODER, FinishedRun, choose_for, fine_tune, start_directory
+from training.fit import EMBEDDED, ENCODER, Choice, FinishedRun, artifact_of, choose_for, fine_tune, start_directory
 from training.workflow.export import export_checkpoint
 from training.workflow.results import evaluate_checkpoint, write_results
 
@@ -99,18 +98,12 @@ def train_rows(
     _check_name(name, model if export else None)
     train, measured_on = divide(table, dev, dev_share, settings.get("seed", 7))
     choice = choose_for(train.rows, preset, str(start) if start else None, settings)
-    directory = start_directory(choice.start)
-    artifact = open_artifact(str(directory))
-    base_labels = artifact.labels if choice.start != ENCODER else ()
-    tokenizer = Tokenizer.load(artifact.directory, 10**6)
-    whole = table if dev else replace(train, rows=[*train.rows, *measured_on])
-    whole = replace(whole, dropped=train.dropped)
-    rows = report(whole, base_labels=base_labels, tokenizer=tokenizer, max_tokens=choice.recipe.max_tokens)
+    rows = _look_through(train if dev else replace(train, rows=[*train.rows, *measured_on]), choice)
     print("\n".join(("Data", *(f"  {line}" for line in rows.lines()))))
     print(f"  {len(train):,} rows to train on, {len(measured_on):,} to measure on")
     print("\n".join(("Choice", *(f"  {reason}" for reason in choice.reasons), f"Training in {run}")), flush=True)
     try:
-        fine_tune(directory, run, train.rows, measured_on, choice.recipe)
+        fine_tune(start_directory(choice.start), run, train.rows, measured_on, choice.recipe)
     except FinishedRun:
         print("  it is finished; the steps after it are done again")
     calibration = _calibrate(run / "checkpoint", measured_on)
@@ -121,6 +114,13 @@ def train_rows(
     trained = Trained(run, model if export else None, evaluation, calibration)
     print(f"Done in {(time.monotonic() - began_s) / 60:.1f} min. To serve it:\n  {trained.serve_command}", flush=True)
     return trained
+
+
+def _look_through(table: Table, choice: Choice) -> DataReport:
+    base = artifact_of(choice.start)
+    tokenizer = Tokenizer.load(base.directory, 10**6)
+    labels = base.labels if choice.start != ENCODER else ()
+    return report(table, base_labels=labels, tokenizer=tokenizer, max_tokens=choice.recipe.max_tokens)
 
 
 def divide(table: Table, dev: Table | None, share: float | None, seed: int) -> tuple[Table, list[Example]]:

@@ -90,3 +90,10 @@ def test_rows_with_the_scores_of_a_teacher_count_as_rows() -> None:
     found = facts_of(examples, Tokenizer.load(open_artifact("sentiment-en").directory, 512))
     assert (found.rows, found.counts) == (300, {"a": 0, "b": 0})
     assert choose(found).recipe.epochs < 40
+
+
+def test_a_checkpoint_with_the_labels_needs_fewer_steps_than_one_without() -> None:
+    topics = facts({"refund": 100, "delivery": 100})
+    known, new = (choose(topics, start="runs/a", base_labels=labels) for labels in (("Refund", "delivery"), ("a", "b")))
+    assert known.recipe.epochs < new.recipe.epochs
+    assert choose(facts(THREE), start="encoder").recipe.epochs > choose(facts(THREE)).recipe.epochs
