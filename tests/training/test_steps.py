@@ -112,6 +112,19 @@ def test_another_kind_of_server_is_reported_in_one_line(monkeypatch: pytest.Monk
         main(["evaluate", "http://127.0.0.1:1", "--data", "any.tsv"])
 
 
+def test_an_interrupted_step_exits_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt("stopped at step 7 of 9; run the same command again to resume")
+
+    monkeypatch.setattr(splices, "main", stop)
+    with pytest.raises(SystemExit) as stopped:
+        main(["splices", "--data", "any.tsv", "--out", "out.jsonl"])
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "splices: stopped at step 7 of 9; run the same command again to resume\n"
+
+
 def test_help_lists_the_steps_in_the_order_of_use(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])
