@@ -87,6 +87,12 @@ def test_scored_rows_have_an_empty_label(tmp_path: Path, limit: float) -> None:
     assert [row["label"] is None for row in read_jsonl(tmp_path / "a.jsonl")] == is_unsure(limit)
 
 
+def test_the_limit_of_a_server_cannot_be_set_from_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.txt").write_text("good\n")
+    assert run("score", tmp_path / "in.txt", "--url", "http://127.0.0.1:1", "--abstain-below", "0.5") == 2
+    assert "--abstain-below: with --url, the server decides" in capsys.readouterr().err
+
+
 def test_a_server_that_abstains_is_understood() -> None:
     unsure = {"label": None, "confidence": 0.7, "scores": {"negative": 0.3, "positive": 0.7}, "truncated": False}
     with answering((200, {"predictions": [unsure]})) as (url, _):
