@@ -53,9 +53,14 @@ dev: .venv/serve.stamp  ## serve the mock backend, or MODEL=path, and restart wh
 replicas: .venv/serve.stamp  ## serve N replicas behind nginx on one machine (N=2); settings may follow, too
 	@exec $(BIN)/python -m nginx.replicas --replicas $(or $(N),2) $(ARGS)
 
+# The tests of the service and the client. Coverage makes tests slow, so the others run without it.
+MEASURED := tests/unit tests/integration tests/clients
+PYTEST := pytest --numprocesses $(TESTERS) --dist loadgroup
+
 test: .venv/dev.stamp  ## run the tests with coverage (ARGS=tests/unit for a part); the first run installs the development tools
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses $(TESTERS) --dist loadgroup $(ARGS)
+	$(BIN)/coverage run -m $(PYTEST) $(or $(ARGS),$(MEASURED))
+	$(if $(ARGS),,$(BIN)/python -m $(PYTEST) $(MEASURED:%=--ignore=%))
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 
