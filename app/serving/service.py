@@ -1,24 +1,21 @@
 """From texts to predictions: normalise, look up, tokenise and queue, each once. Knows neither HTTP nor the model."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
 from ..inference import Tokenizer
 from ..scheduling import Scheduler, Wait, Waiting, WorkItem
 from ..types import Answer, CacheOutcome, Encoding, Location, Prediction
 from .cache import Cache, key_of_part
-from .explain import MAX_VARIANTS, Explainer
-from .offload import is_short, is_simple
+from .explanations import explain_answer
+from .offload import is_simple
 from .pending import Pending
 from .preparation import BLANK, TOO_LONG, Preparation
 from .query import Query
 from .resolution import Item, Resolution
-
-T = TypeVar("T")
 
 
 class Observer(Protocol):
@@ -82,48 +79,8 @@ class Service:
         return await answer.result() if isinstance(answer, Pending) else answer
 
     async def explain(self, query: Query, answer: Answer, deadline_s: float) -> Answer:
-        """Return the answer to a query with an explanation of each prediction. Variants of a text run as texts do.
-
-        Raises `Overloaded`, `NotReady`, `DeadlineExceeded` and, unless the query is partial, `BackendError`.
-        """
-        explainers = {
-            text: Explainer(text, result)
-            for text, result in zip(query.texts, answer.results, strict=True)
-            if isinstance(result, Prediction)
-        }
-        failures: dict[str, BackendError] = {}
-
-        async def each(work: Callable[[Explainer], T]) -> dict[str, T]:
-            texts = [*explainers]
-            results = await self._preparation.run(
-                lambda part: [work(explainers[text]) for text in part],
-                texts,
-                query,
-                deadline_s,
-                here=is_short(texts * MAX_VARIANTS),
-            )
-            return dict(zip(texts, results, strict=True))
-
-        while any((rounds := await each(Explainer.next_variants)).values()):
-            left_ms = (deadline_s - time.monotonic()) * 1000
-            variants = [variant for variants in rounds.values() for variant in variants]
-            found = await self.predict(replace(query, texts=variants, timeout_ms=left_ms, truncate=True, partial=True))
-            results = iter(found.results)
-            for text, asked in rounds.items():
-                of_text = [next(results) for _ in asked]
-                if failed := [result for result in of_text if isinstance(result, BackendError)]:
-                    failures[text] = failed[0]
-                    del explainers[text]
-                else:
-                    explainers[text].observe([result if isinstance(result, Prediction) else None for result in of_text])
-        weights = await each(Explainer.weights)
-        if failures and not query.partial:
-            place = next(place for place, text in enumerate(query.texts) if text in failures)
-            raise BackendError(str(failures[query.texts[place]]), query.location_of(place))
-        return answer._replace(
-            results=[failures.get(text, result) for text, result in zip(query.texts, answer.results, strict=True)],
-            explanations=[weights.get(text) for text in query.texts],
-        )
+        """Return the answer to a query with an explanation of each prediction. Raises as `explain_answer` does."""
+        return await explain_answer(query, answer, deadline_s, self._preparation, self.predict)
 
     async def begin(self, query: Query) -> Answer | Pending:
         """Answer from the cache, or queue what is missing and return what to wait for.
