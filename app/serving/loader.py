@@ -124,6 +124,7 @@ class Loader:
             scheduler,
             cache,
             self._observer,
+            model=model.info.id,
             max_text_chars=limits.max_text_chars,
             cache_per_caller=limits.cache_per_caller,
         )

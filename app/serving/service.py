@@ -47,10 +47,12 @@ class Service:
         cache: Cache[bytes, Prediction, Item],
         observer: Observer,
         *,
+        model: str,
         max_text_chars: int,
         cache_per_caller: bool = False,
     ) -> None:
-        """With `cache_per_caller`, no caller gets a prediction that was computed for another."""
+        """`model` is the `ModelInfo.id` of the model. With `cache_per_caller`, callers share no predictions."""
+        self.model = model
         self._preparation = Preparation(
             tokenizer, scheduler, max_text_chars=max_text_chars, cache_per_caller=cache_per_caller
         )
