@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ..errors import BackendError
 from ..types import Answer, Prediction
-from .explain import MAX_VARIANTS, Explainer
+from .explain import Explainer
 from .offload import is_short
 from .preparation import Preparation
 from .query import Query
@@ -35,19 +35,24 @@ async def explain_answer(
 
     async def each(work: Callable[[Explainer], T]) -> dict[str, T]:
         texts = [*explainers]
+        # What the work costs, and what admission has to expect next, is that of the variants.
+        copies = max((explainer.most_variants for explainer in explainers.values()), default=1)
         results = await preparation.run(
             lambda part: [work(explainers[text]) for text in part],
             texts,
             query,
             deadline_s,
-            here=is_short(texts * MAX_VARIANTS),
+            here=is_short(texts * copies),
+            copies=copies,
         )
         return dict(zip(texts, results, strict=True))
 
     while any((variants := await each(Explainer.next_variants)).values()):
         texts = [variant for of_text in variants.values() for variant in of_text]
         left_ms = (deadline_s - time.monotonic()) * 1000
-        predicted = await predict(replace(query, texts=texts, timeout_ms=left_ms, truncate=True, partial=True))
+        predicted = await predict(
+            replace(query, texts=texts, timeout_ms=left_ms, truncate=True, partial=True, are_variants=True)
+        )
         results = iter(predicted.results)
         for text, of_text in variants.items():
             result_of = [next(results) for _ in of_text]

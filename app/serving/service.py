@@ -3,38 +3,19 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
 from ..inference import Tokenizer
 from ..scheduling import Scheduler, Wait, Waiting, WorkItem
-from ..types import Answer, CacheOutcome, Encoding, Location, Prediction
+from ..types import Answer, Encoding, Location, Prediction
 from .cache import Cache, key_of_part
 from .explanations import explain_answer
+from .observer import Observer, VariantObserver
 from .offload import is_simple
 from .pending import Pending
 from .preparation import BLANK, TOO_LONG, Preparation
 from .query import Query
 from .resolution import Item, Resolution
-
-
-class Observer(Protocol):
-    """Counts what happens."""
-
-    def tokenized(self, seconds: float) -> None:
-        """The texts of a request were tokenised."""
-
-    def looked_up(self, outcome: CacheOutcome, texts: int) -> None:
-        """Texts came from the cache, had to be computed, or joined a computation in progress."""
-
-    def predicted(self, label: str, confidence: float, truncated: bool) -> None:
-        """A text got a label, from the model or from the cache."""
-
-    def windowed(self, texts: int) -> None:
-        """Texts were read in several windows, because they have more tokens than the model reads."""
-
-    def backend_failed(self) -> None:
-        """The model failed on a text."""
 
 
 class Service:
@@ -60,6 +41,7 @@ class Service:
         self._scheduler = scheduler
         self._cache = cache
         self._observer = observer
+        self._variant_observer = VariantObserver(observer)
 
     @property
     def queue_depth(self) -> int:
@@ -93,6 +75,7 @@ class Service:
         `TextTooLong` if one has too many characters, or more tokens than the model reads while `truncate` is off and
         it is not read in windows; in a partial query, these errors take the place of the text's prediction.
         """
+        observer = self._variant_observer if query.are_variants else self._observer
         started_s = time.monotonic()
         deadline_s = started_s + query.timeout_ms / 1000
         if not query.partial:  # before any work, so that a refusal is cheap
@@ -109,12 +92,14 @@ class Service:
         self._look_up(texts.valid, texts, query, join=inline)
         if len(texts.cached) == len(set(keys)) and not query.partial:  # the common case, kept short
             self._check_tokens(texts, query)
-            self._observer.looked_up("hit", len(keys))
-            return Answer(self._observed(texts, [texts.cached[key] for key in keys]), "hit")
+            observer.looked_up("hit", len(keys))
+            return Answer(_observed(observer, texts, [texts.cached[key] for key in keys]), "hit")
         admitted = None
         if missing := {key: text for key, text in zip(keys, normalised, strict=True) if not texts.has_result(key)}:
             admitted = self._admit(missing, query, deadline_s)
+            began_s = time.perf_counter()
             await self._tokenize(missing, texts, query, deadline_s)
+            observer.tokenized(time.perf_counter() - began_s)
         tokenized_s = time.monotonic()
         self._check_tokens(texts, query)
         # From here on nothing yields to the event loop, so that no computation is missed or started twice.
@@ -129,12 +114,12 @@ class Service:
         items = texts.items
         waiting = self._queue(texts, deadline_s, query.caller, admitted)
         hits, misses, joined = texts.counts()
-        self._observer.looked_up("hit", hits)
-        self._observer.looked_up("miss", misses)
-        self._observer.looked_up("joined", joined)
+        observer.looked_up("hit", hits)
+        observer.looked_up("miss", misses)
+        observer.looked_up("joined", joined)
 
         def assemble(computed: Sequence[Prediction | BackendError]) -> Answer:
-            results = self._observed(texts, texts.results(dict(zip(items, computed, strict=True))))
+            results = _observed(observer, texts, texts.results(dict(zip(items, computed, strict=True))))
             if not items:
                 return Answer(results, "hit")
             run_s = max(tokenized_s, min(item.started_s for item in items.values()))
@@ -187,12 +172,10 @@ class Service:
         return self._preparation.admit(texts.values(), query, deadline_s) if texts else None
 
     async def _tokenize(self, missing: Mapping[bytes, str], texts: Resolution, query: Query, deadline_s: float) -> None:
-        started_s = time.perf_counter()
         for key, parts in (await self._preparation.tokenize(missing, query, deadline_s)).items():
             if len(parts) > 1:
                 texts.windows[key] = [key_of_part(key, place) for place in range(len(parts))]
             texts.encodings.update(zip(texts.windows.get(key, [key]), parts, strict=True))
-        self._observer.tokenized(time.perf_counter() - started_s)
 
     def _queue(
         self, texts: Resolution, deadline_s: float, caller: str, admitted: Wait | None
@@ -213,17 +196,18 @@ class Service:
             self._cache.start(key, item)
         return waiting
 
-    def _observed(
-        self, texts: Resolution, results: Sequence[Prediction | SentimentError]
-    ) -> Sequence[Prediction | SentimentError]:
-        if texts.windows:
-            self._observer.windowed(sum(key in texts.windows for key in texts.keys))
-        for result in results:
-            if isinstance(result, Prediction):
-                self._observer.predicted(result.label, result.confidence, result.truncated)
-        return results
-
     def _settled(self, key: bytes, result: Prediction | Exception | None) -> None:
         self._cache.finish(key, result if isinstance(result, Prediction) else None)
         if isinstance(result, BackendError):
             self._observer.backend_failed()
+
+
+def _observed(
+    observer: Observer, texts: Resolution, results: Sequence[Prediction | SentimentError]
+) -> Sequence[Prediction | SentimentError]:
+    if texts.windows:
+        observer.windowed(sum(key in texts.windows for key in texts.keys))
+    for result in results:
+        if isinstance(result, Prediction):
+            observer.predicted(result.label, result.confidence, result.truncated)
+    return results
