@@ -51,7 +51,7 @@ _DESCRIPTION = """\
 Low-latency text sentiment. `POST /predict` predicts one text, `POST /predict/batch` a list of texts.
 
 Errors are `application/problem+json` (RFC 9457). Every response has `X-Request-ID`. Predictions also
-have `Server-Timing` (milliseconds) and `X-Cache`.
+have `X-Model` (`name@version`), `Server-Timing` (milliseconds) and `X-Cache`.
 """
 
 

@@ -77,6 +77,7 @@ class Metrics:
         self._batch_tokens = counter("sentiment_batch_padded_tokens", "Tokens that the model ran, with any padding.")
         self._errors = counter("sentiment_backend_errors", "Texts that the model failed on.")
         predictions = counter("sentiment_predictions", "Predictions by label.", ["label"])
+        self._variants = counter("sentiment_explanation_variants", "Variants of texts that explanations took.")
         self._confidence = histogram("sentiment_confidence", "Probability of the predicted label.", _CONFIDENCES)
         self._truncated = counter("sentiment_truncated", "Texts that were cut because they were too long.")
         self._windowed = counter("sentiment_windowed", "Long texts that were read in windows.")
@@ -150,6 +151,10 @@ class Metrics:
         """Texts were cached ("hit"), computed ("miss"), or shared a computation already in progress ("joined")."""
         if texts:
             self._outcomes[outcome].inc(texts)
+
+    def varied(self, variants: int) -> None:
+        """Variants of texts were scored, for explanations."""
+        self._variants.inc(variants)
 
     def predicted(self, label: str, confidence: float, truncated: bool) -> None:
         """A text got its label, from the model or from the cache."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,3 +113,8 @@ class ModelInfo:
     manifest: str | None = None  # checksum of the manifest
     # Tokens per second of each backend that was tried, where `load_model` compared them.
     compared_tokens_per_s: Mapping[str, int] | None = None
+
+    @property
+    def id(self) -> str:
+        """`name@version`, which the header `X-Model` has. What may not be in a header is percent-encoded."""
+        return quote(f"{self.model}@{self.model_version}", safe="!#$&'()*+,/:;=?@[]")

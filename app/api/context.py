@@ -49,6 +49,7 @@ class RequestContext:
     key_name: str | None = None  # of the API key that came with the request
     quota: Quota | None = None
     timings_ms: tuple[float, float, float] | None = None  # tokenize, queue, infer
+    model: str = ""  # `ModelInfo.id` of the model whose predictions the response has
     status: int | None = None  # once the response has started
     content_policy: bytes = b"frame-ancestors 'none'"
 
@@ -64,6 +65,8 @@ class RequestContext:
             headers += [
                 (name.lower().encode(), b"%d" % value) for name, value in zip(QUOTA_HEADERS, values, strict=True)
             ]
+        if self.model:
+            headers.append((b"x-model", self.model.encode()))
         if self.timings_ms:
             headers.append((b"server-timing", _TIMINGS % (*self.timings_ms, self.elapsed_s * 1000)))
         return headers

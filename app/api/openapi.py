@@ -74,6 +74,11 @@ _REQUEST_ID = {
 }
 _RESPONSE_HEADERS = {
     "X-Request-ID": {"schema": {"type": "string"}, "description": "The request's id."},
+    "X-Model": {
+        "schema": {"type": "string"},
+        "description": "The model that predicted, as `name@version`.",
+        "example": "sentiment-en@2026.11.5",
+    },
     "X-Cache": {
         "schema": {"enum": ["hit", "miss", "joined"]},
         "description": "`hit`: all texts came from the cache, except those with an error; `miss`: at least one was "

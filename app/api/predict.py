@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..access import RateLimit
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
-from ..serving import MAX_EXPLAINED_CHARS, Answer, Lifecycle, Pending, Query, cost_of
+from ..serving import MAX_EXPLAINED_CHARS, Answer, Lifecycle, Pending, Query, Service, cost_of
 from ..types import Location, Prediction, WordWeight
 from .auth import caller_of
 from .bodies import Bodies, Body
@@ -66,7 +66,9 @@ class _Endpoint(ABC, Generic[O]):
             location_of=self._location_of,
         )
         cost = sum(cost_of(text) if query.explain and isinstance(text, str) else 1 for text in texts)
-        answer = await self._answer(query, cost, context, receive)
+        service = self._lifecycle.serving()
+        answer = await self._answer(service, query, cost, context, receive)
+        context.model = service.model
         context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)
         if failures := [result for result in answer.results if isinstance(result, BackendError)]:
             log_failure(context.request_id, failures[0], len(failures))
@@ -91,8 +93,9 @@ class _Endpoint(ABC, Generic[O]):
         await self._bodies.parse(parser, content, is_last=True)
         return self._validate(parser.value)
 
-    async def _answer(self, query: Query, texts: int, context: RequestContext, receive: Receive) -> Answer:
-        service = self._lifecycle.serving()
+    async def _answer(
+        self, service: Service, query: Query, texts: int, context: RequestContext, receive: Receive
+    ) -> Answer:
         # The middleware has counted one text. It has no quota while the storage is unreachable.
         if self._rate and context.quota and texts > 1:
             await count(self._rate, context, texts, counted=1)

@@ -70,6 +70,12 @@ class Explainer:
         self._asked: list[Span] = []
         self._next: list[tuple[float, Span]] = []  # ranges that may be halved, those of the largest effects first
 
+    @property
+    def most_variants(self) -> int:
+        """Return how many variants the next round has at most, at least 1."""
+        # The words are not known yet, but each has a character or more, and takes fewer than two variants.
+        return max(1, min(_PER_ROUND, MAX_VARIANTS - len(self._effects), 2 * len(self._text)))
+
     def next_variants(self) -> list[str]:
         """Return the texts to predict next, or none if there are no more. Give their predictions to `observe`."""
         room = min(_PER_ROUND, MAX_VARIANTS - len(self._effects))

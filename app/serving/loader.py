@@ -15,8 +15,8 @@ from ..types import Encoding, ModelInfo, Prediction
 from .breaker import Breaker
 from .cache import Cache
 from .lifecycle import Lifecycle
+from .observer import Observer as ServiceObserver
 from .resolution import Item
-from .service import Observer as ServiceObserver
 from .service import Service
 
 # The largest batch, in texts and tokens, unless the limits say otherwise. A processor gains nothing from more than 16
@@ -124,6 +124,7 @@ class Loader:
             scheduler,
             cache,
             self._observer,
+            model=model.info.id,
             max_text_chars=limits.max_text_chars,
             cache_per_caller=limits.cache_per_caller,
         )

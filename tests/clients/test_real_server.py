@@ -45,9 +45,11 @@ def strict(keys: Path, key: str) -> Iterator[Server]:
 async def test_a_prediction_is_that_of_the_server(connect: Connect, mock_server: Server) -> None:
     async with connect(mock_server.address, **PATIENT) as client:
         result = await client.predict("a good day", top_k=2, request_id="client-1")
-        assert (await client.info()).labels == ("negative", "neutral", "positive")
+        info = await client.info()
+        assert info.labels == ("negative", "neutral", "positive")
     expected = mock_server.post({"text": "a good day", "top_k": 2}).json()
-    assert result == Prediction(expected["label"], expected["confidence"], expected["scores"], expected["truncated"])
+    fields = (expected["label"], expected["confidence"], expected["scores"], expected["truncated"])
+    assert result == Prediction(*fields, model=f"{info.model}@{info.model_version}")
     assert mock_server.wait_for("request", request_id="client-1")["status"] == 200
 
 
