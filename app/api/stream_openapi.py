@@ -32,7 +32,7 @@ def stream_routes() -> APIRouter:
         "/predict/stream",
         tags=["predict"],
         response_class=Response,
-        responses={200: success} | _refusals(),
+        responses={200: success, **_refusals()},
         openapi_extra=described,
     )
     async def predict_stream() -> None:
