@@ -1,5 +1,6 @@
 """From a line of a stream to its place: validated, counted, and queued. It waits for room instead of being refused."""
 
+import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,14 +9,14 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from ..access import RateLimit
-from ..errors import NotReady, Overloaded, SentimentError, TextTooLong
+from ..errors import InvalidInput, NotReady, Overloaded, SentimentError, TextTooLong
 from ..serving import Answer, Lifecycle, Pending, Query
 from .auth import caller_of
 from .bodies import SMALL_BYTES, Bodies
 from .checks import Check
 from .context import RequestContext
 from .errors import BodyInvalid, unexpected
-from .parser import BodyParser, Form
+from .parser import HALF_PAIR, SURROGATE, BodyParser, Form
 from .places import Outcome, Place, outcome_of, render_id
 from .request import validate
 from .schemas import Options, StreamLine, is_line_id
@@ -93,9 +94,9 @@ class Intake:
         size = len(line or b"")
         give_up_s = time.monotonic() + self._options.patience_s
         try:
-            await self._count(give_up_s)
             if line is not None:
                 id_, text = await self._parse(line)
+            await self._count(give_up_s)
             if isinstance(text, str):
                 outcome = await self._begin(text, give_up_s)
             elif text is not None:
@@ -107,7 +108,7 @@ class Intake:
             outcome = SentimentError("the server failed to answer this line")
         return Place(render_id(id_), size, outcome)
 
-    async def _parse(self, line: bytes) -> tuple[object, str | BodyInvalid]:
+    async def _parse(self, line: bytes) -> tuple[object, str | BodyInvalid | InvalidInput]:
         """Return the id and the text of a line, or what is wrong with it."""
         if len(line) <= SMALL_BYTES:
             try:
@@ -120,7 +121,7 @@ class Intake:
             await self._bodies.parse(parser, line, is_last=True)
             valid = validate(StreamLine, parser.value)
         except BodyInvalid as error:
-            return _valid_id(parser.value), error
+            return _valid_id(parser.value), _half_pair(line) or error
         return valid.id, valid.text
 
     async def _count(self, give_up_s: float) -> None:
@@ -164,6 +165,17 @@ class Intake:
         if time.monotonic() >= give_up_s:
             raise error
         await self._pause(min(_LONG_S, max(_SHORT_S, seconds)))
+
+
+def _half_pair(line: bytes) -> InvalidInput | None:
+    """Return the error of a text with an incomplete surrogate pair, which JSON allows and UTF-8 does not."""
+    if not SURROGATE.search(line):
+        return None
+    try:
+        text = str(json.loads(line)["text"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return InvalidInput(HALF_PAIR) if any("\ud800" <= char <= "\udfff" for char in text) else None
 
 
 def _valid_id(value: object) -> object:

@@ -243,9 +243,7 @@ class TestIngress:
             if directive != "proxy_body_size":
                 assert directives[directive].removesuffix("s") == value
 
-    def test_streams_have_an_ingress_with_the_settings_of_nginx(
-        self, manifests: Manifests, settings: Settings
-    ) -> None:
+    def test_streams_have_an_ingress_with_the_settings_of_nginx(self, manifests: Manifests, settings: Settings) -> None:
         [stream] = [ingress for ingress in manifests.all("Ingress") if ingress["metadata"]["name"] != "sentiment"]
         location = (NGINX.parent / "api.conf").read_text().partition("location ~ /predict/stream")[2].partition("}")[0]
         directives = dict(re.findall(r"^ +(\w+) +(.+?)s?;", location, re.MULTILINE))
