@@ -122,7 +122,7 @@ class Exchange:
         held_bytes = self._held_bytes + self._splitter.held_bytes
         if held_bytes <= SMALL_BYTES or not self._services.bodies.is_full:
             return held_bytes < _READ_AHEAD_BYTES
-        if not (self._lines or self._window):
+        if not self._held_bytes:  # all of it is a line that is not complete
             self._services.bodies.check_room()
         return False
 
