@@ -21,7 +21,7 @@ from .places import Outcome, Place, outcome_of, render_id
 from .request import validate
 from .schemas import Options, StreamLine, is_line_id
 
-_SHORT_S, _LONG_S = 0.01, 1.0  # how long to wait for room before looking again
+_SHORT_S, _LONG_S = 0.05, 1.0  # how long to wait for room before looking again
 _PATIENCE = 10  # times the time limit of a text: how long it waits for room in the queue
 
 

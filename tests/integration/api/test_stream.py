@@ -147,7 +147,7 @@ def test_a_drain_ends_a_stream_and_no_answer_is_lost(gate: Gate) -> None:
         assert server.wait() == 0
 
 
-def test_single_requests_of_the_same_client_are_not_refused_beside_a_stream() -> None:
+def test_single_requests_of_a_client_are_answered_beside_its_stream() -> None:
     with serve(backend="mock", mock_delay_ms="10", max_wait_ms="300", cache_entries="0") as server:
         with RawStream(server.address) as stream:
             sender = threading.Thread(target=lambda: (stream.send(*lines(1500)), stream.finish()))
