@@ -23,7 +23,7 @@ from .context import RequestContext, context_of
 from .errors import log_failure, render_failure
 from .parser import BodyParser, Form
 from .rate import count
-from .request import check_headers, timeout_ms, unless_disconnected, valid_text, validate
+from .request import check_length, check_media_type, timeout_ms, unless_disconnected, valid_text, validate
 from .schemas import MAX_EXPLAINED, BatchRequest, Limits, Options, PartialBatchRequest, PredictRequest
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - options
@@ -50,7 +50,8 @@ class _Endpoint(ABC, Generic[O]):
             await self._respond(context_of(scope), body, receive, send)
 
     async def _respond(self, context: RequestContext, body: Body, receive: Receive, send: Send) -> None:
-        check_headers(context.headers, self._max_bytes)
+        check_media_type(context.headers)
+        check_length(context.headers, self._max_bytes)
         options = await self._read(body, receive)
         texts = self._texts(options)
         if options.explain:

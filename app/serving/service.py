@@ -48,10 +48,9 @@ class Service:
         """Texts that wait for the model."""
         return self._scheduler.depth
 
-    @property
-    def predicted_wait_ms(self) -> float:
-        """How long a text that arrived now would wait."""
-        return self._scheduler.predicted_wait_ms()
+    def predicted_wait_ms(self, caller: str | None = None) -> float:
+        """How long a text that arrived now would wait, from this caller or from a new one."""
+        return self._scheduler.predicted_wait_ms(caller)
 
     def close(self) -> None:
         """Accept nothing more; requests that still wait get `NotReady`."""
