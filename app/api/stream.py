@@ -63,14 +63,15 @@ class PredictStreamEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["http_version"] == "1.0":
             raise HTTPException(505, "a stream needs HTTP/1.1")
-        headers = context_of(scope).headers
+        context = context_of(scope)
+        headers = context.headers
         check_media_type(headers, _MEDIA_TYPES)
         limit_ms = timeout_ms(headers, self._request_timeout_ms)
         # Without a limit of its own, the client wants an answer rather than an early error.
         patience_s = limit_ms / 1000 if b"x-request-timeout-ms" in headers else math.inf
         options = LineOptions(parse_options(scope["query_string"]), limit_ms, patience_s)
         lifecycle, observer = self._services.lifecycle, self._services.observer
-        lifecycle.serving()
+        context.model = lifecycle.serving().model
         lifecycle.in_flight += 1
         observer.stream_changed(1)
         try:

@@ -20,7 +20,7 @@ def stream_routes() -> APIRouter:
     example = "".join(orjson.dumps(answer).decode() + "\n" for answer in _ANSWERS)
     success = {
         "description": "The answers, one per line.",
-        "headers": {"X-Request-ID": RESPONSE_HEADERS["X-Request-ID"]},
+        "headers": {name: RESPONSE_HEADERS[name] for name in ("X-Request-ID", "X-Model")},
         "content": {_MEDIA_TYPE: {"schema": {"anyOf": [prediction, failure]}, "example": example}},
     }
     described = {

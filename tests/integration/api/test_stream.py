@@ -1,6 +1,7 @@
 """Streams on a real server: both directions at once, slow and absent clients, and the end of the server."""
 
 import contextlib
+import re
 import shutil
 import subprocess
 import threading
@@ -45,6 +46,7 @@ def test_a_line_is_answered_before_the_next_is_sent(mock_server: Server) -> None
     with RawStream(mock_server.address, "?top_k=1", {"X-Request-ID": "stream-1"}) as stream:
         status, headers = stream.head()  # before any line
         assert (status, headers["content-type"], headers["x-request-id"]) == (200, "application/x-ndjson", "stream-1")
+        assert re.fullmatch(r"\S+@\S+", headers["x-model"])
         answers = stream.answers()
         for text in ("a good day", "a bad day", " "):
             stream.send({"id": text, "text": text})
