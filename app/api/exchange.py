@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
@@ -14,19 +13,15 @@ from ..errors import BackendError, BodiesFull
 from .bodies import SMALL_BYTES
 from .context import BROKEN, BUSY, context_of
 from .errors import failure_of, log_failure
-from .intake import Intake, LineOptions, Services
+from .intake import Intake, LineOptions, Services, Stopped
 from .lines import LineSplitter
-from .places import Place, render, render_end
+from .places import Place, memory_of, render, render_end
 
 # What is read ahead of the texts that are under way. A proxy that cannot stop reading needs some (docs/deployment.md).
 _READ_AHEAD_BYTES = 1024 * 1024
 _MAX_WRITE_BYTES = 32 * 1024
 _STEP = 32  # lines after which other tasks of the event loop have their turn
 _CHECK_EVERY_S = 1.0  # whether the API key is still valid
-
-
-class _Stopped(Exception):
-    """The server ends a stream; its last line says why."""
 
 
 class Exchange:
@@ -56,6 +51,7 @@ class Exchange:
         self._is_read = self._is_taken = False  # whether no more lines will come, and none will get a place
         self._end: tuple[int, str] | None = None
         self._active_s = time.monotonic()  # when a line came or an answer was sent
+        self._is_sent = False  # the whole response
         self._answered = self._failed = self._model_failed = 0
         self._running: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
@@ -64,7 +60,7 @@ class Exchange:
         """Answer all lines. Raises `ClientDisconnect`."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                parts = [self._read(), self._take(), self._watch()]
+                parts = (self._read, self._take, self._watch)
                 self._running = [tasks.create_task(self._until_stopped(part)) for part in parts]
                 await asyncio.sleep(0)  # reading begins first: it tells a client that waits for "100 Continue" to go on
                 await self._send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -79,10 +75,10 @@ class Exchange:
             self._body.count(0)
             self._context.lines = {"lines": self._answered, "failed": self._failed}
 
-    async def _until_stopped(self, part: Coroutine[Any, Any, None]) -> None:
+    async def _until_stopped(self, part: Callable[[], Awaitable[None]]) -> None:
         try:
-            await part
-        except _Stopped as stopped:
+            await part()
+        except Stopped as stopped:
             self._stop(*stopped.args)
         except BodiesFull as error:
             self._stop(*failure_of(error))
@@ -97,7 +93,7 @@ class Exchange:
 
     async def _watch(self) -> None:
         await self._services.lifecycle.ending.wait()
-        raise _Stopped(503, "the server is shutting down")
+        raise Stopped(503, "the server is shutting down")
 
     async def _read(self) -> None:
         while not self._is_read:
@@ -114,8 +110,11 @@ class Exchange:
             if b"\n" in data:
                 self._active_s = time.monotonic()
             self._lines += lines
-            self._hold(sum(len(line) for line in lines if line))
+            self._hold(sum(map(memory_of, lines)))
             self._notify()
+        while not self._is_sent:
+            if (await self._receive())["type"] == "http.disconnect" and not self._is_sent:
+                raise ClientDisconnect
 
     def _has_room(self) -> bool:
         """Return whether more may be read. Raises `BodiesFull` if that cannot change."""
@@ -134,7 +133,7 @@ class Exchange:
             if not (self._lines or self._window):
                 left_s -= time.monotonic() - self._active_s
                 if left_s <= 0:
-                    raise _Stopped(408, "no line arrived in time")
+                    raise Stopped(408, "no line arrived in time")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
                     return await self._receive()
@@ -152,7 +151,7 @@ class Exchange:
                 checked_s = now_s
                 check = self._services.authentication
                 if check and check(self._scope, self._context):
-                    raise _Stopped(403, "the API key is no longer valid")
+                    raise Stopped(403, "the API key is no longer valid")
             self._window.append(await self._intake.take(self._lines[0]))
             self._lines.popleft()
             self._notify()
@@ -180,6 +179,7 @@ class Exchange:
             self._hold(-size)
             self._notify()
         last = render_end(*self._end) if self._end else b""
+        self._is_sent = True
         await self._send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def _render(self, place: Place) -> bytes:
@@ -189,9 +189,9 @@ class Exchange:
         self._answered += 1
         self._failed += status != 200
         if isinstance(outcome, BackendError):
-            if not self._model_failed:  # one line in the log, even if it fails on all texts
-                log_failure(self._context.request_id, outcome)
             self._model_failed += 1
+            if self._model_failed == 1:  # one line in the log, even if it fails on all texts
+                log_failure(self._context.request_id, outcome)
         return line
 
     def _hold(self, size: int) -> None:

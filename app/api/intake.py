@@ -1,6 +1,7 @@
 """From a line of a stream to its place: validated, counted, and queued. It waits for room instead of being refused."""
 
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,12 +18,17 @@ from .checks import Check
 from .context import RequestContext
 from .errors import BodyInvalid, unexpected
 from .parser import HALF_PAIR, SURROGATE, BodyParser, Form
-from .places import Outcome, Place, outcome_of, render_id
+from .places import Outcome, Place, memory_of, outcome_of, render_id
 from .request import validate
 from .schemas import Options, StreamLine, is_line_id
 
 _SHORT_S, _LONG_S = 0.05, 1.0  # how long to wait for room before looking again
+_MAX_RATE_WAIT_S = 300  # for a rate limit; the stream ends if its client would have to wait longer
 _PATIENCE = 10  # times the time limit of a text: how long it waits for room in the queue
+
+
+class Stopped(Exception):
+    """The server ends the stream; its last line has this status and this detail."""
 
 
 class Observer(Protocol):
@@ -88,10 +94,9 @@ class Intake:
         self._counted = 1  # lines that the rate limit has counted already: the request counts as one
 
     async def take(self, line: bytes | None) -> Place:
-        """Return the place of a line; None is one that is too long."""
+        """Return the place of a line; None is one that is too long. Raises `Stopped`."""
         id_, text = None, None
         outcome: Pending | Outcome = self._too_long
-        size = len(line or b"")
         give_up_s = time.monotonic() + self._options.patience_s
         try:
             if line is not None:
@@ -103,10 +108,12 @@ class Intake:
                 outcome = text
         except SentimentError as error:
             outcome = error
+        except Stopped:
+            raise
         except Exception as error:  # a bug: the other lines must not suffer from it
             unexpected(self._context.request_id, error)
             outcome = SentimentError("the server failed to answer this line")
-        return Place(render_id(id_), size, outcome)
+        return Place(render_id(id_), memory_of(line), outcome)
 
     async def _parse(self, line: bytes) -> tuple[object, str | BodyInvalid | InvalidInput]:
         """Return the id and the text of a line, or what is wrong with it."""
@@ -125,7 +132,7 @@ class Intake:
         return valid.id, valid.text
 
     async def _count(self, give_up_s: float) -> None:
-        """Count a line towards the rate limit; wait while the caller is over it. Raises `RateLimited`."""
+        """Count a line towards the rate limit; wait while the caller is over it. Raises `RateLimited` and `Stopped`."""
         if self._counted:
             self._counted -= 1
             return
@@ -133,7 +140,10 @@ class Intake:
             quota = await self._rate.take(self._caller, 1)
             if quota is None or quota.passed:
                 return
-            await self._wait(self._rate.refusal(quota), quota.reset_s, give_up_s)
+            error = self._rate.refusal(quota)
+            if quota.reset_s > _MAX_RATE_WAIT_S and give_up_s == math.inf:
+                raise Stopped(429, str(error))
+            await self._wait(error, quota.reset_s, give_up_s)
 
     async def _begin(self, text: str, give_up_s: float) -> Pending | Outcome:
         """Queue a text once there is room. Raises `SentimentError`."""

@@ -10,6 +10,7 @@ from ..serving import Answer, Pending
 from ..types import Prediction
 from .errors import BodyInvalid, failure_of
 
+_OVERHEAD_BYTES = 64  # of an object, however short its line is
 Outcome = Prediction | SentimentError | BodyInvalid
 
 
@@ -39,6 +40,11 @@ class Place:
         """Stop waiting for the model."""
         if isinstance(self.outcome, Pending):
             self.outcome.leave()
+
+
+def memory_of(line: bytes | None) -> int:
+    """Return about how much memory a line takes until it is answered."""
+    return len(line or b"") + _OVERHEAD_BYTES
 
 
 def outcome_of(answer: Answer) -> Outcome:

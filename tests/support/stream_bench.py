@@ -73,12 +73,13 @@ class FakeRate:
     def __init__(self, room: int) -> None:
         self.room = room
         self.refused = 0
+        self.reset_s = 1
 
     async def take(self, _caller: str, texts: int, *, counted: int = 0) -> Quota:
         passed = self.room >= texts
         self.room -= texts * passed
         self.refused += not passed
-        return Quota(10, self.room, 1, passed=passed)
+        return Quota(10, self.room, self.reset_s, passed=passed)
 
     def refusal(self, _quota: Quota) -> RateLimited:
         return RateLimited("slow down", 0.0)

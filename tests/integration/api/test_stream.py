@@ -121,10 +121,13 @@ def test_a_client_that_does_not_read_is_not_read_from_and_loses_nothing() -> Non
         sender.join()
 
 
-def test_a_client_that_leaves_stops_its_texts(gate: Gate) -> None:
+@pytest.mark.parametrize("is_complete", [False, True])
+def test_a_client_that_leaves_stops_its_texts(gate: Gate, is_complete: bool) -> None:
     with serve(backend="mock", prelude=gate.before_runs) as server:
         with RawStream(server.address) as stream:
             stream.send(*lines(500))
+            if is_complete:
+                stream.finish()
             until(lambda: server.metric("sentiment_queue_texts"))
             assert server.metric("sentiment_streams") == 1
         server.wait_for_metric("sentiment_streams", 0)

@@ -106,6 +106,17 @@ async def test_a_client_that_leaves_stops_its_texts(bench: StreamBench) -> None:
     assert all(pending.was_left for pending in bench.service.pending)
 
 
+async def test_a_client_that_leaves_after_its_last_line_stops_its_texts(bench: StreamBench) -> None:
+    bench.service.is_slow = True
+    task = bench.start()
+    bench.client.write(*texts(20), more=False)
+    await async_until(lambda: len(bench.service.pending) == WINDOW)
+    bench.client.leave()
+    with pytest.raises(ClientDisconnect):
+        await task
+    assert all(pending.was_left for pending in bench.service.pending)
+
+
 async def test_a_server_that_cancels_the_request_stops_its_texts(bench: StreamBench) -> None:
     bench.service.is_slow = True
     task = bench.start()
@@ -215,6 +226,25 @@ async def test_each_line_counts_one_towards_the_rate_limit() -> None:
     assert len(bench.client.answers) == 5
     assert rate.room == 0
     bench.check_end()
+
+
+async def test_a_rate_limit_without_room_for_long_ends_the_stream() -> None:
+    rate = FakeRate(room=1)
+    rate.reset_s = 3600
+    bench = StreamBench(rate)
+    *answers, last = await bench.answer(*texts(5))
+    assert [answer["id"] for answer in answers] == [0, 1]
+    assert last == {"error": {"status": 429, "detail": "slow down"}}
+    bench.check_end()
+
+
+async def test_short_lines_count_with_the_memory_that_they_take(bench: StreamBench) -> None:
+    bench.service.is_slow = True
+    task = bench.start()
+    bench.client.write({"id": 0, "text": "good"}, b"1\n" * 100)
+    await async_until(lambda: bench.bodies.held_bytes > 100 * 64)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_over_the_rate_limit_a_line_with_a_time_limit_gets_429() -> None:
