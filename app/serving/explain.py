@@ -12,7 +12,7 @@ import heapq
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..inference import normalise
@@ -91,6 +91,16 @@ def cost_of(text: str) -> int:
 def most_variants(words: int) -> int:
     """Return how many variants a text with so many words takes at most."""
     return min(MAX_VARIANTS, max(1, words) ** 2)
+
+
+def weigh_words(
+    text: str, prediction: Prediction, predict: Callable[[list[str]], Sequence[Prediction]]
+) -> list[WordWeight]:
+    """Weigh the words of a text at once; `predict` predicts its variants."""
+    explainer = Explainer(text, prediction)
+    while variants := explainer.next_variants():
+        explainer.observe(predict(variants))
+    return explainer.weights()
 
 
 class _Division(NamedTuple):
