@@ -56,6 +56,8 @@ class Waiting(Generic[P, R]):
             if not waiter.done() or waiter.cancelled():
                 waiter.cancel()
                 self._scheduler.leave(item)
+            else:
+                waiter.exception()  # nobody may have looked at it, which asyncio would report
 
     def __enter__(self) -> Self:
         return self
