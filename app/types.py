@@ -71,6 +71,10 @@ class WordWeight(NamedTuple):
     end: int
     weight: float
 
+    def render(self) -> dict[str, Any]:
+        """Return what JSON shows."""
+        return {"start": self.start, "end": self.end, "weight": round(self.weight, 4)}
+
 
 CacheOutcome = Literal["hit", "miss", "joined"]
 Location = tuple[str | int, ...]  # where in a request something is, for errors

@@ -199,7 +199,5 @@ def _render(
         return render_failure(result)
     rendered = result.render(top_k)
     if explanation is not None:
-        rendered["explanation"] = [
-            {"start": word.start, "end": word.end, "weight": round(word.weight, 4)} for word in explanation
-        ]
+        rendered["explanation"] = [word.render() for word in explanation]
     return rendered

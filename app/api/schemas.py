@@ -40,7 +40,7 @@ class Options(BaseModel):
     top_k: Count | None = Field(None, description="Keep only the k most likely classes in `scores`.")
     explain: bool = Field(
         False,
-        description="Add `explanation`: how much each word speaks for the label. Runs up to 64 variants of each text, "
+        description="Add `explanation`: how much each word speaks for the label. Runs up to 128 variants of each text, "
         f"so a list may have at most {MAX_EXPLAINED} texts, and a text 2 000 characters.",
     )
 

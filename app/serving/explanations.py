@@ -36,7 +36,7 @@ async def explain_answer(
     async def each(work: Callable[[Explainer], T]) -> dict[str, T]:
         texts = [*explainers]
         # What the work costs, and what admission has to expect next, is that of the variants.
-        copies = max((explainer.most_variants for explainer in explainers.values()), default=1)
+        copies = max((max(1, explainer.room) for explainer in explainers.values()), default=1)
         results = await preparation.run(
             lambda part: [work(explainers[text]) for text in part],
             texts,
