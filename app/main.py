@@ -22,6 +22,7 @@ from .api import (
     Middleware,
     PredictBatchEndpoint,
     PredictEndpoint,
+    PredictStreamEndpoint,
     ProxyPrefix,
     Refusals,
     accept_head,
@@ -39,6 +40,7 @@ from .api import (
     public_paths,
     report,
     status_router,
+    stream_routes,
     watch_keys,
 )
 from .config import PREFIX, Settings, load_settings
@@ -48,18 +50,22 @@ from .metrics import Metrics
 from .serving import Lifecycle, Loader, ServingLimits
 
 _DESCRIPTION = """\
-Low-latency text sentiment. `POST /predict` predicts one text, `POST /predict/batch` a list of texts.
+Low-latency text sentiment. `POST /predict` predicts one text, `POST /predict/batch` a list of texts, and
+`POST /predict/stream` any number of texts, which it answers while you send them.
 
 Errors are `application/problem+json` (RFC 9457). Every response has `X-Request-ID`. Predictions also
-have `Server-Timing` (milliseconds) and `X-Cache`.
+have `X-Model` (`name@version`), `Server-Timing` (milliseconds) and `X-Cache`.
 """
+
+# Of SENTIMENT_MAX_WAIT_MS: streams leave the rest to requests that cannot wait for room.
+_STREAM_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
     """The ASGI application, and what the process that runs it needs to know about it."""
 
-    asgi: ASGIApp  # the middleware, around `fastapi` and the endpoints of the two hot routes
+    asgi: ASGIApp  # the middleware, around `fastapi` and the endpoints of the hot routes
     fastapi: FastAPI
     lifecycle: Lifecycle
     metrics: Metrics
@@ -139,7 +145,7 @@ def create_app(
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
     )
-    routers = [prediction_routes(), status_router(lifecycle, metrics, limits)]
+    routers = [prediction_routes(), stream_routes(), status_router(lifecycle, metrics, limits)]
     for router in routers:
         app.include_router(router)
     install_errors(app)
@@ -149,11 +155,27 @@ def create_app(
     install_docs(app)
     install_page(app, enabled=settings.page)
     bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
-    endpoints = [endpoint(lifecycle, limits, bodies, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
+    authenticate = (
+        authentication(keys, protect_information=settings.api_keys_for_all, refusals=refusals) if keys else None
+    )
+    stream = PredictStreamEndpoint(
+        lifecycle,
+        limits,
+        bodies,
+        rate,
+        observer=metrics,
+        idle_s=settings.stream_idle_s,
+        max_wait_ms=_STREAM_SHARE * settings.max_wait_ms,
+        authentication=authenticate,
+    )
     middleware = Middleware(
         app,
-        endpoints={endpoint.path: endpoint for endpoint in endpoints},
-        checks=_checks(settings, keys, refusals),
+        endpoints={
+            PredictEndpoint.path: PredictEndpoint(lifecycle, limits, bodies, rate),
+            PredictBatchEndpoint.path: PredictBatchEndpoint(lifecycle, limits, bodies, rate),
+            PredictStreamEndpoint.path: stream,
+        },
+        checks=_checks(settings, authenticate),
         observer=metrics,
         paths={route.path for router in (app.router, *routers) for route in router.routes if isinstance(route, Route)},
         cors=partial(Cors, origins=settings.cors_origins),
@@ -201,10 +223,10 @@ def _keys(settings: Settings) -> Keys | None:
         raise KeysError(f"{PREFIX}API_KEYS_FILE: {error}") from None
 
 
-def _checks(settings: Settings, keys: Keys | None, refusals: Refusals) -> list[Check]:
+def _checks(settings: Settings, authenticate: Check | None) -> list[Check]:
     checks = [header_limit(settings.max_header_bytes), one_host]
     if settings.allowed_hosts:
         checks.append(allowed_hosts(settings.allowed_hosts))
-    if keys:
-        checks.append(authentication(keys, protect_information=settings.api_keys_for_all, refusals=refusals))
+    if authenticate:
+        checks.append(authenticate)
     return checks

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,10 @@ class WordWeight(NamedTuple):
     end: int
     weight: float
 
+    def render(self) -> dict[str, Any]:
+        """Return what JSON shows."""
+        return {"start": self.start, "end": self.end, "weight": round(self.weight, 4)}
+
 
 CacheOutcome = Literal["hit", "miss", "joined"]
 Location = tuple[str | int, ...]  # where in a request something is, for errors
@@ -124,3 +129,8 @@ class ModelInfo:
     abstain_below: float = 0.0  # confidence below which a prediction has no label
     # Tokens per second of each backend that was tried, where `load_model` compared them.
     compared_tokens_per_s: Mapping[str, int] | None = None
+
+    @property
+    def id(self) -> str:
+        """`name@version`, which the header `X-Model` has. What may not be in a header is percent-encoded."""
+        return quote(f"{self.model}@{self.model_version}", safe="!#$&'()*+,/:;=?@[]")

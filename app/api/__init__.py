@@ -3,7 +3,7 @@
 from .auth import authentication, log_loaded, public_paths, watch_keys
 from .bodies import Bodies
 from .checks import Check, allowed_hosts, header_limit, one_host
-from .context import PEER, PROBES, REFUSED, new_id
+from .context import BROKEN, BUSY, PEER, PROBES, REFUSED, new_id
 from .cors import Cors
 from .docs import install_docs
 from .errors import install_errors, problem
@@ -15,8 +15,12 @@ from .prefix import ProxyPrefix
 from .refusals import Refusals
 from .schemas import Limits
 from .status import accept_head, report, status_router
+from .stream import PredictStreamEndpoint
+from .stream_openapi import stream_routes
 
 __all__ = [
+    "BROKEN",
+    "BUSY",
     "PEER",
     "PROBES",
     "REFUSED",
@@ -27,6 +31,7 @@ __all__ = [
     "Middleware",
     "PredictBatchEndpoint",
     "PredictEndpoint",
+    "PredictStreamEndpoint",
     "ProxyPrefix",
     "Refusals",
     "accept_head",
@@ -46,5 +51,6 @@ __all__ = [
     "public_paths",
     "report",
     "status_router",
+    "stream_routes",
     "watch_keys",
 ]

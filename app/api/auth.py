@@ -21,7 +21,7 @@ from .refusals import Refusals
 _INFORMATION = ("/", "/info", "/metrics", "/openapi.json", "/docs", "/static-offline-docs")
 _ASSETS = ("/static-offline-docs/", "/page/")  # of the pages at /docs and /
 # The scope that a key needs for a path. For other paths, any key that is valid will do.
-_SCOPES: Mapping[str, Scope] = {"/predict": "predict", "/predict/batch": "predict"}
+_SCOPES: Mapping[str, Scope] = dict.fromkeys(("/predict", "/predict/batch", "/predict/stream"), "predict")
 _REFRESH_EVERY_S = 2.0
 
 

@@ -39,9 +39,14 @@ class Bodies:
         """Return a body that is to be read. What it holds counts until the end of its `with` statement."""
         return Body(self)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether all bodies together take too much memory."""
+        return self.held_bytes > self._max_held_bytes
+
     def check_room(self) -> None:
         """Raise `BodiesFull` if all bodies together take too much memory."""
-        if self.held_bytes <= self._max_held_bytes:
+        if not self.is_full:
             return
         self._refused += 1
         if (now_s := time.monotonic()) >= self._log_at_s:
@@ -72,7 +77,7 @@ class Body:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._resize(0)
+        self.count(0)
 
     async def read(self, receive: Receive, max_bytes: int, new_parser: Callable[[], BodyParser]) -> bytes | BodyParser:
         """Return a small body as it is, and a parser that has parsed a larger one. The server limits the time.
@@ -93,7 +98,7 @@ class Body:
             if size > max_bytes:
                 raise TextTooLong(f"the body is larger than {max_bytes} bytes")
             more = message.get("more_body", False)
-            self._resize(self._held_bytes + len(data))
+            self.count(self._held_bytes + len(data))
             if size <= SMALL_BYTES:
                 if not more:
                     return bytes(pending) + data
@@ -115,9 +120,10 @@ class Body:
 
     def resize(self, size: int) -> None:
         """Set how much memory the body takes. Raises `BodiesFull`."""
-        self._resize(size)
+        self.count(size)
         self._bodies.check_room()
 
-    def _resize(self, size: int) -> None:
+    def count(self, size: int) -> None:
+        """Set how much memory the body takes, even if there is no room."""
         self._bodies.held_bytes += size - self._held_bytes
         self._held_bytes = size

@@ -77,6 +77,7 @@ class BodyInvalid(Exception):
         self.errors = errors
         self.fields = sorted(fields)
         self.is_utf8 = is_utf8
+        self.part = "body"  # of the request that is not valid: "body" or "query"
 
     @classmethod
     def from_pydantic(cls, error: ValidationError, fields: Iterable[str]) -> Self:
@@ -101,6 +102,17 @@ class BodyInvalid(Exception):
     @classmethod
     def with_too_many_errors(cls) -> Self:
         return cls([_error("too_many_errors", (), f"more than {_MAX_ERRORS} parts of the body are invalid")])
+
+    def describe(self, part: str) -> tuple[int, str]:
+        """Return the status and the detail of an error in one line of a body."""
+        if syntax_error := self._syntax_error:
+            return 400, _describe_syntax_error(syntax_error["msg"], part, is_utf8=self.is_utf8)
+        first = _without_input(self.errors[0], self.fields)
+        return 422, ": ".join(filter(None, [_path(first["loc"]), first["msg"]]))
+
+    @property
+    def _syntax_error(self) -> ErrorDetails | None:
+        return next((item for item in self.errors if item["type"] == "json_invalid"), None)
 
     @property
     def is_incomplete(self) -> bool:
@@ -154,10 +166,18 @@ def _internal_error(request_id: str) -> Response:
     return problem(request_id, 500, "Internal Server Error", "the server failed to answer this request")
 
 
+def failure_of(error: SentimentError | BodyInvalid) -> tuple[int, str]:
+    """Return the status and the detail of a text that has no prediction, as part of a response about several texts."""
+    if isinstance(error, BodyInvalid):
+        return error.describe("line")
+    status, _ = _status_of(error)
+    return status, _MODEL_FAILED if status == 500 else str(error)
+
+
 def render_failure(error: SentimentError) -> dict[str, Any]:
     """Return what takes the place of a prediction if only this text has failed."""
-    status, _ = _status_of(error)
-    return {"error": {"status": status, "detail": str(error) if status < 500 else _MODEL_FAILED}}
+    status, detail = failure_of(error)
+    return {"error": {"status": status, "detail": detail}}
 
 
 def log_failure(request_id: str, error: SentimentError, texts: int = 1) -> None:
@@ -193,13 +213,13 @@ def _on_sentiment_error(request_id: str, error: BaseException) -> Response:
 
 def _on_body_invalid(request_id: str, error: BaseException) -> Response:
     assert isinstance(error, BodyInvalid)
-    if syntax_error := next((item for item in error.errors if item["type"] == "json_invalid"), None):
-        return problem(
-            request_id, 400, "Bad Request", _describe_syntax_error(syntax_error["msg"], is_utf8=error.is_utf8)
-        )
+    status, detail = error.describe(error.part)
+    if status == 400:
+        return problem(request_id, status, "Bad Request", detail)
     errors = [_without_input(item, error.fields) for item in error.errors]
-    first = errors[0]
-    detail = f"{_path(first['loc'])}: {first['msg']}"
+    for item in errors:
+        item["loc"].insert(0, error.part)
+    detail = f"{_path(errors[0]['loc'])}: {errors[0]['msg']}"
     return problem(request_id, 422, "Unprocessable Content", detail, errors=errors)
 
 
@@ -207,19 +227,21 @@ def _path(loc: Iterable[str | int]) -> str:
     return ".".join(map(str, loc))
 
 
-def _describe_syntax_error(msg: str, *, is_utf8: bool) -> str:
+def _describe_syntax_error(msg: str, part: str, *, is_utf8: bool) -> str:
     if not is_utf8:
-        return "the body is not valid JSON: its encoding is not UTF-8"
+        return f"the {part} is not valid JSON: its encoding is not UTF-8"
     place = PLACE.search(msg)
-    why = "the body is not valid JSON" + (": incomplete escape or surrogate pair" if "hex escape" in msg else "")
-    return f"{why}, at {place[0]}" if place else why
+    why = f"the {part} is not valid JSON" + (": incomplete escape or surrogate pair" if "hex escape" in msg else "")
+    if not place:
+        return why
+    return f"{why}, at column {place[2]}" if part == "line" else f"{why}, at {place[0]}"
 
 
 def _without_input(item: ErrorDetails, fields: list[str]) -> dict[str, Any]:
     """Return one of pydantic's errors without anything that the client wrote, such as the name of an unknown field."""
     loc = item["loc"][:-1] if item["type"] == "extra_forbidden" else item["loc"]
     msg = f"unknown field; expected {', '.join(fields)}" if item["type"] == "extra_forbidden" else item["msg"]
-    return {"loc": ["body", *loc], "msg": msg}
+    return {"loc": [*loc], "msg": msg}
 
 
 def _on_http_exception(request_id: str, error: BaseException) -> Response:

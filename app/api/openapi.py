@@ -1,4 +1,4 @@
-"""The OpenAPI document, including what FastAPI cannot see: the two routes that are plain ASGI endpoints."""
+"""The OpenAPI document, including what FastAPI cannot see: the routes that are plain ASGI endpoints."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from . import schemas
 
-_REFERENCE = "#/components/schemas/{model}"
+REFERENCE = "#/components/schemas/{model}"
 # status → when, and the title and the detail of an example
 _PROBLEMS = {
     400: ("The body is not valid JSON in UTF-8.", "Bad Request", "the body is not valid JSON, at line 1 column 1"),
@@ -58,22 +58,27 @@ _PROBLEMS = {
     ),
     504: ("The deadline passed.", "Deadline Exceeded", "no result before the deadline"),
 }
-_TIMEOUT = {
+TIMEOUT = {
     "name": "X-Request-Timeout-Ms",
     "in": "header",
     "description": "Your deadline in milliseconds; it can only shorten the server's own. When it passes, the response "
     "is 504.",
     "schema": {"type": "integer", "minimum": 1},
 }
-_REQUEST_ID = {
+REQUEST_ID = {
     "name": "X-Request-ID",
     "in": "header",
     "description": "Your id for the request: 1 to 128 visible ASCII characters. It appears in the response and in the "
     "log. If it is missing or invalid, the server creates one.",
     "schema": {"type": "string"},
 }
-_RESPONSE_HEADERS = {
+RESPONSE_HEADERS = {
     "X-Request-ID": {"schema": {"type": "string"}, "description": "The request's id."},
+    "X-Model": {
+        "schema": {"type": "string"},
+        "description": "The model that predicted, as `name@version`.",
+        "example": "sentiment-en@2026.11.5",
+    },
     "X-Cache": {
         "schema": {"enum": ["hit", "miss", "joined"]},
         "description": "`hit`: all texts came from the cache, except those with an error; `miss`: at least one was "
@@ -93,26 +98,36 @@ _SECURITY = {
         "description": "The same API key, in its own header.",
     },
 }
-_POSITIVE = {
+POSITIVE = {
     "label": "positive",
     "confidence": 0.993,
     "scores": {"negative": 0.002, "neutral": 0.005, "positive": 0.993},
     "truncated": False,
 }
-_NEGATIVE = _POSITIVE | {
+_NEGATIVE = POSITIVE | {
     "label": "negative",
     "confidence": 0.97,
     "scores": {"negative": 0.97, "neutral": 0.02, "positive": 0.01},
 }
-_BLANK = {"error": {"status": 422, "detail": "the text has no visible character"}}
+BLANK = {"error": {"status": 422, "detail": "the text has no visible character"}}
 # A request and its response each.
-_TEXT = {"request": {"text": "An instant classic, if you ask me."}, "response": _POSITIVE}
-_LIST = {"request": {"texts": ["Superb.", "Dreadful."]}, "response": {"predictions": [_POSITIVE, _NEGATIVE]}}
+_TEXT = {"request": {"text": "An instant classic, if you ask me."}, "response": POSITIVE}
+_LIST = {"request": {"texts": ["Superb.", "Dreadful."]}, "response": {"predictions": [POSITIVE, _NEGATIVE]}}
 _PARTIAL_LIST = {
     "request": {"texts": ["Superb.", ""], "partial": True},
-    "response": {"predictions": [_POSITIVE, _BLANK]},
+    "response": {"predictions": [POSITIVE, BLANK]},
 }
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Whole seconds."}}
+
+
+_REFERENCED = (  # schemas that no route mentions by type
+    schemas.PredictRequest,
+    schemas.BatchRequest,
+    schemas.StreamLine,
+    schemas.StreamPrediction,
+    schemas.StreamFailure,
+    schemas.Problem,
+)
 
 
 def problems(*statuses: int, loc: Sequence[str | int] = ()) -> dict[int | str, dict[str, Any]]:
@@ -125,7 +140,7 @@ def problems(*statuses: int, loc: Sequence[str | int] = ()) -> dict[int | str, d
         example["request_id"] = "0f3c5a8e7b1d2946"
         if status == 422:
             example["errors"] = [{"loc": list(loc), "msg": detail.partition(": ")[2]}]
-        schema = {"$ref": _REFERENCE.format(model="Problem")}
+        schema = {"$ref": REFERENCE.format(model="Problem")}
         content = {"application/problem+json": {"schema": schema, "example": example}}
         described[status] = {"description": when, "content": content}
         if status in (429, 503):
@@ -140,16 +155,16 @@ def _documented(
 
     `examples` have a request and its response each. `loc` is the path to a text, for the examples of errors.
     """
-    schema = {"$ref": _REFERENCE.format(model=body.__name__)}
+    schema = {"$ref": REFERENCE.format(model=body.__name__)}
     requests = {name: {"value": example["request"]} for name, example in examples.items()}
     answers = {name: {"value": example["response"]} for name, example in examples.items()}
-    success = {"headers": _RESPONSE_HEADERS, "content": {"application/json": {"examples": answers}}}
+    success = {"headers": RESPONSE_HEADERS, "content": {"application/json": {"examples": answers}}}
     return {
         "tags": ["predict"],
         "response_model": response,
         "responses": {200: success} | problems(*_PROBLEMS, loc=loc),
         "openapi_extra": {
-            "parameters": [_TIMEOUT, _REQUEST_ID],
+            "parameters": [TIMEOUT, REQUEST_ID],
             "requestBody": {
                 "required": True,
                 "content": {"application/json": {"schema": schema, "examples": requests}},
@@ -198,9 +213,8 @@ def install_openapi(app: FastAPI, *, public: Collection[str] | None) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = generate()
-            models = [(schemas.PredictRequest, "validation"), (schemas.BatchRequest, "validation")]
-            models.append((schemas.Problem, "validation"))
-            _, definitions = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
+            models = [(model, "validation") for model in _REFERENCED]
+            _, definitions = models_json_schema(models, ref_template=REFERENCE)  # type: ignore[arg-type]
             document["components"]["schemas"] |= definitions["$defs"]
             if public is not None:
                 _require_keys(document, public)

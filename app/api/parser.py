@@ -17,8 +17,9 @@ from .errors import BodyInvalid
 from .tokens import Tokens
 
 MAX_OTHER_BYTES = 64 * 1024  # of all values that are not strings
+HALF_PAIR = "the text has an incomplete surrogate pair"
 _MAX_FIELDS = 32
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a pair, as JSON writes it
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a pair, as JSON writes it
 
 
 class _State(Enum):
@@ -210,14 +211,14 @@ class BodyParser:
             return self._tokens.decode(end, self._state.value)
         except BodyInvalid as error:
             token = self._tokens.token(end)
-            if self._state not in _ITEMS or not _SURROGATE.search(token):
+            if self._state not in _ITEMS or not SURROGATE.search(token):
                 raise
             try:
                 json.loads(token.decode())  # accepts them
             except ValueError:
                 raise error from None
             self._half_pair = self._half_pair or error
-            return InvalidInput("the text has an incomplete surrogate pair")
+            return InvalidInput(HALF_PAIR)
 
     def _syntax_error(self, end: int) -> BodyInvalid:
         return self._tokens.syntax_error(end, self._state.value)

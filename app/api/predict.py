@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..access import RateLimit
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
-from ..serving import MAX_EXPLAINED_CHARS, Answer, Lifecycle, Pending, Query, cost_of
+from ..serving import MAX_EXPLAINED_CHARS, Answer, Lifecycle, Pending, Query, Service, cost_of
 from ..types import Location, Prediction, WordWeight
 from .auth import caller_of
 from .bodies import Bodies, Body
@@ -23,7 +23,7 @@ from .context import RequestContext, context_of
 from .errors import log_failure, render_failure
 from .parser import BodyParser, Form
 from .rate import count
-from .request import check_headers, timeout_ms, unless_disconnected, valid_text, validate
+from .request import check_length, check_media_type, timeout_ms, unless_disconnected, valid_text, validate
 from .schemas import MAX_EXPLAINED, BatchRequest, Limits, Options, PartialBatchRequest, PredictRequest
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - options
@@ -50,7 +50,8 @@ class _Endpoint(ABC, Generic[O]):
             await self._respond(context_of(scope), body, receive, send)
 
     async def _respond(self, context: RequestContext, body: Body, receive: Receive, send: Send) -> None:
-        check_headers(context.headers, self._max_bytes)
+        check_media_type(context.headers)
+        check_length(context.headers, self._max_bytes)
         options = await self._read(body, receive)
         texts = self._texts(options)
         if options.explain:
@@ -66,7 +67,9 @@ class _Endpoint(ABC, Generic[O]):
             location_of=self._location_of,
         )
         cost = sum(cost_of(text) if query.explain and isinstance(text, str) else 1 for text in texts)
-        answer = await self._answer(query, cost, context, receive)
+        service = self._lifecycle.serving()
+        answer = await self._answer(service, query, cost, context, receive)
+        context.model = service.model
         context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)
         if failures := [result for result in answer.results if isinstance(result, BackendError)]:
             log_failure(context.request_id, failures[0], len(failures))
@@ -91,8 +94,9 @@ class _Endpoint(ABC, Generic[O]):
         await self._bodies.parse(parser, content, is_last=True)
         return self._validate(parser.value)
 
-    async def _answer(self, query: Query, texts: int, context: RequestContext, receive: Receive) -> Answer:
-        service = self._lifecycle.serving()
+    async def _answer(
+        self, service: Service, query: Query, texts: int, context: RequestContext, receive: Receive
+    ) -> Answer:
         # The middleware has counted one text. It has no quota while the storage is unreachable.
         if self._rate and context.quota and texts > 1:
             await count(self._rate, context, texts, counted=1)
@@ -195,7 +199,5 @@ def _render(
         return render_failure(result)
     rendered = result.render(top_k)
     if explanation is not None:
-        rendered["explanation"] = [
-            {"start": word.start, "end": word.end, "weight": round(word.weight, 4)} for word in explanation
-        ]
+        rendered["explanation"] = [word.render() for word in explanation]
     return rendered

@@ -1,13 +1,16 @@
 """The JSON of requests and responses, as documented in OpenAPI."""
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 # Strict: the string "1" is not accepted as a number. An unknown field is an error, so that typos do not pass silently.
 _STRICT = ConfigDict(strict=True, extra="forbid")
 
 MAX_EXPLAINED = 16  # texts of a list
+_MAX_ID_CHARS = 256
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 
@@ -37,7 +40,7 @@ class Options(BaseModel):
     top_k: Count | None = Field(None, description="Keep only the k most likely classes in `scores`.")
     explain: bool = Field(
         False,
-        description="Add `explanation`: how much each word speaks for the label. Runs up to 64 variants of each text, "
+        description="Add `explanation`: how much each word speaks for the label. Runs up to 128 variants of each text, "
         f"so a list may have at most {MAX_EXPLAINED} texts, and a text 2 000 characters.",
     )
 
@@ -95,6 +98,36 @@ class WordWeight(BaseModel):
     )
 
 
+def is_line_id(value: object) -> bool:
+    """Return whether a value of JSON may be the id of a line."""
+    if isinstance(value, str):
+        return len(value) <= _MAX_ID_CHARS
+    return value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _line_id(value: object) -> object:
+    if not is_line_id(value):
+        message = f"Input should be a string of at most {_MAX_ID_CHARS} characters, a number, true, false or null"
+        raise PydanticCustomError("line_id", message)
+    return value
+
+
+LineId = Annotated[
+    Any,
+    BeforeValidator(_line_id),
+    WithJsonSchema({"type": ["string", "number", "boolean", "null"], "maxLength": _MAX_ID_CHARS}),
+]
+
+
+class StreamLine(BaseModel):
+    """A line of a stream."""
+
+    model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [{"id": 1, "text": "Superb."}]})
+
+    id: LineId = Field(None, description="Yours: any string of up to 256 characters, number, boolean or null.")
+    text: Text = Field(description="At least one visible character, at most SENTIMENT_MAX_TEXT_CHARS (10 000).")
+
+
 class PredictResponse(BaseModel):
     """The prediction for one text."""
 
@@ -134,6 +167,18 @@ class BatchResponse(BaseModel):
     """One prediction per text, in the same order."""
 
     predictions: list[PredictResponse | FailedText]
+
+
+class StreamPrediction(PredictResponse):
+    """The prediction for a line of a stream."""
+
+    id: LineId = Field(description="That of the line, or null.", examples=[1])
+
+
+class StreamFailure(FailedText):
+    """The answer to a line without a prediction, or, without an `id`, the reason why the server ended the stream."""
+
+    id: LineId = Field(None, description="That of the line; null if it has none, or none that can be read.")
 
 
 class Live(BaseModel):

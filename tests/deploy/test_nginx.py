@@ -157,6 +157,7 @@ def test_the_clients_address_and_request_id_reach_the_replica(replicas: Replicas
         response = http.post("/predict", json={"text": "good"}, headers=headers)
     assert response.status_code == 200
     assert response.headers["x-request-id"] == "who/7"
+    assert response.headers["x-model"].startswith("sentiment-en@")
     replicas.wait_until(lambda: len(replicas.lines(request_id="who/7")) == 2)
     assert {line["client"] for line in replicas.lines(request_id="who/7")} == {"127.0.0.9"}
     generated = httpx.get(f"{replicas.address}/healthz", headers={"x-request-id": "not sane"}, timeout=HANG_S).headers[

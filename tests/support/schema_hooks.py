@@ -1,5 +1,8 @@
 """Hooks that keep schemathesis from useless requests, for `tests/integration/test_schema.py`."""
 
+import json
+from typing import Any
+
 import schemathesis
 
 from app.inference.text import normalise
@@ -18,3 +21,15 @@ def filter_body(_context: schemathesis.HookContext, body: object) -> bool:
         return True
     texts = body.get("texts", [body.get("text")])
     return not isinstance(texts, list) or all(not isinstance(text, str) or normalise(text) for text in texts)
+
+
+@schemathesis.serializer("application/x-ndjson")
+def serialise_line(_context: schemathesis.SerializationContext, value: Any) -> bytes:
+    """Send one line."""
+    return value.encode() if isinstance(value, str) else json.dumps(value).encode() + b"\n"
+
+
+@schemathesis.deserializer("application/x-ndjson")
+def parse_line(_context: schemathesis.DeserializationContext, response: schemathesis.Response) -> Any:
+    """Read the answer to it."""
+    return json.loads(response.content)

@@ -72,8 +72,12 @@ async def test_the_service_answers_without_a_label(limit: float) -> None:
             answers = (await http.post("/predict/batch", json={"texts": [SURE, UNSURE]})).json()
             assert [each["label"] for each in answers["predictions"]] == expected
         assert (await http.get("/info")).json()["abstain_below"] == limit
+        rows = "".join(json.dumps({"text": text}) + "\n" for text in (SURE, UNSURE))
+        headers = {"Content-Type": "application/x-ndjson"}
+        streamed = (await http.post("/predict/stream", content=rows, headers=headers)).text.splitlines()
+        assert [json.loads(line)["label"] for line in streamed[:2]] == expected
         lines = (await http.get("/metrics")).text.splitlines()
-        assert "sentiment_abstained_total 4.0" in lines
+        assert "sentiment_abstained_total 5.0" in lines
         explained = (await http.post("/predict", json={"text": UNSURE, "explain": True})).json()
         assert (explained["label"], len(explained["explanation"])) == (expected[1], 3)
 

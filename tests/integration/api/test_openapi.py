@@ -1,5 +1,6 @@
 """The OpenAPI document: what `/docs` shows is what the server does."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.support.process import Server, serve
 OPERATIONS = {
     "/predict": "predict",
     "/predict/batch": "predict_batch",
+    "/predict/stream": "predict_stream",
     "/livez": "livez",
     "/readyz": "readyz",
     "/healthz": "healthz",
@@ -101,6 +103,27 @@ def test_the_examples_of_requests_get_the_responses_beside_them(mock_server: Ser
                 assert shown_one == one
 
 
+def test_the_example_of_a_stream_gets_the_answers_beside_it(mock_server: Server) -> None:
+    operation = operations(document_of(mock_server))["/predict/stream"]
+    ((media_type, request),) = operation["requestBody"]["content"].items()
+    shown = operation["responses"]["200"]["content"][media_type]["example"]
+    headers = {"content-type": media_type}
+    response = httpx.post(f"{mock_server.address}/predict/stream", content=request["example"], headers=headers)
+    first, second = map(json.loads, response.text.splitlines())
+    shown_first, shown_second = map(json.loads, shown.splitlines())
+    assert (first.keys(), second) == (shown_first.keys(), shown_second)
+
+
+@pytest.mark.parametrize(("status", "query", "headers"), [(415, "", JSON), (422, "?top_k=x", {})])
+def test_the_example_of_an_error_of_a_stream_is_what_the_server_says(
+    mock_server: Server, status: int, query: str, headers: dict[str, str]
+) -> None:
+    types = {"content-type": "application/x-ndjson"} | headers
+    response = httpx.post(f"{mock_server.address}/predict/stream{query}", content=b"", headers=types)
+    assert response.status_code == status
+    assert same(example(document_of(mock_server), "/predict/stream", status), response.json()), response.text
+
+
 def test_without_keys_nothing_has_a_lock(mock_server: Server) -> None:
     document = document_of(mock_server)
     assert "securitySchemes" not in document["components"]
@@ -127,4 +150,6 @@ def test_with_keys_what_needs_one_has_a_lock(tmp_path: Path, protect_information
                 assert same(example(document, path, 403), wrong.json())
             else:
                 assert "security" not in operation
-    assert locked == {"/predict", "/predict/batch"} | ({"/info", "/metrics"} if protect_information else set())
+    assert locked == {"/predict", "/predict/batch", "/predict/stream"} | (
+        {"/info", "/metrics"} if protect_information else set()
+    )

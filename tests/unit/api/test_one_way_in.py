@@ -39,6 +39,8 @@ def passed() -> Iterator[list[str]]:
     [
         ("/predict", "POST", JSON, 400),  # its body is empty
         ("/predict/batch", "POST", JSON, 400),
+        ("/predict/stream", "POST", JSON, 415),
+        ("/predict/stream?a", "POST", JSON, 404),
         ("/predict", "POST", JSON | {"origin": PAGE}, 400),
         ("/predict", "POST", {"host": "test"}, 415),
         ("/predict", "GET", JSON, 405),

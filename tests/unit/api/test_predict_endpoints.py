@@ -36,6 +36,8 @@ class FakePending(Pending):
 class FakeService:
     """Answers with the same prediction for each text, at once or once `answer` is set."""
 
+    model = "m@1"
+
     def __init__(self) -> None:
         self.queries: list[Query] = []
         self.error: Exception | None = None
@@ -105,6 +107,7 @@ async def test_one_text_is_one_prediction() -> None:
         "content-length": str(len(client.body)),
     }
     assert bench.context.timings_ms == (1.0, 2.0, 3.0)
+    assert bench.context.model == "m@1"
 
 
 async def test_a_list_is_as_many_predictions() -> None:

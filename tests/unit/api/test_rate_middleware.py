@@ -24,6 +24,8 @@ BODY = b'{"text": "good"}'
 class Service:
     """Answers with the same prediction for each text."""
 
+    model = "m@1"
+
     async def begin(self, query: Query) -> Answer:
         return Answer([GOOD] * len(query.texts), "hit")
 
