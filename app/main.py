@@ -15,9 +15,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import __version__
 from .access import Keys, RateLimit
 from .api import (
+    HUGGING_FACE,
+    OPEN_INFERENCE,
     Bodies,
     Check,
     Cors,
+    Endpoint,
     Limits,
     Middleware,
     PredictBatchEndpoint,
@@ -32,11 +35,11 @@ from .api import (
     install_errors,
     install_openapi,
     install_page,
+    is_public,
     log_loaded,
     one_host,
     operation_id,
     prediction_routes,
-    public_paths,
     report,
     status_router,
     watch_keys,
@@ -139,26 +142,40 @@ def create_app(
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
     )
+    protocols = [
+        protocol
+        for protocol, enabled in ((HUGGING_FACE, settings.huggingface), (OPEN_INFERENCE, settings.open_inference))
+        if enabled
+    ]
     routers = [prediction_routes(), status_router(lifecycle, metrics, limits)]
+    routers += [protocol.router(lifecycle) for protocol in protocols]
     for router in routers:
         app.include_router(router)
     install_errors(app)
     install_openapi(
-        app, public=public_paths(protect_information=settings.api_keys_for_all) if settings.api_keys_file else None
+        app,
+        is_public=partial(is_public, protect_information=settings.api_keys_for_all) if keys else lambda *_: True,
+        models=[model for protocol in protocols for model in protocol.models],
     )
     install_docs(app)
     install_page(app, enabled=settings.page)
     bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
-    endpoints = [endpoint(lifecycle, limits, bodies, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
+    kinds: tuple[type[Endpoint], ...] = (
+        PredictEndpoint,
+        PredictBatchEndpoint,
+        *(protocol.endpoint for protocol in protocols),
+    )
+    endpoints = [kind(lifecycle, limits, bodies, rate) for kind in kinds]
     middleware = Middleware(
         app,
-        endpoints={endpoint.path: endpoint for endpoint in endpoints},
+        endpoints={route: endpoint for endpoint in endpoints for route in endpoint.routes},
         checks=_checks(settings, keys, refusals),
         observer=metrics,
         paths={route.path for router in (app.router, *routers) for route in router.routes if isinstance(route, Route)},
         cors=partial(Cors, origins=settings.cors_origins),
         prefix=ProxyPrefix(settings.root_path, settings.trusted_proxies),
         rate=rate,
+        has_plain_errors=lambda method, path: any(protocol.owns(method, path) for protocol in protocols),
     )
     return Application(middleware, app, lifecycle, metrics)
 

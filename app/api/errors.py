@@ -13,23 +13,28 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from ..errors import (
     BackendError,
     BodiesFull,
     DeadlineExceeded,
     InvalidInput,
+    MalformedBody,
     NotReady,
     Overloaded,
     RateLimited,
     SentimentError,
     TextTooLong,
+    UnknownModel,
 )
 from ..logs import log, log_exception
 from .context import context_of
 
 # type → (status, title); the first match counts.
 STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
+    (MalformedBody, 400, "Bad Request"),
+    (UnknownModel, 404, "Not Found"),
     (TextTooLong, 413, "Content Too Large"),
     (InvalidInput, 422, "Unprocessable Content"),
     (RateLimited, 429, "Too Many Requests"),
@@ -47,6 +52,21 @@ _MAX_ERRORS = 20  # in one response
 PLACE = re.compile(r"line (\d+) column (\d+)")
 
 
+class Problem(Response):
+    """An error as `application/problem+json` (RFC 9457), or as `{"error": "…"}` for a client of another protocol."""
+
+    def __init__(self, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(orjson.dumps(content), content["status"], dict(headers or {}), "application/problem+json")
+        self._detail = content["detail"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if context_of(scope).has_plain_errors:
+            self.body = orjson.dumps({"error": self._detail})
+            self.headers["content-length"] = str(len(self.body))
+            self.headers["content-type"] = "application/json"
+        await super().__call__(scope, receive, send)
+
+
 def problem(
     request_id: str,
     status: int,
@@ -56,7 +76,7 @@ def problem(
     errors: list[dict[str, Any]] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return an `application/problem+json` response (RFC 9457)."""
+    """Return the response to a request that fails."""
     content: dict[str, Any] = {
         "type": "about:blank",
         "title": title,
@@ -66,7 +86,7 @@ def problem(
     }
     if errors is not None:
         content["errors"] = errors
-    return Response(orjson.dumps(content), status, dict(headers or {}), "application/problem+json")
+    return Problem(content, headers)
 
 
 class BodyInvalid(Exception):

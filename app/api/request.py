@@ -18,15 +18,29 @@ T = TypeVar("T")
 
 Headers = Mapping[bytes, bytes]
 
+COMPRESSED = "compressed bodies are not supported"
+
 
 def check_headers(headers: Headers, max_bytes: int) -> None:
     """Raise 415 unless the body is plain JSON, and `TextTooLong` if the stated length is over `max_bytes`."""
     media_type = headers.get(b"content-type", b"")
     if media_type != b"application/json" and media_type.partition(b";")[0].strip().lower() != b"application/json":
         raise HTTPException(415, "the content type must be application/json")
-    compressed = headers.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity")
-    if compressed or headers.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
-        raise HTTPException(415, "compressed bodies are not supported")
+    if content_encoding(headers):
+        raise HTTPException(415, COMPRESSED)
+    check_length(headers, max_bytes)
+
+
+def content_encoding(headers: Headers) -> bytes:
+    """Return how the body is compressed, in lower case; nothing if it is not."""
+    encoding = headers.get(b"content-encoding", b"").strip().lower()
+    return b"" if encoding == b"identity" else encoding
+
+
+def check_length(headers: Headers, max_bytes: int) -> None:
+    """Raise 415 for a compressed transfer, and `TextTooLong` if the stated length is over `max_bytes`."""
+    if headers.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
+        raise HTTPException(415, COMPRESSED)
     stated = headers.get(b"content-length", b"0").lstrip(b"0")
     if stated.isdigit() and int(stated[:20]) > max_bytes:  # Python refuses to parse thousands of digits
         raise TextTooLong(f"the body is larger than {max_bytes} bytes")
