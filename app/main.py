@@ -151,7 +151,7 @@ def create_app(
     routers += [protocol.router(lifecycle) for protocol in protocols]
     for router in routers:
         app.include_router(router)
-    install_errors(app)
+    install_errors(app, [app.router, *routers])
     install_openapi(
         app,
         is_public=partial(is_public, protect_information=settings.api_keys_for_all) if keys else lambda *_: True,

@@ -3,7 +3,7 @@
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from ..errors import (
@@ -158,13 +159,18 @@ def shutting_down(request_id: str) -> Response:
     return problem(request_id, 503, "Not Ready", "the server is shutting down", headers=headers)
 
 
-def install_errors(app: FastAPI) -> None:
-    """Give errors of FastAPI's routes the same format as all others."""
+def install_errors(app: FastAPI, routers: Sequence[Router]) -> None:
+    """Give errors of FastAPI's routes the same format as all others. `routers` have all routes."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        request_id = context_of(request.scope).request_id
+        context = context_of(request.scope)
         # starlette raises unexpected errors again, and the middleware logs them.
-        return respond_to(request_id, error) or _internal_error(request_id)
+        response = respond_to(context.request_id, error) or _internal_error(context.request_id)
+        if response.status_code == 405:  # starlette names only the methods of one of the routes with this path
+            every = [each for router in routers for each in router.routes if isinstance(each, Route)]
+            methods = {method for each in every if each.path == context.route for method in each.methods or ()}
+            response.headers["Allow"] = ", ".join(sorted(methods))
+        return response
 
     for kind in (*_RESPONSES, Exception):
         app.add_exception_handler(kind, handle)

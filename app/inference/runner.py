@@ -146,7 +146,7 @@ class Runner:
         # By the logits, because at a high temperature scores become equal.
         best_ones = logits.argmax(axis=1).tolist()
         probabilities = softmax(logits, self._temperature)
-        log_sums = logits.max(axis=1) / self._temperature - np.log(probabilities.max(axis=1))
+        log_sums = logits.max(axis=1).astype(np.float64) / self._temperature - np.log(probabilities.max(axis=1))
         every = zip(encodings, best_ones, probabilities.tolist(), log_sums.tolist(), strict=True)
         for encoding, best, scores, log_sum in every:
             named = dict(zip(self._labels, scores, strict=True))

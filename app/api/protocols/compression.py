@@ -10,6 +10,7 @@ from starlette.types import Message, Receive
 from ...errors import MalformedBody, TextTooLong
 
 _FORMATS = {"gzip": 31, "deflate": 15}  # zlib's numbers for them
+ENCODINGS = "the content encoding must be gzip or deflate"
 _PIECE_BYTES = 64 * 1024
 
 
@@ -21,7 +22,7 @@ def decompressed(receive: Receive, encoding: bytes, max_bytes: int) -> Receive:
     """
     name = encoding.decode("latin-1")
     if name not in _FORMATS:
-        raise HTTPException(415, "the content encoding must be gzip or deflate")
+        raise HTTPException(415, ENCODINGS)
     decoder = zlib.decompressobj(_FORMATS[name])
     compressed, arrived, more, is_full = b"", 0, True, False
 

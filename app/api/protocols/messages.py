@@ -10,12 +10,17 @@ from ...errors import InvalidInput, TextTooLong
 from ...types import Location
 from ..errors import BodyInvalid
 from ..parser import Form, Item
-from ..schemas import Count, Limits
+from ..schemas import Count, CountOrZero, Limits
 
 # Fields and parameters with other names are ignored: the protocol allows extensions.
 _STRICT = ConfigDict(strict=True)
-_TEXTS = {"type": "array", "items": {"type": "string", "minLength": 1}}
-_DATA = {"anyOf": [_TEXTS, {"type": "array", "items": _TEXTS}, {"type": "null"}]}
+_TEXT = {"type": "string", "minLength": 1}
+_DATA = {
+    "anyOf": [
+        {"type": "array", "items": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}, "minItems": 1},
+        {"type": "null"},
+    ]
+}
 
 
 class InputParameters(BaseModel):
@@ -23,7 +28,7 @@ class InputParameters(BaseModel):
 
     model_config = _STRICT
 
-    binary_data_size: Annotated[int, Field(ge=0)] | None = Field(
+    binary_data_size: CountOrZero | None = Field(
         None, description="Bytes of the tensor behind the JSON, instead of `data`."
     )
 
@@ -61,18 +66,41 @@ class OutputParameters(BaseModel):
     model_config = _STRICT
 
     binary_data: bool | None = Field(None, description="Whether the tensor follows the JSON of the response.")
+
+
+class LabelParameters(OutputParameters):
+    """Of the output LABEL."""
+
+    classification: None = Field(None, description="Only SCORES can be returned as classes.")
+
+
+class ScoresParameters(OutputParameters):
+    """Of the output SCORES."""
+
     classification: Count | None = Field(
-        None, description='Only for SCORES: return the k most likely classes of each text, as `"score:index:label"`.'
+        None, description='Return the k most likely classes of each text, as `"score:index:label"`.'
     )
 
 
-class RequestedOutput(BaseModel):
-    """An output that the response is to have."""
+class LabelOutput(BaseModel):
+    """The most likely class of each text."""
 
     model_config = _STRICT
 
-    name: Literal["LABEL", "SCORES"]
-    parameters: OutputParameters | None = None
+    name: Literal["LABEL"]
+    parameters: LabelParameters | None = None
+
+
+class ScoresOutput(BaseModel):
+    """The probability of each class of each text."""
+
+    model_config = _STRICT
+
+    name: Literal["SCORES"]
+    parameters: ScoresParameters | None = None
+
+
+RequestedOutput = Annotated[LabelOutput | ScoresOutput, Field(discriminator="name")]
 
 
 class RequestParameters(BaseModel):
@@ -81,7 +109,7 @@ class RequestParameters(BaseModel):
     model_config = _STRICT
 
     binary_data_output: bool | None = Field(None, description="`binary_data` of the outputs that do not say it.")
-    timeout: Annotated[int, Field(ge=0)] | None = Field(
+    timeout: CountOrZero | None = Field(
         None, description="Your deadline in microseconds; it can only shorten the server's own. 0 means no deadline."
     )
 

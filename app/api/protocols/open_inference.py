@@ -18,7 +18,7 @@ from ..openapi import STATUSES, documented, problems
 from ..parser import MAX_OTHER_BYTES, BodyParser
 from ..request import Headers, check_length, content_encoding, timeout_ms
 from ..schemas import Limits
-from .compression import accepted_encoding, compress, decompressed
+from .compression import ENCODINGS, accepted_encoding, compress, decompressed
 from .messages import InferRequest, InferResponse, count_of, form_of, location_of, texts_of, validate
 from .metadata import find_model, metadata_router
 from .outputs import check_outputs, render
@@ -133,6 +133,7 @@ def _router(lifecycle: Lifecycle) -> APIRouter:
     router = metadata_router(lifecycle)
     errors = problems(*STATUSES, 404, loc=location_of(0), plain=True)
     errors[415]["description"] = "The body is compressed in another way than gzip or deflate."
+    errors[415]["content"]["application/json"]["example"] = {"error": ENCODINGS}
     description = documented(
         InferRequest, InferResponse, errors, {"text": {"request": _REQUEST, "response": _RESPONSE}}, tag="protocols"
     )

@@ -8,20 +8,17 @@ import orjson
 
 from ...errors import InvalidInput
 from ...types import Prediction
-from .messages import InferRequest, RequestedOutput
+from .messages import InferRequest, LabelOutput, ScoresOutput
 from .tensors import encode_strings
 
-_BOTH = (RequestedOutput(name="LABEL"), RequestedOutput(name="SCORES"))
+_BOTH = (LabelOutput(name="LABEL"), ScoresOutput(name="SCORES"))
 
 
 def check_outputs(request: InferRequest) -> None:
     """Raise `InvalidInput` if the outputs that a request names cannot be returned."""
     for index, output in enumerate(request.outputs or ()):
-        loc = ("body", "outputs", index)
         if output.name in [each.name for each in (request.outputs or ())[:index]]:
-            raise InvalidInput("the output is requested twice", loc)
-        if output.name == "LABEL" and output.parameters and output.parameters.classification:
-            raise InvalidInput("only SCORES can be returned as classes", loc)
+            raise InvalidInput("the output is requested twice", ("body", "outputs", index))
 
 
 def render(request: InferRequest, model: str, version: str, predictions: Sequence[Prediction]) -> tuple[bytes, int]:
