@@ -17,6 +17,7 @@ from tests.support.process import Server, serve
 
 INFER = "/v2/models/mock/infer"
 JSON = {"Content-Type": "application/json"}
+LOADS_FOREVER = "import app.main, time\napp.main.load_model = lambda *_, **__: time.sleep(3600)"
 
 
 def infer(texts: list[Any], **fields: Any) -> dict[str, Any]:
@@ -315,7 +316,7 @@ def test_each_protocol_can_be_switched_off() -> None:
 
 
 def test_without_a_model_the_protocols_say_so() -> None:
-    with serve(wait="listening", backend="mock", prelude="import app.main, time\napp.main.load_model = lambda *a, **k: time.sleep(3600)\n") as server:  # fmt: skip
+    with serve(wait="listening", backend="mock", prelude=LOADS_FOREVER) as server:  # fmt: skip
         assert server.get("/v2/health/live").json() == {"live": True}
         answers = [server.get(path) for path in ("/v2/health/ready", "/v2/models/mock", "/v2/models/mock/ready")]
         answers += [post(server, "/", {"inputs": "good"}), post(server, INFER, infer(["good"]))]
