@@ -1,7 +1,7 @@
 """`python -m perf.profile.protocols`: requests per second of other protocols, relative to those of `/predict`.
 
-The same texts, one or a list per request, go to one server by each protocol. The sides take turns, and the ratio of each
-round counts. Without the cache, the model takes most of the time; with it, the protocol does.
+The same texts, one or a list per request, go to one server by each protocol. The sides take turns, and the ratio of
+each round counts. Without the cache, the model takes most of the time; with it, the protocol does.
 """
 
 import argparse

@@ -4,25 +4,32 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.documents import ALL_BLOCKS, Block
 from tests.support.environments import interpreter_or_skip
 from tests.support.process import ROOT, Server, clean_environment
 
 TEXTS = ["good", "schön 😀", "bad"]
+CLIENTS = ("huggingface_hub", "tritonclient", "kserve")
+EXAMPLES = [block for block in ALL_BLOCKS if block.place.startswith("docs/protocols.md") and block.language == "python"]
 
 
-def run_with(client: str, script: str, *arguments: str) -> Any:
-    """Run a script with the interpreter of a client, and return the JSON that it prints."""
-    python = sys.executable if client == "huggingface_hub" else interpreter_or_skip(client)
-    command = [python, ROOT / "tests" / "support" / script, *arguments]
-    done = subprocess.run(
-        command, env=clean_environment() | {"HF_HUB_OFFLINE": "0"}, capture_output=True, text=True, check=False
-    )
+def run_with(client: str, *arguments: str | Path) -> str:
+    """Run the interpreter of a client, and return what it prints."""
+    command = [sys.executable if client == "huggingface_hub" else interpreter_or_skip(client), *arguments]
+    environment = clean_environment() | {"HF_HUB_OFFLINE": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return done.stdout
+
+
+def report_of(client: str, script: str, *arguments: str) -> Any:
+    """Run a script with the interpreter of a client, and return the JSON that it prints."""
+    return json.loads(run_with(client, ROOT / "tests" / "support" / script, *arguments).splitlines()[-1])
 
 
 def native(server: Server) -> list[Any]:
@@ -32,7 +39,7 @@ def native(server: Server) -> list[Any]:
 
 
 def test_the_client_of_hugging_face_gets_the_same_predictions(server: Server) -> None:
-    found = run_with("huggingface_hub", "huggingface_calls.py", server.address)
+    found = report_of("huggingface_hub", "huggingface_calls.py", server.address)
     for text, shown, best, logits in zip(TEXTS, found["scores"], found["best"], found["logits"], strict=True):
         scores = server.post({"text": text}).json()["scores"]
         assert dict(shown) == scores
@@ -45,7 +52,7 @@ def test_the_client_of_hugging_face_gets_the_same_predictions(server: Server) ->
 
 
 def test_the_clients_of_triton_get_the_same_predictions(server: Server) -> None:
-    found = run_with("tritonclient", "triton_calls.py", server.address.removeprefix("http://"), "sentiment-en")
+    found = report_of("tritonclient", "triton_calls.py", server.address.removeprefix("http://"), "sentiment-en")
     expected = [*native(server), "r1"]
     assert len(found["sync"]["answers"]) == 48
     assert len(found["aio"]) == 24
@@ -66,6 +73,16 @@ def test_the_clients_of_triton_get_the_same_predictions(server: Server) -> None:
 
 
 def test_the_client_of_kserve_gets_the_same_predictions(server: Server) -> None:
-    found = run_with("kserve", "kserve_calls.py", server.address, "sentiment-en")
+    found = report_of("kserve", "kserve_calls.py", server.address, "sentiment-en")
     assert found["answers"] == [[*native(server), "r1"]] * 6
     assert "no visible character" in found["error"]
+
+
+@pytest.mark.parametrize("block", EXAMPLES, ids=lambda block: block.place)
+def test_the_documented_examples_run(server: Server, block: Block) -> None:
+    (client,) = (name for name in CLIENTS if name in block.text)
+    run_with(client, "-c", block.text.replace("127.0.0.1:8000", server.address.removeprefix("http://")))
+
+
+def test_each_client_has_an_example() -> None:
+    assert [name for block in EXAMPLES for name in CLIENTS if name in block.text] == list(CLIENTS)
