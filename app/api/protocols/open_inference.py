@@ -55,7 +55,8 @@ class InferEndpoint(Endpoint):
         if json_bytes < len(content):
             headers[0] = (b"content-type", b"application/octet-stream")
             headers.append((_JSON_LENGTH, b"%d" % json_bytes))
-        if encoding := accepted_encoding(context.headers.get(b"accept-encoding", b"")):
+        accepted = context.headers.get(b"accept-encoding")
+        if accepted and (encoding := accepted_encoding(accepted)):
             content = compress(content, encoding)
             headers.append((b"content-encoding", encoding.encode()))
         await send_answer(send, content, answer, headers)
@@ -71,9 +72,7 @@ class InferEndpoint(Endpoint):
             count = count_of(request.text, self._limits)
             if request.text.is_binary:
                 raise MalformedBody("binary_data_size needs the header Inference-Header-Content-Length")
-            texts = texts_of(request.text.data or (), count)
-            body.resize(sum(map(sys.getsizeof, texts)))
-            return request, texts
+            return request, texts_of(request.text.data or (), count)
         parser = await body.read(receive, max_bytes, lambda: TensorParser(json_bytes, self._limits))
         if isinstance(parser, bytes):
             content, parser = parser, TensorParser(json_bytes, self._limits)
@@ -87,7 +86,9 @@ class InferEndpoint(Endpoint):
     async def _read_json(self, body: Body, receive: Receive) -> InferRequest:
         content = await body.read(receive, self._limits.max_body_bytes, lambda: BodyParser(self._form))
         if isinstance(content, BodyParser):
-            return validate(content.value)
+            request = validate(content.value)
+            body.resize(sum(map(sys.getsizeof, request.text.data or ())))
+            return request
         try:
             return InferRequest.model_validate_json(content.removeprefix(BOM_UTF8))
         except ValidationError:
