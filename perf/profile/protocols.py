@@ -2,8 +2,7 @@
 
 The same texts, one or a list per request, go to one server by each protocol. The sides take turns, and the ratio of
 each round counts. So does that of the server's processor time per request, which depends less on other work on the
-machine; it is 1 over the ratio of requests per second that the server could answer. Without the cache, the model takes most of
-the time; with it, the protocol does.
+machine. Without the cache, the model takes most of the time; with it, the protocol does.
 """
 
 import argparse
