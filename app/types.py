@@ -1,7 +1,9 @@
 """Values that modules pass to each other."""
 
+import math
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
@@ -44,12 +46,20 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Result for one text. `scores` has every label, in the order of the model, and sums to 1."""
+    """Result for one text. `scores` has every label, in the order of the model, and sums to 1.
+
+    `log_sum` is the logarithm of what the exponentials of the logits were divided by; unknown after an average.
+    """
 
     label: str
     confidence: float
     scores: Mapping[str, float]
     truncated: bool = False
+    log_sum: float = field(default=0.0, compare=False)
+
+    def logits(self) -> dict[str, float]:
+        """Return the logits of which `scores` is the softmax: the model's, divided by its temperature."""
+        return {label: math.log(score or sys.float_info.min) + self.log_sum for label, score in self.scores.items()}
 
     def render(self, top_k: int | None = None) -> dict[str, Any]:
         """Return what JSON shows: rounded, with only the `top_k` best classes in `scores` (None: all)."""

@@ -16,7 +16,8 @@ from .auth import caller_of
 from .bodies import SMALL_BYTES, Bodies
 from .checks import Check
 from .context import RequestContext
-from .errors import BodyInvalid, unexpected
+from .errors import unexpected
+from .invalid import BodyInvalid
 from .parser import HALF_PAIR, SURROGATE, BodyParser, Form
 from .places import Outcome, Place, memory_of, outcome_of, render_id
 from .request import validate

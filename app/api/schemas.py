@@ -21,6 +21,7 @@ def _whole(value: object) -> object:
 
 # JSON Schema counts 3.0 as an integer, and some clients send integers like this.
 Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 
 
 class Options(BaseModel):

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.api.errors import BodyInvalid
+from app.api.invalid import BodyInvalid
 from app.api.parser import BodyParser, Form
 from app.api.request import validate
 from app.api.schemas import BatchRequest, PartialBatchRequest, PredictRequest
