@@ -80,7 +80,7 @@ _RESPONSE_HEADERS = {
         "example": "sentiment-en@2026.11.5",
     },
     "X-Cache": {
-        "schema": {"enum": ["hit", "miss", "joined"]},
+        "schema": {"type": "string", "enum": ["hit", "miss", "joined"]},
         "description": "`hit`: all texts came from the cache, except those with an error; `miss`: at least one was "
         "computed; `joined`: another request was already computing the same text.",
     },
@@ -88,6 +88,12 @@ _RESPONSE_HEADERS = {
         "schema": {"type": "string"},
         "description": "Milliseconds: `tokenize;dur=…, queue;dur=…, infer;dur=…, total;dur=…`.",
     },
+}
+_LICENSE = {"name": "Apache 2.0", "identifier": "Apache-2.0"}
+_TAGS = {
+    "predict": "The sentiment of texts.",
+    "probes": "Whether the service works.",
+    "information": "What runs, and how well.",
 }
 _SECURITY = {
     "Bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
@@ -114,7 +120,7 @@ _BLANK = {"error": {"status": 422, "detail": "the text has no visible character"
 _TEXT = {"request": {"text": "An instant classic, if you ask me."}, "response": _POSITIVE}
 _LIST = {"request": {"texts": ["Superb.", "Dreadful."]}, "response": {"predictions": [_POSITIVE, _NEGATIVE]}}
 _PARTIAL_LIST = {
-    "request": {"texts": ["Superb.", ""], "partial": True},
+    "request": {"texts": ["Superb.", " "], "partial": True},
     "response": {"predictions": [_POSITIVE, _BLANK]},
 }
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Whole seconds."}}
@@ -207,6 +213,9 @@ def install_openapi(app: FastAPI, *, public: Collection[str] | None) -> None:
             models.append((schemas.Problem, "validation"))
             _, definitions = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
             document["components"]["schemas"] |= definitions["$defs"]
+            document["info"]["license"] = _LICENSE
+            document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
+            document["security"] = []  # what needs a key says so
             if public is not None:
                 _require_keys(document, public)
             app.openapi_schema = document
