@@ -57,6 +57,11 @@ _PROBLEMS = {
         "the model is loading",
     ),
     504: ("The deadline passed.", "Deadline Exceeded", "no result before the deadline"),
+    505: (
+        "The version of HTTP is neither 1.1 nor 1.0.",
+        "HTTP Version Not Supported",
+        "only HTTP/1.1 and HTTP/1.0 are supported",
+    ),
 }
 _TIMEOUT = {
     "name": "X-Request-Timeout-Ms",

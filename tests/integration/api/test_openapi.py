@@ -1,5 +1,7 @@
 """The OpenAPI document: what `/docs` shows is what the server does."""
 
+import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,15 @@ def test_the_example_of_an_error_is_what_the_server_says(
     response = httpx.post(f"{mock_server.address}{path}", content=body[path], headers=JSON | headers, timeout=30)
     assert response.status_code == status
     assert same(example(document_of(mock_server), path, status), response.json()), response.text
+
+
+def test_the_example_of_another_version_of_http_is_what_the_server_says(mock_server: Server) -> None:
+    host, _, port = mock_server.address.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(b"GET /livez HTTP/2.0\r\nHost: a\r\n\r\n")
+        head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 505 HTTP Version Not Supported\r\n")
+    assert same(example(document_of(mock_server), "/predict", 505), json.loads(body))
 
 
 def test_the_example_of_a_failing_model_is_what_the_server_says(mock_server: Server) -> None:
