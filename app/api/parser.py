@@ -82,7 +82,7 @@ class BodyParser:
         self._field = ""
         self._fields = 0
         self._items: list[Item] = []
-        self._text_bytes = 0
+        self._kept_bytes: dict[str, int] = {}  # of the value of each field
         self._other_bytes = 0
         self._skips = False  # it is within a string that is too long
         self._half_pair: BodyInvalid | None = None  # the error of the first one
@@ -90,7 +90,7 @@ class BodyParser:
     @property
     def held_bytes(self) -> int:
         """Memory of the texts, and of what is not parsed yet."""
-        return self._text_bytes + len(self._tokens)
+        return sum(self._kept_bytes.values()) + len(self._tokens)
 
     def feed(self, data: bytes, *, is_last: bool = False) -> None:
         """Parse the next piece of the body.
@@ -127,6 +127,7 @@ class BodyParser:
         """Return the state after a bracket, comma or colon; None if it is something else, or not allowed."""
         if self._state is _State.VALUE and char == b"[" and self._field == self._form.list_field:
             self._items = self.value[self._field] = []
+            self._kept_bytes[self._field] = 0
             return _State.FIRST_ITEM
         return _NEXT.get((self._state, char))
 
@@ -166,9 +167,9 @@ class BodyParser:
         if self._state is _State.TOP:
             self.value, self._state = value, _State.END
         elif self._state is _State.VALUE:
-            self.value[self._field] = value if self._field in self._form.fields else None
+            kept = self.value[self._field] = value if self._field in self._form.fields else None
             self._state = _State.AFTER_VALUE
-            self._text_bytes += sys.getsizeof(value)
+            self._kept_bytes[self._field] = sys.getsizeof(kept)  # of a repeated field, only the last value is kept
         else:
             self._add([value])
             self._state = _State.AFTER_ITEM
@@ -179,7 +180,7 @@ class BodyParser:
         if len(self._items) > self._form.max_texts:
             detail = f"the list has more than {self._form.max_texts} texts"
             raise TextTooLong(detail, ("body", self._field))
-        self._text_bytes += sum(sys.getsizeof(item) for item in items)
+        self._kept_bytes[self._field] += sum(sys.getsizeof(item) for item in items)
 
     def _item(self, value: object) -> Item:
         if isinstance(value, str):
