@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any, Self
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 _MAX_ERRORS = 20  # in one response
+# Of an unknown field, to suggest a known one: the longest name that is compared, and how similar it must be (difflib).
+_MAX_NAME_CHARS, _SIMILAR = 32, 0.7
 PLACE = re.compile(r"line (\d+) column (\d+)")
 
 
@@ -91,6 +94,10 @@ def _describe_syntax_error(msg: str, part: str, *, is_utf8: bool) -> str:
 
 def _without_input(item: ErrorDetails, fields: list[str]) -> dict[str, Any]:
     """Return one of pydantic's errors without anything that the client wrote, such as the name of an unknown field."""
-    loc = item["loc"][:-1] if item["type"] == "extra_forbidden" else item["loc"]
-    msg = f"unknown field; expected {', '.join(fields)}" if item["type"] == "extra_forbidden" else item["msg"]
+    loc, msg = item["loc"], item["msg"]
+    if item["type"] == "extra_forbidden":
+        name, loc = str(loc[-1]), loc[:-1]
+        similar = get_close_matches(name.lower(), fields, 1, _SIMILAR) if len(name) <= _MAX_NAME_CHARS else []
+        hint = f" (did you mean {similar[0]}?)" if similar else ""
+        msg = f"unknown field{hint}; expected {', '.join(fields)}"
     return {"loc": [*loc], "msg": msg}

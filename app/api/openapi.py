@@ -61,6 +61,11 @@ _PROBLEMS = {
         "the model is loading",
     ),
     504: ("The deadline passed.", "Deadline Exceeded", "no result before the deadline"),
+    505: (
+        "The version of HTTP is neither 1.1 nor 1.0.",
+        "HTTP Version Not Supported",
+        "only HTTP/1.1 and HTTP/1.0 are supported",
+    ),
 }
 # Of routes that predict with a body of JSON.
 STATUSES = [status for status in _PROBLEMS if status != 404]
@@ -86,7 +91,7 @@ RESPONSE_HEADERS = {
         "example": "sentiment-en@2026.11.5",
     },
     "X-Cache": {
-        "schema": {"enum": ["hit", "miss", "joined"]},
+        "schema": {"type": "string", "enum": ["hit", "miss", "joined"]},
         "description": "`hit`: all texts came from the cache, except those with an error; `miss`: at least one was "
         "computed; `joined`: another request was already computing the same text.",
     },
@@ -94,6 +99,13 @@ RESPONSE_HEADERS = {
         "schema": {"type": "string"},
         "description": "Milliseconds: `tokenize;dur=…, queue;dur=…, infer;dur=…, total;dur=…`.",
     },
+}
+_LICENSE = {"name": "Apache 2.0", "identifier": "Apache-2.0"}
+_TAGS = {
+    "predict": "The sentiment of texts.",
+    "protocols": "The same for clients of other servers.",
+    "probes": "Whether the service works.",
+    "information": "What runs, and how well.",
 }
 _SECURITY = {
     "Bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
@@ -120,7 +132,7 @@ BLANK = {"error": {"status": 422, "detail": "the text has no visible character"}
 _TEXT = {"request": {"text": "An instant classic, if you ask me."}, "response": POSITIVE}
 _LIST = {"request": {"texts": ["Superb.", "Dreadful."]}, "response": {"predictions": [POSITIVE, _NEGATIVE]}}
 _PARTIAL_LIST = {
-    "request": {"texts": ["Superb.", ""], "partial": True},
+    "request": {"texts": ["Superb.", " "], "partial": True},
     "response": {"predictions": [POSITIVE, BLANK]},
 }
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Whole seconds."}}
@@ -237,6 +249,9 @@ def install_openapi(
             every: list[type[BaseModel]] = [*_REFERENCED, *models]
             _, definitions = models_json_schema([(model, "validation") for model in every], ref_template=REFERENCE)
             document["components"]["schemas"] |= definitions["$defs"]
+            document["info"]["license"] = _LICENSE
+            document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
+            document["security"] = []  # what needs a key says so
             _require_keys(document, is_public)
             app.openapi_schema = document
         return app.openapi_schema

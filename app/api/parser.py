@@ -7,12 +7,12 @@ and everything that is not a string are limited in number or size.
 import json
 import re
 import sys
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
 from ..errors import InvalidInput, TextTooLong
+from .form import Form
 from .invalid import BodyInvalid
 from .tokens import Tokens
 
@@ -55,20 +55,6 @@ _NEXT = {
 Item = str | bytes | InvalidInput | None
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What a valid body may have."""
-
-    fields: Collection[str]
-    max_text_chars: int
-    list_field: str | None = None  # the one that may be a list of texts
-    max_texts: int = 0
-    has_rows: bool = False  # lists of texts in that list are read as part of it
-    small_fields: Collection[str] = ()  # whose lists and objects are kept
-    objects_field: str | None = None  # the one that may be a list of objects
-    objects: "Form | None" = None  # what each of these may have
-
-
 class BodyParser:
     """Parses one body, which may come in pieces of any size.
 
@@ -91,7 +77,7 @@ class BodyParser:
         self._fields = 0
         self._items: list[Any] = []  # of the list that the parser is in
         self._rows, self._in_row = 0, False
-        self._text_bytes = 0
+        self._kept_bytes: dict[tuple[int, str], int] = {}  # of the value of each field of each object
         self._other_bytes = 0
         self._skips = False  # it is within a string that is too long
         self._half_pair: BodyInvalid | None = None  # the error of the first one
@@ -99,7 +85,7 @@ class BodyParser:
     @property
     def held_bytes(self) -> int:
         """Memory of the texts, and of what is not parsed yet."""
-        return self._text_bytes + len(self._tokens)
+        return sum(self._kept_bytes.values()) + len(self._tokens)
 
     def feed(self, data: bytes, *, is_last: bool = False) -> None:
         """Parse the next piece of the body.
@@ -137,6 +123,7 @@ class BodyParser:
         form = self._form
         if self._state is _State.VALUE and char == b"[" and self._field in (form.list_field, form.objects_field):
             self._items = self._object[self._field] = []
+            self._keep(0)
             return _State.FIRST_ITEM
         if self._state not in _ITEMS:
             return None
@@ -200,9 +187,9 @@ class BodyParser:
         if self._state is _State.TOP:
             self.value, self._state = value, _State.END
         elif self._state is _State.VALUE:
-            self._object[self._field] = value if self._field in self._form.fields else None
+            kept = self._object[self._field] = value if self._field in self._form.fields else None
             self._state = _State.AFTER_VALUE
-            self._text_bytes += sys.getsizeof(value)
+            self._keep(sys.getsizeof(kept))
         else:
             self._add([value])
             self._state = _State.AFTER_ITEM
@@ -211,7 +198,11 @@ class BodyParser:
         items = [self._item(value) for value in values]
         self._items += items
         self._check_length(len(self._items), self._form.max_texts or _MAX_OBJECTS)
-        self._text_bytes += sum(sys.getsizeof(item) for item in items)
+        self._kept_bytes[id(self._object), self._field] += sum(sys.getsizeof(item) for item in items)
+
+    def _keep(self, size: int) -> None:
+        """Count the value of a field. Of a repeated field, only the last value is kept."""
+        self._kept_bytes[id(self._object), self._field] = size
 
     def _check_length(self, length: int, limit: int) -> None:
         if length > limit:

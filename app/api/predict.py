@@ -21,7 +21,8 @@ from .bodies import Bodies, Body
 from .context import RequestContext
 from .endpoint import Endpoint, send_answer
 from .errors import render_failure
-from .parser import BodyParser, Form
+from .form import Form
+from .parser import BodyParser
 from .request import check_headers, timeout_ms, valid_text, validate
 from .schemas import MAX_EXPLAINED, BatchRequest, Limits, Options, PartialBatchRequest, PredictRequest
 

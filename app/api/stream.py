@@ -14,9 +14,9 @@ from .bodies import Bodies
 from .checks import Check
 from .context import context_of
 from .exchange import Exchange
+from .form import Form
 from .intake import LineOptions, Observer, Services
 from .invalid import BodyInvalid
-from .parser import Form
 from .request import check_media_type, timeout_ms, validate
 from .schemas import Limits, Options, StreamLine
 

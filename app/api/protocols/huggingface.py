@@ -19,8 +19,9 @@ from ..auth import caller_of
 from ..bodies import Bodies, Body
 from ..context import RequestContext
 from ..endpoint import Endpoint, send_answer
+from ..form import Form
 from ..openapi import STATUSES, documented, problems
-from ..parser import BodyParser, Form
+from ..parser import BodyParser
 from ..request import check_headers, timeout_ms, validate
 from ..schemas import Count, Limits
 from .protocol import PlainError, Protocol

@@ -8,8 +8,9 @@ from pydantic_core import to_json
 
 from ...errors import InvalidInput, TextTooLong
 from ...types import Location
+from ..form import Form
 from ..invalid import BodyInvalid
-from ..parser import Form, Item
+from ..parser import Item
 from ..schemas import Count, CountOrZero, Limits
 
 # Fields and parameters with other names are ignored: the protocol allows extensions.

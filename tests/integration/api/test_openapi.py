@@ -1,11 +1,14 @@
 """The OpenAPI document: what `/docs` shows is what the server does."""
 
 import json
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.access import add_key
 from tests.support.process import Server, serve
@@ -95,6 +98,15 @@ def test_the_example_of_an_error_is_what_the_server_says(
     response = httpx.post(url(mock_server, path), content=body[path], headers=JSON | headers, timeout=30)
     assert response.status_code == status
     assert same(example(document_of(mock_server), path, status), response.json()), response.text
+
+
+def test_the_example_of_another_version_of_http_is_what_the_server_says(mock_server: Server) -> None:
+    host, _, port = mock_server.address.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(b"GET /livez HTTP/2.0\r\nHost: a\r\n\r\n")
+        head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 505 HTTP Version Not Supported\r\n")
+    assert same(example(document_of(mock_server), "/predict", 505), json.loads(body))
 
 
 def test_the_example_of_a_failing_model_is_what_the_server_says(mock_server: Server) -> None:
@@ -190,3 +202,42 @@ def test_with_keys_what_needs_one_has_a_lock(tmp_path: Path, protect_information
             else:
                 assert "security" not in operation
     assert locked == BODIES.keys() | {"/predict/stream"} | (INFORMATION if protect_information else set())
+
+
+def everything(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object of the document."""
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from everything(each)
+
+
+def test_the_document_is_valid(mock_server: Server) -> None:
+    OpenAPIV31SpecValidator(document_of(mock_server)).validate()
+
+
+def test_the_document_follows_the_rules_of_linters(mock_server: Server) -> None:
+    """The rules that Redocly recommends, and a description for whatever a generated client names."""
+    document = document_of(mock_server)
+    assert document["servers"]
+    assert document["info"]["license"]["identifier"] == "Apache-2.0"
+    assert document["security"] == []
+    tags = {tag["name"] for tag in document["tags"] if tag["description"]}
+    for path, operation in operations(document).items():
+        assert operation["operationId"]
+        assert operation["summary"]
+        assert operation["description"]
+        assert {*operation["tags"]} <= tags
+        assert any(status.startswith("2") for status in operation["responses"])
+        assert any(status.startswith("4") for status in operation["responses"]), path
+        for response in operation["responses"].values():
+            assert response["description"]
+            headers = response.get("headers", {}).values()
+            assert all(header["description"] and header["schema"]["type"] for header in headers)
+    schemas = document["components"]["schemas"]
+    used = {each["$ref"].rpartition("/")[2] for each in everything(document) if "$ref" in each}
+    assert used == schemas.keys()
+    for name, schema in schemas.items():
+        assert schema["description"], name
+        for field, described in schema.get("properties", {}).items():
+            assert described["description"], f"{name}.{field}"
