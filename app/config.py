@@ -155,6 +155,8 @@ class Settings(BaseSettings):
         description="addresses or networks whose X-Forwarded headers are trusted, separated by commas; or none",
     )
     page: bool = Field(True, description="page for people at /, to try the model; off leads / to /docs")
+    huggingface: bool = Field(True, description="Hugging Face's protocol at POST /")
+    open_inference: bool = Field(True, description="Open Inference Protocol (KServe, Triton) below /v2")
     root_path: PathPrefix = Field(
         "", description="path below which a proxy serves the API, such as /sentiment; X-Forwarded-Prefix overrides it"
     )

@@ -15,9 +15,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import __version__
 from .access import Keys, RateLimit
 from .api import (
+    HUGGING_FACE,
+    OPEN_INFERENCE,
     Bodies,
     Check,
     Cors,
+    Endpoint,
     Limits,
     Middleware,
     PredictBatchEndpoint,
@@ -33,11 +36,11 @@ from .api import (
     install_errors,
     install_openapi,
     install_page,
+    is_public,
     log_loaded,
     one_host,
     operation_id,
     prediction_routes,
-    public_paths,
     report,
     status_router,
     stream_routes,
@@ -53,8 +56,9 @@ _DESCRIPTION = """\
 Low-latency text sentiment. `POST /predict` predicts one text, `POST /predict/batch` a list of texts, and
 `POST /predict/stream` any number of texts, which it answers while you send them.
 
-Errors are `application/problem+json` (RFC 9457). Every response has `X-Request-ID`. Predictions also
-have `X-Model` (`name@version`), `Server-Timing` (milliseconds) and `X-Cache`.
+Errors are `application/problem+json` (RFC 9457); those of `POST /` and `/v2` have the form of their protocols.
+Every response has `X-Request-ID`. Predictions also have `X-Model` (`name@version`), `Server-Timing` (milliseconds) and
+`X-Cache`.
 """
 
 # Of SENTIMENT_MAX_WAIT_MS: streams leave the rest to requests that cannot wait for room.
@@ -145,12 +149,20 @@ def create_app(
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
     )
+    protocols = [
+        protocol
+        for protocol, enabled in ((HUGGING_FACE, settings.huggingface), (OPEN_INFERENCE, settings.open_inference))
+        if enabled
+    ]
     routers = [prediction_routes(), stream_routes(), status_router(lifecycle, metrics, limits)]
+    routers += [protocol.router(lifecycle) for protocol in protocols]
     for router in routers:
         app.include_router(router)
-    install_errors(app)
+    install_errors(app, [app.router, *routers])
     install_openapi(
-        app, public=public_paths(protect_information=settings.api_keys_for_all) if settings.api_keys_file else None
+        app,
+        is_public=partial(is_public, protect_information=settings.api_keys_for_all) if keys else lambda *_: True,
+        models=[model for protocol in protocols for model in protocol.models],
     )
     install_docs(app)
     install_page(app, enabled=settings.page)
@@ -168,19 +180,25 @@ def create_app(
         max_wait_ms=_STREAM_SHARE * settings.max_wait_ms,
         authentication=authenticate,
     )
+    kinds: tuple[type[Endpoint], ...] = (
+        PredictEndpoint,
+        PredictBatchEndpoint,
+        *(protocol.endpoint for protocol in protocols),
+    )
+    endpoints: list[Endpoint | PredictStreamEndpoint] = [
+        *(kind(lifecycle, limits, bodies, rate) for kind in kinds),
+        stream,
+    ]
     middleware = Middleware(
         app,
-        endpoints={
-            PredictEndpoint.path: PredictEndpoint(lifecycle, limits, bodies, rate),
-            PredictBatchEndpoint.path: PredictBatchEndpoint(lifecycle, limits, bodies, rate),
-            PredictStreamEndpoint.path: stream,
-        },
+        endpoints={route: endpoint for endpoint in endpoints for route in endpoint.routes},
         checks=_checks(settings, authenticate),
         observer=metrics,
         paths={route.path for router in (app.router, *routers) for route in router.routes if isinstance(route, Route)},
         cors=partial(Cors, origins=settings.cors_origins),
         prefix=ProxyPrefix(settings.root_path, settings.trusted_proxies),
         rate=rate,
+        has_plain_errors=lambda method, path: any(protocol.owns(method, path) for protocol in protocols),
     )
     return Application(middleware, app, lifecycle, metrics)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
@@ -14,7 +14,6 @@ from starlette.types import Receive
 from ..cpu import usable_cores
 from ..errors import BodiesFull, TextTooLong
 from ..logs import log
-from .parser import BodyParser
 
 # pydantic takes less than a millisecond for the worst body of this size. It is never refused for want of memory.
 SMALL_BYTES = 4 * 1024
@@ -23,6 +22,20 @@ _TINY_BYTES = 256  # less than half a millisecond
 _PIECE_BYTES = 64 * 1024
 _LOG_INTERVAL_S = 10.0
 _RETRY_AFTER_S = 1.0
+
+
+class Parser(Protocol):
+    """Parses a body that comes in pieces."""
+
+    def feed(self, data: bytes, *, is_last: bool = False) -> None:
+        """Parse the next piece; raise what is wrong with it."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it takes."""
+
+
+P = TypeVar("P", bound=Parser)
 
 
 class Bodies:
@@ -55,7 +68,7 @@ class Bodies:
             self._refused = 0
         raise BodiesFull("request bodies take too much memory; try again later", _RETRY_AFTER_S)
 
-    async def parse(self, parser: BodyParser, data: bytes, *, is_last: bool) -> None:
+    async def parse(self, parser: Parser, data: bytes, *, is_last: bool) -> None:
         """Parse a piece of a body in a thread, or wait until one is free; a tiny one at once."""
         if len(data) <= _TINY_BYTES:
             parser.feed(data, is_last=is_last)
@@ -79,13 +92,13 @@ class Body:
     ) -> None:
         self.count(0)
 
-    async def read(self, receive: Receive, max_bytes: int, new_parser: Callable[[], BodyParser]) -> bytes | BodyParser:
+    async def read(self, receive: Receive, max_bytes: int, new_parser: Callable[[], P]) -> bytes | P:
         """Return a small body as it is, and a parser that has parsed a larger one. The server limits the time.
 
         Raises `TextTooLong` as soon as it is over `max_bytes`, `BodiesFull`, what the parser raises, and
         `ClientDisconnect` if the client leaves.
         """
-        parser: BodyParser | None = None
+        parser: P | None = None
         pending = bytearray()
         size = 0
         more = True

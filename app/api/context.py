@@ -17,8 +17,16 @@ from ..metrics import METHODS
 Header = tuple[bytes, bytes]
 
 PROBES = ("/livez", "/readyz", "/healthz")
+# Also those of the Open Inference Protocol.
+ALL_PROBES = (
+    *PROBES,
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2/models/{name}/ready",
+    "/v2/models/{name}/versions/{version}/ready",
+)
 # These paths are polled. Their access lines are logged at the debug level.
-_POLLED = frozenset({*PROBES, "/metrics"})
+_POLLED = frozenset({*ALL_PROBES, "/metrics"})
 QUOTA_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 # No page may show ours in a frame or guess the type of a response, and links of the docs send no referrer.
 _SECURITY_HEADERS = (
@@ -55,6 +63,13 @@ class RequestContext:
     status: int | None = None  # once the response has started
     lines: dict[str, object] = field(default_factory=dict)  # of a stream, for the log
     content_policy: bytes = b"frame-ancestors 'none'"
+    route: str | None = None  # of the path, if it is one of ours, such as /v2/models/{name}
+    has_plain_errors: bool = False  # the client expects {"error": "…"}
+
+    @property
+    def route_or_path(self) -> str:
+        """What access rules are about."""
+        return self.route or self.path
 
     def response_headers(self) -> list[Header]:
         """Return the headers that every response has."""

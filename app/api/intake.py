@@ -16,8 +16,10 @@ from .auth import caller_of
 from .bodies import SMALL_BYTES, Bodies
 from .checks import Check
 from .context import RequestContext
-from .errors import BodyInvalid, unexpected
-from .parser import HALF_PAIR, SURROGATE, BodyParser, Form
+from .errors import unexpected
+from .form import Form
+from .invalid import BodyInvalid
+from .parser import HALF_PAIR, SURROGATE, BodyParser
 from .places import Outcome, Place, memory_of, outcome_of, render_id
 from .request import validate
 from .schemas import Options, StreamLine, is_line_id

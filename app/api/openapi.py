@@ -1,13 +1,16 @@
 """The OpenAPI document, including what FastAPI cannot see: the routes that are plain ASGI endpoints."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from . import schemas
+
+Responses = dict[int | str, dict[str, Any]]
 
 REFERENCE = "#/components/schemas/{model}"
 # status → when, and the title and the detail of an example
@@ -19,6 +22,7 @@ _PROBLEMS = {
         "an API key is required: Authorization: Bearer …, or X-API-Key",
     ),
     403: ("The API key is not valid, has expired or is not for this route.", "Forbidden", "this API key is not valid"),
+    404: ("The server has no model of this name and version.", "Not Found", "no such model"),
     408: ("The body did not arrive in time.", "Request Timeout", "the body did not arrive in time"),
     413: (
         "The body, a text or the list exceeds its limit, or a text is too long and `truncate` is false.",
@@ -57,7 +61,14 @@ _PROBLEMS = {
         "the model is loading",
     ),
     504: ("The deadline passed.", "Deadline Exceeded", "no result before the deadline"),
+    505: (
+        "The version of HTTP is neither 1.1 nor 1.0.",
+        "HTTP Version Not Supported",
+        "only HTTP/1.1 and HTTP/1.0 are supported",
+    ),
 }
+# Of routes that predict with a body of JSON.
+STATUSES = [status for status in _PROBLEMS if status != 404]
 TIMEOUT = {
     "name": "X-Request-Timeout-Ms",
     "in": "header",
@@ -80,7 +91,7 @@ RESPONSE_HEADERS = {
         "example": "sentiment-en@2026.11.5",
     },
     "X-Cache": {
-        "schema": {"enum": ["hit", "miss", "joined"]},
+        "schema": {"type": "string", "enum": ["hit", "miss", "joined"]},
         "description": "`hit`: all texts came from the cache, except those with an error; `miss`: at least one was "
         "computed; `joined`: another request was already computing the same text.",
     },
@@ -88,6 +99,13 @@ RESPONSE_HEADERS = {
         "schema": {"type": "string"},
         "description": "Milliseconds: `tokenize;dur=…, queue;dur=…, infer;dur=…, total;dur=…`.",
     },
+}
+_LICENSE = {"name": "Apache 2.0", "identifier": "Apache-2.0"}
+_TAGS = {
+    "predict": "The sentiment of texts.",
+    "protocols": "The same for clients of other servers.",
+    "probes": "Whether the service works.",
+    "information": "What runs, and how well.",
 }
 _SECURITY = {
     "Bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
@@ -114,13 +132,13 @@ BLANK = {"error": {"status": 422, "detail": "the text has no visible character"}
 _TEXT = {"request": {"text": "An instant classic, if you ask me."}, "response": POSITIVE}
 _LIST = {"request": {"texts": ["Superb.", "Dreadful."]}, "response": {"predictions": [POSITIVE, _NEGATIVE]}}
 _PARTIAL_LIST = {
-    "request": {"texts": ["Superb.", ""], "partial": True},
+    "request": {"texts": ["Superb.", " "], "partial": True},
     "response": {"predictions": [POSITIVE, BLANK]},
 }
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Whole seconds."}}
 
 
-_REFERENCED = (  # schemas that no route mentions by type
+_REFERENCED: tuple[type[BaseModel], ...] = (  # schemas that no route mentions by type
     schemas.PredictRequest,
     schemas.BatchRequest,
     schemas.StreamLine,
@@ -130,9 +148,9 @@ _REFERENCED = (  # schemas that no route mentions by type
 )
 
 
-def problems(*statuses: int, loc: Sequence[str | int] = ()) -> dict[int | str, dict[str, Any]]:
-    """Describe error responses. In the examples, the text at `loc` is invalid."""
-    described: dict[int | str, dict[str, Any]] = {}
+def problems(*statuses: int, loc: Sequence[str | int] = (), plain: bool = False) -> Responses:
+    """Describe error responses; `plain` are those of other protocols. In the examples, the text at `loc` is invalid."""
+    described: Responses = {}
     for status in statuses:
         when, title, detail = _PROBLEMS[status]
         detail = detail.format(place=".".join(map(str, loc)))
@@ -142,27 +160,32 @@ def problems(*statuses: int, loc: Sequence[str | int] = ()) -> dict[int | str, d
             example["errors"] = [{"loc": list(loc), "msg": detail.partition(": ")[2]}]
         schema = {"$ref": REFERENCE.format(model="Problem")}
         content = {"application/problem+json": {"schema": schema, "example": example}}
+        if plain:
+            schema = {"$ref": REFERENCE.format(model="PlainError")}
+            content = {"application/json": {"schema": schema, "example": {"error": detail}}}
         described[status] = {"description": when, "content": content}
         if status in (429, 503):
             described[status]["headers"] = _RETRY_AFTER
     return described
 
 
-def _documented(
-    body: type[schemas.Options], response: type[Any], loc: Sequence[str | int], **examples: Mapping[str, Any]
+def documented(
+    body: type[BaseModel],
+    response: Any,
+    errors: Responses,
+    examples: Mapping[str, Mapping[str, Any]],
+    *,
+    tag: str = "predict",
 ) -> dict[str, Any]:
-    """Return the keyword arguments that describe a prediction route.
-
-    `examples` have a request and its response each. `loc` is the path to a text, for the examples of errors.
-    """
+    """Return the arguments that describe a prediction route. `examples` have a request and its response each."""
     schema = {"$ref": REFERENCE.format(model=body.__name__)}
     requests = {name: {"value": example["request"]} for name, example in examples.items()}
     answers = {name: {"value": example["response"]} for name, example in examples.items()}
     success = {"headers": RESPONSE_HEADERS, "content": {"application/json": {"examples": answers}}}
     return {
-        "tags": ["predict"],
+        "tags": [tag],
         "response_model": response,
-        "responses": {200: success} | problems(*_PROBLEMS, loc=loc),
+        "responses": {200: success} | errors,
         "openapi_extra": {
             "parameters": [TIMEOUT, REQUEST_ID],
             "requestBody": {
@@ -176,9 +199,17 @@ def _documented(
 def prediction_routes() -> APIRouter:
     """Return routes that only document: `Middleware` sends their requests to the endpoints in `predict.py`."""
     router = APIRouter()
-    text = _documented(schemas.PredictRequest, schemas.PredictResponse, ("body", "text"), text=_TEXT)
-    texts = _documented(
-        schemas.BatchRequest, schemas.BatchResponse, ("body", "texts", 1), list=_LIST, partial=_PARTIAL_LIST
+    text = documented(
+        schemas.PredictRequest,
+        schemas.PredictResponse,
+        problems(*STATUSES, loc=("body", "text")),
+        {"text": _TEXT},
+    )
+    texts = documented(
+        schemas.BatchRequest,
+        schemas.BatchResponse,
+        problems(*STATUSES, loc=("body", "texts", 1)),
+        {"list": _LIST, "partial": _PARTIAL_LIST},
     )
 
     @router.post("/predict", **text)
@@ -203,32 +234,36 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def install_openapi(app: FastAPI, *, public: Collection[str] | None) -> None:
+def install_openapi(
+    app: FastAPI, *, is_public: Callable[[str, str], bool], models: Sequence[type[BaseModel]] = ()
+) -> None:
     """Complete the OpenAPI document of `app`: schemas that no route mentions by type, and which routes need a key.
 
-    `public` are the paths that need none; None if no path needs a key.
+    These schemas are `models` and our own. `is_public` says for a method and a path whether they need no key.
     """
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = generate()
-            models = [(model, "validation") for model in _REFERENCED]
-            _, definitions = models_json_schema(models, ref_template=REFERENCE)  # type: ignore[arg-type]
+            every: list[type[BaseModel]] = [*_REFERENCED, *models]
+            _, definitions = models_json_schema([(model, "validation") for model in every], ref_template=REFERENCE)
             document["components"]["schemas"] |= definitions["$defs"]
-            if public is not None:
-                _require_keys(document, public)
+            document["info"]["license"] = _LICENSE
+            document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
+            document["security"] = []  # what needs a key says so
+            _require_keys(document, is_public)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _require_keys(document: dict[str, Any], public: Collection[str]) -> None:
-    document["components"]["securitySchemes"] = _SECURITY
+def _require_keys(document: dict[str, Any], is_public: Callable[[str, str], bool]) -> None:
     refusals = {str(status): response for status, response in problems(401, 403).items()}
     for path, operations in document["paths"].items():
-        if path not in public:
-            for operation in operations.values():
+        for method, operation in operations.items():
+            if not is_public(method.upper(), path):
+                document["components"]["securitySchemes"] = _SECURITY
                 operation["security"] = [{name: []} for name in _SECURITY]
                 operation["responses"] = refusals | operation["responses"]

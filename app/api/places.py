@@ -8,7 +8,8 @@ import orjson
 from ..errors import SentimentError
 from ..serving import Answer, Pending
 from ..types import Prediction
-from .errors import BodyInvalid, failure_of
+from .errors import failure_of
+from .invalid import BodyInvalid
 
 _OVERHEAD_BYTES = 64  # of an object, however short its line is
 Outcome = Prediction | SentimentError | BodyInvalid

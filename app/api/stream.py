@@ -13,10 +13,10 @@ from ..serving import Lifecycle
 from .bodies import Bodies
 from .checks import Check
 from .context import context_of
-from .errors import BodyInvalid
 from .exchange import Exchange
+from .form import Form
 from .intake import LineOptions, Observer, Services
-from .parser import Form
+from .invalid import BodyInvalid
 from .request import check_media_type, timeout_ms, validate
 from .schemas import Limits, Options, StreamLine
 
@@ -32,7 +32,7 @@ _MAX_PARAMETERS = 32
 class PredictStreamEndpoint:
     """Answers lines in their order, and goes on after one that cannot be served."""
 
-    path = "/predict/stream"
+    routes = ("/predict/stream",)
 
     def __init__(
         self,

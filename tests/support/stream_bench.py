@@ -41,6 +41,8 @@ class FakePending(Pending):
 class FakeService:
     """Answers at once, or when the test says so; `errors` come first."""
 
+    model = "fake@1"
+
     def __init__(self) -> None:
         self.queries: list[Query] = []
         self.errors: list[Exception] = []

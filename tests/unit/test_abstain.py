@@ -76,8 +76,11 @@ async def test_the_service_answers_without_a_label(limit: float) -> None:
         headers = {"Content-Type": "application/x-ndjson"}
         streamed = (await http.post("/predict/stream", content=rows, headers=headers)).text.splitlines()
         assert [json.loads(line)["label"] for line in streamed[:2]] == expected
+        tensor = {"name": "TEXT", "shape": [2], "datatype": "BYTES", "data": [SURE, UNSURE]}
+        inferred = (await http.post("/v2/models/mock/infer", json={"inputs": [tensor]})).json()
+        assert inferred["outputs"][0]["data"] == [label or "" for label in expected]
         lines = (await http.get("/metrics")).text.splitlines()
-        assert "sentiment_abstained_total 5.0" in lines
+        assert "sentiment_abstained_total 6.0" in lines
         explained = (await http.post("/predict", json={"text": UNSURE, "explain": True})).json()
         assert (explained["label"], len(explained["explanation"])) == (expected[1], 3)
 

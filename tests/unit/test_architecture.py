@@ -116,6 +116,11 @@ def test_the_policy_of_the_scheduler_is_pure() -> None:
         assert imported_modules(module) <= policy | {"app.errors", "app.scheduling.item"}, module
 
 
+@pytest.mark.parametrize("name", ["lines", "tokens", "parser"])
+def test_the_parsers_of_bodies_do_no_io(name: str) -> None:
+    assert not imports(f"app.api.{name}") & {"asyncio", "threading", "time", "socket"}
+
+
 @pytest.mark.parametrize(
     ("package", "module"),
     [

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from app.access import Quota
 from app.api.bodies import Bodies
 from app.api.context import begin
-from app.api.errors import BodyInvalid
+from app.api.invalid import BodyInvalid
 from app.api.predict import PredictBatchEndpoint, PredictEndpoint
 from app.api.schemas import Limits
 from app.errors import BackendError, InvalidInput, NotReady, RateLimited, SentimentError, TextTooLong

@@ -41,10 +41,10 @@ class Bench:
         ]
         self.middleware = Middleware(
             APP,
-            endpoints={endpoint.path: endpoint for endpoint in endpoints},
+            endpoints={route: endpoint for endpoint in endpoints for route in endpoint.routes},
             checks=checks,
             observer=Recorder(),
-            paths=[],
+            paths=["/predict", "/predict/batch"],
             rate=rate,
         )
 

@@ -3,7 +3,7 @@
 import pytest
 from starlette.exceptions import HTTPException
 
-from app.api.errors import BodyInvalid
+from app.api.invalid import BodyInvalid
 from app.api.request import check_length, check_media_type, timeout_ms, validate
 from app.api.schemas import BatchRequest, PredictRequest
 from app.errors import InvalidInput, TextTooLong

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 
-from app.api.errors import BodyInvalid
+from app.api.invalid import BodyInvalid
 from app.errors import BackendError, DeadlineExceeded, InvalidInput, NotReady
 from tests.support.stream_bench import ANSWER, StreamBench, failure, texts
 from tests.support.waiting import async_until
