@@ -99,8 +99,9 @@ def _metadata(name: str, version: str, backend: str, labels: int) -> ModelMetada
 def metadata_router(lifecycle: Lifecycle) -> APIRouter:
     """Return the routes for GET and HEAD."""
     router = APIRouter(tags=["protocols"])
-    refusals = problems(401, 403, plain=True)
-    not_ready = problems(503, plain=True)
+    of_all = problems(431, plain=True)
+    refusals = of_all | problems(401, 403, plain=True)
+    not_ready = of_all | problems(503, plain=True)
     of_model = not_ready | problems(404, plain=True)
 
     def check_ready() -> None:
@@ -113,7 +114,7 @@ def metadata_router(lifecycle: Lifecycle) -> APIRouter:
         extensions = ["binary_tensor_data", "classification"]
         return ServerMetadata(name="rt-sentiment", version=__version__, extensions=extensions)
 
-    @router.get("/v2/health/live")
+    @router.get("/v2/health/live", responses=of_all)
     async def v2_live() -> ServerLive:
         """Report whether the process responds, as `/livez`."""
         return ServerLive(live=True)
