@@ -53,8 +53,8 @@ from .serving import Lifecycle, Loader, ServingLimits
 _DESCRIPTION = """\
 Low-latency text sentiment. `POST /predict` predicts one text, `POST /predict/batch` a list of texts.
 
-Errors are `application/problem+json` (RFC 9457); those of `POST /` and `/v2` have the form of their protocols. Every response has `X-Request-ID`. Predictions also
-have `Server-Timing` (milliseconds) and `X-Cache`.
+Errors are `application/problem+json` (RFC 9457); those of `POST /` and below `/v2` have the form of these protocols.
+Every response has `X-Request-ID`. Predictions also have `Server-Timing` (milliseconds) and `X-Cache`.
 """
 
 

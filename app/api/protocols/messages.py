@@ -119,7 +119,7 @@ class InferRequest(BaseModel):
 
     model_config = _STRICT
 
-    id: str | None = Field(None, description="The response has the same.")
+    id: str | None = Field(None, max_length=1000, description="The response has the same.")
     parameters: RequestParameters | None = None
     inputs: list[InferInput] = Field(min_length=1, max_length=1)
     outputs: list[RequestedOutput] | None = Field(None, description="Both if there are none here.")
