@@ -6,10 +6,11 @@ from .checks import Check, allowed_hosts, header_limit, one_host
 from .context import BROKEN, BUSY, PEER, PROBES, REFUSED, new_id
 from .cors import Cors
 from .docs import install_docs
+from .document import install_openapi, operation_id
 from .endpoint import Endpoint
 from .errors import install_errors, problem
 from .middleware import Middleware
-from .openapi import install_openapi, operation_id, prediction_routes
+from .openapi import prediction_routes
 from .page import install_page
 from .predict import PredictBatchEndpoint, PredictEndpoint
 from .prefix import ProxyPrefix

@@ -1,12 +1,10 @@
-"""The OpenAPI document, including what FastAPI cannot see: the routes that are plain ASGI endpoints."""
+"""How routes are described in the OpenAPI document, including those that are plain ASGI endpoints."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi import APIRouter
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from . import schemas
 
@@ -100,22 +98,6 @@ RESPONSE_HEADERS = {
         "description": "Milliseconds: `tokenize;dur=…, queue;dur=…, infer;dur=…, total;dur=…`.",
     },
 }
-_LICENSE = {"name": "Apache 2.0", "identifier": "Apache-2.0"}
-_TAGS = {
-    "predict": "The sentiment of texts.",
-    "protocols": "The same for clients of other servers.",
-    "probes": "Whether the service works.",
-    "information": "What runs, and how well.",
-}
-_SECURITY = {
-    "Bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
-    "Key": {
-        "type": "apiKey",
-        "in": "header",
-        "name": "X-API-Key",
-        "description": "The same API key, in its own header.",
-    },
-}
 POSITIVE = {
     "label": "positive",
     "confidence": 0.993,
@@ -136,16 +118,6 @@ _PARTIAL_LIST = {
     "response": {"predictions": [POSITIVE, BLANK]},
 }
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Whole seconds."}}
-
-
-_REFERENCED: tuple[type[BaseModel], ...] = (  # schemas that no route mentions by type
-    schemas.PredictRequest,
-    schemas.BatchRequest,
-    schemas.StreamLine,
-    schemas.StreamPrediction,
-    schemas.StreamFailure,
-    schemas.Problem,
-)
 
 
 def problems(*statuses: int, loc: Sequence[str | int] = (), plain: bool = False) -> Responses:
@@ -227,43 +199,3 @@ def prediction_routes() -> APIRouter:
         raise NotImplementedError
 
     return router
-
-
-def operation_id(route: APIRoute) -> str:
-    """Return the name of an operation in the document, from which generators derive the names of functions."""
-    return route.name
-
-
-def install_openapi(
-    app: FastAPI, *, is_public: Callable[[str, str], bool], models: Sequence[type[BaseModel]] = ()
-) -> None:
-    """Complete the OpenAPI document of `app`: schemas that no route mentions by type, and which routes need a key.
-
-    These schemas are `models` and our own. `is_public` says for a method and a path whether they need no key.
-    """
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = generate()
-            every: list[type[BaseModel]] = [*_REFERENCED, *models]
-            _, definitions = models_json_schema([(model, "validation") for model in every], ref_template=REFERENCE)
-            document["components"]["schemas"] |= definitions["$defs"]
-            document["info"]["license"] = _LICENSE
-            document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
-            document["security"] = []  # what needs a key says so
-            _require_keys(document, is_public)
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _require_keys(document: dict[str, Any], is_public: Callable[[str, str], bool]) -> None:
-    refusals = {str(status): response for status, response in problems(401, 403).items()}
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            if not is_public(method.upper(), path):
-                document["components"]["securitySchemes"] = _SECURITY
-                operation["security"] = [{name: []} for name in _SECURITY]
-                operation["responses"] = refusals | operation["responses"]

@@ -14,13 +14,13 @@ from tests.support.waiting import HANG_S
 
 HOOKS = {"SCHEMATHESIS_HOOKS": "tests.support.schema_hooks"}
 # The examples are the same in every run. To try more: `SCHEMA_EXAMPLES=5000 pytest tests/integration/test_schema.py`.
-EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "50"))
 
 
 def run(address: str, *flags: str) -> str:
     command = [Path(sys.executable).parent / "schemathesis", "--config-file", "tests/support/schemathesis.toml", "run"]
     command += [f"{address}/openapi.json", "--checks", "all"]
-    generation = ["--generation-deterministic"] if EXAMPLES == 100 else []
+    generation = ["--generation-deterministic"] if EXAMPLES == 50 else []
     options = ["--max-examples", str(EXAMPLES), "--request-timeout", str(HANG_S), "--no-color", *generation]
     done = subprocess.run(
         [*command, *options, *flags], cwd=ROOT, env=os.environ | HOOKS, capture_output=True, text=True, check=False

@@ -26,7 +26,7 @@ from ..request import check_headers, timeout_ms, validate
 from ..schemas import Count, Limits
 from .protocol import PlainError, Protocol
 
-Function = Literal["softmax", "sigmoid", "none"]
+Function = Annotated[Literal["softmax", "sigmoid", "none"], Field(title="Function")]
 
 _TEXT = {"type": "string", "minLength": 1}
 _INPUTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}
@@ -53,14 +53,14 @@ class HuggingFaceRequest(BaseModel):
     inputs: Annotated[Any, WithJsonSchema(_INPUTS)] = Field(
         description="A text, or at most SENTIMENT_MAX_BATCH_TEXTS (256) texts. A list is never a pair of texts."
     )
-    parameters: Parameters | None = None
+    parameters: Parameters | None = Field(None, description="Options.")
 
 
 class Class(BaseModel):
     """A class and its score."""
 
-    label: str = Field(examples=["positive"])
-    score: float = Field(examples=[0.993])
+    label: str = Field(description="The name of the class.", examples=["positive"])
+    score: float = Field(description="Its probability, or what `function_to_apply` says.", examples=[0.993])
 
 
 class HuggingFaceEndpoint(Endpoint):

@@ -39,14 +39,14 @@ class InferInput(BaseModel):
 
     model_config = _STRICT
 
-    name: Literal["TEXT"]
-    datatype: Literal["BYTES"]
+    name: Literal["TEXT"] = Field(description="The name of the tensor.")
+    datatype: Literal["BYTES"] = Field(description="The type of its elements: strings in UTF-8.")
     shape: list[Count] = Field(
         min_length=1,
         max_length=2,
         description="`[n]` or `[n, 1]` for n texts, at most SENTIMENT_MAX_BATCH_TEXTS (256).",
     )
-    parameters: InputParameters | None = None
+    parameters: InputParameters | None = Field(None, description="Of a tensor behind the JSON.")
     data: Annotated[list[Any] | None, WithJsonSchema(_DATA)] = Field(
         None, description="The texts, in one list or in a list for each."
     )
@@ -88,8 +88,8 @@ class LabelOutput(BaseModel):
 
     model_config = _STRICT
 
-    name: Literal["LABEL"]
-    parameters: LabelParameters | None = None
+    name: Literal["LABEL"] = Field(description="The name of the tensor.")
+    parameters: LabelParameters | None = Field(default=None, description="How to return it.")
 
 
 class ScoresOutput(BaseModel):
@@ -97,8 +97,8 @@ class ScoresOutput(BaseModel):
 
     model_config = _STRICT
 
-    name: Literal["SCORES"]
-    parameters: ScoresParameters | None = None
+    name: Literal["SCORES"] = Field(description="The name of the tensor.")
+    parameters: ScoresParameters | None = Field(default=None, description="How to return it.")
 
 
 RequestedOutput = Annotated[LabelOutput | ScoresOutput, Field(discriminator="name")]
@@ -120,9 +120,9 @@ class InferRequest(BaseModel):
 
     model_config = _STRICT
 
-    id: str | None = Field(None, description="The response has the same.")
-    parameters: RequestParameters | None = None
-    inputs: list[InferInput] = Field(min_length=1, max_length=1)
+    id: str | None = Field(None, max_length=1000, description="The response has the same.")
+    parameters: RequestParameters | None = Field(None, description="Of the request as a whole.")
+    inputs: list[InferInput] = Field(description="The tensor of the texts.", min_length=1, max_length=1)
     outputs: list[RequestedOutput] | None = Field(None, description="Both if there are none here.")
 
     @property
@@ -134,11 +134,11 @@ class InferRequest(BaseModel):
 class InferOutput(BaseModel):
     """A tensor. It has `data`, or `binary_data_size` if it follows the JSON."""
 
-    name: str = Field(examples=["SCORES"])
-    datatype: str = Field(examples=["FP32"])
-    shape: list[int] = Field(examples=[[1, 3]])
-    parameters: InputParameters | None = None
-    data: list[str] | list[float] | None = None
+    name: str = Field(description="The name of the tensor.", examples=["SCORES"])
+    datatype: str = Field(description="The type of its elements.", examples=["FP32"])
+    shape: list[int] = Field(description="Its dimensions.", examples=[[1, 3]])
+    parameters: InputParameters | None = Field(None, description="Of a tensor behind the JSON.")
+    data: list[str] | list[float] | None = Field(None, description="The elements, unless they follow the JSON.")
 
 
 class InferResponse(BaseModel):
@@ -146,10 +146,10 @@ class InferResponse(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=())
 
-    model_name: str = Field(examples=["sentiment-en"])
-    model_version: str = Field(examples=["0.1.0"])
+    model_name: str = Field(description="The name of the model.", examples=["sentiment-en"])
+    model_version: str = Field(description="The version of the model.", examples=["0.1.0"])
     id: str | None = Field(None, description="That of the request.")
-    outputs: list[InferOutput]
+    outputs: list[InferOutput] = Field(description="In the order of the request.")
 
 
 def form_of(limits: Limits) -> Form:

@@ -19,36 +19,38 @@ _PLATFORMS = {"onnx": "onnxruntime_onnx", "torch": "pytorch_transformers"}  # as
 class ServerLive(BaseModel):
     """The process runs."""
 
-    live: bool
+    live: bool = Field(description="The process responds.")
 
 
 class ServerReady(BaseModel):
     """Predictions are available."""
 
-    ready: bool
+    ready: bool = Field(description="Predictions are available.")
 
 
 class ModelReady(BaseModel):
     """Predictions of this model are available."""
 
-    name: str = Field(examples=["sentiment-en"])
-    ready: bool
+    name: str = Field(description="The name of the model.", examples=["sentiment-en"])
+    ready: bool = Field(description="Predictions are available.")
 
 
 class ServerMetadata(BaseModel):
     """The server."""
 
-    name: str = Field(examples=["rt-sentiment"])
-    version: str = Field(examples=["0.1.0"])
-    extensions: list[str] = Field(examples=[["binary_tensor_data", "classification"]])
+    name: str = Field(description="The name of the server.", examples=["rt-sentiment"])
+    version: str = Field(description="The version of the server.", examples=["0.1.0"])
+    extensions: list[str] = Field(
+        description="Of the protocol, that the server has.", examples=[["binary_tensor_data", "classification"]]
+    )
 
 
 class Tensor(BaseModel):
     """An input or an output. -1 stands for the number of texts."""
 
-    name: str = Field(examples=["SCORES"])
-    datatype: str = Field(examples=["FP32"])
-    shape: list[int] = Field(examples=[[-1, 3]])
+    name: str = Field(description="The name of the tensor.", examples=["SCORES"])
+    datatype: str = Field(description="The type of its elements.", examples=["FP32"])
+    shape: list[int] = Field(description="Its dimensions; -1 is the number of texts.", examples=[[-1, 3]])
 
 
 class ModelMetadata(BaseModel):
@@ -56,11 +58,11 @@ class ModelMetadata(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=())
 
-    name: str = Field(examples=["sentiment-en"])
-    versions: list[str] = Field(examples=[["0.1.0"]])
-    platform: str = Field(examples=["onnxruntime_onnx"])
-    inputs: list[Tensor]
-    outputs: list[Tensor]
+    name: str = Field(description="The name of the model.", examples=["sentiment-en"])
+    versions: list[str] = Field(description="The versions that are served.", examples=[["0.1.0"]])
+    platform: str = Field(description="What runs the model.", examples=["onnxruntime_onnx"])
+    inputs: list[Tensor] = Field(description="What a request may have.")
+    outputs: list[Tensor] = Field(description="What a response may have.")
 
 
 @functools.lru_cache(64)
@@ -99,8 +101,9 @@ def _metadata(name: str, version: str, backend: str, labels: int) -> ModelMetada
 def metadata_router(lifecycle: Lifecycle) -> APIRouter:
     """Return the routes for GET and HEAD."""
     router = APIRouter(tags=["protocols"])
-    refusals = problems(401, 403, plain=True)
-    not_ready = problems(503, plain=True)
+    of_all = problems(431, plain=True)
+    refusals = of_all | problems(401, 403, plain=True)
+    not_ready = of_all | problems(503, plain=True)
     of_model = not_ready | problems(404, plain=True)
 
     def check_ready() -> None:
@@ -113,7 +116,7 @@ def metadata_router(lifecycle: Lifecycle) -> APIRouter:
         extensions = ["binary_tensor_data", "classification"]
         return ServerMetadata(name="rt-sentiment", version=__version__, extensions=extensions)
 
-    @router.get("/v2/health/live")
+    @router.get("/v2/health/live", responses=of_all)
     async def v2_live() -> ServerLive:
         """Report whether the process responds, as `/livez`."""
         return ServerLive(live=True)

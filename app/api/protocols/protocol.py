@@ -13,7 +13,7 @@ from ..endpoint import Endpoint
 class PlainError(BaseModel):
     """An error, for clients of other protocols."""
 
-    error: str = Field(examples=["the model is loading"])
+    error: str = Field(description="What is wrong.", examples=["the model is loading"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,12 @@ class TestOpenInference:
             assert response.status_code == status, response.text
             assert response.json()["error"].startswith(error)
 
+    @pytest.mark.parametrize("length", [1001, 5000, 200_000])
+    def test_an_id_is_not_long(self, mock_server: Server, length: int) -> None:
+        response = post(mock_server, INFER, infer(["good"], id="x" * length), {})
+        assert response.status_code == 422
+        assert response.json()["error"].startswith("body.id: String should have at most 1000 characters")
+
     def test_there_is_one_input(self, mock_server: Server) -> None:
         for inputs in ([], infer(["a"])["inputs"] * 2):
             response = post(mock_server, INFER, {"inputs": inputs})
