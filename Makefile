@@ -56,9 +56,14 @@ dev: .venv/serve.stamp  ## serve the mock backend, or MODEL=path, and restart wh
 replicas: .venv/serve.stamp  ## serve N replicas behind nginx on one machine (N=2); settings may follow, too
 	@exec $(BIN)/python -m nginx.replicas --replicas $(or $(N),2) $(ARGS)
 
+# The tests of the service and the client. Coverage makes tests slow, so the others run without it.
+MEASURED := tests/unit tests/integration tests/clients
+PYTEST := pytest --numprocesses $(TESTERS) --dist loadgroup
+
 test: .venv/dev.stamp  ## run the tests with coverage (ARGS=tests/unit for a part); the first run installs the development tools
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses $(TESTERS) --dist loadgroup $(ARGS)
+	$(BIN)/coverage run -m $(PYTEST) $(or $(ARGS),$(MEASURED))
+	$(if $(ARGS),,$(BIN)/python -m $(PYTEST) $(MEASURED:%=--ignore=%))
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 
@@ -68,7 +73,7 @@ UVICORN := $(shell sed -n 's/.*uvicorn\[standard\]>=\([0-9.]*\),.*/\1/p' pyproje
 test-uvicorn: .venv/dev.stamp  ## run the tests of connections and of the process with the oldest supported version of uvicorn
 	$(PIP) --no-deps --upgrade --target .venv/uvicorn 'uvicorn==$(UVICORN).*'
 	PYTHONPATH=.venv/uvicorn:. $(BIN)/python -c 'import uvicorn; assert uvicorn.__version__.startswith("$(UVICORN)"), uvicorn.__version__'
-	PYTHONPATH=.venv/uvicorn:. $(BIN)/python -m pytest --quiet tests/unit/api tests/unit/server tests/integration/api/test_connection.py tests/integration/test_server.py tests/integration/test_drain.py $(ARGS)
+	PYTHONPATH=.venv/uvicorn:. $(BIN)/python -m pytest --quiet tests/unit/api tests/unit/server tests/integration/api/test_connection.py tests/integration/api/test_stream.py tests/integration/test_server.py tests/integration/test_drain.py $(ARGS)
 
 lint: .venv/dev.stamp  ## check the code with ruff (lint and format) and mypy
 	$(BIN)/ruff check

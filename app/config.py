@@ -108,6 +108,12 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         30, gt=0, description="seconds that a client has to send the body of a request; after that, it gets 408"
     )
+    stream_idle_s: float = Field(
+        60,
+        gt=0,
+        description="seconds that /predict/stream waits for its client, to send the next line or to read its answers; "
+        "after that, the stream ends",
+    )
     max_header_bytes: int = Field(32 * 1024, ge=1024, description="maximum bytes in the headers of a request")
     max_connections: int = Field(
         2000,
@@ -149,6 +155,8 @@ class Settings(BaseSettings):
         description="addresses or networks whose X-Forwarded headers are trusted, separated by commas; or none",
     )
     page: bool = Field(True, description="page for people at /, to try the model; off leads / to /docs")
+    huggingface: bool = Field(True, description="Hugging Face's protocol at POST /")
+    open_inference: bool = Field(True, description="Open Inference Protocol (KServe, Triton) below /v2")
     root_path: PathPrefix = Field(
         "", description="path below which a proxy serves the API, such as /sentiment; X-Forwarded-Prefix overrides it"
     )

@@ -2,7 +2,9 @@
 
     SentimentError
     ├── InvalidInput          the text or the request is not valid
-    │   └── TextTooLong       … because it is too long for a limit or the model
+    │   ├── TextTooLong       … because it is too long for a limit or the model
+    │   └── MalformedBody     … because its bytes are not what its headers say
+    ├── UnknownModel          no such model or version is served
     ├── Overloaded            rejected on arrival, because the queue is too long
     │   └── RateLimited       … or because the client is over its rate limit
     ├── DeadlineExceeded      no result within the time limit of the request
@@ -33,6 +35,14 @@ class InvalidInput(SentimentError):
 
 class TextTooLong(InvalidInput):
     """A text, a list of texts or a request body is over its limit."""
+
+
+class MalformedBody(InvalidInput):
+    """The bytes of a request are not what its headers, or its other bytes, say."""
+
+
+class UnknownModel(SentimentError):
+    """No such model or version is served."""
 
 
 class Overloaded(SentimentError):

@@ -15,13 +15,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import __version__
 from .access import Keys, RateLimit
 from .api import (
+    HUGGING_FACE,
+    OPEN_INFERENCE,
     Bodies,
     Check,
     Cors,
+    Endpoint,
     Limits,
     Middleware,
     PredictBatchEndpoint,
     PredictEndpoint,
+    PredictStreamEndpoint,
     ProxyPrefix,
     Refusals,
     accept_head,
@@ -32,13 +36,14 @@ from .api import (
     install_errors,
     install_openapi,
     install_page,
+    is_public,
     log_loaded,
     one_host,
     operation_id,
     prediction_routes,
-    public_paths,
     report,
     status_router,
+    stream_routes,
     watch_keys,
 )
 from .config import PREFIX, Settings, load_settings
@@ -48,18 +53,23 @@ from .metrics import Metrics
 from .serving import Lifecycle, Loader, ServingLimits
 
 _DESCRIPTION = """\
-Low-latency text sentiment. `POST /predict` predicts one text, `POST /predict/batch` a list of texts.
+Low-latency text sentiment. `POST /predict` predicts one text, `POST /predict/batch` a list of texts, and
+`POST /predict/stream` any number of texts, which it answers while you send them.
 
-Errors are `application/problem+json` (RFC 9457). Every response has `X-Request-ID`. Predictions also
-have `Server-Timing` (milliseconds) and `X-Cache`.
+Errors are `application/problem+json` (RFC 9457); those of `POST /` and `/v2` have the form of their protocols.
+Every response has `X-Request-ID`. Predictions also have `X-Model` (`name@version`), `Server-Timing` (milliseconds) and
+`X-Cache`.
 """
+
+# Of SENTIMENT_MAX_WAIT_MS: streams leave the rest to requests that cannot wait for room.
+_STREAM_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
     """The ASGI application, and what the process that runs it needs to know about it."""
 
-    asgi: ASGIApp  # the middleware, around `fastapi` and the endpoints of the two hot routes
+    asgi: ASGIApp  # the middleware, around `fastapi` and the endpoints of the hot routes
     fastapi: FastAPI
     lifecycle: Lifecycle
     metrics: Metrics
@@ -139,26 +149,56 @@ def create_app(
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
     )
-    routers = [prediction_routes(), status_router(lifecycle, metrics, limits)]
+    protocols = [
+        protocol
+        for protocol, enabled in ((HUGGING_FACE, settings.huggingface), (OPEN_INFERENCE, settings.open_inference))
+        if enabled
+    ]
+    routers = [prediction_routes(), stream_routes(), status_router(lifecycle, metrics, limits)]
+    routers += [protocol.router(lifecycle) for protocol in protocols]
     for router in routers:
         app.include_router(router)
-    install_errors(app)
+    install_errors(app, [app.router, *routers])
     install_openapi(
-        app, public=public_paths(protect_information=settings.api_keys_for_all) if settings.api_keys_file else None
+        app,
+        is_public=partial(is_public, protect_information=settings.api_keys_for_all) if keys else lambda *_: True,
+        models=[model for protocol in protocols for model in protocol.models],
     )
     install_docs(app)
     install_page(app, enabled=settings.page)
     bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
-    endpoints = [endpoint(lifecycle, limits, bodies, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
+    authenticate = (
+        authentication(keys, protect_information=settings.api_keys_for_all, refusals=refusals) if keys else None
+    )
+    stream = PredictStreamEndpoint(
+        lifecycle,
+        limits,
+        bodies,
+        rate,
+        observer=metrics,
+        idle_s=settings.stream_idle_s,
+        max_wait_ms=_STREAM_SHARE * settings.max_wait_ms,
+        authentication=authenticate,
+    )
+    kinds: tuple[type[Endpoint], ...] = (
+        PredictEndpoint,
+        PredictBatchEndpoint,
+        *(protocol.endpoint for protocol in protocols),
+    )
+    endpoints: list[Endpoint | PredictStreamEndpoint] = [
+        *(kind(lifecycle, limits, bodies, rate) for kind in kinds),
+        stream,
+    ]
     middleware = Middleware(
         app,
-        endpoints={endpoint.path: endpoint for endpoint in endpoints},
-        checks=_checks(settings, keys, refusals),
+        endpoints={route: endpoint for endpoint in endpoints for route in endpoint.routes},
+        checks=_checks(settings, authenticate),
         observer=metrics,
         paths={route.path for router in (app.router, *routers) for route in router.routes if isinstance(route, Route)},
         cors=partial(Cors, origins=settings.cors_origins),
         prefix=ProxyPrefix(settings.root_path, settings.trusted_proxies),
         rate=rate,
+        has_plain_errors=lambda method, path: any(protocol.owns(method, path) for protocol in protocols),
     )
     return Application(middleware, app, lifecycle, metrics)
 
@@ -201,10 +241,10 @@ def _keys(settings: Settings) -> Keys | None:
         raise KeysError(f"{PREFIX}API_KEYS_FILE: {error}") from None
 
 
-def _checks(settings: Settings, keys: Keys | None, refusals: Refusals) -> list[Check]:
+def _checks(settings: Settings, authenticate: Check | None) -> list[Check]:
     checks = [header_limit(settings.max_header_bytes), one_host]
     if settings.allowed_hosts:
         checks.append(allowed_hosts(settings.allowed_hosts))
-    if keys:
-        checks.append(authentication(keys, protect_information=settings.api_keys_for_all, refusals=refusals))
+    if authenticate:
+        checks.append(authenticate)
     return checks

@@ -77,6 +77,7 @@ class Metrics:
         self._batch_tokens = counter("sentiment_batch_padded_tokens", "Tokens that the model ran, with any padding.")
         self._errors = counter("sentiment_backend_errors", "Texts that the model failed on.")
         predictions = counter("sentiment_predictions", "Predictions by the most likely label.", ["label"])
+        self._variants = counter("sentiment_explanation_variants", "Variants of texts that explanations took.")
         self._confidence = histogram("sentiment_confidence", "Probability of the predicted label.", _CONFIDENCES)
         self._abstained = counter("sentiment_abstained", "Predictions without a label, below the limit of confidence.")
         self._truncated = counter("sentiment_truncated", "Texts that were cut because they were too long.")
@@ -88,12 +89,16 @@ class Metrics:
         self._queued = gauge("sentiment_queue_texts", "Texts that wait for the model.", "livesum")
         self._wait = gauge("sentiment_predicted_wait_seconds", "Predicted wait of a new text.", "livemax")
 
+        lines = counter("sentiment_stream_lines", "Lines of streams by the status of their answer.", ["status"])
+        self._streams = gauge("sentiment_streams", "Open streams.", "livesum")
+
         # Label lookups are cached, because a lookup takes longer than an increment. Series that exist from the start
         # have a rate from their first event on.
         self._stages = {stage: stages.labels(stage) for stage in ("tokenize", "queue", "infer")}
         self._reasons = {reason: refused.labels(reason) for reason in ("wait", "full", "deadline")}
         self._outcomes = {outcome: cache.labels(outcome) for outcome in ("hit", "miss", "joined")}
         self._label = functools.cache(predictions.labels)
+        self._lines = functools.cache(lambda status: lines.labels(str(status)))
         self._responses = functools.cache(self._response_series)
 
     def exposition(self) -> bytes:
@@ -152,6 +157,10 @@ class Metrics:
         if texts:
             self._outcomes[outcome].inc(texts)
 
+    def varied(self, variants: int) -> None:
+        """Variants of texts were scored, for explanations."""
+        self._variants.inc(variants)
+
     def predicted(self, prediction: Prediction) -> None:
         """A text got a prediction, from the model or from the cache."""
         self._label(prediction.label).inc()
@@ -164,6 +173,14 @@ class Metrics:
     def windowed(self, texts: int) -> None:
         """Texts with too many tokens for the model were read in windows."""
         self._windowed.inc(texts)
+
+    def stream_changed(self, streams: int) -> None:
+        """So many more streams are open."""
+        self._streams.inc(streams)
+
+    def line_answered(self, status: int) -> None:
+        """A line of a stream was answered, with the status that a request would have got."""
+        self._lines(status).inc()
 
     def backend_failed(self) -> None:
         """The model failed on a text."""

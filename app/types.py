@@ -1,8 +1,11 @@
 """Values that modules pass to each other."""
 
+import math
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +49,14 @@ class Prediction:
     """Result for one text. `scores` has every label, in the order of the model, and sums to 1.
 
     `label` is the most likely class, and `confidence` its score. Users see no label if that is below `abstain_below`.
+    `log_sum` is the logarithm of what the exponentials of the logits were divided by; unknown after an average.
     """
 
     label: str
     confidence: float
     scores: Mapping[str, float]
     truncated: bool = False
+    log_sum: float = field(default=0.0, compare=False)
     abstain_below: float = 0.0
 
     @property
@@ -60,6 +65,10 @@ class Prediction:
         # Rounded, so that nobody sees a confidence of 0.7 without a label if the limit is 0.7.
         is_sure = not self.abstain_below or round(self.confidence, 4) >= self.abstain_below
         return self.label if is_sure else None
+
+    def logits(self) -> dict[str, float]:
+        """Return the logits of which `scores` is the softmax: the model's, divided by its temperature."""
+        return {label: math.log(score or sys.float_info.min) + self.log_sum for label, score in self.scores.items()}
 
     def render(self, top_k: int | None = None) -> dict[str, Any]:
         """Return what JSON shows: rounded, with only the `top_k` best classes in `scores` (None: all)."""
@@ -80,6 +89,10 @@ class WordWeight(NamedTuple):
     start: int
     end: int
     weight: float
+
+    def render(self) -> dict[str, Any]:
+        """Return what JSON shows."""
+        return {"start": self.start, "end": self.end, "weight": round(self.weight, 4)}
 
 
 CacheOutcome = Literal["hit", "miss", "joined"]
@@ -124,3 +137,8 @@ class ModelInfo:
     abstain_below: float = 0.0  # confidence below which a prediction has no label
     # Tokens per second of each backend that was tried, where `load_model` compared them.
     compared_tokens_per_s: Mapping[str, int] | None = None
+
+    @property
+    def id(self) -> str:
+        """`name@version`, which the header `X-Model` has. What may not be in a header is percent-encoded."""
+        return quote(f"{self.model}@{self.model_version}", safe="!#$&'()*+,/:;=?@[]")

@@ -1,4 +1,4 @@
-"""Adds keys to the file of API keys, which other processes may read and change at the same time."""
+"""Changes the file of API keys, which other processes may read and change at the same time."""
 
 import fcntl
 import hashlib
@@ -7,13 +7,15 @@ import re
 import secrets
 import stat
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import yaml
+
 from ..errors import KeysError
-from .keys import NAME, NAME_RULE, Scope, read_keys
+from .keys import NAME, NAME_RULE, Key, Scope, read_keys
 
 _PREFIX = "rts_"  # lets secret scanners recognise a leaked key
 _PERIOD = re.compile(r"([0-9]{1,5})([dh])")
@@ -38,7 +40,7 @@ def add_key(file: Path, name: str, *, expires: datetime | None = None, scopes: C
                 if not target.is_file():
                     raise KeysError(f"{file}: not a regular file")
                 if name in [each.name for each in read_keys(target)]:
-                    raise KeysError(f"{file} already has a key for {name}; remove its line first")
+                    raise KeysError(f"{file} already has a key for {name}; remove that first: rt-sentiment keys remove")
                 content = target.read_bytes()
             if content and not content.endswith(b"\n"):
                 content += b"\n"
@@ -46,6 +48,46 @@ def add_key(file: Path, name: str, *, expires: datetime | None = None, scopes: C
     except OSError as error:
         raise KeysError(f"{file}: {error.strerror}") from None
     return key
+
+
+def remove_key(file: Path, name: str) -> None:
+    """Remove the key of `name`, and leave all other lines as they are.
+
+    Raises `KeysError` if the file has no such key or cannot be changed, or if its lines cannot be told apart.
+    """
+    try:
+        target = Path(os.path.realpath(file))
+        with _locked(target.parent):
+            rest = [key for key in read_keys(target) if key.name != name]
+            text = target.read_text(encoding="utf-8")
+            lines = text.splitlines(keepends=True)
+            for first, end in _lines_of(text, name):
+                del lines[first:end]
+                break
+            else:
+                raise KeysError(f"{file} has no key for {name}")
+            content = "".join(lines).encode()
+            _replace(target, content, lambda changed: _check(changed, rest, file, name))
+    except OSError as error:
+        raise KeysError(f"{file}: {error.strerror}") from None
+
+
+def _lines_of(text: str, name: str) -> Iterator[tuple[int, int]]:
+    """Yield the lines, from the first to the one after the last, of the key with this name."""
+    root = yaml.compose(text, yaml.SafeLoader)
+    for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+        if key.value == name:
+            yield key.start_mark.line, value.end_mark.line + (value.end_mark.column > 0)
+
+
+def _check(changed: Path, rest: list[Key], file: Path, name: str) -> None:
+    """Raise an error if other keys are on the lines of the one that was removed."""
+    try:
+        if read_keys(changed) == rest:
+            return
+    except KeysError:
+        pass
+    raise KeysError(f"{file}: the key of {name} has no lines of its own; remove it with an editor")
 
 
 def parse_expiry(value: str) -> datetime:
@@ -85,8 +127,11 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _replace(file: Path, content: bytes) -> None:
-    """Replace `file` in one step, so that a reader or a power failure sees the old content or the new one."""
+def _replace(file: Path, content: bytes, check: Callable[[Path], None] = lambda _: None) -> None:
+    """Replace `file` in one step, so that a reader or a power failure sees the old content or the new one.
+
+    `check` may look at the new file before that, and raise.
+    """
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # only its owner can read it
     aside = Path(name)
     try:
@@ -96,6 +141,7 @@ def _replace(file: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(descriptor)
+        check(aside)
         aside.replace(file)
     except BaseException:
         aside.unlink(missing_ok=True)

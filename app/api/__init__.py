@@ -1,32 +1,43 @@
 """HTTP: middleware, endpoints, schemas, errors. The only folder that knows FastAPI."""
 
-from .auth import authentication, log_loaded, public_paths, watch_keys
+from .auth import authentication, is_public, log_loaded, watch_keys
 from .bodies import Bodies
 from .checks import Check, allowed_hosts, header_limit, one_host
-from .context import PEER, PROBES, REFUSED, new_id
+from .context import BROKEN, BUSY, PEER, PROBES, REFUSED, new_id
 from .cors import Cors
 from .docs import install_docs
+from .document import install_openapi, operation_id
+from .endpoint import Endpoint
 from .errors import install_errors, problem
 from .middleware import Middleware
-from .openapi import install_openapi, operation_id, prediction_routes
+from .openapi import prediction_routes
 from .page import install_page
 from .predict import PredictBatchEndpoint, PredictEndpoint
 from .prefix import ProxyPrefix
+from .protocols import HUGGING_FACE, OPEN_INFERENCE
 from .refusals import Refusals
 from .schemas import Limits
 from .status import accept_head, report, status_router
+from .stream import PredictStreamEndpoint
+from .stream_openapi import stream_routes
 
 __all__ = [
+    "BROKEN",
+    "BUSY",
+    "HUGGING_FACE",
+    "OPEN_INFERENCE",
     "PEER",
     "PROBES",
     "REFUSED",
     "Bodies",
     "Check",
     "Cors",
+    "Endpoint",
     "Limits",
     "Middleware",
     "PredictBatchEndpoint",
     "PredictEndpoint",
+    "PredictStreamEndpoint",
     "ProxyPrefix",
     "Refusals",
     "accept_head",
@@ -37,14 +48,15 @@ __all__ = [
     "install_errors",
     "install_openapi",
     "install_page",
+    "is_public",
     "log_loaded",
     "new_id",
     "one_host",
     "operation_id",
     "prediction_routes",
     "problem",
-    "public_paths",
     "report",
     "status_router",
+    "stream_routes",
     "watch_keys",
 ]

@@ -14,14 +14,34 @@ from ..access import Keys, Scope
 from ..errors import KeysError
 from ..logs import log, log_exception
 from .checks import Check
-from .context import PROBES, RequestContext
+from .context import ALL_PROBES, RequestContext
 from .errors import problem
 from .refusals import Refusals
 
-_INFORMATION = ("/", "/info", "/metrics", "/openapi.json", "/docs", "/static-offline-docs")
+_INFORMATION = (
+    "/",
+    "/info",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/static-offline-docs",
+    "/v2",
+    "/v2/models/{name}",
+    "/v2/models/{name}/versions/{version}",
+)
 _ASSETS = ("/static-offline-docs/", "/page/")  # of the pages at /docs and /
-# The scope that a key needs for a path. For other paths, any key that is valid will do.
-_SCOPES: Mapping[str, Scope] = {"/predict": "predict", "/predict/batch": "predict"}
+# The scope that a key needs for a route. For other routes, any key that is valid will do.
+_SCOPES: Mapping[str, Scope] = dict.fromkeys(
+    (
+        "/",
+        "/predict",
+        "/predict/batch",
+        "/predict/stream",
+        "/v2/models/{name}/infer",
+        "/v2/models/{name}/versions/{version}/infer",
+    ),
+    "predict",
+)
 _REFRESH_EVERY_S = 2.0
 
 
@@ -33,9 +53,8 @@ def authentication(keys: Keys, *, protect_information: bool, refusals: Refusals 
     """
     refusals = refusals or Refusals()
 
-    def check(_scope: AsgiScope, context: RequestContext) -> Response | None:
-        path = context.path
-        if is_public(path, protect_information=protect_information):
+    def check(scope: AsgiScope, context: RequestContext) -> Response | None:
+        if is_public(scope["method"], context.route_or_path, protect_information=protect_information):
             return None
         presented = _presented(context.headers)
         if presented is None:
@@ -46,7 +65,7 @@ def authentication(keys: Keys, *, protect_information: bool, refusals: Refusals 
             detail = "this API key is not valid"
         elif key.has_expired():
             detail = "this API key has expired"
-        elif (needed := _SCOPES.get(path)) and needed not in key.scopes:
+        elif (needed := _SCOPES.get(context.route_or_path)) and needed not in key.scopes:
             detail = f"this API key does not have the scope {needed}"
         else:
             context.key_name = key.name
@@ -57,15 +76,13 @@ def authentication(keys: Keys, *, protect_information: bool, refusals: Refusals 
     return check
 
 
-def public_paths(*, protect_information: bool) -> tuple[str, ...]:
-    """Return the paths that need no key."""
-    return PROBES if protect_information else (*PROBES, *_INFORMATION)
-
-
-def is_public(path: str, *, protect_information: bool = False) -> bool:
-    """Return whether a path needs no key."""
-    public = public_paths(protect_information=protect_information)
-    return path in public or ("/docs" in public and path.startswith(_ASSETS))
+def is_public(method: str, route: str, *, protect_information: bool = False) -> bool:
+    """Return whether a request for a route, or for the path of a file of a page, needs no key."""
+    if route == "/" and method == "POST":  # Hugging Face's protocol predicts where the page is
+        return False
+    if route in ALL_PROBES:
+        return True
+    return not protect_information and (route in _INFORMATION or route.startswith(_ASSETS))
 
 
 def _presented(headers: Mapping[bytes, bytes]) -> str | None:

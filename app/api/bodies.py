@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
@@ -14,7 +14,6 @@ from starlette.types import Receive
 from ..cpu import usable_cores
 from ..errors import BodiesFull, TextTooLong
 from ..logs import log
-from .parser import BodyParser
 
 # pydantic takes less than a millisecond for the worst body of this size. It is never refused for want of memory.
 SMALL_BYTES = 4 * 1024
@@ -23,6 +22,20 @@ _TINY_BYTES = 256  # less than half a millisecond
 _PIECE_BYTES = 64 * 1024
 _LOG_INTERVAL_S = 10.0
 _RETRY_AFTER_S = 1.0
+
+
+class Parser(Protocol):
+    """Parses a body that comes in pieces."""
+
+    def feed(self, data: bytes, *, is_last: bool = False) -> None:
+        """Parse the next piece; raise what is wrong with it."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it takes."""
+
+
+P = TypeVar("P", bound=Parser)
 
 
 class Bodies:
@@ -39,9 +52,14 @@ class Bodies:
         """Return a body that is to be read. What it holds counts until the end of its `with` statement."""
         return Body(self)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether all bodies together take too much memory."""
+        return self.held_bytes > self._max_held_bytes
+
     def check_room(self) -> None:
         """Raise `BodiesFull` if all bodies together take too much memory."""
-        if self.held_bytes <= self._max_held_bytes:
+        if not self.is_full:
             return
         self._refused += 1
         if (now_s := time.monotonic()) >= self._log_at_s:
@@ -50,7 +68,7 @@ class Bodies:
             self._refused = 0
         raise BodiesFull("request bodies take too much memory; try again later", _RETRY_AFTER_S)
 
-    async def parse(self, parser: BodyParser, data: bytes, *, is_last: bool) -> None:
+    async def parse(self, parser: Parser, data: bytes, *, is_last: bool) -> None:
         """Parse a piece of a body in a thread, or wait until one is free; a tiny one at once."""
         if len(data) <= _TINY_BYTES:
             parser.feed(data, is_last=is_last)
@@ -72,15 +90,15 @@ class Body:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._resize(0)
+        self.count(0)
 
-    async def read(self, receive: Receive, max_bytes: int, new_parser: Callable[[], BodyParser]) -> bytes | BodyParser:
+    async def read(self, receive: Receive, max_bytes: int, new_parser: Callable[[], P]) -> bytes | P:
         """Return a small body as it is, and a parser that has parsed a larger one. The server limits the time.
 
         Raises `TextTooLong` as soon as it is over `max_bytes`, `BodiesFull`, what the parser raises, and
         `ClientDisconnect` if the client leaves.
         """
-        parser: BodyParser | None = None
+        parser: P | None = None
         pending = bytearray()
         size = 0
         more = True
@@ -93,7 +111,7 @@ class Body:
             if size > max_bytes:
                 raise TextTooLong(f"the body is larger than {max_bytes} bytes")
             more = message.get("more_body", False)
-            self._resize(self._held_bytes + len(data))
+            self.count(self._held_bytes + len(data))
             if size <= SMALL_BYTES:
                 if not more:
                     return bytes(pending) + data
@@ -115,9 +133,10 @@ class Body:
 
     def resize(self, size: int) -> None:
         """Set how much memory the body takes. Raises `BodiesFull`."""
-        self._resize(size)
+        self.count(size)
         self._bodies.check_room()
 
-    def _resize(self, size: int) -> None:
+    def count(self, size: int) -> None:
+        """Set how much memory the body takes, even if there is no room."""
         self._bodies.held_bytes += size - self._held_bytes
         self._held_bytes = size

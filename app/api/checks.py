@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from ..addresses import Host, parse_host
-from .context import PROBES, RequestContext
+from .context import ALL_PROBES, RequestContext
 from .errors import problem
 
 Check = Callable[[Scope, RequestContext], Response | None]
@@ -54,7 +54,7 @@ def allowed_hosts(hosts: Collection[str]) -> Check:
 
     def check(_scope: Scope, context: RequestContext) -> Response | None:
         # Probes use the server's address.
-        if context.path in PROBES or is_allowed(context.headers.get(b"host", b"").decode("latin-1")):
+        if context.route_or_path in ALL_PROBES or is_allowed(context.headers.get(b"host", b"").decode("latin-1")):
             return None
         return problem(context.request_id, 400, "Bad Request", "this Host is not allowed")
 

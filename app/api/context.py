@@ -5,7 +5,7 @@ import logging
 import random
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from starlette.types import Scope
@@ -17,8 +17,16 @@ from ..metrics import METHODS
 Header = tuple[bytes, bytes]
 
 PROBES = ("/livez", "/readyz", "/healthz")
+# Also those of the Open Inference Protocol.
+ALL_PROBES = (
+    *PROBES,
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2/models/{name}/ready",
+    "/v2/models/{name}/versions/{version}/ready",
+)
 # These paths are polled. Their access lines are logged at the debug level.
-_POLLED = frozenset({*PROBES, "/metrics"})
+_POLLED = frozenset({*ALL_PROBES, "/metrics"})
 QUOTA_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 # No page may show ours in a frame or guess the type of a response, and links of the docs send no referrer.
 _SECURITY_HEADERS = (
@@ -30,6 +38,8 @@ _MAX_ADDRESS_CHARS = 45
 # Keys in the state of a scope, which the server sets:
 PEER = "peer"  # the address at the other end of the connection: `client` is what a trusted proxy says it is
 REFUSED = "refused"  # the server itself has responded, logged and counted the request
+BUSY = "busy"  # a function for a stream, which says with it whether it has work or waits for its client
+BROKEN = "broken"  # status and detail: why the rest of the body cannot be read, although the response has begun
 _CLIENT_LEFT = 499  # nginx's status for a client that left before the response
 NO_PATH = ""  # the path of a request whose own path is none that we could have
 # Our paths need no escapes, so a path with one has another meaning for some proxy: %2F, %0A, %2e%2e, %252F. nginx has
@@ -49,8 +59,17 @@ class RequestContext:
     key_name: str | None = None  # of the API key that came with the request
     quota: Quota | None = None
     timings_ms: tuple[float, float, float] | None = None  # tokenize, queue, infer
+    model: str = ""  # `ModelInfo.id` of the model whose predictions the response has
     status: int | None = None  # once the response has started
+    lines: dict[str, object] = field(default_factory=dict)  # of a stream, for the log
     content_policy: bytes = b"frame-ancestors 'none'"
+    route: str | None = None  # of the path, if it is one of ours, such as /v2/models/{name}
+    has_plain_errors: bool = False  # the client expects {"error": "…"}
+
+    @property
+    def route_or_path(self) -> str:
+        """What access rules are about."""
+        return self.route or self.path
 
     def response_headers(self) -> list[Header]:
         """Return the headers that every response has."""
@@ -64,6 +83,8 @@ class RequestContext:
             headers += [
                 (name.lower().encode(), b"%d" % value) for name, value in zip(QUOTA_HEADERS, values, strict=True)
             ]
+        if self.model:
+            headers.append((b"x-model", self.model.encode()))
         if self.timings_ms:
             headers.append((b"server-timing", _TIMINGS % (*self.timings_ms, self.elapsed_s * 1000)))
         return headers
@@ -91,6 +112,7 @@ class RequestContext:
             fields["infer_ms"] = round(infer_ms, 2)
         if self.key_name:
             fields["key"] = self.key_name
+        fields |= self.lines
         fields["request_id"] = self.request_id
         fields["client"] = self.client
         log_fields(logging.DEBUG if path in _POLLED else logging.INFO, "request", fields)

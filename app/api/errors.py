@@ -2,34 +2,38 @@
 
 import logging
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from ..errors import (
     BackendError,
     BodiesFull,
     DeadlineExceeded,
     InvalidInput,
+    MalformedBody,
     NotReady,
     Overloaded,
     RateLimited,
     SentimentError,
     TextTooLong,
+    UnknownModel,
 )
 from ..logs import log, log_exception
 from .context import context_of
+from .invalid import BodyInvalid, path_of
 
 # type → (status, title); the first match counts.
 STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
+    (MalformedBody, 400, "Bad Request"),
+    (UnknownModel, 404, "Not Found"),
     (TextTooLong, 413, "Content Too Large"),
     (InvalidInput, 422, "Unprocessable Content"),
     (RateLimited, 429, "Too Many Requests"),
@@ -43,8 +47,21 @@ STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
 
 _NO_PATH = "this path does not exist"
 _MODEL_FAILED = "the model failed on this text"
-_MAX_ERRORS = 20  # in one response
-PLACE = re.compile(r"line (\d+) column (\d+)")
+
+
+class Problem(Response):
+    """An error as `application/problem+json` (RFC 9457), or as `{"error": "…"}` for a client of another protocol."""
+
+    def __init__(self, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(orjson.dumps(content), content["status"], dict(headers or {}), "application/problem+json")
+        self._detail = content["detail"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if context_of(scope).has_plain_errors:
+            self.body = orjson.dumps({"error": self._detail})
+            self.headers["content-length"] = str(len(self.body))
+            self.headers["content-type"] = "application/json"
+        await super().__call__(scope, receive, send)
 
 
 def problem(
@@ -56,7 +73,7 @@ def problem(
     errors: list[dict[str, Any]] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return an `application/problem+json` response (RFC 9457)."""
+    """Return the response to a request that fails."""
     content: dict[str, Any] = {
         "type": "about:blank",
         "title": title,
@@ -66,51 +83,7 @@ def problem(
     }
     if errors is not None:
         content["errors"] = errors
-    return Response(orjson.dumps(content), status, dict(headers or {}), "application/problem+json")
-
-
-class BodyInvalid(Exception):
-    """The JSON of a body does not match. `errors` are pydantic's, `fields` the names that the body may have."""
-
-    def __init__(self, errors: list[ErrorDetails], fields: Iterable[str] = (), *, is_utf8: bool = True) -> None:
-        super().__init__("the body does not match the schema")
-        self.errors = errors
-        self.fields = sorted(fields)
-        self.is_utf8 = is_utf8
-
-    @classmethod
-    def from_pydantic(cls, error: ValidationError, fields: Iterable[str]) -> Self:
-        """Keep what is wrong and where, and drop the input."""
-        if error.error_count() > _MAX_ERRORS:
-            return cls.with_too_many_errors()
-        return cls(error.errors(include_url=False, include_context=False, include_input=False), fields)
-
-    @classmethod
-    def from_syntax(cls, msg: str, *, is_utf8: bool) -> Self:
-        """The body is not JSON; `msg` is pydantic's."""
-        return cls([_error("json_invalid", (), msg)], is_utf8=is_utf8)
-
-    @classmethod
-    def with_unknown_field(cls, fields: Iterable[str]) -> Self:
-        return cls([_error("extra_forbidden", ("",))], fields)
-
-    @classmethod
-    def with_too_many_bytes(cls, loc: tuple[str | int, ...], limit: int) -> Self:
-        return cls([_error("too_large", loc, f"Input has more than {limit} bytes that are not a text")])
-
-    @classmethod
-    def with_too_many_errors(cls) -> Self:
-        return cls([_error("too_many_errors", (), f"more than {_MAX_ERRORS} parts of the body are invalid")])
-
-    @property
-    def is_incomplete(self) -> bool:
-        """Whether the body may be valid if more of it came."""
-        messages = [error["msg"] for error in self.errors if error["type"] == "json_invalid"]
-        return all(not message or message.startswith("EOF ") for message in messages)
-
-
-def _error(kind: str, loc: tuple[str | int, ...], msg: str = "") -> ErrorDetails:
-    return {"type": kind, "loc": loc, "msg": msg, "input": None}
+    return Problem(content, headers)
 
 
 def respond_to(request_id: str, error: BaseException) -> Response | None:
@@ -138,13 +111,18 @@ def shutting_down(request_id: str) -> Response:
     return problem(request_id, 503, "Not Ready", "the server is shutting down", headers=headers)
 
 
-def install_errors(app: FastAPI) -> None:
-    """Give errors of FastAPI's routes the same format as all others."""
+def install_errors(app: FastAPI, routers: Sequence[Router]) -> None:
+    """Give errors of FastAPI's routes the same format as all others. `routers` have all routes."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        request_id = context_of(request.scope).request_id
+        context = context_of(request.scope)
         # starlette raises unexpected errors again, and the middleware logs them.
-        return respond_to(request_id, error) or _internal_error(request_id)
+        response = respond_to(context.request_id, error) or _internal_error(context.request_id)
+        if response.status_code == 405:  # starlette names only the methods of one of the routes with this path
+            every = [each for router in routers for each in router.routes if isinstance(each, Route)]
+            methods = {method for each in every if each.path == context.route for method in each.methods or ()}
+            response.headers["Allow"] = ", ".join(sorted(methods))
+        return response
 
     for kind in (*_RESPONSES, Exception):
         app.add_exception_handler(kind, handle)
@@ -154,10 +132,18 @@ def _internal_error(request_id: str) -> Response:
     return problem(request_id, 500, "Internal Server Error", "the server failed to answer this request")
 
 
+def failure_of(error: SentimentError | BodyInvalid) -> tuple[int, str]:
+    """Return the status and the detail of a text that has no prediction, as part of a response about several texts."""
+    if isinstance(error, BodyInvalid):
+        return error.describe("line")
+    status, _ = _status_of(error)
+    return status, _MODEL_FAILED if status == 500 else str(error)
+
+
 def render_failure(error: SentimentError) -> dict[str, Any]:
     """Return what takes the place of a prediction if only this text has failed."""
-    status, _ = _status_of(error)
-    return {"error": {"status": status, "detail": str(error) if status < 500 else _MODEL_FAILED}}
+    status, detail = failure_of(error)
+    return {"error": {"status": status, "detail": detail}}
 
 
 def log_failure(request_id: str, error: SentimentError, texts: int = 1) -> None:
@@ -184,42 +170,21 @@ def _on_sentiment_error(request_id: str, error: BaseException) -> Response:
         log_failure(request_id, error)
         detail = "the server failed to answer this request"
     if isinstance(error, InvalidInput):
-        detail = f"{_path(error.loc)}: {error}" if error.loc else detail
+        detail = f"{path_of(error.loc)}: {error}" if error.loc else detail
         errors = [{"loc": list(error.loc), "msg": str(error)}] if status == 422 else None
     if isinstance(error, BackendError) and error.loc and isinstance(error.loc[-1], int):  # a text of a list
-        detail = f"{_path(error.loc)}: {_MODEL_FAILED}"
+        detail = f"{path_of(error.loc)}: {_MODEL_FAILED}"
     return problem(request_id, status, title, detail, errors=errors, headers=headers)
 
 
 def _on_body_invalid(request_id: str, error: BaseException) -> Response:
     assert isinstance(error, BodyInvalid)
-    if syntax_error := next((item for item in error.errors if item["type"] == "json_invalid"), None):
-        return problem(
-            request_id, 400, "Bad Request", _describe_syntax_error(syntax_error["msg"], is_utf8=error.is_utf8)
-        )
-    errors = [_without_input(item, error.fields) for item in error.errors]
-    first = errors[0]
-    detail = f"{_path(first['loc'])}: {first['msg']}"
+    status, detail = error.describe(error.part)
+    if status == 400:
+        return problem(request_id, status, "Bad Request", detail)
+    errors = error.render()
+    detail = f"{path_of(errors[0]['loc'])}: {errors[0]['msg']}"
     return problem(request_id, 422, "Unprocessable Content", detail, errors=errors)
-
-
-def _path(loc: Iterable[str | int]) -> str:
-    return ".".join(map(str, loc))
-
-
-def _describe_syntax_error(msg: str, *, is_utf8: bool) -> str:
-    if not is_utf8:
-        return "the body is not valid JSON: its encoding is not UTF-8"
-    place = PLACE.search(msg)
-    why = "the body is not valid JSON" + (": incomplete escape or surrogate pair" if "hex escape" in msg else "")
-    return f"{why}, at {place[0]}" if place else why
-
-
-def _without_input(item: ErrorDetails, fields: list[str]) -> dict[str, Any]:
-    """Return one of pydantic's errors without anything that the client wrote, such as the name of an unknown field."""
-    loc = item["loc"][:-1] if item["type"] == "extra_forbidden" else item["loc"]
-    msg = f"unknown field; expected {', '.join(fields)}" if item["type"] == "extra_forbidden" else item["msg"]
-    return {"loc": ["body", *loc], "msg": msg}
 
 
 def _on_http_exception(request_id: str, error: BaseException) -> Response:

@@ -13,6 +13,7 @@ from .context import NO_PATH, REFUSED, RequestContext, begin, context_of
 from .errors import no_such_path, respond_to, shutting_down, unexpected
 from .prefix import ProxyPrefix
 from .rate import count, is_counted
+from .routes import Routes
 
 
 class Observer(Protocol):
@@ -26,8 +27,10 @@ class Middleware:
     """Gives each request an id, checks, error responses, metrics and an access line.
 
     A `POST` to a path in `endpoints` goes to that plain ASGI application, everything else to `app`.
-    `paths` are those that logs and metrics may name. `cors` wraps what answers, so that refusals have its headers.
-    `prefix` finds the path below which a proxy serves them. `rate` counts requests before their bodies are read.
+    `paths` are those that logs and metrics may name; they may have parameters, as in `/v2/models/{name}`. `cors` wraps
+    what answers, so that refusals have its headers. `prefix` finds the path below which a proxy serves them. `rate`
+    counts requests before their bodies are read. `has_plain_errors` says for a method and a path whether errors are
+    `{"error": "…"}`.
     """
 
     def __init__(
@@ -41,15 +44,17 @@ class Middleware:
         cors: Callable[[ASGIApp], ASGIApp] | None = None,
         prefix: ProxyPrefix | None = None,
         rate: RateLimit | None = None,
+        has_plain_errors: Callable[[str, str], bool] = lambda _method, _path: False,
     ) -> None:
         self._app = app
         self._endpoints = endpoints
         self._checks = checks
         self._observer = observer
-        self._paths = frozenset(paths)
+        self._routes = Routes(paths)
         self._inner = cors(self._answer) if cors else self._answer
         self._prefix = prefix
         self._rate = rate
+        self._has_plain_errors = has_plain_errors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,7 +62,9 @@ class Middleware:
             return
         context = begin(scope)
         if self._prefix:
-            self._prefix.apply(scope, context, self._paths)
+            self._prefix.apply(scope, context, self._routes)
+        context.route = self._routes.find(context.path)
+        context.has_plain_errors = self._has_plain_errors(scope["method"], context.path or scope["path"])
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -74,10 +81,9 @@ class Middleware:
                 self._record(scope["method"], context)
 
     def _record(self, method: str, context: RequestContext) -> None:
-        path = context.path if context.path in self._paths else None
         try:
-            self._observer.answered(method, path or "none", context.final_status, context.elapsed_s)
-            context.log(method, path or "(none)")
+            self._observer.answered(method, context.route or "none", context.final_status, context.elapsed_s)
+            context.log(method, context.route or "(none)")
         except Exception as error:  # the client has its response; a failure here must not affect its next request
             log_exception("unexpected error", error, request_id=context.request_id)
 
@@ -89,7 +95,7 @@ class Middleware:
             for check in self._checks:
                 if refusal := check(scope, context):
                     break
-            if self._rate and is_counted(scope["method"], context.path):
+            if self._rate and is_counted(scope["method"], context.route_or_path):
                 await count(self._rate, context, 1)
             if refusal:
                 await refusal(scope, receive, send)
@@ -97,7 +103,7 @@ class Middleware:
             if context.path == NO_PATH:  # a router may read it in another way: starlette ignores a final line feed
                 await no_such_path(context.request_id)(scope, receive, send)
                 return
-            endpoint = self._endpoints.get(context.path) if scope["method"] == "POST" else None
+            endpoint = self._endpoints.get(context.route or "") if scope["method"] == "POST" else None
             await (endpoint or self._app)(scope, receive, send)
         except asyncio.CancelledError:
             # The server has waited long enough for this request and shuts down.

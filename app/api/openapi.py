@@ -1,15 +1,16 @@
-"""The OpenAPI document, including what FastAPI cannot see: the two routes that are plain ASGI endpoints."""
+"""How routes are described in the OpenAPI document, including those that are plain ASGI endpoints."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
-from pydantic.json_schema import models_json_schema
+from fastapi import APIRouter
+from pydantic import BaseModel
 
 from . import schemas
 
-_REFERENCE = "#/components/schemas/{model}"
+Responses = dict[int | str, dict[str, Any]]
+
+REFERENCE = "#/components/schemas/{model}"
 # status → when, and the title and the detail of an example
 _PROBLEMS = {
     400: ("The body is not valid JSON in UTF-8.", "Bad Request", "the body is not valid JSON, at line 1 column 1"),
@@ -19,6 +20,7 @@ _PROBLEMS = {
         "an API key is required: Authorization: Bearer …, or X-API-Key",
     ),
     403: ("The API key is not valid, has expired or is not for this route.", "Forbidden", "this API key is not valid"),
+    404: ("The server has no model of this name and version.", "Not Found", "no such model"),
     408: ("The body did not arrive in time.", "Request Timeout", "the body did not arrive in time"),
     413: (
         "The body, a text or the list exceeds its limit, or a text is too long and `truncate` is false.",
@@ -57,25 +59,37 @@ _PROBLEMS = {
         "the model is loading",
     ),
     504: ("The deadline passed.", "Deadline Exceeded", "no result before the deadline"),
+    505: (
+        "The version of HTTP is neither 1.1 nor 1.0.",
+        "HTTP Version Not Supported",
+        "only HTTP/1.1 and HTTP/1.0 are supported",
+    ),
 }
-_TIMEOUT = {
+# Of routes that predict with a body of JSON.
+STATUSES = [status for status in _PROBLEMS if status != 404]
+TIMEOUT = {
     "name": "X-Request-Timeout-Ms",
     "in": "header",
     "description": "Your deadline in milliseconds; it can only shorten the server's own. When it passes, the response "
     "is 504.",
     "schema": {"type": "integer", "minimum": 1},
 }
-_REQUEST_ID = {
+REQUEST_ID = {
     "name": "X-Request-ID",
     "in": "header",
     "description": "Your id for the request: 1 to 128 visible ASCII characters. It appears in the response and in the "
     "log. If it is missing or invalid, the server creates one.",
     "schema": {"type": "string"},
 }
-_RESPONSE_HEADERS = {
+RESPONSE_HEADERS = {
     "X-Request-ID": {"schema": {"type": "string"}, "description": "The request's id."},
+    "X-Model": {
+        "schema": {"type": "string"},
+        "description": "The model that predicted, as `name@version`.",
+        "example": "sentiment-en@2026.11.5",
+    },
     "X-Cache": {
-        "schema": {"enum": ["hit", "miss", "joined"]},
+        "schema": {"type": "string", "enum": ["hit", "miss", "joined"]},
         "description": "`hit`: all texts came from the cache, except those with an error; `miss`: at least one was "
         "computed; `joined`: another request was already computing the same text.",
     },
@@ -84,40 +98,31 @@ _RESPONSE_HEADERS = {
         "description": "Milliseconds: `tokenize;dur=…, queue;dur=…, infer;dur=…, total;dur=…`.",
     },
 }
-_SECURITY = {
-    "Bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
-    "Key": {
-        "type": "apiKey",
-        "in": "header",
-        "name": "X-API-Key",
-        "description": "The same API key, in its own header.",
-    },
-}
-_POSITIVE = {
+POSITIVE = {
     "label": "positive",
     "confidence": 0.993,
     "scores": {"negative": 0.002, "neutral": 0.005, "positive": 0.993},
     "truncated": False,
 }
-_NEGATIVE = _POSITIVE | {
+_NEGATIVE = POSITIVE | {
     "label": "negative",
     "confidence": 0.97,
     "scores": {"negative": 0.97, "neutral": 0.02, "positive": 0.01},
 }
-_BLANK = {"error": {"status": 422, "detail": "the text has no visible character"}}
+BLANK = {"error": {"status": 422, "detail": "the text has no visible character"}}
 # A request and its response each.
-_TEXT = {"request": {"text": "An instant classic, if you ask me."}, "response": _POSITIVE}
-_LIST = {"request": {"texts": ["Superb.", "Dreadful."]}, "response": {"predictions": [_POSITIVE, _NEGATIVE]}}
+_TEXT = {"request": {"text": "An instant classic, if you ask me."}, "response": POSITIVE}
+_LIST = {"request": {"texts": ["Superb.", "Dreadful."]}, "response": {"predictions": [POSITIVE, _NEGATIVE]}}
 _PARTIAL_LIST = {
-    "request": {"texts": ["Superb.", ""], "partial": True},
-    "response": {"predictions": [_POSITIVE, _BLANK]},
+    "request": {"texts": ["Superb.", " "], "partial": True},
+    "response": {"predictions": [POSITIVE, BLANK]},
 }
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Whole seconds."}}
 
 
-def problems(*statuses: int, loc: Sequence[str | int] = ()) -> dict[int | str, dict[str, Any]]:
-    """Describe error responses. In the examples, the text at `loc` is invalid."""
-    described: dict[int | str, dict[str, Any]] = {}
+def problems(*statuses: int, loc: Sequence[str | int] = (), plain: bool = False) -> Responses:
+    """Describe error responses; `plain` are those of other protocols. In the examples, the text at `loc` is invalid."""
+    described: Responses = {}
     for status in statuses:
         when, title, detail = _PROBLEMS[status]
         detail = detail.format(place=".".join(map(str, loc)))
@@ -125,31 +130,36 @@ def problems(*statuses: int, loc: Sequence[str | int] = ()) -> dict[int | str, d
         example["request_id"] = "0f3c5a8e7b1d2946"
         if status == 422:
             example["errors"] = [{"loc": list(loc), "msg": detail.partition(": ")[2]}]
-        schema = {"$ref": _REFERENCE.format(model="Problem")}
+        schema = {"$ref": REFERENCE.format(model="Problem")}
         content = {"application/problem+json": {"schema": schema, "example": example}}
+        if plain:
+            schema = {"$ref": REFERENCE.format(model="PlainError")}
+            content = {"application/json": {"schema": schema, "example": {"error": detail}}}
         described[status] = {"description": when, "content": content}
         if status in (429, 503):
             described[status]["headers"] = _RETRY_AFTER
     return described
 
 
-def _documented(
-    body: type[schemas.Options], response: type[Any], loc: Sequence[str | int], **examples: Mapping[str, Any]
+def documented(
+    body: type[BaseModel],
+    response: Any,
+    errors: Responses,
+    examples: Mapping[str, Mapping[str, Any]],
+    *,
+    tag: str = "predict",
 ) -> dict[str, Any]:
-    """Return the keyword arguments that describe a prediction route.
-
-    `examples` have a request and its response each. `loc` is the path to a text, for the examples of errors.
-    """
-    schema = {"$ref": _REFERENCE.format(model=body.__name__)}
+    """Return the arguments that describe a prediction route. `examples` have a request and its response each."""
+    schema = {"$ref": REFERENCE.format(model=body.__name__)}
     requests = {name: {"value": example["request"]} for name, example in examples.items()}
     answers = {name: {"value": example["response"]} for name, example in examples.items()}
-    success = {"headers": _RESPONSE_HEADERS, "content": {"application/json": {"examples": answers}}}
+    success = {"headers": RESPONSE_HEADERS, "content": {"application/json": {"examples": answers}}}
     return {
-        "tags": ["predict"],
+        "tags": [tag],
         "response_model": response,
-        "responses": {200: success} | problems(*_PROBLEMS, loc=loc),
+        "responses": {200: success} | errors,
         "openapi_extra": {
-            "parameters": [_TIMEOUT, _REQUEST_ID],
+            "parameters": [TIMEOUT, REQUEST_ID],
             "requestBody": {
                 "required": True,
                 "content": {"application/json": {"schema": schema, "examples": requests}},
@@ -161,9 +171,17 @@ def _documented(
 def prediction_routes() -> APIRouter:
     """Return routes that only document: `Middleware` sends their requests to the endpoints in `predict.py`."""
     router = APIRouter()
-    text = _documented(schemas.PredictRequest, schemas.PredictResponse, ("body", "text"), text=_TEXT)
-    texts = _documented(
-        schemas.BatchRequest, schemas.BatchResponse, ("body", "texts", 1), list=_LIST, partial=_PARTIAL_LIST
+    text = documented(
+        schemas.PredictRequest,
+        schemas.PredictResponse,
+        problems(*STATUSES, loc=("body", "text")),
+        {"text": _TEXT},
+    )
+    texts = documented(
+        schemas.BatchRequest,
+        schemas.BatchResponse,
+        problems(*STATUSES, loc=("body", "texts", 1)),
+        {"list": _LIST, "partial": _PARTIAL_LIST},
     )
 
     @router.post("/predict", **text)
@@ -181,40 +199,3 @@ def prediction_routes() -> APIRouter:
         raise NotImplementedError
 
     return router
-
-
-def operation_id(route: APIRoute) -> str:
-    """Return the name of an operation in the document, from which generators derive the names of functions."""
-    return route.name
-
-
-def install_openapi(app: FastAPI, *, public: Collection[str] | None) -> None:
-    """Complete the OpenAPI document of `app`: schemas that no route mentions by type, and which routes need a key.
-
-    `public` are the paths that need none; None if no path needs a key.
-    """
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = generate()
-            models = [(schemas.PredictRequest, "validation"), (schemas.BatchRequest, "validation")]
-            models.append((schemas.Problem, "validation"))
-            _, definitions = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
-            document["components"]["schemas"] |= definitions["$defs"]
-            if public is not None:
-                _require_keys(document, public)
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _require_keys(document: dict[str, Any], public: Collection[str]) -> None:
-    document["components"]["securitySchemes"] = _SECURITY
-    refusals = {str(status): response for status, response in problems(401, 403).items()}
-    for path, operations in document["paths"].items():
-        if path not in public:
-            for operation in operations.values():
-                operation["security"] = [{name: []} for name in _SECURITY]
-                operation["responses"] = refusals | operation["responses"]

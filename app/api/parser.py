@@ -7,18 +7,20 @@ and everything that is not a string are limited in number or size.
 import json
 import re
 import sys
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
 from ..errors import InvalidInput, TextTooLong
-from .errors import BodyInvalid
+from .form import Form
+from .invalid import BodyInvalid
 from .tokens import Tokens
 
 MAX_OTHER_BYTES = 64 * 1024  # of all values that are not strings
+HALF_PAIR = "the text has an incomplete surrogate pair"
 _MAX_FIELDS = 32
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a pair, as JSON writes it
+_MAX_OBJECTS = 16
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a pair, as JSON writes it
 
 
 class _State(Enum):
@@ -53,27 +55,19 @@ _NEXT = {
 Item = str | bytes | InvalidInput | None
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What a valid body may have."""
-
-    fields: Collection[str]
-    max_text_chars: int
-    list_field: str | None = None  # the one that may be a list of texts
-    max_texts: int = 0
-
-
 class BodyParser:
     """Parses one body, which may come in pieces of any size.
 
-    `value` is what the body says, except that a nested list or object is empty, what is in a list and not a string or
-    in an unknown field is `None`, and a text with too many characters is another one with too many. In a list, a text
-    that is not ASCII is encoded, because a single emoji would make it take four times the memory. Of a repeated field,
-    the last counts.
+    `value` is what the body says, except that a nested list or object is empty unless the form has a place for it, what
+    is in a list and not a string or in an unknown field is `None`, and a text with too many characters is another one
+    with too many. In a list, a text that is not ASCII is encoded, because a single emoji would make it take four times
+    the memory. Of a repeated field, the last counts.
     """
 
     def __init__(self, form: Form) -> None:
         self.value: Any = {}
+        self._object: dict[str, Any] = self.value  # that the parser is in
+        self._outer: list[tuple[Form, dict[str, Any], str, list[Any]]] = []  # around the object
         self._form = form
         self._max_string_bytes = 12 * form.max_text_chars + 2  # a character may be written as two escapes of six bytes
         self._too_long = "x" * (form.max_text_chars + 1)
@@ -81,8 +75,9 @@ class BodyParser:
         self._state = _State.TOP
         self._field = ""
         self._fields = 0
-        self._items: list[Item] = []
-        self._text_bytes = 0
+        self._items: list[Any] = []  # of the list that the parser is in
+        self._rows, self._in_row = 0, False
+        self._kept_bytes: dict[tuple[int, str], int] = {}  # of the value of each field of each object
         self._other_bytes = 0
         self._skips = False  # it is within a string that is too long
         self._half_pair: BodyInvalid | None = None  # the error of the first one
@@ -90,7 +85,7 @@ class BodyParser:
     @property
     def held_bytes(self) -> int:
         """Memory of the texts, and of what is not parsed yet."""
-        return self._text_bytes + len(self._tokens)
+        return sum(self._kept_bytes.values()) + len(self._tokens)
 
     def feed(self, data: bytes, *, is_last: bool = False) -> None:
         """Parse the next piece of the body.
@@ -113,7 +108,7 @@ class BodyParser:
         char = b'"' if self._skips else self._tokens.peek()
         if not char:
             return False
-        if following := self._following(char):
+        if following := self._enter(char) or self._leave(char) or _NEXT.get((self._state, char)):
             self._tokens.at += 1
             self._state = following
             return True
@@ -123,12 +118,37 @@ class BodyParser:
             return self._read_value(char)
         raise self._syntax_error(self._tokens.at + 1)
 
-    def _following(self, char: bytes) -> _State | None:
-        """Return the state after a bracket, comma or colon; None if it is something else, or not allowed."""
-        if self._state is _State.VALUE and char == b"[" and self._field == self._form.list_field:
-            self._items = self.value[self._field] = []
+    def _enter(self, char: bytes) -> _State | None:
+        """Return the state within a list or an object that has a place in the form; None if it is something else."""
+        form = self._form
+        if self._state is _State.VALUE and char == b"[" and self._field in (form.list_field, form.objects_field):
+            self._items = self._object[self._field] = []
+            self._keep(0)
             return _State.FIRST_ITEM
-        return _NEXT.get((self._state, char))
+        if self._state not in _ITEMS:
+            return None
+        if char == b"[" and form.has_rows and not self._in_row:
+            self._in_row = True
+            self._rows += 1
+            self._check_length(self._rows, form.max_texts)
+            return _State.FIRST_ITEM
+        if char == b"{" and form.objects and self._field == form.objects_field:
+            self._outer.append((form, self._object, self._field, self._items))
+            self._form, self._object = form.objects, {}
+            self._items.append(self._object)
+            self._check_length(len(self._items), _MAX_OBJECTS)
+            return _State.FIRST_KEY
+        return None
+
+    def _leave(self, char: bytes) -> _State | None:
+        """Return the state after the end of a row, or of an object in a list; None if it is something else."""
+        if self._in_row and char == b"]" and self._state in (_State.FIRST_ITEM, _State.AFTER_ITEM):
+            self._in_row = False
+            return _State.AFTER_ITEM
+        if self._outer and char == b"}" and self._state in (_State.FIRST_KEY, _State.AFTER_VALUE):
+            self._form, self._object, self._field, self._items = self._outer.pop()
+            return _State.AFTER_ITEM
+        return None
 
     def _read_key(self) -> bool:
         key = self._read_string()
@@ -159,16 +179,17 @@ class BodyParser:
                 return False
             value = self._decode(end)
             self._tokens.at, self._other_bytes = end, used
-        self._take(type(value)() if isinstance(value, list | dict) else value)
+        is_kept = self._state is _State.VALUE and self._field in self._form.small_fields
+        self._take(type(value)() if isinstance(value, list | dict) and not is_kept else value)
         return True
 
     def _take(self, value: Any) -> None:
         if self._state is _State.TOP:
             self.value, self._state = value, _State.END
         elif self._state is _State.VALUE:
-            self.value[self._field] = value if self._field in self._form.fields else None
+            kept = self._object[self._field] = value if self._field in self._form.fields else None
             self._state = _State.AFTER_VALUE
-            self._text_bytes += sys.getsizeof(value)
+            self._keep(sys.getsizeof(kept))
         else:
             self._add([value])
             self._state = _State.AFTER_ITEM
@@ -176,10 +197,16 @@ class BodyParser:
     def _add(self, values: Sequence[object]) -> None:
         items = [self._item(value) for value in values]
         self._items += items
-        if len(self._items) > self._form.max_texts:
-            detail = f"the list has more than {self._form.max_texts} texts"
-            raise TextTooLong(detail, ("body", self._field))
-        self._text_bytes += sum(sys.getsizeof(item) for item in items)
+        self._check_length(len(self._items), self._form.max_texts or _MAX_OBJECTS)
+        self._kept_bytes[id(self._object), self._field] += sum(sys.getsizeof(item) for item in items)
+
+    def _keep(self, size: int) -> None:
+        """Count the value of a field. Of a repeated field, only the last value is kept."""
+        self._kept_bytes[id(self._object), self._field] = size
+
+    def _check_length(self, length: int, limit: int) -> None:
+        if length > limit:
+            raise TextTooLong(f"the list has more than {limit} texts", ("body", self._field))
 
     def _item(self, value: object) -> Item:
         if isinstance(value, str):
@@ -210,14 +237,14 @@ class BodyParser:
             return self._tokens.decode(end, self._state.value)
         except BodyInvalid as error:
             token = self._tokens.token(end)
-            if self._state not in _ITEMS or not _SURROGATE.search(token):
+            if self._state not in _ITEMS or not SURROGATE.search(token):
                 raise
             try:
                 json.loads(token.decode())  # accepts them
             except ValueError:
                 raise error from None
             self._half_pair = self._half_pair or error
-            return InvalidInput("the text has an incomplete surrogate pair")
+            return InvalidInput(HALF_PAIR)
 
     def _syntax_error(self, end: int) -> BodyInvalid:
         return self._tokens.syntax_error(end, self._state.value)

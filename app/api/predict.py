@@ -1,8 +1,7 @@
 """`POST /predict` and `POST /predict/batch`: plain ASGI endpoints from the bytes of a body to a response."""
 
 import sys
-import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,43 +10,34 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 from pydantic import ValidationError
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
 from ..access import RateLimit
-from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
-from ..serving import MAX_EXPLAINED_CHARS, Answer, Lifecycle, Pending, Query, cost_of
+from ..errors import InvalidInput, SentimentError, TextTooLong
+from ..serving import MAX_EXPLAINED_CHARS, Lifecycle, Query, cost_of
 from ..types import Location, Prediction, WordWeight
 from .auth import caller_of
 from .bodies import Bodies, Body
-from .context import RequestContext, context_of
-from .errors import log_failure, render_failure
-from .parser import BodyParser, Form
-from .rate import count
-from .request import check_headers, timeout_ms, unless_disconnected, valid_text, validate
+from .context import RequestContext
+from .endpoint import Endpoint, send_answer
+from .errors import render_failure
+from .form import Form
+from .parser import BodyParser
+from .request import check_headers, timeout_ms, valid_text, validate
 from .schemas import MAX_EXPLAINED, BatchRequest, Limits, Options, PartialBatchRequest, PredictRequest
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - options
 
-_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 
+class _Endpoint(Endpoint, Generic[O]):
+    """Has its options in fields of the body, beside the texts."""
 
-class _Endpoint(ABC, Generic[O]):
-    """Reads and validates a request, calls the service and renders. Raises what `errors.respond_to` handles."""
-
-    path: str
     model: type[O]
 
     def __init__(self, lifecycle: Lifecycle, limits: Limits, bodies: Bodies, rate: RateLimit | None = None) -> None:
-        self._lifecycle = lifecycle
-        self._limits = limits
-        self._bodies = bodies
-        self._rate = rate
+        super().__init__(lifecycle, limits, bodies, rate)
         self._max_bytes = limits.max_body_bytes
         self._form = Form(self.model.model_fields.keys(), limits.max_text_chars)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._bodies.hold() as body:
-            await self._respond(context_of(scope), body, receive, send)
 
     async def _respond(self, context: RequestContext, body: Body, receive: Receive, send: Send) -> None:
         check_headers(context.headers, self._max_bytes)
@@ -67,15 +57,10 @@ class _Endpoint(ABC, Generic[O]):
         )
         cost = sum(cost_of(text) if query.explain and isinstance(text, str) else 1 for text in texts)
         answer = await self._answer(query, cost, context, receive)
-        context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)
-        if failures := [result for result in answer.results if isinstance(result, BackendError)]:
-            log_failure(context.request_id, failures[0], len(failures))
         answers = zip(answer.results, answer.explanations or repeat(None), strict=False)
         results = [next(answers) if isinstance(text, str) else (text, None) for text in texts]
         content = orjson.dumps(self._wrap([_render(*result, options.top_k) for result in results]))
-        headers = [*_HEADERS, (b"x-cache", answer.cache.encode()), (b"content-length", b"%d" % len(content))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        await send_answer(send, content, answer)
 
     async def _read(self, body: Body, receive: Receive) -> O:
         """Read and validate a body. pydantic parses a small one itself, in half the time, if it is valid."""
@@ -90,23 +75,6 @@ class _Endpoint(ABC, Generic[O]):
             parser = BodyParser(self._form)
         await self._bodies.parse(parser, content, is_last=True)
         return self._validate(parser.value)
-
-    async def _answer(self, query: Query, texts: int, context: RequestContext, receive: Receive) -> Answer:
-        service = self._lifecycle.serving()
-        # The middleware has counted one text. It has no quota while the storage is unreachable.
-        if self._rate and context.quota and texts > 1:
-            await count(self._rate, context, texts, counted=1)
-        deadline_s = time.monotonic() + query.timeout_ms / 1000
-        self._lifecycle.in_flight += 1
-        try:
-            answer = await service.begin(query)
-            if isinstance(answer, Pending):
-                answer = await unless_disconnected(receive, answer.result())
-            if query.explain:
-                answer = await unless_disconnected(receive, service.explain(query, answer, deadline_s))
-            return answer
-        finally:
-            self._lifecycle.in_flight -= 1
 
     def _validate(self, value: Any) -> O:
         return validate(self.model, value)
@@ -138,7 +106,7 @@ class _Endpoint(ABC, Generic[O]):
 class PredictEndpoint(_Endpoint[PredictRequest]):
     """Predicts one text."""
 
-    path = "/predict"
+    routes = ("/predict",)
     model = PredictRequest
 
     def __init__(self, lifecycle: Lifecycle, limits: Limits, bodies: Bodies, rate: RateLimit | None = None) -> None:
@@ -159,7 +127,7 @@ class PredictEndpoint(_Endpoint[PredictRequest]):
 class PredictBatchEndpoint(_Endpoint[BatchRequest | PartialBatchRequest]):
     """Predicts a list of texts. The list is admitted or refused as a whole."""
 
-    path = "/predict/batch"
+    routes = ("/predict/batch",)
     model = BatchRequest
 
     def __init__(self, lifecycle: Lifecycle, limits: Limits, bodies: Bodies, rate: RateLimit | None = None) -> None:
@@ -195,7 +163,5 @@ def _render(
         return render_failure(result)
     rendered = result.render(top_k)
     if explanation is not None:
-        rendered["explanation"] = [
-            {"start": word.start, "end": word.end, "weight": round(word.weight, 4)} for word in explanation
-        ]
+        rendered["explanation"] = [word.render() for word in explanation]
     return rendered

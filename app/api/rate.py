@@ -5,9 +5,9 @@ from .auth import caller_of, is_public
 from .context import RequestContext
 
 
-def is_counted(method: str, path: str) -> bool:
+def is_counted(method: str, route: str) -> bool:
     """Return whether a request counts: all do, except those that read a probe or information."""
-    return method not in ("GET", "HEAD") or not is_public(path)
+    return method not in ("GET", "HEAD") or not is_public(method, route)
 
 
 async def count(rate: RateLimit, context: RequestContext, texts: int, *, counted: int = 0) -> None:

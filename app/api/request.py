@@ -1,7 +1,7 @@
 """What a request says: its headers, and its body from JSON to a validated model."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -11,25 +11,49 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from ..errors import InvalidInput, TextTooLong
-from .errors import BodyInvalid
+from .invalid import BodyInvalid
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 Headers = Mapping[bytes, bytes]
 
+COMPRESSED = "compressed bodies are not supported"
+
+
+def check_media_type(headers: Headers, accepted: Sequence[bytes] = (b"application/json",)) -> None:
+    """Raise 415 unless the body has one of these types, and is not compressed. The error names the first one."""
+    media_type = headers.get(b"content-type", b"")
+    if media_type not in accepted and media_type.partition(b";")[0].strip().lower() not in accepted:
+        raise HTTPException(415, f"the content type must be {accepted[0].decode()}")
+    if content_encoding(headers):
+        raise HTTPException(415, COMPRESSED)
+    _check_transfer(headers)
+
 
 def check_headers(headers: Headers, max_bytes: int) -> None:
     """Raise 415 unless the body is plain JSON, and `TextTooLong` if the stated length is over `max_bytes`."""
-    media_type = headers.get(b"content-type", b"")
-    if media_type != b"application/json" and media_type.partition(b";")[0].strip().lower() != b"application/json":
-        raise HTTPException(415, "the content type must be application/json")
-    compressed = headers.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity")
-    if compressed or headers.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
-        raise HTTPException(415, "compressed bodies are not supported")
+    check_media_type(headers)
+    check_length(headers, max_bytes)
+
+
+def content_encoding(headers: Headers) -> bytes:
+    """Return how the body is compressed, in lower case; nothing if it is not."""
+    encoding = headers.get(b"content-encoding", b"").strip().lower()
+    return b"" if encoding == b"identity" else encoding
+
+
+def check_length(headers: Headers, max_bytes: int) -> None:
+    """Raise 415 for a compressed transfer, and `TextTooLong` if the stated length is over `max_bytes`."""
+    _check_transfer(headers)
     stated = headers.get(b"content-length", b"0").lstrip(b"0")
     if stated.isdigit() and int(stated[:20]) > max_bytes:  # Python refuses to parse thousands of digits
         raise TextTooLong(f"the body is larger than {max_bytes} bytes")
+
+
+def _check_transfer(headers: Headers) -> None:
+    if headers.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
+        raise HTTPException(415, COMPRESSED)
 
 
 def validate(model: type[M], value: object) -> M:

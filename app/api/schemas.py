@@ -1,13 +1,16 @@
 """The JSON of requests and responses, as documented in OpenAPI."""
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 # Strict: the string "1" is not accepted as a number. An unknown field is an error, so that typos do not pass silently.
 _STRICT = ConfigDict(strict=True, extra="forbid")
 
 MAX_EXPLAINED = 16  # texts of a list
+_MAX_ID_CHARS = 256
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 
@@ -18,6 +21,7 @@ def _whole(value: object) -> object:
 
 # JSON Schema counts 3.0 as an integer, and some clients send integers like this.
 Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 
 
 class Options(BaseModel):
@@ -37,7 +41,7 @@ class Options(BaseModel):
     top_k: Count | None = Field(None, description="Keep only the k most likely classes in `scores`.")
     explain: bool = Field(
         False,
-        description="Add `explanation`: how much each word speaks for the label. Runs up to 64 variants of each text, "
+        description="Add `explanation`: how much each word speaks for the label. Runs up to 128 variants of each text, "
         f"so a list may have at most {MAX_EXPLAINED} texts, and a text 2 000 characters.",
     )
 
@@ -53,10 +57,10 @@ class PredictRequest(Options):
 
 
 def _state_conditions(schema: dict[str, Any]) -> None:
-    """Say in the JSON Schema what depends on `partial` (anything may be in the list) and `explain` (how many texts)."""
-    texts = {"items": schema["properties"]["texts"].pop("items")}
-    partial = {"properties": {"partial": {"const": True}}, "required": ["partial"]}
-    schema["anyOf"] = [{"properties": {"texts": texts}}, partial]
+    """Say in the JSON Schema what depends on `explain`: how many texts there may be.
+
+    It does not say that with `partial` anything may be in the list, because generated clients would lose the type.
+    """
     schema["if"] = {"properties": {"explain": {"const": True}}, "required": ["explain"]}
     schema["then"] = {"properties": {"texts": {"maxItems": MAX_EXPLAINED}}}
     schema["examples"] = [{"texts": ["good", "bad", "meh"]}]
@@ -95,6 +99,36 @@ class WordWeight(BaseModel):
     )
 
 
+def is_line_id(value: object) -> bool:
+    """Return whether a value of JSON may be the id of a line."""
+    if isinstance(value, str):
+        return len(value) <= _MAX_ID_CHARS
+    return value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _line_id(value: object) -> object:
+    if not is_line_id(value):
+        message = f"Input should be a string of at most {_MAX_ID_CHARS} characters, a number, true, false or null"
+        raise PydanticCustomError("line_id", message)
+    return value
+
+
+LineId = Annotated[
+    Any,
+    BeforeValidator(_line_id),
+    WithJsonSchema({"type": ["string", "number", "boolean", "null"], "maxLength": _MAX_ID_CHARS}),
+]
+
+
+class StreamLine(BaseModel):
+    """A line of a stream."""
+
+    model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [{"id": 1, "text": "Superb."}]})
+
+    id: LineId = Field(None, description="Yours: any string of up to 256 characters, number, boolean or null.")
+    text: Text = Field(description="At least one visible character, at most SENTIMENT_MAX_TEXT_CHARS (10 000).")
+
+
 class PredictResponse(BaseModel):
     """The prediction for one text."""
 
@@ -121,42 +155,54 @@ class TextError(BaseModel):
     """Why a text has no prediction."""
 
     status: int = Field(description="The status that a request with this text alone would get.", examples=[422])
-    detail: str = Field(examples=["the text has no visible character"])
+    detail: str = Field(description="What is wrong with the text.", examples=["the text has no visible character"])
 
 
 class FailedText(BaseModel):
     """The place of a text without a prediction. Only with `"partial": true`."""
 
-    error: TextError
+    error: TextError = Field(description="What takes the place of a prediction.")
 
 
 class BatchResponse(BaseModel):
     """One prediction per text, in the same order."""
 
-    predictions: list[PredictResponse | FailedText]
+    predictions: list[PredictResponse | FailedText] = Field(description="In the order of the texts.")
+
+
+class StreamPrediction(PredictResponse):
+    """The prediction for a line of a stream."""
+
+    id: LineId = Field(description="That of the line, or null.", examples=[1])
+
+
+class StreamFailure(FailedText):
+    """The answer to a line without a prediction, or, without an `id`, the reason why the server ended the stream."""
+
+    id: LineId = Field(None, description="That of the line; null if it has none, or none that can be read.")
 
 
 class Live(BaseModel):
     """Liveness: the process runs."""
 
-    status: Literal["ok"]
+    status: Literal["ok"] = Field(description="Always `ok`: a process that does not run cannot answer.")
 
 
 class Ready(BaseModel):
     """Readiness: whether predictions are available."""
 
-    status: Literal["ok", "loading", "degraded", "draining"]
+    status: Literal["ok", "loading", "degraded", "draining"] = Field(description="`ok` if predictions are available.")
     reason: str = Field(description="Why the status is not `ok`; empty if it is.", examples=[""])
 
 
 class Health(Ready):
     """Readiness in detail. Fields about the model are null while it loads."""
 
-    backend: str | None = Field(examples=["onnx"])
-    device: str | None = Field(examples=["cpu"])
-    model: str | None = Field(examples=["sentiment-en"])
+    backend: str | None = Field(description="What runs the model.", examples=["onnx"])
+    device: str | None = Field(description="Where it runs.", examples=["cpu"])
+    model: str | None = Field(description="Name of the model.", examples=["sentiment-en"])
     version: str = Field(description="Version of the service.", examples=["0.1.0"])
-    uptime_s: float
+    uptime_s: float = Field(description="Seconds since the process started.")
     queue_depth: int = Field(description="Number of texts that are waiting for the model.")
 
 
@@ -165,56 +211,60 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    max_text_chars: int
-    max_batch_texts: int
-    max_body_bytes: int
-    request_timeout_ms: float
+    max_text_chars: int = Field(description="Characters of a text.")
+    max_batch_texts: int = Field(description="Texts of a list.")
+    max_body_bytes: int = Field(description="Bytes of a body.")
+    request_timeout_ms: float = Field(description="Milliseconds that a request may take.")
 
 
 class Build(BaseModel):
     """Versions of the software that runs."""
 
-    version: str
-    python: str
-    platform: str
+    version: str = Field(description="Version of the service.")
+    python: str = Field(description="Version of Python.")
+    platform: str = Field(description="Operating system and processor.")
+
+
+class TokensPerSecond(RootModel[dict[str, int]]):
+    """Tokens per second of each backend."""
 
 
 class Info(BaseModel):
     """The model, the limits and the build."""
 
-    model: str
-    model_version: str
-    labels: list[str]
-    max_tokens: int
+    model: str = Field(description="Name of the model.")
+    model_version: str = Field(description="Version of the model.")
+    labels: list[str] = Field(description="The classes, in the order of `scores`.")
+    max_tokens: int = Field(description="Tokens that the model reads of a text.")
     temperature: float = Field(
         description="The logits are divided by this before the softmax. 1 unless the model was calibrated."
     )
-    backend: str
-    device: str
-    precision: str
+    backend: str = Field(description="What runs the model: `onnx`, `torch`, `mock` or your own class.")
+    device: str = Field(description="Where it runs: `cpu` or `cuda`.")
+    precision: str = Field(description="In which numbers it computes, such as `int8` or `fp32`.")
     checksum: str | None = Field(description="SHA-256 of the weights.")
     manifest: str | None = Field(description="SHA-256 of `manifest.json`, which has that of each file of the model.")
-    compared_tokens_per_s: dict[str, int] | None = Field(
-        description="Tokens per second of each backend, if they were compared at start. The fastest one is used."
+    compared_tokens_per_s: TokensPerSecond | None = Field(
+        description="How fast each backend is, if they were compared at start. The fastest one is used."
     )
     abstain_below: float = Field(description="Predictions with a lower confidence have the label null; 0: none.")
-    limits: Limits
-    build: Build
+    limits: Limits = Field(description="What the server accepts.")
+    build: Build = Field(description="What software runs.")
 
 
 class FieldError(BaseModel):
     """An error in one part of a request."""
 
-    loc: list[str | int]
-    msg: str
+    loc: list[str | int] = Field(description="The path to the part: names of fields, and indices of lists.")
+    msg: str = Field(description="What is wrong with it.")
 
 
 class Problem(BaseModel):
     """An error in the format of RFC 9457."""
 
-    type: str = "about:blank"
-    title: str = Field(examples=["Overloaded"])
-    status: int = Field(examples=[429])
-    detail: str
-    request_id: str
+    type: Literal["about:blank"] = Field(description="Always `about:blank`: `status` says it all.")
+    title: str = Field(description="What kind of error it is.", examples=["Overloaded"])
+    status: int = Field(description="The status of the response.", examples=[429])
+    detail: str = Field(description="What is wrong with this request.")
+    request_id: str = Field(description="The id of the request, as in `X-Request-ID` and in the server's log.")
     errors: list[FieldError] | None = Field(None, description="Only with status 422: each invalid part of the request.")

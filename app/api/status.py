@@ -36,6 +36,9 @@ _NOT_READY: dict[str, Any] = {
 }
 
 
+_METRICS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+
+
 def report(lifecycle: Lifecycle, metrics: Metrics) -> None:
     """Set the gauges to their current values."""
     wait_s = lifecycle.predicted_wait_ms / 1000
@@ -47,19 +50,19 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
     router = APIRouter()
     rendering = asyncio.Lock()
 
-    @router.get("/livez", tags=["probes"])
+    @router.get("/livez", tags=["probes"], responses=problems(431))
     async def livez() -> schemas.Live:
         """Report whether the process responds. Does not use the model."""
         return schemas.Live(status="ok")
 
-    @router.get("/readyz", tags=["probes"], response_model=schemas.Ready, responses=problems(503))
+    @router.get("/readyz", tags=["probes"], response_model=schemas.Ready, responses=problems(431, 503))
     async def readyz() -> schemas.Ready:
         """Report whether predictions are available: 200, or 503 with the reason."""
         if lifecycle.status != "ok":
             raise NotReady(lifecycle.reason)
         return schemas.Ready(status="ok", reason="")
 
-    @router.get("/healthz", tags=["probes"], responses={503: _NOT_READY})
+    @router.get("/healthz", tags=["probes"], responses=problems(431) | {503: _NOT_READY})
     async def healthz(response: Response) -> schemas.Health:
         """Report readiness with details, for Docker, nginx and people."""
         model = lifecycle.model
@@ -75,7 +78,7 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
             queue_depth=lifecycle.queue_depth,
         )
 
-    @router.get("/info", tags=["information"], response_model=schemas.Info, responses=problems(503))
+    @router.get("/info", tags=["information"], response_model=schemas.Info, responses=problems(431, 503))
     async def info() -> dict[str, Any]:
         """Report the model, the limits and the build."""
         if not lifecycle.model:
@@ -83,7 +86,9 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
         build = {"version": __version__, "python": platform.python_version(), "platform": platform.platform()}
         return asdict(lifecycle.model) | {"limits": limits, "build": build}
 
-    @router.get("/metrics", name="metrics", tags=["information"], response_class=Response)
+    @router.get(
+        "/metrics", name="metrics", tags=["information"], response_class=Response, responses=_METRICS | problems(431)
+    )
     async def prometheus() -> Response:
         """Return the metrics in the Prometheus text format."""
         report(lifecycle, metrics)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from .errors import PLACE, BodyInvalid
+from .invalid import PLACE, BodyInvalid
 
 _MAX_DEPTH = 200  # as in jiter
 

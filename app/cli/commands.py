@@ -23,7 +23,7 @@ COMMANDS = {
     "train": (".train:train", "train a model on your own labels"),
     "bench": (".bench:bench", "measure the speed of the model here, or of a server"),
     "key": (".keys:key", "create an API key (same as `keys add`)"),
-    "keys": (".keys:keys", "create and list the API keys of a file"),
+    "keys": (".keys:keys", "create, list and remove the API keys of a file"),
     "config": (".config:config", "show the settings and where they come from"),
     "doctor": (".doctor:doctor", "check this machine, the model and the settings"),
     "completion": (".completion:completion", "print the script for completion in your shell"),

@@ -1,10 +1,12 @@
 """`rt-sentiment keys`, and `rt-sentiment key`, which is `keys add`."""
 
+from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 import click
 
-from .console import print_json
+from .console import print_json, print_table
 from .exits import WRONG_USAGE, Failure
 
 
@@ -46,7 +48,7 @@ def key(file: Path, name: str, expires: str | None, scopes: tuple[str, ...]) -> 
 
 @click.group()
 def keys() -> None:
-    """Create and list the API keys of a file. To remove a key, remove its line: running servers notice."""
+    """Create, list and remove the API keys of a file. Running servers notice each change."""
 
 
 keys.add_command(key, "add")
@@ -56,17 +58,44 @@ keys.add_command(key, "add")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_keys(*, file: Path, as_json: bool) -> int:
-    """Print the names of the keys in FILE."""
-    from ..access import Keys
+    """Print the names of the keys in FILE, when they end and what they are for."""
+    from ..access import SCOPES, read_keys
     from ..errors import KeysError
 
     try:
-        names = Keys(file).names
+        found = read_keys(file)
     except KeysError as error:
         raise Failure(str(error)) from None
+    rows: list[dict[str, Any]] = [
+        {
+            "name": key.name,
+            "expires": f"{key.expires.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if key.expires else None,
+            "expired": key.has_expired(),
+            "scopes": [scope for scope in SCOPES if scope in key.scopes],
+        }
+        for key in found
+    ]
     if as_json:
-        print_json(names)
+        print_json(rows)
     else:
-        for name in names:
-            click.echo(name)
+        shown = [
+            (row["name"], (row["expires"] or "never") + " (expired)" * row["expired"], ", ".join(row["scopes"]))
+            for row in rows
+        ]
+        print_table(("name", "expires", "scopes"), shown)
+    return 0
+
+
+@keys.command("remove")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("name")
+def remove(*, file: Path, name: str) -> int:
+    """Remove the key of NAME from FILE. Requests with it are refused as soon as the servers notice."""
+    from ..access import remove_key
+    from ..errors import KeysError
+
+    try:
+        remove_key(file, name)
+    except KeysError as error:
+        raise Failure(str(error)) from None
     return 0

@@ -3,17 +3,19 @@
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from .exits import FAILED, INTERRUPTED, OK, Failure
+from .explanation import print_explanation
 from .flags import MODEL_SETTINGS, read_settings, setting_flags
 
 if TYPE_CHECKING:
     from ..config import Settings
-    from ..types import LongText
+    from ..types import LongText, Prediction, WordWeight
 
 
 @click.command(
@@ -29,15 +31,23 @@ if TYPE_CHECKING:
     help="What to do with a text that has too many tokens for the model: read only its beginning (truncate), or all of "
     "it (window).",
 )
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Show how much each word speaks for the label: in colours on a terminal, otherwise in `explanation`.",
+)
+@click.option("--json", "as_json", is_flag=True, help="With --explain: print JSON on a terminal, too.")
 @setting_flags(MODEL_SETTINGS)
-def predict(texts: tuple[str, ...], long_text: "LongText", **flags: Any) -> int:
+def predict(texts: tuple[str, ...], long_text: "LongText", *, explain: bool, as_json: bool, **flags: Any) -> int:
     """Print the sentiment of each TEXT, one JSON object per line.
 
     Without arguments, each line of standard input is a text.
     """
     settings = read_settings(flags)
+    in_words = explain and not as_json and sys.stdout.isatty()
+    show = print_explanation if in_words else _print_json
     try:
-        return _predict(settings, texts or _lines(sys.stdin), long_text)
+        return _predict(settings, texts or _lines(sys.stdin), long_text, explain, show)
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -52,10 +62,19 @@ def _lines(stream: TextIO | None) -> Iterator[str]:
     return (line.removesuffix("\n") for line in stream or ())
 
 
-def _predict(settings: "Settings", texts: Iterable[str], long_text: "LongText") -> int:
+Show = Callable[[str, "Prediction", "Sequence[WordWeight] | None"], None]
+
+
+def _print_json(_text: str, prediction: "Prediction", words: "Sequence[WordWeight] | None") -> None:
+    explanation = {} if words is None else {"explanation": [word.render() for word in words]}
+    print(json.dumps(prediction.render() | explanation), flush=True)
+
+
+def _predict(settings: "Settings", texts: Iterable[str], long_text: "LongText", explain: bool, show: Show) -> int:
     from .. import logs
     from ..errors import InvalidInput, SentimentError
     from ..inference import load_model
+    from ..serving import MAX_EXPLAINED_CHARS, weigh_words
 
     logs.configure("console", "warning")
     try:
@@ -73,18 +92,24 @@ def _predict(settings: "Settings", texts: Iterable[str], long_text: "LongText") 
     for number, text in enumerate(texts, 1):
         detail = ""
         code = 400  # the status that a request with this text would get
+        words = None
         if not _is_valid(text):
             detail = "the text is not valid UTF-8"
+        elif explain and len(text) > MAX_EXPLAINED_CHARS:
+            code, detail = 413, f"only texts of at most {MAX_EXPLAINED_CHARS} characters can be explained"
         else:
             try:
                 (prediction,) = model.predict([text], long_text=long_text)
+                if explain:
+                    words = weigh_words(text, prediction, partial(model.predict, long_text=long_text))
             except SentimentError as error:
                 code, detail = 422 if isinstance(error, InvalidInput) else 500, str(error)
         if detail:
             print(f"rt-sentiment: text {number}: {detail}", file=sys.stderr)
+            print(json.dumps({"error": {"status": code, "detail": detail}}), flush=True)
             status = FAILED
-        result = {"error": {"status": code, "detail": detail}} if detail else prediction.render()
-        print(json.dumps(result), flush=True)
+        else:
+            show(text, prediction, words)
     return status
 
 

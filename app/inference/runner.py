@@ -149,10 +149,15 @@ class Runner:
         results: list[Prediction | BackendError] = []
         # By the logits, because at a high temperature scores become equal.
         best_ones = logits.argmax(axis=1).tolist()
-        every = softmax(logits, self._temperature).tolist()
-        for encoding, best, scores in zip(encodings, best_ones, every, strict=True):
+        probabilities = softmax(logits, self._temperature)
+        log_sums = logits.max(axis=1).astype(np.float64) / self._temperature - np.log(probabilities.max(axis=1))
+        every = zip(encodings, best_ones, probabilities.tolist(), log_sums.tolist(), strict=True)
+        for encoding, best, scores, log_sum in every:
             named = dict(zip(self._labels, scores, strict=True))
-            results.append(Prediction(self._labels[best], scores[best], named, encoding.truncated, self._abstain_below))
+            prediction = Prediction(
+                self._labels[best], scores[best], named, encoding.truncated, log_sum, self._abstain_below
+            )
+            results.append(prediction)
         return results
 
 

@@ -85,10 +85,10 @@ class Scheduler(Generic[P, R]):
         """Texts in the queue."""
         return len(self._queue)
 
-    def predicted_wait_ms(self) -> float:
-        """How long a text that arrived now would wait for a slot, behind everything that is due."""
-        if self._slots.idle:
-            return 0.0
+    def predicted_wait_ms(self, caller: str | None = None) -> float:
+        """How long a text that arrived now would wait: one of a client, or one behind everything that is due."""
+        if self._slots.idle or caller is not None:
+            return self._wait(time.monotonic(), self._queue.callers.find(caller or ""), 0).ms
         return (self._slots.remaining_ms(time.monotonic()) + self._queue.backlog_ms()) / self._slots.count
 
     def _wait(self, now_s: float, caller: Caller, tokens: int) -> Wait:

@@ -43,6 +43,11 @@ class Waiting(Generic[P, R]):
         except BackendError as error:
             return error
 
+    @property
+    def is_done(self) -> bool:
+        """Whether all items are settled."""
+        return all(waiter.done() for _, waiter in self._waiters)
+
     def place_of(self, error: BackendError) -> int:
         """Return the number of the item that failed with `error`, in the order in which the items were joined."""
         failed = [
@@ -56,6 +61,8 @@ class Waiting(Generic[P, R]):
             if not waiter.done() or waiter.cancelled():
                 waiter.cancel()
                 self._scheduler.leave(item)
+            else:
+                waiter.exception()  # asyncio would log an error that nobody has seen
 
     def __enter__(self) -> Self:
         return self

@@ -51,6 +51,7 @@ class DrainingServer(uvicorn.Server):
                 LimitedProtocol,
                 header_timeout_s=settings.header_timeout_s,
                 body_timeout_s=settings.body_timeout_s,
+                stream_idle_s=settings.stream_idle_s,
                 max_header_bytes=settings.max_header_bytes,
                 on_unreadable=app.metrics.unreadable,
                 connections=Connections(allow_connections(settings.max_connections)),
@@ -117,6 +118,7 @@ class DrainingServer(uvicorn.Server):
             self.handle_exit(signal.SIGTERM, None)
 
     def _begin_drain(self) -> None:
+        self._lifecycle.ending.set()
         self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:

@@ -14,19 +14,19 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ..api import PEER, PROBES, REFUSED, new_id, problem
+from ..api import BROKEN, BUSY, PEER, PROBES, REFUSED, new_id, problem
 from ..logs import log
 from .connections import Connections
-from .target import VERSIONS, is_rtsp, is_valid_target
+from .parts import BodyParts
+from .target import VERSIONS, is_rtsp, is_valid_target, without_upgrade
+from .timer import Timer
 from .transport import JoiningTransport
 
 _PROBES = frozenset(path.encode() for path in PROBES)
 _LAST_BYTES_S = 1  # for the end of a response on a connection that is closed for a new one
 _MAX_PIPELINED = 100  # requests that wait behind the one that is being answered
 _MAX_SURPLUS_BYTES = 16 * 1024 * 1024  # of a body after its response: many clients send all of it before they read
-# Each chunk of a body takes as much time as hundreds of bytes. After so many, they must have so many bytes on average.
-_MAX_SMALL_PARTS = 4096
-_MIN_PART_BYTES, _MIN_SURPLUS_PART_BYTES = 32, 1024
+_MIN_PART_BYTES, _MIN_STREAM_PART_BYTES, _MIN_SURPLUS_PART_BYTES = 32, 4, 1024  # of a body, on average
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -41,6 +41,7 @@ class LimitedProtocol(HttpToolsProtocol):
         *args: Any,
         header_timeout_s: float,
         body_timeout_s: float,
+        stream_idle_s: float,
         max_header_bytes: int,
         on_unreadable: Callable[[int], None],  # gets the status of the refusal
         connections: Connections,
@@ -49,19 +50,20 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._header_timeout_s = header_timeout_s
         self._body_timeout_s = body_timeout_s
+        self._stream_idle_s = stream_idle_s
         self._max_header_bytes = max_header_bytes
         self._on_unreadable = on_unreadable
         self._all = connections
         self._is_extra = False  # over the limit
-        self._in_headers = False
-        self._surplus_bytes = self._body_bytes = self._body_parts = 0
+        self._in_headers = self._in_tiny_parts = False
+        self._surplus_bytes = 0
+        self._parts = BodyParts()
         self._unread: list[bytes] = []  # parts of the body that the application does not have yet
-        self._in_tiny_parts = False
         self._unparsed_bytes = 0  # since headers were complete, or a part of a body came
         self._data = b""  # what the parser got last
         self._head = b""  # the same, if it begins with headers or goes on with them
-        self._timer: asyncio.TimerHandle | None = None  # for what the client has to send
-        self._write_timer: asyncio.TimerHandle | None = None
+        self._timer = Timer(self.loop)  # for what the client has to send
+        self._write_timer = Timer(self.loop)  # for what it has to read
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
@@ -72,8 +74,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_extra = not self._all.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
-        self._stop_write_timer()
+        self._timer.stop()
+        self._write_timer.stop()
         self._all.remove(self)
         super().connection_lost(exc)
 
@@ -91,13 +93,13 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._unparsed_bytes > self._max_header_bytes:
             detail = f"the headers are larger than {self._max_header_bytes} bytes in total"
             self._refuse(431, "Request Header Fields Too Large", detail)
-        elif self._timer is None and (not self._answering or self._waits_for_body):
+        elif not self._timer.is_running and (not self._answering or self._waits_for_body):
             self._start_timer()
 
     def on_message_begin(self) -> None:
         self._in_headers = True
         super().on_message_begin()
-        self.scope["state"][PEER] = self.client[0] if self.client else None
+        self.scope["state"] |= {PEER: self.client[0] if self.client else None, BUSY: self._set_busy}
         if not self._answering:
             self._all.wait(self)
 
@@ -108,18 +110,18 @@ class LimitedProtocol(HttpToolsProtocol):
             return  # the parser stops now
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise OverflowError  # the parser fails, and the connection ends after the responses to the others
-        self._unparsed_bytes = self._surplus_bytes = self._body_bytes = self._body_parts = 0
-        self._stop_timer()
+        self._unparsed_bytes = self._surplus_bytes = 0
+        self._parts = BodyParts()
+        self._timer.stop()
         super().on_headers_complete()
         self.headers = deque(maxlen=0)  # type: ignore[assignment]  # uvicorn would add trailers to the headers
 
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0
-        self._body_bytes += len(body)
-        self._body_parts += 1
-        min_bytes = _MIN_SURPLUS_PART_BYTES if self.cycle.response_complete else _MIN_PART_BYTES
-        self._in_tiny_parts = self._body_parts > _MAX_SMALL_PARTS + self._body_bytes // min_bytes
-        if self.cycle.response_complete:
+        is_surplus = self.cycle.response_complete
+        least = _MIN_SURPLUS_PART_BYTES if is_surplus else _MIN_PART_BYTES
+        self._in_tiny_parts = self._parts.add(len(body), _MIN_STREAM_PART_BYTES if self._is_streaming else least)
+        if is_surplus:
             self._surplus_bytes += len(body)
             if self._in_tiny_parts or self._surplus_bytes > _MAX_SURPLUS_BYTES:
                 self.transport.abort()
@@ -132,7 +134,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if not self._wants_upgrade():
             self._unparsed_bytes = 0
-            self._stop_timer()
+            self._timer.stop()
             self._pass_on()
             super().on_message_complete()
             if self._answering:
@@ -154,11 +156,12 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self._header_timeout_s, self.transport.abort)
+        is_stream = self._answering and self.cycle.chunked_encoding
+        self._write_timer.start(self._stream_idle_s if is_stream else self._header_timeout_s, self.transport.abort)
         self._all.wait(self)
 
     def resume_writing(self) -> None:
-        self._stop_write_timer()
+        self._write_timer.stop()
         if self.pipeline or (self._answering and not self._waits_for_body):
             self._all.work(self)
         super().resume_writing()
@@ -168,7 +171,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse_for_now()
         self.transport.close()
         # A client that does not read would keep it open.
-        self.loop.call_later(0 if self._write_timer else _LAST_BYTES_S, self.transport.abort)
+        self.loop.call_later(0 if self._write_timer.is_running else _LAST_BYTES_S, self.transport.abort)
 
     def _check_request_line(self) -> None:
         """Raise an error, which stops the parser, if the server does not answer requests of this kind."""
@@ -200,14 +203,11 @@ class LimitedProtocol(HttpToolsProtocol):
         stopped = sys.exception()
         if not self._wants_upgrade() or not isinstance(stopped, httptools.HttpParserUpgrade):
             return
-        version = self.parser.get_http_version().encode()
-        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
-        lines += [b"%b: %b" % header for header in self.headers if header[0] not in (b"upgrade", b"connection")]
-        if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
-            lines.append(b"connection: close")
+        line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        head = without_upgrade(line, self.headers)
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-        self.data_received(b"\r\n".join([*lines, b"", self._data[stopped.args[0] :]]))
+        self.data_received(head + self._data[stopped.args[0] :])
 
     @property
     def _answering(self) -> bool:
@@ -220,18 +220,19 @@ class LimitedProtocol(HttpToolsProtocol):
     def _waits_for_body(self) -> bool:
         return self.cycle.more_body and not self.cycle.response_started
 
-    def _start_timer(self) -> None:
-        self._stop_timer()
-        timeout_s = self._body_timeout_s if self._answering else self._header_timeout_s
-        self._timer = self.loop.call_later(timeout_s, self._on_timeout)
+    @property
+    def _is_streaming(self) -> bool:
+        """Whether the response has begun before the end of the request."""
+        return self._answering and self.cycle.more_body and self.cycle.response_started
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _set_busy(self, busy: bool) -> None:
+        if not self._write_timer.is_running:
+            (self._all.work if busy else self._all.wait)(self)
+
+    def _start_timer(self) -> None:
+        self._timer.start(self._body_timeout_s if self._answering else self._header_timeout_s, self._on_timeout)
 
     def _on_timeout(self) -> None:
-        self._timer = None
         if self._answering:
             if self.pipeline:  # it is not the turn of this request, and its data may not have been read
                 self._start_timer()
@@ -242,11 +243,6 @@ class LimitedProtocol(HttpToolsProtocol):
         else:  # nothing came, or a body after its response
             self.transport.abort()
 
-    def _stop_write_timer(self) -> None:
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
-
     def _refuse(self, status: int, title: str, detail: str, extra: Mapping[str, str] | None = None) -> None:
         """Respond to an invalid request, and close the connection."""
         if self.transport.is_closing():
@@ -254,6 +250,10 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._answering:
             if self.pipeline or not self._waits_for_body:
                 self.cycle.keep_alive = False  # the connection ends after the responses to earlier requests
+                if self._is_streaming:
+                    self.cycle.scope["state"][BROKEN] = (status, detail)
+                    self._pass_on()
+                    super().on_message_complete()
                 self.flow.pause_reading()
                 return
             self.cycle.scope["state"][REFUSED] = True

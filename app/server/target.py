@@ -26,3 +26,12 @@ def is_valid_target(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bo
         return True
     url = _ABSOLUTE.match(target)
     return url is not None and [value.lower() for name, value in headers if name == b"host"] == [url[1].lower()]
+
+
+def without_upgrade(line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the head of a request again, from its line and headers, but without `Upgrade`."""
+    headers = list(headers)
+    lines = [line, *(b"%b: %b" % header for header in headers if header[0] not in (b"upgrade", b"connection"))]
+    if any(name == b"connection" and b"close" in value.lower() for name, value in headers):
+        lines.append(b"connection: close")
+    return b"\r\n".join([*lines, b"", b""])

@@ -2,7 +2,7 @@
 
 from ..types import Answer
 from .explain import MAX_CHARS as MAX_EXPLAINED_CHARS
-from .explain import cost_of
+from .explain import cost_of, weigh_words
 from .lifecycle import Lifecycle
 from .loader import Loader, ServingLimits
 from .pending import Pending
@@ -19,4 +19,5 @@ __all__ = [
     "Service",
     "ServingLimits",
     "cost_of",
+    "weigh_words",
 ]

@@ -1,5 +1,6 @@
 """The state of the process from start to end, which the probes report."""
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,6 +23,9 @@ class Lifecycle:
     started_s: float = field(default_factory=time.monotonic)
     _broken: bool = False
     in_flight: int = 0  # requests for predictions
+    texts_at_once: int = 1  # that the model runs
+    # Set when requests without an end have to end. Not by `drain`, which a signal may call outside the event loop.
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def uptime_s(self) -> float:
@@ -36,17 +40,19 @@ class Lifecycle:
     @property
     def predicted_wait_ms(self) -> float:
         """How long a text that arrived now would wait."""
-        return self.service.predicted_wait_ms if self.service else 0.0
+        return self.service.predicted_wait_ms() if self.service else 0.0
 
-    def ready(self, service: Service, model: ModelInfo) -> None:
+    def ready(self, service: Service, model: ModelInfo, texts_at_once: int = 1) -> None:
         """The model is loaded and has run. A process that is draining keeps draining."""
-        self.service, self.model = service, model
+        self.service, self.model, self.texts_at_once = service, model, texts_at_once
         if self.status == "loading":
             self.status, self.reason = "ok", ""
 
     def degrade(self, reason: str, *, final: bool = False) -> None:
         """The model cannot answer, if `final` for good. A process that is draining keeps draining."""
         self._broken |= final
+        if final:
+            self.ending.set()
         if self.status != "draining":
             self.status, self.reason = "degraded", reason
 

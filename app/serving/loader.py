@@ -15,8 +15,8 @@ from ..types import Encoding, ModelInfo, Prediction
 from .breaker import Breaker
 from .cache import Cache
 from .lifecycle import Lifecycle
+from .observer import Observer as ServiceObserver
 from .resolution import Item
-from .service import Observer as ServiceObserver
 from .service import Service
 
 # The largest batch, in texts and tokens, unless the limits say otherwise. A processor gains nothing from more than 16
@@ -84,7 +84,7 @@ class Loader:
             model = await asyncio.to_thread(self._load)
             service = self._serve(model)
             self._observer.model_loaded(model.info, model.backend.slots)
-            self._lifecycle.ready(service, model.info)
+            self._lifecycle.ready(service, model.info, self._max_texts(model) * model.backend.slots)
         except SentimentError as error:
             self._broken("the model could not be loaded", str(error))
         except asyncio.CancelledError:
@@ -101,13 +101,13 @@ class Loader:
         cost = CostModel()
         for tokens, elapsed_ms in model.warmup:
             cost.observe(tokens, elapsed_ms)
-        max_texts, max_tokens = _GPU_BATCH if model.backend.device == "cuda" else _CPU_BATCH
+        _, max_tokens = _GPU_BATCH if model.backend.device == "cuda" else _CPU_BATCH
         stalled = "the model stopped answering"
         scheduler = Scheduler(
             self._guarded(model),
             slots=model.backend.slots,
             limits=SchedulerLimits(
-                max_batch_size=limits.max_batch_size or max_texts,
+                max_batch_size=self._max_texts(model),
                 max_batch_tokens=limits.max_batch_tokens or max_tokens,
                 max_queue_texts=limits.max_queue_texts,
                 max_wait_ms=limits.max_wait_ms,
@@ -124,9 +124,15 @@ class Loader:
             scheduler,
             cache,
             self._observer,
+            model=model.info.id,
             max_text_chars=limits.max_text_chars,
             cache_per_caller=limits.cache_per_caller,
         )
+
+    def _max_texts(self, model: Model) -> int:
+        """Return how many texts a batch may have."""
+        max_texts, _ = _GPU_BATCH if model.backend.device == "cuda" else _CPU_BATCH
+        return self._limits.max_batch_size or max_texts
 
     def _guarded(self, model: Model) -> RunBatch[Encoding, Prediction]:
         """Return what runs the model, with a circuit breaker around it."""

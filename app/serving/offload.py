@@ -40,14 +40,14 @@ def is_simple(texts: Collection[str]) -> bool:
     return len(data) <= _SHORT_BYTES and max(map(len, data.split()), default=0) <= _SHORT_WORD_BYTES
 
 
-def parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Divide a list into parts that take a few milliseconds each."""
+def parts(texts: Sequence[str], copies: int = 1) -> Iterator[Sequence[str]]:
+    """Divide a list into parts that take a few milliseconds each, if each text is worked on `copies` times."""
     start = chars = 0
     for place, text in enumerate(texts):
-        if place > start and chars + len(text) > _PART_CHARS:
+        if place > start and chars + copies * len(text) > _PART_CHARS:
             yield texts[start:place]
             start, chars = place, 0
-        chars += len(text)
+        chars += copies * len(text)
     yield texts[start:]
 
 
@@ -55,6 +55,7 @@ def parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 class _Job:
     work: Callable[[Sequence[str]], Any]
     texts: Sequence[str]
+    count: int  # of texts, as admission sees them
     chars: int
     caller: str
     result: "asyncio.Future[Any]"
@@ -80,24 +81,27 @@ class Offload:
         """Return how many texts have not ended."""
         return Elsewhere(self._total, self._texts[caller], self._texts.keys())
 
-    async def run(self, work: Callable[[Sequence[str]], list[T]], texts: Sequence[str], caller: str) -> list[T]:
+    async def run(
+        self, work: Callable[[Sequence[str]], list[T]], texts: Sequence[str], caller: str, *, copies: int = 1
+    ) -> list[T]:
         """Return what `work` returns for each text. It runs in threads, in the turn of `caller`.
 
-        A list runs in parts, so that others need not wait for all of it.
+        A list runs in parts, so that others need not wait for all of it. Each text counts as `copies` texts.
         """
-        jobs = [self._queue(work, part, caller) for part in parts(texts)]
+        jobs = [self._queue(work, part, caller, copies) for part in parts(texts, copies)]
         self._start()
         return [result for results in await asyncio.gather(*jobs) for result in results]
 
     def _queue(
-        self, work: Callable[[Sequence[str]], list[T]], texts: Sequence[str], caller: str
+        self, work: Callable[[Sequence[str]], list[T]], texts: Sequence[str], caller: str, copies: int
     ) -> "asyncio.Future[list[T]]":
-        job = _Job(work, texts, sum(map(len, texts)), caller, asyncio.get_running_loop().create_future())
+        result = asyncio.get_running_loop().create_future()
+        job = _Job(work, texts, copies * len(texts), copies * sum(map(len, texts)), caller, result)
         client = self._callers.find(caller)
         heapq.heappush(self._jobs, (self._callers.charge(client, job.chars), next(self._order), job))
         self._callers.add(client, job.chars)
-        self._texts[caller] += len(texts)
-        self._total += len(texts)
+        self._texts[caller] += job.count
+        self._total += job.count
         return job.result
 
     def _start(self) -> None:
@@ -130,7 +134,7 @@ class Offload:
         self._start()
 
     def _forget(self, job: _Job) -> None:
-        self._total -= len(job.texts)
-        self._texts[job.caller] -= len(job.texts)
+        self._total -= job.count
+        self._texts[job.caller] -= job.count
         if not self._texts[job.caller]:
             del self._texts[job.caller]

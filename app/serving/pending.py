@@ -28,6 +28,15 @@ class Pending:
         self._assemble = assemble
         self._location_of = location_of
 
+    @property
+    def is_done(self) -> bool:
+        """Whether `result` returns or raises without waiting."""
+        return self._waiting.is_done
+
+    def leave(self) -> None:
+        """Stop waiting, if nobody awaits `result`."""
+        self._waiting.leave()
+
     async def result(self) -> Answer:
         """Wait for the answer. Raises `DeadlineExceeded`, `NotReady` and, unless the query is partial, `BackendError`.
 

@@ -42,11 +42,11 @@ class Preparation:
             if len(text) > self._max_text_chars:
                 raise TextTooLong(self.too_many_characters, query.location_of(index))
 
-    def admit(self, texts: Collection[str], query: Query, deadline_s: float) -> Wait:
-        """Admit texts that have not been tokenised yet. Raises as `Scheduler.admit` does."""
+    def admit(self, texts: Collection[str], query: Query, deadline_s: float, *, copies: int = 1) -> Wait:
+        """Admit texts that have not been tokenised yet, each `copies` times. Raises as `Scheduler.admit` does."""
         tokens = sum(map(len, texts)) // (_TOKEN_CHARS * len(texts)) + 2
         return self._scheduler.admit(
-            len(texts),
+            copies * len(texts),
             deadline_s,
             query.caller,
             tokens=min(tokens, self._tokenizer.max_tokens),
@@ -94,9 +94,13 @@ class Preparation:
         deadline_s: float,
         *,
         here: bool,
+        copies: int = 1,
     ) -> list[T]:
-        """Run `work` on texts, at once if it may run `here`, otherwise in threads, in the turn of the caller."""
+        """Run `work` on texts, at once if it may run `here`, otherwise in threads, in the turn of the caller.
+
+        In threads, each text counts as `copies` texts.
+        """
         if here:
             return work(texts)
-        self.admit(texts, query, deadline_s)
-        return await in_time(self.offload.run(work, texts, query.caller), deadline_s)
+        self.admit(texts, query, deadline_s, copies=copies)
+        return await in_time(self.offload.run(work, texts, query.caller, copies=copies), deadline_s)

@@ -1,43 +1,21 @@
 """From texts to predictions: normalise, look up, tokenise and queue, each once. Knows neither HTTP nor the model."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
 
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
 from ..inference import Tokenizer
 from ..scheduling import Scheduler, Wait, Waiting, WorkItem
-from ..types import Answer, CacheOutcome, Encoding, Location, Prediction
+from ..types import Answer, Encoding, Location, Prediction
 from .cache import Cache, key_of_part
-from .explain import MAX_VARIANTS, Explainer
-from .offload import is_short, is_simple
+from .explanations import explain_answer
+from .observer import Observer, VariantObserver
+from .offload import is_simple
 from .pending import Pending
 from .preparation import BLANK, TOO_LONG, Preparation
 from .query import Query
 from .resolution import Item, Resolution
-
-T = TypeVar("T")
-
-
-class Observer(Protocol):
-    """Counts what happens."""
-
-    def tokenized(self, seconds: float) -> None:
-        """The texts of a request were tokenised."""
-
-    def looked_up(self, outcome: CacheOutcome, texts: int) -> None:
-        """Texts came from the cache, had to be computed, or joined a computation in progress."""
-
-    def predicted(self, prediction: Prediction) -> None:
-        """A text got a prediction, from the model or from the cache."""
-
-    def windowed(self, texts: int) -> None:
-        """Texts were read in several windows, because they have more tokens than the model reads."""
-
-    def backend_failed(self) -> None:
-        """The model failed on a text."""
 
 
 class Service:
@@ -50,10 +28,12 @@ class Service:
         cache: Cache[bytes, Prediction, Item],
         observer: Observer,
         *,
+        model: str,
         max_text_chars: int,
         cache_per_caller: bool = False,
     ) -> None:
-        """With `cache_per_caller`, no caller gets a prediction that was computed for another."""
+        """`model` is the `ModelInfo.id` of the model. With `cache_per_caller`, callers share no predictions."""
+        self.model = model
         self._preparation = Preparation(
             tokenizer, scheduler, max_text_chars=max_text_chars, cache_per_caller=cache_per_caller
         )
@@ -61,16 +41,16 @@ class Service:
         self._scheduler = scheduler
         self._cache = cache
         self._observer = observer
+        self._variant_observer = VariantObserver(observer)
 
     @property
     def queue_depth(self) -> int:
         """Texts that wait for the model."""
         return self._scheduler.depth
 
-    @property
-    def predicted_wait_ms(self) -> float:
-        """How long a text that arrived now would wait."""
-        return self._scheduler.predicted_wait_ms()
+    def predicted_wait_ms(self, caller: str | None = None) -> float:
+        """How long a text that arrived now would wait, from this caller or from a new one."""
+        return self._scheduler.predicted_wait_ms(caller)
 
     def close(self) -> None:
         """Accept nothing more; requests that still wait get `NotReady`."""
@@ -82,48 +62,8 @@ class Service:
         return await answer.result() if isinstance(answer, Pending) else answer
 
     async def explain(self, query: Query, answer: Answer, deadline_s: float) -> Answer:
-        """Return the answer to a query with an explanation of each prediction. Variants of a text run as texts do.
-
-        Raises `Overloaded`, `NotReady`, `DeadlineExceeded` and, unless the query is partial, `BackendError`.
-        """
-        explainers = {
-            text: Explainer(text, result)
-            for text, result in zip(query.texts, answer.results, strict=True)
-            if isinstance(result, Prediction)
-        }
-        failures: dict[str, BackendError] = {}
-
-        async def each(work: Callable[[Explainer], T]) -> dict[str, T]:
-            texts = [*explainers]
-            results = await self._preparation.run(
-                lambda part: [work(explainers[text]) for text in part],
-                texts,
-                query,
-                deadline_s,
-                here=is_short(texts * MAX_VARIANTS),
-            )
-            return dict(zip(texts, results, strict=True))
-
-        while any((rounds := await each(Explainer.next_variants)).values()):
-            left_ms = (deadline_s - time.monotonic()) * 1000
-            variants = [variant for variants in rounds.values() for variant in variants]
-            found = await self.predict(replace(query, texts=variants, timeout_ms=left_ms, truncate=True, partial=True))
-            results = iter(found.results)
-            for text, asked in rounds.items():
-                of_text = [next(results) for _ in asked]
-                if failed := [result for result in of_text if isinstance(result, BackendError)]:
-                    failures[text] = failed[0]
-                    del explainers[text]
-                else:
-                    explainers[text].observe([result if isinstance(result, Prediction) else None for result in of_text])
-        weights = await each(Explainer.weights)
-        if failures and not query.partial:
-            place = next(place for place, text in enumerate(query.texts) if text in failures)
-            raise BackendError(str(failures[query.texts[place]]), query.location_of(place))
-        return answer._replace(
-            results=[failures.get(text, result) for text, result in zip(query.texts, answer.results, strict=True)],
-            explanations=[weights.get(text) for text in query.texts],
-        )
+        """Return the answer to a query with an explanation of each prediction. Raises as `explain_answer` does."""
+        return await explain_answer(query, answer, deadline_s, self._preparation, self.predict)
 
     async def begin(self, query: Query) -> Answer | Pending:
         """Answer from the cache, or queue what is missing and return what to wait for.
@@ -134,6 +74,7 @@ class Service:
         `TextTooLong` if one has too many characters, or more tokens than the model reads while `truncate` is off and
         it is not read in windows; in a partial query, these errors take the place of the text's prediction.
         """
+        observer = self._variant_observer if query.are_variants else self._observer
         started_s = time.monotonic()
         deadline_s = started_s + query.timeout_ms / 1000
         if not query.partial:  # before any work, so that a refusal is cheap
@@ -150,12 +91,14 @@ class Service:
         self._look_up(texts.valid, texts, query, join=inline)
         if len(texts.cached) == len(set(keys)) and not query.partial:  # the common case, kept short
             self._check_tokens(texts, query)
-            self._observer.looked_up("hit", len(keys))
-            return Answer(self._observed(texts, [texts.cached[key] for key in keys]), "hit")
+            observer.looked_up("hit", len(keys))
+            return Answer(_observed(observer, texts, [texts.cached[key] for key in keys]), "hit")
         admitted = None
         if missing := {key: text for key, text in zip(keys, normalised, strict=True) if not texts.has_result(key)}:
             admitted = self._admit(missing, query, deadline_s)
+            began_s = time.perf_counter()
             await self._tokenize(missing, texts, query, deadline_s)
+            observer.tokenized(time.perf_counter() - began_s)
         tokenized_s = time.monotonic()
         self._check_tokens(texts, query)
         # From here on nothing yields to the event loop, so that no computation is missed or started twice.
@@ -170,12 +113,12 @@ class Service:
         items = texts.items
         waiting = self._queue(texts, deadline_s, query.caller, admitted)
         hits, misses, joined = texts.counts()
-        self._observer.looked_up("hit", hits)
-        self._observer.looked_up("miss", misses)
-        self._observer.looked_up("joined", joined)
+        observer.looked_up("hit", hits)
+        observer.looked_up("miss", misses)
+        observer.looked_up("joined", joined)
 
         def assemble(computed: Sequence[Prediction | BackendError]) -> Answer:
-            results = self._observed(texts, texts.results(dict(zip(items, computed, strict=True))))
+            results = _observed(observer, texts, texts.results(dict(zip(items, computed, strict=True))))
             if not items:
                 return Answer(results, "hit")
             run_s = max(tokenized_s, min(item.started_s for item in items.values()))
@@ -228,12 +171,10 @@ class Service:
         return self._preparation.admit(texts.values(), query, deadline_s) if texts else None
 
     async def _tokenize(self, missing: Mapping[bytes, str], texts: Resolution, query: Query, deadline_s: float) -> None:
-        started_s = time.perf_counter()
         for key, parts in (await self._preparation.tokenize(missing, query, deadline_s)).items():
             if len(parts) > 1:
                 texts.windows[key] = [key_of_part(key, place) for place in range(len(parts))]
             texts.encodings.update(zip(texts.windows.get(key, [key]), parts, strict=True))
-        self._observer.tokenized(time.perf_counter() - started_s)
 
     def _queue(
         self, texts: Resolution, deadline_s: float, caller: str, admitted: Wait | None
@@ -254,17 +195,18 @@ class Service:
             self._cache.start(key, item)
         return waiting
 
-    def _observed(
-        self, texts: Resolution, results: Sequence[Prediction | SentimentError]
-    ) -> Sequence[Prediction | SentimentError]:
-        if texts.windows:
-            self._observer.windowed(sum(key in texts.windows for key in texts.keys))
-        for result in results:
-            if isinstance(result, Prediction):
-                self._observer.predicted(result)
-        return results
-
     def _settled(self, key: bytes, result: Prediction | Exception | None) -> None:
         self._cache.finish(key, result if isinstance(result, Prediction) else None)
         if isinstance(result, BackendError):
             self._observer.backend_failed()
+
+
+def _observed(
+    observer: Observer, texts: Resolution, results: Sequence[Prediction | SentimentError]
+) -> Sequence[Prediction | SentimentError]:
+    if texts.windows:
+        observer.windowed(sum(key in texts.windows for key in texts.keys))
+    for result in results:
+        if isinstance(result, Prediction):
+            observer.predicted(result)
+    return results

@@ -37,11 +37,19 @@ def install(peer: Peer, folder: Path = _FOLDER) -> str:
     return python(peer, folder)
 
 
-def create(environment: Path, requirements: Sequence[str]) -> None:
-    """Create a virtual environment with these requirements, replacing an existing one."""
+def create(environment: Path, requirements: Sequence[str], *options: str) -> None:
+    """Create a virtual environment with these requirements, replacing an existing one. `options` are for pip."""
     _run(environment, [sys.executable, "-m", "venv", "--clear", str(environment)])
     if requirements:
-        pip = [str(_interpreter(environment)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [
+            str(_interpreter(environment)),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            *options,
+        ]
         _run(environment, [*pip, *requirements])
     _stamp(environment).write_text(_content(requirements))
 

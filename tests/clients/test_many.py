@@ -300,14 +300,15 @@ async def test_asynchronous_results_come_while_the_iterable_waits() -> None:
 
 async def test_results_that_nobody_wants_any_more_end_the_retries() -> None:
     async def first_then_refuse(request: Request, writer: asyncio.StreamWriter) -> bool:
-        first = request.json["texts"] == TEXTS[:1]
-        return await (echo if first else problem(429, retry_after="200"))(request, writer)
+        if request.json["texts"] != TEXTS[:1]:
+            return await problem(429, retry_after="200")(request, writer)
+        await async_until(lambda: len(server.requests) >= 2)
+        return await echo(request, writer)
 
     async with scripted(first_then_refuse) as server:
         with Client(server.address, timeout_s=1000) as client:
             results = client.predict_many(TEXTS, list_size=1)
             await asyncio.to_thread(next, results)
-            await async_until(lambda: len(server.requests) >= 2)
             results.close()
             workers = [thread for thread in threading.enumerate() if thread.name.startswith("rt-sentiment-client")]
             await async_until(lambda: not any(worker.is_alive() for worker in workers))

@@ -1,6 +1,5 @@
 """The package: its names, its wheel, and the examples in its documents."""
 
-import asyncio
 import inspect
 import json
 import os
@@ -17,8 +16,6 @@ from rt_sentiment_client import AsyncClient, Client, SentimentError
 
 from app import __version__
 from tests.support.process import ROOT, Server
-from tests.support.scripted import PREDICTION, respond, scripted
-from tests.support.scripted_stream import stream
 
 FOLDER = ROOT / "clients" / "python"
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -31,8 +28,6 @@ def examples(text: str) -> list[str]:
 
 
 ALL_EXAMPLES = [*examples(README), *examples(PAGE)]
-# Those for which the server has no routes yet.
-SCRIPTED_EXAMPLES = [example for example in ALL_EXAMPLES if re.search(r"\.(stream|explain)\(", example)]
 
 
 def run_example(program: str, address: str) -> str:
@@ -91,22 +86,13 @@ def test_the_client_has_the_version_of_the_server() -> None:
     assert rt_sentiment_client.__version__ == __version__
 
 
-@pytest.mark.parametrize("program", [example for example in ALL_EXAMPLES if example not in SCRIPTED_EXAMPLES])
+@pytest.mark.parametrize("program", ALL_EXAMPLES)
 def test_an_example_runs(program: str, mock_server: Server) -> None:
     run_example(program, mock_server.address)
 
 
-@pytest.mark.parametrize("program", SCRIPTED_EXAMPLES)
-async def test_an_example_of_what_is_to_come_runs(program: str) -> None:
-    words = [{"start": 0, "end": 1, "weight": 0.5}]
-    reply = stream() if ".stream(" in program else respond(content=PREDICTION | {"explanation": words})
-    async with scripted(reply) as running:
-        assert await asyncio.to_thread(run_example, program, running.address)
-
-
 def test_the_readme_has_five_examples() -> None:
     assert len(examples(README)) == 5
-    assert len(SCRIPTED_EXAMPLES) == 2
 
 
 def test_the_page_says_for_each_error_whether_it_is_tried_again() -> None:

@@ -45,9 +45,11 @@ def strict(keys: Path, key: str) -> Iterator[Server]:
 async def test_a_prediction_is_that_of_the_server(connect: Connect, mock_server: Server) -> None:
     async with connect(mock_server.address, **PATIENT) as client:
         result = await client.predict("a good day", top_k=2, request_id="client-1")
-        assert (await client.info()).labels == ("negative", "neutral", "positive")
+        info = await client.info()
+        assert info.labels == ("negative", "neutral", "positive")
     expected = mock_server.post({"text": "a good day", "top_k": 2}).json()
-    assert result == Prediction(expected["label"], expected["confidence"], expected["scores"], expected["truncated"])
+    fields = (expected["label"], expected["confidence"], expected["scores"], expected["truncated"])
+    assert result == Prediction(*fields, model=f"{info.model}@{info.model_version}")
     assert mock_server.wait_for("request", request_id="client-1")["status"] == 200
 
 
@@ -78,12 +80,15 @@ async def test_a_wrong_path_is_an_invalid_request(connect: Connect, mock_server:
 
 
 @EITHER
-async def test_many_texts_get_their_own_predictions_and_errors(connect: Connect, mock_server: Server) -> None:
+@pytest.mark.parametrize("method", ["predict_many", "stream"])
+async def test_many_texts_get_their_own_predictions_and_errors(
+    connect: Connect, mock_server: Server, method: str
+) -> None:
     texts: list[object] = [f"{'good' if number % 2 else 'bad'} {number}" for number in range(300)]
     texts[7:7] = [" ", "half \ud83d", None, "x" * 10_001]
     texts[200:200] = ["[fail]"]
     async with connect(mock_server.address, **PATIENT) as client:
-        results = await client.predict_many(texts, list_size=50, on_error="return")
+        results = await getattr(client, method)(texts, on_error="return")
     failed = {number: type(result) for number, result in enumerate(results) if isinstance(result, Exception)}
     assert failed == {7: InvalidText, 8: InvalidText, 9: InvalidText, 10: TextTooLong, 200: ServerError}
     labels = [(text, result.label) for text, result in zip(texts, results, strict=True) if hasattr(result, "label")]
@@ -92,13 +97,17 @@ async def test_many_texts_get_their_own_predictions_and_errors(connect: Connect,
 
 
 @EITHER
-async def test_lists_fit_a_server_with_low_limits_and_a_prefix(connect: Connect, strict: Server, key: str) -> None:
+@pytest.mark.parametrize("method", ["predict_many", "stream"])
+async def test_many_texts_fit_a_server_with_low_limits_and_a_prefix(
+    connect: Connect, strict: Server, key: str, method: str
+) -> None:
     texts = [f"good {'ä' * 40} {number}" for number in range(40)]
-    texts[3] = "x" * 51
+    texts[3], texts[30] = "x" * 51, "x" * 1800
     async with connect(f"{strict.address}/sentiment", api_key=key, **PATIENT) as client:
-        results = await client.predict_many(texts, on_error="return")
+        results = await getattr(client, method)(texts, on_error="return")
+    assert isinstance(results.pop(30), TextTooLong)  # its line is too long, too
     assert isinstance(results.pop(3), TextTooLong)
-    assert [result.label for result in results] == ["positive"] * 39
+    assert [result.label for result in results] == ["positive"] * 38
 
 
 @EITHER
@@ -122,6 +131,8 @@ async def test_a_missing_and_a_wrong_key_are_unauthorized(connect: Connect, stri
             assert raised.value.status == status
             with pytest.raises(Unauthorized):
                 await client.predict_many(["good"], on_error="return")
+            with pytest.raises(Unauthorized):
+                await client.stream(["good"], on_error="return")
 
 
 @EITHER
@@ -136,6 +147,8 @@ async def test_errors_never_contain_the_text(connect: Connect, mock_server: Serv
             client.predict(secret, top_k=0),
             client.predict(f"{secret} [slow] {connect.__name__}", timeout_s=0.2),
             client.predict_many([f"{secret} [fail]"]),
+            client.stream([f"{secret} [fail]"]),
+            client.stream([secret], top_k=0),
         ]
         for call in calls:
             with pytest.raises(Exception) as raised:  # noqa: PT011 - each has its own type

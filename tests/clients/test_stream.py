@@ -19,6 +19,7 @@ from rt_sentiment_client import (
     Overloaded,
     SentimentError,
     ServerError,
+    TextTooLong,
     Unauthorized,
     Unavailable,
     UnexpectedResponse,
@@ -117,6 +118,58 @@ async def test_a_line_that_fails_has_its_error_in_its_place(connect: Connect) ->
             await client.stream(TEXTS)
     assert (type(results[3]), results[3].index, raised.value.index) == (InvalidText, 3, 3)
     assert labels(results[:3] + results[4:]) == TEXTS[:3] + TEXTS[4:]
+
+
+@EITHER
+async def test_an_error_without_the_id_of_its_line_is_that_of_the_next_text(connect: Connect) -> None:
+    """The server cannot read the id of a line that is too long."""
+
+    def fail(line: dict[str, Any]) -> dict[str, Any]:
+        failed = {"id": None, "error": {"status": 413, "detail": "the line is larger than 100 bytes"}}
+        return failed if line["id"] == 3 else echo_line(line)
+
+    async with scripted(stream(fail)) as server, connect(server.address) as client:
+        results = await client.stream(TEXTS[:6], on_error="return")
+    assert (type(results[3]), results[3].index) == (TextTooLong, 3)
+    assert labels(results[:3] + results[4:]) == TEXTS[:3] + TEXTS[4:6]
+
+
+@EITHER
+async def test_a_server_that_ends_the_stream_for_now_is_asked_again(connect: Connect) -> None:
+    ended = set()
+
+    def end_once(line: dict[str, Any]) -> dict[str, Any]:
+        if line["id"] % 40 or line["id"] in ended:
+            return echo_line(line)
+        ended.add(line["id"])
+        return {"error": {"status": 503, "detail": "the server is shutting down"}}
+
+    async with scripted(stream(end_once)) as server, connect(server.address) as client:
+        assert labels(await client.stream(TEXTS[:100])) == TEXTS[:100]
+    assert len(server.requests) > 1
+
+
+@EITHER
+async def test_a_server_that_ends_the_stream_for_good_is_not_asked_again(connect: Connect) -> None:
+    end = {"error": {"status": 403, "detail": "the API key is no longer valid"}}
+    reply = stream(lambda line: echo_line(line) if line["id"] < 9 else end)
+    async with scripted(reply) as server, connect(server.address) as client:
+        with pytest.raises(Unauthorized, match="no longer valid"):
+            await client.stream(TEXTS, on_error="return")
+    assert len(server.requests) == 1
+
+
+async def test_long_texts_are_fewer_at_a_time() -> None:
+    read = itertools.count()
+    texts = (f"{next(read):0100000d}" for _ in itertools.repeat(None))
+    async with scripted(frozen_stream) as server, AsyncClient(server.address) as client:
+        running = asyncio.ensure_future(anext(client.stream(texts)))
+        await async_until(lambda: server.requests)
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        assert next(read) <= 7
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 @EITHER

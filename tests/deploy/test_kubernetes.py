@@ -189,7 +189,7 @@ class TestWiring:
         ports = {port["name"]: port for port in service["spec"]["ports"]}
         assert manifests.ports == {"http": settings.port}
         assert ports["http"]["targetPort"] in manifests.ports
-        for rule in manifests.one("Ingress")["spec"]["rules"]:
+        for rule in [rule for ingress in manifests.all("Ingress") for rule in ingress["spec"]["rules"]]:
             for path in rule["http"]["paths"]:
                 assert path["backend"]["service"]["name"] == service["metadata"]["name"]
                 assert path["backend"]["service"]["port"]["name"] in ports
@@ -242,6 +242,21 @@ class TestIngress:
             directive = name.rpartition("/")[2].replace("-", "_")
             if directive != "proxy_body_size":
                 assert directives[directive].removesuffix("s") == value
+
+    def test_streams_have_an_ingress_with_the_settings_of_nginx(self, manifests: Manifests, settings: Settings) -> None:
+        [stream] = [ingress for ingress in manifests.all("Ingress") if ingress["metadata"]["name"] != "sentiment"]
+        location = (NGINX.parent / "api.conf").read_text().partition("location ~ /predict/stream")[2].partition("}")[0]
+        directives = dict(re.findall(r"^ +(\w+) +(.+?)s?;", location, re.MULTILINE))
+        for name, value in stream["metadata"]["annotations"].items():
+            directive = name.rpartition("/")[2].replace("-", "_").replace("proxy_body_size", "client_max_body_size")
+            if directive != "proxy_connect_timeout":
+                assert directives[directive] == value
+        for name in ("proxy_read_timeout", "proxy_send_timeout", "client_body_timeout", "send_timeout"):
+            assert float(directives[name]) > settings.stream_idle_s
+        main = manifests.one("Ingress")["spec"]
+        assert (stream["spec"]["tls"], stream["spec"]["rules"][0]["host"]) == (main["tls"], main["rules"][0]["host"])
+        [path] = stream["spec"]["rules"][0]["http"]["paths"]
+        assert (path["path"], path["pathType"]) == ("/predict/stream", "Exact")
 
     def test_every_route_except_the_metrics_is_public(self, manifests: Manifests) -> None:
         [rule] = manifests.one("Ingress")["spec"]["rules"]

@@ -157,6 +157,7 @@ def test_the_clients_address_and_request_id_reach_the_replica(replicas: Replicas
         response = http.post("/predict", json={"text": "good"}, headers=headers)
     assert response.status_code == 200
     assert response.headers["x-request-id"] == "who/7"
+    assert response.headers["x-model"].startswith("sentiment-en@")
     replicas.wait_until(lambda: len(replicas.lines(request_id="who/7")) == 2)
     assert {line["client"] for line in replicas.lines(request_id="who/7")} == {"127.0.0.9"}
     generated = httpx.get(f"{replicas.address}/healthz", headers={"x-request-id": "not sane"}, timeout=HANG_S).headers[
@@ -190,6 +191,17 @@ def test_a_root_path_works_behind_nginx_and_clients_cannot_state_one() -> None:
         assert {line["path"] for line in replicas.lines(request_id="root/1")} == {"/predict"}
 
 
+# What nginx and the service call paths with parameters.
+ROUTES = {
+    "/": "/",
+    "/v2": "/v2",
+    "/v2/models/plugh-xyzzy": "/v2/models/{name}",
+    "/v2/models/plugh-xyzzy/infer": "/v2/models/{name}/infer",
+    "/v2/models/mock/versions/plugh-xyzzy": "/v2/models/{name}/versions/{version}",
+    "/v2/models/plugh-xyzzy/other": "(none)",
+}
+
+
 def test_the_access_log_has_the_upstreams_timings_and_no_text(replicas: Replicas) -> None:
     secret = "plugh-xyzzy"
     headers = {"x-request-id": "timed/1", "user-agent": secret, "referer": f"http://{secret}/"}
@@ -202,6 +214,11 @@ def test_the_access_log_has_the_upstreams_timings_and_no_text(replicas: Replicas
     assert 0 < float(line["upstream_seconds"]) <= line["seconds"] + 0.002
     assert "http://" + line["upstream"] in replicas.replicas()
     assert replicas.lines(request_id="unknown/1", scheme="http", path="(none)", status=404)
+    for number, (path, route) in enumerate(ROUTES.items()):
+        httpx.get(f"{replicas.address}{path}?{secret}", headers={"x-request-id": f"route/{number}"})
+        replicas.wait_until(lambda number=number: len(replicas.lines(request_id=f"route/{number}")) == 2)
+        logged = {line["path"] for line in replicas.lines(request_id=f"route/{number}")}
+        assert logged == {route}, path
     assert replicas.lines(request_id="method/1", scheme="http", method="(other)")
     assert secret not in replicas.log.read_text()
     assert "PLUGHXYZZY" not in replicas.log.read_text()

@@ -135,3 +135,11 @@ async def test_errors_of_a_replica_are_not_retried(tmp_path: Path) -> None:
             before = sum(replica.requests for replica in behind.replicas)
             assert [await behind.send(method) for method in ("POST", "GET")] == [status, status]
             assert sum(replica.requests for replica in behind.replicas) - before == 2
+
+
+async def test_a_post_is_answered_although_one_refuses_it_and_another_is_loading(tmp_path: Path) -> None:
+    async with site(tmp_path) as behind:
+        await behind.warm()
+        behind.replicas[0].stop()
+        behind.replicas[1].status = "503 Service Unavailable"
+        assert [await behind.send() for _ in range(30)] == [200] * 30

@@ -76,10 +76,18 @@ def test_no_document_names_a_setting_that_does_not_exist(file: Path) -> None:
 
 def test_every_route_is_in_the_readme_and_the_api_page(server: Server) -> None:
     with server.client() as http:
-        for path, methods in http.get("/openapi.json").json()["paths"].items():
-            for method in methods:
-                assert f"`{method.upper()} {path}`" in README
-                assert f"| `{method.upper()} {path}` |" in API
+        routes = [
+            (method.upper(), path)
+            for path, methods in http.get("/openapi.json").json()["paths"].items()
+            for method in methods
+        ]
+    protocols = (ROOT / "docs" / "protocols.md").read_text()
+    for method, path in routes:
+        if path.startswith("/v2"):
+            assert f"| `{method} {path.replace('/versions/{version}', '')}` |" in protocols
+        else:
+            assert f"`{method} {path}`" in README
+            assert f"| `{method} {path}` |" in API
 
 
 def test_the_api_page_agrees_with_the_openapi_document(server: Server) -> None:

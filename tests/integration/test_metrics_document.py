@@ -24,6 +24,8 @@ def send_requests(server: Server) -> None:
         http.post("/predict", json={"text": "a tree [slow]"}, headers={"X-Request-Timeout-Ms": "50"})
         http.post("/predict", content=b"{", headers={"content-type": "application/json"})
         http.post("/predict", content=b"text")
+        for content in (b'{"text": "good"}\nnonsense', b'{"text": "[fail]"}'):
+            http.post("/predict/stream", content=content, headers={"content-type": "application/x-ndjson"})
         for path in ("/", "/docs", "/docs/", "/openapi.json", "/livez", "/readyz", "/healthz", "/info", "/metrics"):
             http.get(path)
         for path in ("/nothing", "/predict", "/predict/", "/static-offline-docs/none", "/static-offline-docs"):

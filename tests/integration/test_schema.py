@@ -14,13 +14,13 @@ from tests.support.waiting import HANG_S
 
 HOOKS = {"SCHEMATHESIS_HOOKS": "tests.support.schema_hooks"}
 # The examples are the same in every run. To try more: `SCHEMA_EXAMPLES=5000 pytest tests/integration/test_schema.py`.
-EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "50"))
 
 
 def run(address: str, *flags: str) -> str:
     command = [Path(sys.executable).parent / "schemathesis", "--config-file", "tests/support/schemathesis.toml", "run"]
     command += [f"{address}/openapi.json", "--checks", "all"]
-    generation = ["--generation-deterministic"] if EXAMPLES == 100 else []
+    generation = ["--generation-deterministic"] if EXAMPLES == 50 else []
     options = ["--max-examples", str(EXAMPLES), "--request-timeout", str(HANG_S), "--no-color", *generation]
     done = subprocess.run(
         [*command, *options, *flags], cwd=ROOT, env=os.environ | HOOKS, capture_output=True, text=True, check=False
@@ -36,7 +36,7 @@ def test_every_response_is_as_documented(tmp_path: Path, with_keys: bool) -> Non
     keys = {"api_keys_file": str(file)} if with_keys else {}
     with serve(backend="mock", **keys) as server:
         report = run(server.address, *(["--header", f"X-API-Key: {key}"] if with_keys else []))
-        assert "Tested: 7" in report
+        assert "Tested: 19" in report
         assert int(re.search(r"(\d+) generated", report)[1]) > 300  # type: ignore[index]
         assert not server.events("unexpected error")
         assert server.process.poll() is None

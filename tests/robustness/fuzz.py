@@ -23,10 +23,16 @@ from tests.support.process import Server, serve
 from tests.support.waiting import HANG_S, until
 
 CANARY = b"zq9canary"  # stands for the text of a user
-SETTINGS = {"backend": "mock", "header_timeout_s": "1", "body_timeout_s": "1", "keep_alive_s": "1"}
+SETTINGS = {
+    "backend": "mock",
+    "header_timeout_s": "1",
+    "body_timeout_s": "1",
+    "stream_idle_s": "1",
+    "keep_alive_s": "1",
+}
 
 _METHODS = [b"POST"] * 20 + [b"GET", b"OPTIONS", b"PUT", b"PRI", b"CONNECT", b"post", b"", b"POST POST"]
-_TARGETS = [b"/predict"] * 20 + [
+_TARGETS = [b"/predict"] * 20 + [b"/predict/stream"] * 5 + [
     b"/predict/batch", b"/", b"/info", b"/metrics", b"/livez", b"/" + CANARY, b"*", b"http://a/predict",
     b"/predict?" + CANARY, b"//predict", b"/%00", b"/../predict", b"/" + b"a" * 9000, b"", b"\xff\xfe",
 ]  # fmt: skip
@@ -41,6 +47,7 @@ _HEADERS = [
 ]  # fmt: skip
 _BODIES = [b'{"text": "good ' + CANARY + b'"}'] * 10 + [
     b'{"texts": ["good", "' + CANARY + b'"]}', b'{"' + CANARY + b'": 1}',
+    b'{"id": 1, "text": "good"}\n{"text": "' + CANARY + b'"}\r\n\n' + CANARY + b'\n{"text": "bad"}',
     b"{}", b"[]", b'{"text": ', b'"' + CANARY + b'"', b"\x1f\x8b\x08\x00", b"[" * 3000, b'{"text": "\\ud800"}',
     b'{"text": NaN}', b"",
     b'{"text": "' + CANARY * 2000 + b'"}',
@@ -55,7 +62,7 @@ def request(rng: random.Random) -> bytes:
     lines = [b" ".join((rng.choice(_METHODS), rng.choice(_TARGETS), rng.choice(_VERSIONS))), b"Host: localhost"]
     lines += rng.sample(_HEADERS, rng.choice((0, 0, 0, 1, 1, 4)))
     if rng.random() < 0.9:
-        lines.append(b"Content-Type: application/json")
+        lines.append(b"Content-Type: application/" + (b"x-ndjson" if b"/stream" in lines[0] else b"json"))
     framing = rng.random()
     if framing < 0.6:
         lines.append(b"Content-Length: %d" % len(body))

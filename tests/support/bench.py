@@ -92,7 +92,7 @@ async def serving(
     cache: Cache[bytes, Prediction, Item] = Cache(entries)
     tokenizer = Tokenizer(mock_tokenizer(), MAX_TOKENS)
     bench.service = Service(
-        tokenizer, scheduler, cache, bench.metrics, max_text_chars=5000, cache_per_caller=cache_per_caller
+        tokenizer, scheduler, cache, bench.metrics, model="m@1", max_text_chars=5000, cache_per_caller=cache_per_caller
     )
     bench.cache = cache
     if is_open:

@@ -60,12 +60,13 @@ async def load(addresses: list[str], during: Callable[[list[Texts]], Any]) -> li
         for address in addresses:
             client = await stack.enter_async_context(AsyncClient(address, **_PATIENT))
             blocking = stack.enter_context(Client(address, **_PATIENT))
-            many, many_in_thread, one_by_one = texts = [Texts(), Texts(), Texts()]
+            many, many_in_thread, one_by_one, streamed = texts = [Texts(), Texts(), Texts(), Texts()]
             loads += texts
             work += [
                 _predict_many(client, many),
                 asyncio.to_thread(_predict_many_in_thread, blocking, many_in_thread),
                 _predict(client, one_by_one),
+                _stream(client, streamed),
             ]
         tasks = [asyncio.create_task(coroutine) for coroutine in work]
         try:
@@ -84,6 +85,11 @@ async def _predict_many(client: AsyncClient, texts: Texts) -> None:
 
 def _predict_many_in_thread(client: Client, texts: Texts) -> None:
     for result in client.predict_many(texts, **_OPTIONS):
+        texts.check(result)
+
+
+async def _stream(client: AsyncClient, texts: Texts) -> None:
+    async for result in client.stream(texts, on_error="return"):
         texts.check(result)
 
 

@@ -103,6 +103,7 @@ class Connection:
             app_state={},
             header_timeout_s=header_timeout_s,
             body_timeout_s=body_timeout_s,
+            stream_idle_s=body_timeout_s,
             max_header_bytes=2048,
             on_unreadable=self.refused.append,
             connections=connections or Connections(1000),

@@ -72,8 +72,15 @@ async def test_the_service_answers_without_a_label(limit: float) -> None:
             answers = (await http.post("/predict/batch", json={"texts": [SURE, UNSURE]})).json()
             assert [each["label"] for each in answers["predictions"]] == expected
         assert (await http.get("/info")).json()["abstain_below"] == limit
+        rows = "".join(json.dumps({"text": text}) + "\n" for text in (SURE, UNSURE))
+        headers = {"Content-Type": "application/x-ndjson"}
+        streamed = (await http.post("/predict/stream", content=rows, headers=headers)).text.splitlines()
+        assert [json.loads(line)["label"] for line in streamed[:2]] == expected
+        tensor = {"name": "TEXT", "shape": [2], "datatype": "BYTES", "data": [SURE, UNSURE]}
+        inferred = (await http.post("/v2/models/mock/infer", json={"inputs": [tensor]})).json()
+        assert inferred["outputs"][0]["data"] == [label or "" for label in expected]
         lines = (await http.get("/metrics")).text.splitlines()
-        assert "sentiment_abstained_total 4.0" in lines
+        assert "sentiment_abstained_total 6.0" in lines
         explained = (await http.post("/predict", json={"text": UNSURE, "explain": True})).json()
         assert (explained["label"], len(explained["explanation"])) == (expected[1], 3)
 
@@ -85,6 +92,12 @@ def test_scored_rows_have_an_empty_label(tmp_path: Path, limit: float) -> None:
     assert [row[1] == "" for row in read_csv(tmp_path / "a.csv")[1:]] == is_unsure(limit)
     assert score(tmp_path / "in.csv", "-o", tmp_path / "a.jsonl", *flags) == 0
     assert [row["label"] is None for row in read_jsonl(tmp_path / "a.jsonl")] == is_unsure(limit)
+
+
+def test_the_limit_of_a_server_cannot_be_set_from_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.txt").write_text("good\n")
+    assert run("score", tmp_path / "in.txt", "--url", "http://127.0.0.1:1", "--abstain-below", "0.5") == 2
+    assert "--abstain-below: with --url, the server decides" in capsys.readouterr().err
 
 
 def test_a_server_that_abstains_is_understood() -> None:

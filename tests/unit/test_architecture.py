@@ -18,7 +18,7 @@ MODULES = {
 FOLDERS = {module for module, file in MODULES.items() if file.stem == "__init__" and module.count(".") == 1}
 # What each folder may import, beside itself and the single files at the top of `app`.
 DOWN = {
-    "app.cli": {"app.server", "app.access", "app.inference"},
+    "app.cli": {"app.server", "app.access", "app.serving", "app.inference"},
     "app.server": {"app.api"},
     "app.api": {"app.access", "app.serving"},
     "app.serving": {"app.scheduling", "app.inference"},
@@ -114,6 +114,11 @@ def test_the_policy_of_the_scheduler_is_pure() -> None:
     for module in policy:
         assert not imports(module) & {"asyncio", "threading", "time"}, module
         assert imported_modules(module) <= policy | {"app.errors", "app.scheduling.item"}, module
+
+
+@pytest.mark.parametrize("name", ["lines", "tokens", "parser"])
+def test_the_parsers_of_bodies_do_no_io(name: str) -> None:
+    assert not imports(f"app.api.{name}") & {"asyncio", "threading", "time", "socket"}
 
 
 @pytest.mark.parametrize(

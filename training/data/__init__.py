@@ -2,11 +2,12 @@
 
 from training.data.arguments import add_layout_arguments, read_tables
 from training.data.examples import check_labels, read, read_all, read_source
+from training.data.findings import DataReport
 from training.data.labels import LABELS, LabelMap, label_key, order_labels, respell
 from training.data.overlap import hold_out, without
 from training.data.parsing import read_table
 from training.data.passages import detokenise, split_passages
-from training.data.report import DataReport, report
+from training.data.report import report
 from training.data.splices import make_splices
 from training.data.split import default_dev_share, folds, split
 from training.data.table import Example, Table, join_tables, labels_of

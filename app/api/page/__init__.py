@@ -1,10 +1,11 @@
 """The page for people at `/`: plain HTML, CSS and JavaScript, without a build step and without other hosts."""
 
+from collections.abc import Awaitable, Callable
 from html import escape
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from ..context import context_of
@@ -24,20 +25,40 @@ def install_page(app: FastAPI, *, enabled: bool) -> None:
     itself may lack the slash at its end.
     """
     if not enabled:
-        app.add_route("/", _to_docs, methods=["GET", "HEAD"], include_in_schema=False)
+        _add(app, _to_docs, RedirectResponse, status=307)
         return
     html = (_FILES / "index.html").read_text(encoding="utf-8")
 
     async def page(request: Request) -> HTMLResponse:
+        """Show the page for people."""
         prefix = request.scope.get("root_path")
         base = f'<base href="{escape(prefix)}/">\n' if prefix else ""
         context_of(request.scope).content_policy = _POLICY
         return HTMLResponse(html.replace("<title>", f"{base}<title>", 1), headers={"Cache-Control": "no-cache"})
 
-    app.add_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
+    _add(app, page, HTMLResponse)
     app.mount("/page", StaticFiles(directory=_FILES / "static"), name="page")
 
 
+def _add(
+    app: FastAPI, endpoint: Callable[[Request], Awaitable[Response]], response: type[Response], status: int = 200
+) -> None:
+    for method in ("GET", "HEAD"):
+        app.add_api_route(
+            "/",
+            endpoint,
+            name="page",
+            summary="Page",
+            tags=["information"],
+            methods=[method],
+            response_class=response,
+            response_model=None,
+            status_code=status,
+            include_in_schema=method == "GET",
+        )
+
+
 async def _to_docs(request: Request) -> RedirectResponse:
+    """Lead to the interactive documentation."""
     prefix = request.scope.get("root_path")
     return RedirectResponse(f"{prefix}/docs" if prefix else "docs")

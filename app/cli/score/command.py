@@ -89,6 +89,8 @@ def score(
 
     The output is called FILE only when it is whole. Until then it is FILE.part, and --resume continues it.
     """
+    if url is not None and flags["abstain_below"] is not None:
+        raise Failure("--abstain-below: with --url, the server decides (its SENTIMENT_ABSTAIN_BELOW)", WRONG_USAGE)
     source = source_of(file, input_format, encoding, delimiter, header=not no_header, quotes=not no_quotes)
     default = {"lines": "jsonl"}.get(source.format, source.format) if out == "-" else None
     written = format_of(out, output_format or default, "--output-format")

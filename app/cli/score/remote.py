@@ -166,7 +166,7 @@ def _result(answer: dict[str, Any]) -> Result:
     abstain_below = 0.0
     if label is None:  # the server is not sure enough, by its own limit
         label, abstain_below = max(scores, key=lambda name: scores[name]), math.inf
-    return Prediction(label, answer["confidence"], scores, answer["truncated"], abstain_below)
+    return Prediction(label, answer["confidence"], scores, answer["truncated"], abstain_below=abstain_below)
 
 
 def _detail(answer: Any) -> str:

@@ -27,6 +27,8 @@ from .retry import Deadline
 from .window import Window
 
 _WINDOW = 256
+# Proxies such as nginx cannot hold back a request whose response has begun: it must fit into their buffers.
+_WINDOW_BYTES = 512 * 1024
 _MAX_LINE_BYTES = 1 << 20
 _READ_BYTES = 1 << 16
 _CHECKS = 4  # for answers, in the time that an attempt may take
@@ -48,7 +50,7 @@ class Stream:
         self._options = options
         self._timeout_s = timeout_s
         self._request_id = request_id
-        self._window = Window(_WINDOW, request_id)
+        self._window = Window(_WINDOW, _WINDOW_BYTES, request_id)
         self._reading: asyncio.Task[None] | None = None
         self._exchanging: asyncio.Task[None] | None = None
         self._attempt = 0

@@ -3,9 +3,11 @@
 import asyncio
 import json
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from .errors import UnexpectedResponse
+from .errors import UnexpectedResponse, error_in_place
 from .lists import encode
 from .many import Result
 from .messages import result_of
@@ -22,14 +24,18 @@ class StreamText:
 
 
 class Window:
-    """At most `size` texts of a stream. Results are delivered in the order of the texts.
+    """At most `size` texts of a stream, and no more once they have `max_bytes`.
+
+    Results are delivered in the order of the texts.
 
     The events tell the parts of a stream when to go on: `has_room` the one that reads texts, `has_lines` the one that
     sends them, `has_results` the one that delivers results.
     """
 
-    def __init__(self, size: int, request_id: str) -> None:
+    def __init__(self, size: int, max_bytes: int, request_id: str) -> None:
         self._size = size
+        self._max_bytes = max_bytes
+        self._bytes = 0  # of all texts that are not answered
         self._request_id = request_id
         self._next_index = 0
         self._texts: deque[StreamText] = deque()  # all that are not delivered, in their order
@@ -45,6 +51,7 @@ class Window:
         line = b'{"id":%d,"text":%s}\n' % (self._next_index, encode(text))
         self._texts.append(StreamText(self._next_index, line))
         self._unsent.append(self._texts[-1])
+        self._bytes += len(line)
         self._next_index += 1
         self._update()
 
@@ -63,18 +70,29 @@ class Window:
         return lines
 
     def receive(self, line: bytes, model: str | None) -> tuple[StreamText, Result]:
-        """Read the answer to the oldest text that has none. Then call `answer` or `send_again`."""
+        """Read the answer to the oldest text that has none. Then call `answer` or `send_again`.
+
+        A line without an id says why the server ends the stream; that error is raised.
+        """
         try:
             content = json.loads(line)
         except (ValueError, RecursionError):
             content = None
-        if not isinstance(content, dict) or not self._unanswered or content.get("id") != self._unanswered[0].index:
+        if isinstance(content, dict) and "id" not in content and "error" in content:
+            raise error_in_place(content["error"], self._request_id)
+        if not isinstance(content, dict) or not self._unanswered or not self._is_next(content):
             raise UnexpectedResponse("the stream has a line that answers no text", request_id=self._request_id)
         text = self._unanswered.popleft()
         return text, result_of(content, model, self._request_id, text.index)
 
+    def _is_next(self, content: Mapping[str, Any]) -> bool:
+        """Whether the answer is the next one. The server could not read the id of a line that is too long."""
+        id_ = content.get("id")
+        return id_ == self._unanswered[0].index or (id_ is None and "error" in content)
+
     def answer(self, text: StreamText, result: Result) -> None:
         text.result = result
+        self._bytes -= len(text.line)
         self._update()
 
     def send_again(self, text: StreamText) -> None:
@@ -111,7 +129,7 @@ class Window:
         return self.is_ended and not self._unsent and not self._unanswered
 
     def _update(self) -> None:
-        _set(self.has_room, len(self._texts) < self._size)
+        _set(self.has_room, len(self._texts) < self._size and self._bytes < self._max_bytes)
         _set(self.has_lines, bool(self._unsent) or self.is_ended)
         _set(self.has_results, bool(self._texts and self._texts[0].result is not None))
 

@@ -80,6 +80,26 @@ class TestPredict:
             assert response.status_code == 200, text
 
 
+class TestModelHeader:
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("/predict", {"text": "good"}),
+            ("/predict", {"text": "so good", "explain": True}),
+            ("/predict/batch", {"texts": ["good", "bad"]}),
+            ("/predict/batch", {"texts": ["good", " "], "partial": True}),
+        ],
+    )
+    def test_predictions_name_their_model(self, http: httpx.Client, path: str, body: dict[str, object]) -> None:
+        info = http.get("/info").json()
+        response = http.post(path, json=body)
+        assert response.headers["x-model"] == f"{info['model']}@{info['model_version']}"
+
+    def test_other_responses_name_no_model(self, http: httpx.Client) -> None:
+        others = [http.post("/predict", json={"text": " "}), http.get("/info"), http.get("/livez")]
+        assert not any("x-model" in response.headers for response in others)
+
+
 class TestBatch:
     def test_predictions_are_in_the_order_of_the_texts(self, http: httpx.Client) -> None:
         texts = ["What a joy.", "Dreadful.", "It is Monday.", "What a joy."]

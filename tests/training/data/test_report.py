@@ -50,7 +50,7 @@ def test_duplicates_and_contradictions_are_found_in_any_case() -> None:
     result = report(table_of(("Same", "a"), ("same", "a"), ("Both", "a"), ("both", "b"), ("BOTH", "b"), ("x", "b")))
     assert (result.duplicates, result.contradictions) == (2, [["4", "5"]])
     assert "! 2 rows repeat another row: the same text with the same label" in result.lines()
-    assert "! 1 texts have more than one label: line 4+5; decide on one of them" in result.lines()
+    assert "! 1 text has more than one label: line 4+5; decide on one of them" in result.lines()
 
 
 def test_dropped_and_bad_rows_are_named_with_their_lines(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.access import Keys, add_key, parse_expiry
+from app.access import Keys, add_key, parse_expiry, remove_key
 from app.access.keys import read_keys
 from app.cli import main
 from app.errors import KeysError
@@ -181,3 +181,48 @@ def test_the_flags_end_up_in_the_file(file: Path, capsys: pytest.CaptureFixture[
     assert ended.value.code == 0
     assert "expires: 2100-01-31T00:00:00Z, scopes: [jobs]}" in file.read_text()
     assert Keys(file).find(capsys.readouterr().out.strip())
+
+
+def test_removing_a_key_leaves_all_other_lines_as_they_are(file: Path) -> None:
+    digest = "a" * 64
+    others = f"# of the team\nweb: sha256:{digest} # the page\n\n'12':\n  scopes: [jobs]\n  hash: sha256:{digest}\n"
+    file.write_text(others + f'"app": {{hash: sha256:{digest},\n  scopes: [predict]}}\n')
+    remove_key(file, "app")
+    assert file.read_text() == others
+    remove_key(file, "12")
+    assert file.read_text() == f"# of the team\nweb: sha256:{digest} # the page\n\n"
+    remove_key(file, "web")
+    assert Keys(file).names == []
+
+
+def test_no_change_is_lost_if_keys_are_added_and_removed_at_once(file: Path) -> None:
+    for number in range(12):
+        add_key(file, f"old-{number}")
+    with ThreadPoolExecutor(24) as pool:
+        removed = [pool.submit(remove_key, file, f"old-{number}") for number in range(12)]
+        added = [pool.submit(add_key, file, f"new-{number}") for number in range(12)]
+        for each in (*removed, *added):
+            each.result()
+    assert sorted(Keys(file).names) == sorted(f"new-{number}" for number in range(12))
+
+
+@pytest.mark.parametrize("content", ["", "web: sha256:" + "a" * 64])
+def test_a_key_that_is_not_there_cannot_be_removed(file: Path, content: str) -> None:
+    file.write_text(content)
+    with pytest.raises(KeysError, match="has no key for app"):
+        remove_key(file, "app")
+    assert file.read_text() == content
+
+
+def test_a_file_whose_keys_share_a_line_is_left_alone(file: Path) -> None:
+    content = f"{{web: sha256:{'a' * 64}, app: sha256:{'b' * 64}}}\n"
+    file.write_text(content)
+    with pytest.raises(KeysError, match="with an editor"):
+        remove_key(file, "app")
+    assert file.read_text() == content
+    assert [each.name for each in file.parent.iterdir()] == [file.name]
+
+
+def test_removing_from_a_missing_file_says_so(file: Path) -> None:
+    with pytest.raises(KeysError, match="No such file"):
+        remove_key(file, "app")

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from app.access import Key
 from app.api import auth
-from app.api.auth import authentication, public_paths
+from app.api.auth import authentication, is_public
 from app.api.context import begin
 from app.api.refusals import _LINES, _WINDOW_S, Refusals
 from app.config import Settings
@@ -56,7 +56,7 @@ def answer(key: str, path: str = "/predict", refusals: Refusals | None = None) -
         ("other", "this API key is not valid"),
     ],
 )
-@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/"])
 def test_a_key_must_be_valid_for_the_path(key: str, detail: str | None, path: str) -> None:
     assert answer(key, path) == (detail and (403, detail, None))
 
@@ -70,9 +70,16 @@ def test_any_key_that_has_not_expired_gives_information(path: str) -> None:
 def test_every_route_is_public_or_information_or_has_a_scope() -> None:
     """A new route must be listed here, because otherwise any key would do."""
     app = create_app(Settings(backend="mock"))
-    paths = {route.path for route in app.fastapi.router.routes if isinstance(route, Route)} | app.asgi._paths  # type: ignore[attr-defined]
-    assert {"/predict", "/info", "/livez"} <= paths
-    assert paths <= {*public_paths(protect_information=False), *auth._SCOPES}
+    paths = {route.path for route in app.fastapi.router.routes if isinstance(route, Route)} | app.asgi._routes._plain  # type: ignore[attr-defined]
+    assert {"/predict", "/info", "/livez", "/v2/models/{name}/infer"} <= paths
+    assert {path for path in paths if not is_public("GET", path)} <= auth._SCOPES.keys()
+
+
+def test_reading_the_page_needs_no_key_but_predicting_there_does() -> None:
+    assert is_public("GET", "/")
+    assert is_public("HEAD", "/")
+    assert not is_public("POST", "/")
+    assert not is_public("GET", "/", protect_information=True)
 
 
 class Clock:

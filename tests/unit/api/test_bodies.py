@@ -8,7 +8,8 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from app.api.bodies import SMALL_BYTES, Bodies
-from app.api.parser import BodyParser, Form
+from app.api.form import Form
+from app.api.parser import BodyParser
 from app.errors import BodiesFull, TextTooLong
 from tests.support.client import AsgiClient
 from tests.support.middleware import Events

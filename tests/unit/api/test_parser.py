@@ -10,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.api.errors import BodyInvalid
-from app.api.parser import BodyParser, Form
+from app.api.form import Form
+from app.api.invalid import BodyInvalid
+from app.api.parser import BodyParser
 from app.api.request import validate
 from app.api.schemas import BatchRequest, PartialBatchRequest, PredictRequest
 from app.errors import TextTooLong
@@ -231,6 +232,22 @@ def test_texts_with_an_emoji_take_their_size_until_they_are_valid() -> None:
         parser.feed(data[start : start + 65_536], is_last=start + 65_536 >= len(data))
     assert parser.held_bytes < 1.1 * len(data)
     assert validate(BatchRequest, parser.value).texts == texts
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"texts": ["%b"], "texts": ["a"' % (b"x" * 900),
+        b'{"texts": "%b", "texts": ["a"' % (b"x" * 900),
+        b'{"long_text": "%b", "long_text": "a", "texts": ["a"' % (b"x" * 900),
+        b'{"unknown": "%b", "texts": ["a"' % (b"x" * 900),
+        b'{%b "texts": ["a"' % b"".join(b'"unknown%d": "%b", ' % (n, b"x" * 900) for n in range(30)),
+    ],
+)
+def test_what_is_not_kept_takes_no_memory(body: bytes) -> None:
+    parser = BodyParser(LIST)
+    parser.feed(body)
+    assert parser.held_bytes < 900
 
 
 def test_the_place_of_an_error_is_that_in_the_whole_body() -> None:

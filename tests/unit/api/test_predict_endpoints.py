@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from app.access import Quota
 from app.api.bodies import Bodies
 from app.api.context import begin
-from app.api.errors import BodyInvalid
+from app.api.invalid import BodyInvalid
 from app.api.predict import PredictBatchEndpoint, PredictEndpoint
 from app.api.schemas import Limits
 from app.errors import BackendError, InvalidInput, NotReady, RateLimited, SentimentError, TextTooLong
@@ -35,6 +35,8 @@ class FakePending(Pending):
 
 class FakeService:
     """Answers with the same prediction for each text, at once or once `answer` is set."""
+
+    model = "m@1"
 
     def __init__(self) -> None:
         self.queries: list[Query] = []
@@ -105,6 +107,7 @@ async def test_one_text_is_one_prediction() -> None:
         "content-length": str(len(client.body)),
     }
     assert bench.context.timings_ms == (1.0, 2.0, 3.0)
+    assert bench.context.model == "m@1"
 
 
 async def test_a_list_is_as_many_predictions() -> None:

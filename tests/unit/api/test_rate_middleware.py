@@ -24,6 +24,8 @@ BODY = b'{"text": "good"}'
 class Service:
     """Answers with the same prediction for each text."""
 
+    model = "m@1"
+
     async def begin(self, query: Query) -> Answer:
         return Answer([GOOD] * len(query.texts), "hit")
 
@@ -39,10 +41,10 @@ class Bench:
         ]
         self.middleware = Middleware(
             APP,
-            endpoints={endpoint.path: endpoint for endpoint in endpoints},
+            endpoints={route: endpoint for endpoint in endpoints for route in endpoint.routes},
             checks=checks,
             observer=Recorder(),
-            paths=[],
+            paths=["/predict", "/predict/batch"],
             rate=rate,
         )
 

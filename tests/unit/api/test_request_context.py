@@ -59,16 +59,19 @@ def test_an_existing_state_is_kept() -> None:
     assert scope["state"] == {"mine": 1, "context": context}
 
 
-def test_quota_and_timings_are_headers_once_they_are_known() -> None:
+def test_quota_model_and_timings_are_headers_once_they_are_known() -> None:
     context = begin(scope_of())
     names = [name for name, _ in context.response_headers()]
     assert b"server-timing" not in names
     assert b"ratelimit-limit" not in names
+    assert b"x-model" not in names
     context.quota = Quota(10, 9, 8, passed=True)
     context.timings_ms = (1.234, 5, 6)
+    context.model = "m@1"
     headers = dict(context.response_headers())
     quota = [headers[b"ratelimit-limit"], headers[b"ratelimit-remaining"], headers[b"ratelimit-reset"]]
     assert quota == [b"10", b"9", b"8"]
+    assert headers[b"x-model"] == b"m@1"
     assert headers[b"server-timing"].startswith(b"tokenize;dur=1.23, queue;dur=5.00, infer;dur=6.00, total;dur=")
 
 

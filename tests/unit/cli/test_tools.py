@@ -241,9 +241,19 @@ def test_keys_lists_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run("keys", "add", file, "web") == run("key", file, "app") == 0
     capsys.readouterr()
     assert run("keys", "list", file, "--json") == 0
-    assert output(capsys) == ["web", "app"]
+    usual = {"expires": None, "expired": False, "scopes": ["predict"]}
+    assert output(capsys) == [{"name": "web", **usual}, {"name": "app", **usual}]
+    assert run("keys", "add", file, "batch", "--expires", "2999-01-31", "--scope", "jobs", "--scope", "predict") == 0
+    capsys.readouterr()
     assert run("keys", "list", file) == 0
-    assert capsys.readouterr().out == "web\napp\n"
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["web", "never", "predict"] in shown
+    assert ["batch", "2999-01-31T00:00:00Z", "predict,", "jobs"] in shown
+    assert run("keys", "remove", file, "web") == 0
+    assert run("keys", "remove", file, "web") == 1
+    assert "has no key for web" in capsys.readouterr().err
+    assert run("keys", "list", file, "--json") == 0
+    assert [key["name"] for key in output(capsys)] == ["app", "batch"]
     assert run("keys", "list", tmp_path / "none") == 1
 
 

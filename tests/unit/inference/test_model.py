@@ -1,6 +1,7 @@
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +41,9 @@ def test_a_model_describes_itself(embedded: Model) -> None:
     manifest = embedded.artifact.manifest
     assert info.checksum == "sha256:" + manifest["files"]["model_int8.onnx"]["sha256"]
     assert info.model_version == manifest["version"]
+    assert info.id == f"sentiment-en@{info.model_version}"
+    odd = replace(info, model="Größe\r\nx-evil: 1", model_version="a b")
+    assert odd.id == "Gr%C3%B6%C3%9Fe%0D%0Ax-evil:%201@a%20b"  # valid in a header
 
 
 def test_torch_is_described_by_its_own_weights() -> None:

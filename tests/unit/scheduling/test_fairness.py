@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import math
 import random
-import time
 
 import pytest
 from hypothesis import given
@@ -14,7 +13,7 @@ from app.errors import Overloaded
 from app.scheduling import CostModel, Elsewhere
 from app.scheduling.fairness import Caller, Callers
 from app.scheduling.queue import BatchQueue, Entry
-from tests.support.scheduling import LAYOUT, Gate, layout, recorder, scheduling, settled, submit
+from tests.support.scheduling import LAYOUT, Gate, clock, layout, recorder, scheduling, settled, submit
 
 __all__ = ["layout"]
 
@@ -254,7 +253,7 @@ async def test_callers_whose_texts_are_on_their_way_share_the_queue_too() -> Non
         submit(scheduler, "x")
         names = [f"c{number}" for number in range(50)]
         elsewhere = Elsewhere(50, 0, names)
-        deadline_s = time.monotonic() + 10
+        deadline_s = clock.now_s + 10
         scheduler.admit(1, deadline_s, "c0", elsewhere=elsewhere)  # a fiftieth part
         with pytest.raises(Overloaded, match="full"):
             scheduler.admit(2, deadline_s, "c0", elsewhere=elsewhere)

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from app.errors import DeadlineExceeded
 from app.scheduling import Scheduler, Waiting, WorkItem
 
 Item = WorkItem[str, str]
@@ -60,6 +61,28 @@ async def test_an_item_that_fails_as_its_request_gives_up_logs_nothing() -> None
     assert scheduler.left == []
     del task
     items.clear()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert logged == []
+
+
+async def test_items_that_fail_before_anybody_looks_at_them_log_nothing() -> None:
+    logged: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: logged.append(context))
+    items, scheduler = new_items(2), FakeScheduler()
+
+    async def request() -> None:
+        with waiting_on(scheduler) as waiting:
+            waiting.join(items)
+            async with asyncio.timeout(0):  # the deadline passes before the tasks for the items begin
+                asyncio.get_running_loop().call_soon(items[0].settle, DeadlineExceeded("late"))
+                await waiting.results_and_failures()
+
+    with pytest.raises(TimeoutError):
+        await request()
+    assert scheduler.left == items[1:]
+    items.clear()
+    scheduler.left.clear()
     gc.collect()
     await asyncio.sleep(0)
     assert logged == []

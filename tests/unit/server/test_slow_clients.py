@@ -45,7 +45,7 @@ async def test_tiny_chunks_after_a_refusal_are_cut_off_at_once() -> None:
         await connection.responses(413)
         connection.receive(ONE_BYTE_CHUNKS)
         assert connection.transport.was_aborted
-        assert connection.protocol._body_parts < 5000
+        assert connection.protocol._parts.count < 5000
         assert connection.transport.statuses == [413]
 
 
@@ -55,7 +55,7 @@ async def test_a_body_in_tiny_chunks_is_refused_and_not_parsed_further() -> None
         connection.receive(POST + b"Transfer-Encoding: chunked\r\n\r\n", ONE_BYTE_CHUNKS)
         await connection.responses(413)
         assert connection.problem["detail"] == "the body comes in too many small chunks"
-        assert connection.protocol._body_parts < 5000
+        assert connection.protocol._parts.count < 5000
         assert connection.refused == [413]
     assert (app.left, app.bodies) == (1, [])
 
@@ -216,8 +216,8 @@ async def test_no_timer_is_left_after_the_connection() -> None:
     async with connected(app) as connection:
         connection.receive(POST + b"Content-Length: 5\r\n\r\nhel")
         connection.protocol.pause_writing()
-    assert connection.protocol._timer is None
-    assert connection.protocol._write_timer is None
+    assert not connection.protocol._timer.is_running
+    assert not connection.protocol._write_timer.is_running
 
 
 async def test_a_request_whose_body_is_late_is_counted_once() -> None:

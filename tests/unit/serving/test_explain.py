@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.inference import normalise
-from app.serving.explain import MAX_VARIANTS, Explainer, find_words
+from app.serving.explain import MAX_VARIANTS, Explainer, cost_of, find_phrases, find_words, most_variants
 from app.types import Prediction, WordWeight
 
 
@@ -64,9 +64,28 @@ def test_two_words_that_say_the_same_share_its_weight() -> None:
     assert [each.weight for each in explainer.weights()] == pytest.approx([1.0, 1.0])
 
 
-def test_a_short_text_takes_two_variants_a_word() -> None:
-    _, variants = explain(" ".join(f"w{number}" for number in range(16)), {})
-    assert variants == 2 * 16 - 1
+@pytest.mark.parametrize("words", range(1, 8))
+def test_a_text_takes_no_more_variants_than_it_is_charged_for(words: int) -> None:
+    text = ". ".join(f"w{number}" for number in range(words))
+    _, variants = explain(text, {})
+    assert 1 <= variants <= cost_of(text) - 1 == most_variants(words) == words**2
+
+
+@pytest.mark.parametrize("text", ["", "word " * 12, "word " * 400, "\u597d" * 2000])
+def test_the_cost_of_any_text_is_bounded(text: str) -> None:
+    assert cost_of(text) == 1 + (MAX_VARIANTS if text else 1)
+
+
+def test_each_phrase_of_a_short_text_is_seen_in_every_context() -> None:
+    def both_or_nothing(text: str) -> Prediction:  # "not" turns "bad" around, and "bad" turns "not" around
+        found = {text[start:end] for start, end in find_words(text)}
+        return predict("x", {"x": 3.0 if {"not", "bad"} <= found else -2.0 if "bad" in found else 0.0})
+
+    explainer = Explainer("not so bad", both_or_nothing("not so bad"))
+    while texts := explainer.next_variants():
+        explainer.observe([both_or_nothing(variant) for variant in texts])
+    # Complete Owen values, by hand: the phrases are (not so) and bad.
+    assert [each.weight for each in explainer.weights()] == pytest.approx([2.5, 0.0, 0.5])
 
 
 def test_a_long_text_takes_no_more_variants_than_allowed() -> None:
@@ -88,13 +107,20 @@ def test_the_largest_effects_are_looked_into_first() -> None:
     assert by_word["w3"].weight == pytest.approx(0.0)
 
 
-def test_sentences_are_halved_before_clauses_and_words() -> None:
-    text = "No. It was, all in all, a really good day for us"
-    explainer = Explainer(text, predict(text, {}))
-    variants = explainer.next_variants()
-    assert variants[1] == ". It was, all in all, a really good day for us"  # without the first sentence
-    assert variants[2].startswith("No.  , ")
-    assert " It was," not in variants[2]
+def test_words_join_to_clauses_and_those_to_sentences() -> None:
+    text = "No. It was, all in all, really good"
+    words = find_words(text)
+    phrases = {
+        " ".join(text[start:end] for start, end in words[first:last]) for first, last in find_phrases(text, words)
+    }
+    inside = {"It was", "all in", "all in all", "really good", "It was all in all"}
+    assert phrases == inside | {"It was all in all really good", "No It was all in all really good"}
+
+
+def test_the_first_variants_are_nothing_and_each_half_alone() -> None:
+    text = "So good. It was a fine day"
+    variants = Explainer(text, predict(text, {})).next_variants()
+    assert [" ".join(variant.split()) for variant in variants[:3]] == [".", "So good.", ". It was a fine day"]
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\u200b"])
@@ -119,8 +145,9 @@ def test_a_variant_is_never_blank(text: str) -> None:
 def test_a_variant_that_is_no_valid_text_changes_nothing() -> None:
     explainer = Explainer("so good", predict("so good", {"good": 1.0}))
     assert len(explainer.next_variants()) == 3
-    explainer.observe([predict("", {}), None, predict("so", {})])
-    assert [each.weight for each in explainer.weights()] == pytest.approx([0.0, 1.0])
+    # Nothing, "so" and "good": that the second is invalid tells nothing, so it counts as the whole text.
+    explainer.observe([predict("", {}), None, predict("good", {"good": 1.0})])
+    assert [each.weight for each in explainer.weights()] == pytest.approx([0.5, 0.5])
 
 
 @given(st.text(max_size=60), st.dictionaries(st.text(max_size=3), st.floats(-3, 3), max_size=5))

@@ -124,7 +124,7 @@ async def play(script: list[Any], entries: int, skips_padding: bool) -> None:
                 request.task.exception()
         assert bench.cache._in_flight == {}
         assert bench.service.queue_depth == 0
-        assert bench.service.predicted_wait_ms == 0
+        assert bench.service.predicted_wait_ms() == 0
         callers = scheduler._queue.callers
         assert len(callers) == callers._work == len(callers._levels) == 0
         assert scheduler._queue.backlog_ms() == 0

@@ -26,7 +26,7 @@ async def service(embedded: Model) -> AsyncIterator[Service]:
         observer=metrics,
         on_stall=lambda: None,
     )
-    yield Service(embedded.tokenizer, scheduler, Cache(100), metrics, max_text_chars=20_000)
+    yield Service(embedded.tokenizer, scheduler, Cache(100), metrics, model="m@1", max_text_chars=20_000)
     scheduler.close()
 
 

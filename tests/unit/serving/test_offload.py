@@ -125,6 +125,26 @@ async def test_a_caller_does_not_wait_for_the_texts_of_another(monkeypatch: pyte
     await asyncio.gather(*flood)
 
 
+async def test_what_is_worked_on_many_times_takes_so_much_of_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.serving.offload.usable_cores", lambda: 1)
+    offload, release, order = Offload(), threading.Event(), list[str]()
+
+    def work(texts: Sequence[str]) -> list[int]:
+        release.wait(HANG_S)
+        order.extend(text[0] for text in texts)
+        return lengths(texts)
+
+    flood = [asyncio.ensure_future(offload.run(work, ["f" * 1000] * 2, "flood", copies=32)) for _ in range(3)]
+    await async_until(lambda: offload.texts("flood").own == 192)
+    guest = asyncio.ensure_future(offload.run(work, ["g" * 9000] * 3, "guest"))
+    await async_until(lambda: offload.texts("guest").own == 3)
+    release.set()
+    assert await guest == [9000] * 3
+    assert "".join(order)[:4] == "fggg"  # one of the texts of 1000 characters has begun before
+    await asyncio.gather(*flood)
+    assert offload.texts("flood").texts == 0
+
+
 async def test_texts_that_nobody_waits_for_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.serving.offload.usable_cores", lambda: 1)
     offload, release, done = Offload(), threading.Event(), list[int]()

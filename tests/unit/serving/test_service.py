@@ -67,7 +67,7 @@ async def test_a_miss_is_normalised_looked_up_and_admitted_once(monkeypatch: pyt
 async def test_a_text_is_refused_at_once_while_the_queue_is_too_long() -> None:
     async with serving(is_open=False, max_wait_ms=1) as bench:
         first = asyncio.create_task(bench.labels("a b"))
-        await async_until(lambda: bench.service.predicted_wait_ms > 1)
+        await async_until(lambda: bench.service.predicted_wait_ms() > 1)
         coroutine = bench.service.begin(Query(["another"], HANG_S * 1000))
         with pytest.raises(Overloaded):
             coroutine.send(None)

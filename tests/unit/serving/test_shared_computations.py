@@ -34,7 +34,7 @@ async def test_identical_texts_in_flight_share_one_computation() -> None:
 async def test_a_text_in_flight_can_be_joined_while_others_are_refused() -> None:
     async with serving(is_open=False, max_wait_ms=1) as bench:
         first = await hold(bench, "a b")
-        await async_until(lambda: bench.service.predicted_wait_ms > 1)
+        await async_until(lambda: bench.service.predicted_wait_ms() > 1)
         joined = asyncio.create_task(bench.labels("a b"))
         await async_until(lambda: bench.count("joined") == 1)
         with pytest.raises(Overloaded):
@@ -161,7 +161,7 @@ async def test_each_request_of_a_random_mix_gets_exactly_one_answer() -> None:
         assert {"failed", "answered"} <= set(outcomes)
         assert bench.cache._in_flight == {}
         assert bench.service.queue_depth == 0
-        assert bench.service.predicted_wait_ms == 0
+        assert bench.service.predicted_wait_ms() == 0
 
 
 async def test_a_request_may_arrive_while_a_list_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,10 +114,12 @@ def test_kill_9_loses_and_doubles_no_row(source: Path, tmp_path: Path) -> None:
 def test_a_full_disk_is_explained_and_resumed(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     command = [*COMMAND, str(source), "-c", "text", "-o", str(out), "-q"]
+    environment = clean_environment(backend="mock")
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)  # the limit would stop coverage's own file, too
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env=clean_environment(backend="mock"),
+        env=environment,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
         stderr=subprocess.PIPE,
         text=True,

@@ -1,0 +1,73 @@
+"""What all endpoints that predict have in common: plain ASGI, from a body to a response."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from starlette.types import Receive, Scope, Send
+
+from ..access import RateLimit
+from ..errors import BackendError
+from ..serving import Answer, Lifecycle, Pending, Query
+from .bodies import Bodies, Body
+from .context import Header, RequestContext, context_of
+from .errors import log_failure
+from .rate import count
+from .request import unless_disconnected
+from .schemas import Limits
+
+
+class Endpoint(ABC):
+    """Reads a request, asks the service and sends the answer. Raises what `errors.respond_to` handles."""
+
+    routes: Sequence[str]
+
+    def __init__(self, lifecycle: Lifecycle, limits: Limits, bodies: Bodies, rate: RateLimit | None = None) -> None:
+        self._lifecycle = lifecycle
+        self._limits = limits
+        self._bodies = bodies
+        self._rate = rate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._bodies.hold() as body:
+            await self._respond(context_of(scope), body, receive, send)
+
+    @abstractmethod
+    async def _respond(self, context: RequestContext, body: Body, receive: Receive, send: Send) -> None:
+        """Answer a request; its body must be read into `body`."""
+
+    async def _answer(self, query: Query, texts: int, context: RequestContext, receive: Receive) -> Answer:
+        """Answer a query that counts as so many texts, unless the client leaves. The body must have been read."""
+        service = self._lifecycle.serving()
+        # The middleware has counted one text. It has no quota while the storage is unreachable.
+        if self._rate and context.quota and texts > 1:
+            await count(self._rate, context, texts, counted=1)
+        deadline_s = time.monotonic() + query.timeout_ms / 1000
+        self._lifecycle.in_flight += 1
+        try:
+            answer = await service.begin(query)
+            if isinstance(answer, Pending):
+                answer = await unless_disconnected(receive, answer.result())
+            if query.explain:
+                answer = await unless_disconnected(receive, service.explain(query, answer, deadline_s))
+        finally:
+            self._lifecycle.in_flight -= 1
+        context.model = service.model
+        context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)
+        if failures := [result for result in answer.results if isinstance(result, BackendError)]:
+            log_failure(context.request_id, failures[0], len(failures))
+        return answer
+
+
+async def send_answer(
+    send: Send, content: bytes, answer: Answer, headers: Sequence[Header] = ((b"content-type", b"application/json"),)
+) -> None:
+    """Send the response to a query."""
+    every = [
+        *headers,
+        (b"cache-control", b"no-store"),
+        (b"x-cache", answer.cache.encode()),
+        (b"content-length", b"%d" % len(content)),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": every})
+    await send({"type": "http.response.body", "body": content})
