@@ -152,10 +152,10 @@ renew = (head -1 $(1); $(COMPILE) $(2)) > .venv-lock/new && mv .venv-lock/new $(
 lock:  ## update constraints.txt, requirements.txt and requirements/ from a fresh environment; torch keeps its pinned version
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	grep '^torch==' constraints.txt > .venv-lock/torch.txt
-	.venv-lock/bin/python -m pip install --quiet --constraint .venv-lock/torch.txt --editable '.[dev,docs]'
-	(head -1 constraints.txt; .venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > .venv-lock/new
-	mv .venv-lock/new constraints.txt
 	.venv-lock/bin/python -m pip install --quiet uv
+	(head -1 constraints.txt; .venv-lock/bin/uv pip compile --quiet --no-annotate --no-header \
+	  --constraint .venv-lock/torch.txt --extra dev --extra docs pyproject.toml) > .venv-lock/new
+	mv .venv-lock/new constraints.txt
 	printf 'hatchling\n' > .venv-lock/build.in
 	printf 'pip\n' > .venv-lock/pip.in
 	$(call renew,requirements.txt,pyproject.toml .venv-lock/build.in --extra redis)
