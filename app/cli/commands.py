@@ -9,7 +9,8 @@ from typing import NoReturn
 import click
 
 from .. import __version__
-from .exits import FAILED, INTERRUPTED, Failure
+from ..errors import SentimentError, TableError, TableOptionError
+from .exits import FAILED, INTERRUPTED, WRONG_USAGE, Failure
 
 PROGRAM = "rt-sentiment"
 
@@ -72,6 +73,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except Failure as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         status = error.status
+    except SentimentError as error:
+        why = error.explain(_flag) if isinstance(error, TableError) else str(error)
+        print(f"{PROGRAM}: {why}", file=sys.stderr)
+        status = WRONG_USAGE if isinstance(error, TableOptionError) else FAILED
     except (click.Abort, KeyboardInterrupt):
         status = INTERRUPTED
     except BrokenPipeError:  # the reader of the output has closed it
@@ -81,3 +86,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         status = FAILED
     sys.exit(status)
+
+
+def _flag(option: str) -> str:
+    return "--" + option.replace("_", "-")

@@ -16,11 +16,9 @@ from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
+from ...tables import ENOUGH_TEXTS, Result, Scorer, Window
 from ...types import Prediction
 from ..exits import WRONG_USAGE, Failure
-from .reader import Window
-from .scoring import ENOUGH_TEXTS, Scorer
-from .writing import Result
 
 _TIMEOUT_S = 120.0
 _MAX_PAUSE_S = 30.0

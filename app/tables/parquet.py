@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..exits import FAILED, Failure
+from ..errors import TableError
 
 try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ModuleNotFoundError as error:
-    raise Failure("Parquet needs an extra: pip install 'rt-sentiment[parquet]'", FAILED) from error
+    raise TableError("Parquet needs an extra: pip install 'rt-sentiment[parquet]'") from error
 
 from .formats import Source
 from .reader import Columns, Reader, Window, check_names, choose_column
@@ -59,11 +59,11 @@ class ParquetReader(Reader):
 
     def __init__(self, stream: io.BufferedReader, source: Source, columns: Columns) -> None:
         if not stream.seekable():
-            raise Failure(f"{source.name}: Parquet cannot be read from a pipe; name a file")
+            raise TableError(f"{source.name}: Parquet cannot be read from a pipe; name a file")
         try:
             self._file = pq.ParquetFile(stream)
         except (pa.ArrowException, OSError) as error:
-            raise Failure(f"{source.name}: it is not a Parquet file: {_first_line(error)}") from None
+            raise TableError(f"{source.name}: it is not a Parquet file: {_first_line(error)}") from None
         self._source = source
         self.schema = pa.schema(map(_without_dictionary, self._file.schema_arrow), self._file.schema_arrow.metadata)
         self.names = self.schema.names
@@ -72,7 +72,7 @@ class ParquetReader(Reader):
         check_names(self.names, columns.added, source.name)
         kind = self.schema.field(self._text).type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
-            raise Failure(f"{source.name}: the column {self.names[self._text]} has no text but {kind}")
+            raise TableError(f"{source.name}: the column {self.names[self._text]} has no text but {kind}")
 
     def windows(self, window: Window) -> Iterator[Rows]:
         digest, last = hashlib.sha256(), 0
@@ -91,7 +91,9 @@ class ParquetReader(Reader):
                 )
                 digest.update(batch.serialize())
             except (pa.ArrowException, OSError) as error:
-                raise Failure(f"{self._source.name}, after row {last}: cannot be read: {_first_line(error)}") from None
+                raise TableError(
+                    f"{self._source.name}, after row {last}: cannot be read: {_first_line(error)}"
+                ) from None
             texts = [text or "" for text in batch.column(self._text).to_pylist()]
             numbers = list(range(last + 1, last + 1 + len(texts)))
             last += len(texts)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..exits import Failure
+from ..errors import TableError
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ class JsonRows(Rows):
         for line, row in zip(self.lines, self.objects, strict=True):
             if not row.keys() <= known:
                 new = ", ".join(sorted(row.keys() - known))
-                raise Failure(
+                raise TableError(
                     f"{self.source}, line {line}: the field {new} is not in the first rows, and the output has no "
                     "column for it; write JSONL, or read the input from a file"
                 )
