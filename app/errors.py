@@ -3,6 +3,8 @@
     SentimentError
     ├── InvalidInput          the text or the request is not valid
     │   └── TextTooLong       … because it is too long for a limit or the model
+    ├── NotFound              there is nothing of this name, or it belongs to another client
+    ├── Conflict              the state of something does not allow the request
     ├── Overloaded            rejected on arrival, because the queue is too long
     │   └── RateLimited       … or because the client is over its rate limit
     ├── DeadlineExceeded      no result within the time limit of the request
@@ -40,6 +42,14 @@ class InvalidInput(SentimentError):
 
 class TextTooLong(InvalidInput):
     """A text, a list of texts or a request body is over its limit."""
+
+
+class NotFound(SentimentError):
+    """There is nothing of this name, or it belongs to another client."""
+
+
+class Conflict(SentimentError):
+    """The state of something does not allow the request; the message says which."""
 
 
 class Overloaded(SentimentError):

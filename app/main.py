@@ -15,9 +15,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import __version__
 from .access import Keys, RateLimit
 from .api import (
+    JOB_MODELS,
     Bodies,
     Check,
     Cors,
+    JobsApi,
     Limits,
     Middleware,
     PredictBatchEndpoint,
@@ -32,6 +34,7 @@ from .api import (
     install_errors,
     install_openapi,
     install_page,
+    jobs_router,
     log_loaded,
     one_host,
     operation_id,
@@ -44,6 +47,7 @@ from .api import (
 from .config import PREFIX, Settings, load_settings
 from .errors import KeysError
 from .inference import Model, load_model
+from .jobs import JobOptions, Jobs
 from .metrics import Metrics
 from .serving import Lifecycle, Loader, ServingLimits
 
@@ -139,16 +143,20 @@ def create_app(
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
     )
-    routers = [prediction_routes(), status_router(lifecycle, metrics, limits)]
+    bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
+    jobs = Jobs(JobOptions.of(settings)) if settings.redis_url else None
+    jobs_api = JobsApi(jobs, bodies, settings.max_body_bytes, lambda: lifecycle.status == "draining")
+    routers = [prediction_routes(), status_router(lifecycle, metrics, limits), jobs_router(jobs_api)]
     for router in routers:
         app.include_router(router)
     install_errors(app)
     install_openapi(
-        app, public=public_paths(protect_information=settings.api_keys_for_all) if settings.api_keys_file else None
+        app,
+        public=public_paths(protect_information=settings.api_keys_for_all) if settings.api_keys_file else None,
+        more=JOB_MODELS,
     )
     install_docs(app)
     install_page(app, enabled=settings.page)
-    bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
     endpoints = [endpoint(lifecycle, limits, bodies, rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)]
     middleware = Middleware(
         app,

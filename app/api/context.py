@@ -30,6 +30,8 @@ _MAX_ADDRESS_CHARS = 45
 # Keys in the state of a scope, which the server sets:
 PEER = "peer"  # the address at the other end of the connection: `client` is what a trusted proxy says it is
 REFUSED = "refused"  # the server itself has responded, logged and counted the request
+# A key that the application sets: it limits the time of this body itself.
+UPLOAD = "upload"
 _CLIENT_LEFT = 499  # nginx's status for a client that left before the response
 NO_PATH = ""  # the path of a request whose own path is none that we could have
 # Our paths need no escapes, so a path with one has another meaning for some proxy: %2F, %0A, %2e%2e, %252F. nginx has

@@ -17,8 +17,10 @@ from starlette.requests import ClientDisconnect
 from ..errors import (
     BackendError,
     BodiesFull,
+    Conflict,
     DeadlineExceeded,
     InvalidInput,
+    NotFound,
     NotReady,
     Overloaded,
     RateLimited,
@@ -32,6 +34,8 @@ from .context import context_of
 STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
     (TextTooLong, 413, "Content Too Large"),
     (InvalidInput, 422, "Unprocessable Content"),
+    (NotFound, 404, "Not Found"),
+    (Conflict, 409, "Conflict"),
     (RateLimited, 429, "Too Many Requests"),
     (Overloaded, 429, "Overloaded"),
     (NotReady, 503, "Not Ready"),

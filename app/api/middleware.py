@@ -11,6 +11,7 @@ from ..logs import log_exception
 from .checks import Check
 from .context import NO_PATH, REFUSED, RequestContext, begin, context_of
 from .errors import no_such_path, respond_to, shutting_down, unexpected
+from .paths import Paths
 from .prefix import ProxyPrefix
 from .rate import count, is_counted
 
@@ -46,7 +47,7 @@ class Middleware:
         self._endpoints = endpoints
         self._checks = checks
         self._observer = observer
-        self._paths = frozenset(paths)
+        self._paths = Paths(paths)
         self._inner = cors(self._answer) if cors else self._answer
         self._prefix = prefix
         self._rate = rate
@@ -74,7 +75,7 @@ class Middleware:
                 self._record(scope["method"], context)
 
     def _record(self, method: str, context: RequestContext) -> None:
-        path = context.path if context.path in self._paths else None
+        path = self._paths.name_of(context.path)
         try:
             self._observer.answered(method, path or "none", context.final_status, context.elapsed_s)
             context.log(method, path or "(none)")

@@ -1,10 +1,11 @@
 """The OpenAPI document, including what FastAPI cannot see: the two routes that are plain ASGI endpoints."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from . import schemas
@@ -57,6 +58,11 @@ _PROBLEMS = {
         "the model is loading",
     ),
     504: ("The deadline passed.", "Deadline Exceeded", "no result before the deadline"),
+}
+# Of routes that name something by its path, and never of predictions.
+_PROBLEMS_OF_THINGS = {
+    404: ("There is none of this id, or it is not yours.", "Not Found", "you have no job of this id"),
+    409: ("Its state does not allow this.", "Conflict", "only a completed job has a result; this one is running"),
 }
 _TIMEOUT = {
     "name": "X-Request-Timeout-Ms",
@@ -119,7 +125,7 @@ def problems(*statuses: int, loc: Sequence[str | int] = ()) -> dict[int | str, d
     """Describe error responses. In the examples, the text at `loc` is invalid."""
     described: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
-        when, title, detail = _PROBLEMS[status]
+        when, title, detail = (_PROBLEMS | _PROBLEMS_OF_THINGS)[status]
         detail = detail.format(place=".".join(map(str, loc)))
         example = {"type": "about:blank", "title": title, "status": status, "detail": detail}
         example["request_id"] = "0f3c5a8e7b1d2946"
@@ -188,19 +194,23 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def install_openapi(app: FastAPI, *, public: Collection[str] | None) -> None:
+def install_openapi(app: FastAPI, *, public: Collection[str] | None, more: Collection[type[BaseModel]] = ()) -> None:
     """Complete the OpenAPI document of `app`: schemas that no route mentions by type, and which routes need a key.
 
-    `public` are the paths that need none; None if no path needs a key.
+    `public` are the paths that need none; None if no path needs a key. `more` are other models without a route.
     """
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = generate()
-            models = [(schemas.PredictRequest, "validation"), (schemas.BatchRequest, "validation")]
+            models: list[tuple[type[BaseModel], Literal["validation"]]] = [
+                (schemas.PredictRequest, "validation"),
+                (schemas.BatchRequest, "validation"),
+            ]
             models.append((schemas.Problem, "validation"))
-            _, definitions = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
+            models += [(model, "validation") for model in more]
+            _, definitions = models_json_schema(models, ref_template=_REFERENCE)
             document["components"]["schemas"] |= definitions["$defs"]
             if public is not None:
                 _require_keys(document, public)

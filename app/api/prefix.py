@@ -1,7 +1,7 @@
 """The path prefix below which a proxy serves the API."""
 
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from ipaddress import ip_address, ip_network
 
 from starlette.types import Scope
@@ -30,7 +30,7 @@ class ProxyPrefix:
 
         self._trusts = trusts
 
-    def apply(self, scope: Scope, context: RequestContext, paths: Collection[str]) -> None:
+    def apply(self, scope: Scope, context: RequestContext, paths: Container[str]) -> None:
         """Remove the prefix from the context's path, if the proxy has not, and note it as ASGI does: in `root_path`.
 
         `paths` are our own: a request for one of them is not below a prefix of the same name.

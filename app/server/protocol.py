@@ -14,7 +14,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ..api import PEER, PROBES, REFUSED, new_id, problem
+from ..api import PEER, PROBES, REFUSED, UPLOAD, new_id, problem
 from ..logs import log
 from .connections import Connections
 from .target import VERSIONS, is_rtsp, is_valid_target
@@ -218,7 +218,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @property
     def _waits_for_body(self) -> bool:
-        return self.cycle.more_body and not self.cycle.response_started
+        return self.cycle.more_body and not (self.cycle.response_started or UPLOAD in self.cycle.scope["state"])
 
     def _start_timer(self) -> None:
         self._stop_timer()

@@ -1,7 +1,8 @@
 """Files of rows with texts: read them, score them, and write them with their sentiment. Knows no HTTP."""
 
-from .encoding import converter_for, encoder_for
+from .encoding import converter_for, encoder_for, stream_rows
 from .formats import DELIMITERS, INPUTS, OUTPUTS, Source, format_of, source_of
+from .parts import decode_part, encode_part
 from .reader import ADDED, Columns, Reader, Window
 from .reading import Scan, open_reader, scan, skip_rows
 from .rows import JsonRows, Rows, TableRows
@@ -27,6 +28,8 @@ __all__ = [
     "TableRows",
     "Window",
     "converter_for",
+    "decode_part",
+    "encode_part",
     "encoder_for",
     "format_of",
     "open_reader",
@@ -35,4 +38,5 @@ __all__ = [
     "score_windows",
     "skip_rows",
     "source_of",
+    "stream_rows",
 ]

@@ -1,12 +1,13 @@
 """Chooses the encoder of an output format."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import TableOptionError
 from .formats import DELIMITERS, Source
-from .writing import Encoder, JsonEncoder, TableEncoder
+from .rows import Rows
+from .writing import Encoder, JsonEncoder, Result, TableEncoder
 
 
 def encoder_for(
@@ -39,6 +40,19 @@ def encoder_for(
         header=source.header or not is_table,
         quotes=source.quotes or target != "tsv" or source.format != "tsv",
     )
+
+
+def stream_rows(encoder: Encoder, parts: Iterable[tuple[Rows, Sequence[Result]]]) -> Iterator[bytes]:
+    """Yield the bytes of a whole file."""
+    if not isinstance(encoder, JsonEncoder | TableEncoder):
+        from .parquet import ArrowEncoder, stream_parquet
+
+        assert isinstance(encoder, ArrowEncoder)
+        yield from stream_parquet(encoder, parts)
+        return
+    yield encoder.header()
+    for rows, results in parts:
+        yield encoder.encode(rows, results)
 
 
 def converter_for(target: str) -> Callable[[Path, Path], None] | None:

@@ -54,17 +54,27 @@ def format_of(path: str, named: str | None, option: str) -> str:
     found = named or _SUFFIXES.get(Path(path.lower().removesuffix(".gz")).suffix)
     if found is None:
         where = "standard input or output" if path == "-" else path
-        raise TableOptionError(f"{where}: the format is not known by its name", f"add {{{option}}}")
+        raise TableOptionError(f"{where}: the format is not known by its name", f"set {{{option}}}")
     if found == "parquet" and path.lower().endswith(".gz"):
         raise TableOptionError(f"{path}: Parquet is compressed already; gzip is not supported around it")
     return found
 
 
 def source_of(
-    path: str, named: str | None, encoding: str, delimiter: str, *, header: bool = True, quotes: bool = True
+    path: str,
+    named: str | None,
+    encoding: str,
+    delimiter: str,
+    *,
+    header: bool = True,
+    quotes: bool = True,
+    option: str = "input_format",
 ) -> "Source":
-    """Return the input that the options describe. Raises `TableOptionError` for a wrong one."""
-    found = format_of(path, named, "input_format")
+    """Return the input that the options describe. Raises `TableOptionError` for a wrong one.
+
+    `option` is the one that names the format.
+    """
+    found = format_of(path, named, option)
     delimiter = {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
     if len(delimiter) > 1 or delimiter in ('"', "\n", "\r"):
         raise TableOptionError("delimiter: expected one character, or tab")

@@ -36,6 +36,11 @@ class Rows(ABC):
         """Return one column as text. Raises `KeyError` if there is none of that name."""
 
     @property
+    def schema(self) -> Any:
+        """The schema of Arrow, of rows that have one."""
+        return None
+
+    @property
     def fields(self) -> Iterable[str]:
         """The names of the columns, where rows have their own."""
         return ()
@@ -84,6 +89,11 @@ class JsonRows(Rows):
 
     def members(self) -> Iterable[str]:
         return [text.strip()[1:-1].strip() for text in self.written]
+
+    @property
+    def schema(self) -> Any:
+        """The schema of Arrow, of rows that have one."""
+        return None
 
     @property
     def fields(self) -> Iterable[str]:

@@ -10,6 +10,14 @@ from app.access import add_key
 from tests.support.process import Server, serve
 
 OPERATIONS = {
+    "GET /jobs": "list_jobs",
+    "POST /jobs/inference": "submit_inference_job",
+    "GET /jobs/{id}": "get_job",
+    "DELETE /jobs/{id}": "cancel_job",
+    "GET /jobs/{id}/status": "get_job_status",
+    "GET /jobs/{id}/events": "follow_job",
+    "GET /jobs/{id}/result": "get_result",
+    "POST /jobs/{id}/retry": "retry_job",
     "/predict": "predict",
     "/predict/batch": "predict_batch",
     "/livez": "livez",
@@ -46,7 +54,12 @@ def same(shown: dict[str, Any], actual: dict[str, Any]) -> bool:
 
 def test_operations_have_the_names_of_their_routes(mock_server: Server) -> None:
     document = document_of(mock_server)
-    assert {path: each["operationId"] for path, each in operations(document).items()} == OPERATIONS
+    names = {
+        f"{method.upper()} {path}" if path.startswith("/jobs") else path: each["operationId"]
+        for path, methods in document["paths"].items()
+        for method, each in methods.items()
+    }
+    assert names == OPERATIONS
 
 
 @pytest.mark.parametrize("path", BLANK)
@@ -117,14 +130,20 @@ def test_with_keys_what_needs_one_has_a_lock(tmp_path: Path, protect_information
         assert document["components"]["securitySchemes"].keys() == {"Bearer", "Key"}
         locked = set()
         for path, operation in operations(document).items():
-            method = "POST" if path in BLANK else "GET"
-            refused = httpx.request(method, f"{server.address}{path}", timeout=30)
+            method = "POST" if path in BLANK or path.endswith(("/inference", "/retry")) else "GET"
+            refused = httpx.request(method, f"{server.address}{path.replace('{id}', '0f3c')}", timeout=30)
             if refused.status_code == 401:
                 locked.add(path)
                 assert operation["security"] == [{"Bearer": []}, {"Key": []}]
-                wrong = httpx.request(method, f"{server.address}{path}", headers={"X-API-Key": "wrong"}, timeout=30)
+                wrong = httpx.request(
+                    method,
+                    f"{server.address}{path.replace('{id}', '0f3c')}",
+                    headers={"X-API-Key": "wrong"},
+                    timeout=30,
+                )
                 assert same(example(document, path, 401), refused.json())
                 assert same(example(document, path, 403), wrong.json())
             else:
                 assert "security" not in operation
-    assert locked == {"/predict", "/predict/batch"} | ({"/info", "/metrics"} if protect_information else set())
+    jobs = {path for path in operations(document) if path.startswith("/jobs")}
+    assert locked == {"/predict", "/predict/batch", *jobs} | ({"/info", "/metrics"} if protect_information else set())

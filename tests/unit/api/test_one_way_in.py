@@ -71,7 +71,7 @@ async def test_a_request_passes_the_middleware_once(
 
 @pytest.mark.parametrize(("path", "method"), ROUTES)
 async def test_every_documented_route_passes_the_middleware(path: str, method: str, passed: list[str]) -> None:
-    client = AsgiClient()
+    client, path = AsgiClient(), path.replace("{id}", "0f3c")
     await APPLICATION(scope_of(path, method.upper()), client.receive, client.send)
     assert passed == [path]
     assert client.status not in (404, 405, 500)

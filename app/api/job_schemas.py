@@ -1,0 +1,144 @@
+"""The JSON of background jobs, as documented in OpenAPI."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from ..jobs import InferenceRequest, JobType, Priority, Status
+
+_STRICT = ConfigDict(strict=True, extra="forbid")
+_MAX_NAME = 256  # characters of the name of a column, and the like
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_NAME)]
+Short = Annotated[str, StringConstraints(max_length=_MAX_NAME)]
+
+
+class Layout(BaseModel):
+    """How a file is laid out. The fields mean the same as the flags of `rt-sentiment score`."""
+
+    model_config = _STRICT
+
+    format: Literal["csv", "tsv", "jsonl", "parquet", "lines"] | None = Field(
+        None, description="Needed if the name of the file does not say it. A name that ends in `.gz` means gzip."
+    )
+    text_column: Name | None = Field(None, description="Name of the column or field of the text, or its number from 1.")
+    encoding: Short = Field("", description="UTF-8 or by the byte order mark, if empty.")
+    delimiter: Short = Field("", description="Separator of the cells of CSV and TSV.")
+    no_header: bool = Field(False, description="The first line of CSV and TSV is a row; columns have numbers.")
+    no_quotes: bool = Field(False, description="Quotes in CSV and TSV are ordinary characters.")
+
+
+class JobSource(Layout):
+    """A file that the worker reads."""
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] = Field(
+        description="A place that SENTIMENT_JOB_SOURCES allows.", examples=["file:///data/reviews.csv"]
+    )
+
+
+class InferenceOptions(BaseModel):
+    """What is done with the rows."""
+
+    model_config = _STRICT
+
+    on_bad_row: Literal["error", "keep"] = Field(
+        "error", description="A row that cannot be read fails the job, or is kept with its error."
+    )
+    prefix: Short = Field("", description="Begins the names of the new columns.")
+    long_text: Literal["truncate", "window"] = Field(
+        "truncate", description="Of a text that is too long for the model: read its beginning, or all of it in windows."
+    )
+
+
+class InferenceJob(BaseModel):
+    """Rows to score while nobody waits: `texts`, or the file at `source`."""
+
+    model_config = _STRICT | ConfigDict(
+        json_schema_extra={
+            "examples": [{"texts": ["good", "bad"]}],
+            "oneOf": [{"required": ["texts"]}, {"required": ["source"]}],
+        }
+    )
+
+    texts: list[str] | None = Field(
+        None, min_length=1, fail_fast=True, description="At most as many as fit into a body."
+    )
+    source: JobSource | None = None
+    options: InferenceOptions = Field(default_factory=lambda: InferenceOptions.model_validate({}))
+    priority: Priority = "normal"
+
+    @model_validator(mode="after")
+    def _has_rows(self) -> Self:
+        if (self.texts is None) == (self.source is None):
+            raise PydanticCustomError("rows", "expected either texts or source")
+        return self
+
+    def request(self) -> InferenceRequest:
+        """Return what the worker gets."""
+        options = self.options.model_dump()
+        if self.source is None:
+            return InferenceRequest(name="texts", format="jsonl", **options)
+        layout = self.source.model_dump()
+        return InferenceRequest(name=layout["url"].rpartition("/")[2] or "source", **layout, **options)
+
+
+class InferenceUpload(Layout, InferenceOptions):
+    """The fields of a form, beside its file."""
+
+    model_config = _STRICT
+
+    priority: Priority = "normal"
+
+    def request(self, name: str) -> InferenceRequest:
+        """Return what the worker gets; `name` is that of the file."""
+        return InferenceRequest(name=name, **self.model_dump(exclude={"priority"}))
+
+
+class InferenceForm(InferenceUpload):
+    """A form with the file that is to be scored."""
+
+    file: bytes
+
+
+class JobAccepted(BaseModel):
+    """A new job, and where to follow it."""
+
+    id: str
+    status: Status
+    status_url: str = Field(examples=["/jobs/6f1d0a/status"])
+    events_url: str = Field(examples=["/jobs/6f1d0a/events"])
+    result_url: str = Field(examples=["/jobs/6f1d0a/result"])
+
+
+class JobProgress(BaseModel):
+    """How far a job is, in rows."""
+
+    done: int
+    total: int | None = Field(description="Unknown until the job has looked through its source.")
+    per_s: float
+    eta_s: float | None = Field(description="Estimated seconds until the end, while the job runs.")
+
+
+class JobStatus(BaseModel):
+    """The state of a job. Times are in UTC."""
+
+    id: str
+    type: JobType
+    status: Status
+    created_at: str
+    updated_at: str
+    started_at: str | None
+    finished_at: str | None
+    progress: JobProgress
+    attempts: int
+    result: dict[str, object] | None
+    error: str | None
+    metadata: dict[str, object]
+
+
+class JobList(BaseModel):
+    """Jobs, the newest first."""
+
+    jobs: list[JobStatus]
+    cursor: str | None = Field(description="For the next page; null at the end.")
