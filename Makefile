@@ -27,7 +27,7 @@ VARIABLES_OF_image := BASE
 VARIABLES_OF_audit := ADVISORIES
 $(foreach name,serve dev bench bench-nginx perf perf-gate overload chaos fuzz resume,$(eval VARIABLES_OF_$(name) := ARGS))
 UNUSED := $(filter-out $(VARIABLES_OF_ALL) $(foreach goal,$(MAKECMDGOALS),$(VARIABLES_OF_$(goal))),$(COMMAND_LINE_VARIABLES))
-ifneq ($(filter serve dev replicas,$(MAKECMDGOALS)),)
+ifneq ($(filter serve dev replicas jobs,$(MAKECMDGOALS)),)
 # `make serve PORT=9000` sets SENTIMENT_PORT. The service refuses what is not a setting.
 $(foreach name,$(UNUSED),$(eval export SENTIMENT_$(name) = $$($(name))))
 else ifneq ($(UNUSED),)
@@ -38,7 +38,7 @@ $(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-n
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas test test-uvicorn lint format check settings docs docs-links screenshots audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume image lock clean
+.PHONY: help serve dev replicas jobs test test-uvicorn lint format check settings docs docs-links screenshots audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume image lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -52,6 +52,9 @@ dev: .venv/serve.stamp  ## serve the mock backend, or MODEL=path, and restart wh
 
 replicas: .venv/serve.stamp  ## serve N replicas behind nginx on one machine (N=2); settings may follow, too
 	@exec $(BIN)/python -m nginx.replicas --replicas $(or $(N),2) $(ARGS)
+
+jobs: .venv/dev.stamp  ## run a Redis, the service and a worker on one machine; settings may follow (PORT=9000); stops all three on Ctrl-C
+	@exec $(BIN)/python -m deploy.local_jobs
 
 test: .venv/dev.stamp  ## run the tests with coverage (ARGS=tests/unit for a part); the first run installs the development tools
 	$(BIN)/coverage erase

@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": (".predict:predict", "print the sentiment of texts"),
     "score": (".score:score", "add the sentiment of each row to a file"),
     "evaluate": (".evaluate:evaluate", "measure the model on a file of labelled texts"),
+    "jobs": (".jobs:jobs", "score files in the background, with a server"),
     "worker": (".worker:worker", "run background jobs"),
     "bench": (".bench:bench", "measure the speed of the model here, or of a server"),
     "key": (".keys:key", "create an API key (same as `keys add`)"),
