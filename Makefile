@@ -25,7 +25,7 @@ VARIABLES_OF_export := MODEL OUT DEV ARGS
 VARIABLES_OF_evaluate := MODEL DEV ARGS
 VARIABLES_OF_image := BASE
 VARIABLES_OF_audit := ADVISORIES
-$(foreach name,serve dev bench bench-nginx perf perf-gate overload chaos fuzz resume,$(eval VARIABLES_OF_$(name) := ARGS))
+$(foreach name,serve dev bench bench-nginx perf perf-gate overload chaos fuzz resume jobs-faults,$(eval VARIABLES_OF_$(name) := ARGS))
 UNUSED := $(filter-out $(VARIABLES_OF_ALL) $(foreach goal,$(MAKECMDGOALS),$(VARIABLES_OF_$(goal))),$(COMMAND_LINE_VARIABLES))
 ifneq ($(filter serve dev replicas jobs,$(MAKECMDGOALS)),)
 # `make serve PORT=9000` sets SENTIMENT_PORT. The service refuses what is not a setting.
@@ -38,7 +38,7 @@ $(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-n
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas jobs test test-uvicorn lint format check settings docs docs-links screenshots audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume image lock clean
+.PHONY: help serve dev replicas jobs test test-uvicorn lint format check settings docs docs-links screenshots audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume jobs-faults image lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -119,6 +119,9 @@ fuzz: .venv/dev.stamp  ## send invalid HTTP over raw sockets; fail on a server e
 
 resume: .venv/dev.stamp  ## score 100 000 rows, kill the process twice, resume it, and compare every row (ARGS="--rows 1000000")
 	@$(BIN)/python -m tests.robustness.resume $(ARGS)
+
+jobs-faults: .venv/dev.stamp  ## run one job, kill its worker five times and Redis once, and compare every row (ARGS="--rows 1000000 --backend mock")
+	@$(BIN)/python -m tests.robustness.jobs $(ARGS)
 
 image:  ## build the cpu image with buildah and test it (as root; exits with 77 if this machine cannot do that)
 	@deploy/image.sh

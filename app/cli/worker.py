@@ -13,7 +13,7 @@ _SETTINGS = ("redis_url", "job_store", "job_sources", "job_ttl_s", "job_attempts
 
 @click.command()
 @click.option("--queues", default="high,normal,low", show_default=True, help="Which jobs to run, the first ones first.")
-@setting_flags((*_SETTINGS, "log_format", "log_level"))
+@setting_flags((*_SETTINGS, "host", "worker_port", "log_format", "log_level"))
 def worker(*, queues: str, **flags: Any) -> int:
     """Run background jobs until SIGTERM or Ctrl-C. Another worker then goes on with the job in progress.
 
@@ -46,5 +46,9 @@ def worker(*, queues: str, **flags: Any) -> int:
         )
         return ModelScorer(model, long_text)
 
-    work(JobOptions.of(settings), names, load_scorer)
+    address = (settings.host, settings.worker_port) if settings.worker_port else None
+    try:
+        work(JobOptions.of(settings), names, load_scorer, address)
+    except OSError as error:
+        raise Failure(f"cannot listen on {settings.host}:{settings.worker_port}: {error.strerror}") from None
     return OK

@@ -30,6 +30,7 @@ _PREFIX = "rt-sentiment"
 PENDING, RUNNING, ENDED, DEAD, COUNTS = (
     f"{_PREFIX}:{name}" for name in ("pending", "running", "ended", "dead", "counts")
 )
+_WORKERS = "rq:workers"
 LEASE_S = 8
 _SUSPECT_S = 30
 _RETRY_AFTER_S = 10.0
@@ -120,6 +121,18 @@ class Records:
             ]
         jobs = self.get_many([member.partition("-")[2] for member in members])
         return [(member, job) for member, job in zip(members, jobs, strict=True) if job]
+
+    def figures(self) -> dict[str, int]:
+        """Return how many jobs run, are dead and have ended, how many workers there are, and the counters."""
+        with translated(), self.redis.pipeline(transaction=False) as pipe:
+            pipe.scard(RUNNING)
+            pipe.scard(DEAD)
+            pipe.scard(_WORKERS)
+            pipe.hgetall(COUNTS)
+            running, dead, workers, counts = pipe.execute()
+        names = ("completed", "failed", "cancelled", "retries", "rows")
+        counters = {name: int(counts.get(name.encode(), 0)) for name in names}
+        return {"running": running, "dead": dead, "workers": workers} | counters
 
     def lost(self) -> list[str]:
         """Return the running jobs whose process has not renewed its lease, at this call and at an earlier one.

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 import rq
@@ -22,11 +23,14 @@ _NICENESS = 19
 class Worker(rq.Worker):
     """RQ's worker, which stays while Redis is away, and hands its job back when it ends."""
 
-    def __init__(self, queues: Any, *, sweeper: Sweeper, **options: Any) -> None:
+    max_connection_wait_time = 10.0  # between two attempts to reach Redis
+
+    def __init__(self, queues: Any, *, sweeper: Sweeper, on_beat: Callable[[], object], **options: Any) -> None:
         super().__init__(queues, work_horse_killed_handler=self._on_killed, **options)
         self._sweeper = sweeper
         self._cleaned_s = 0.0
         self.is_stopped = False
+        self.on_beat = on_beat
 
     def run_maintenance_tasks(self) -> None:
         self._sweep()
@@ -41,6 +45,10 @@ class Worker(rq.Worker):
         except RedisError:
             log(logging.WARNING, "redis unreachable", job=job_of(job.id))
         self._sweep()  # also while all workers are busy
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        self.on_beat()
+        super().heartbeat(timeout, pipeline)
 
     def handle_warm_shutdown_request(self) -> None:
         self.is_stopped = True

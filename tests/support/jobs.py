@@ -68,6 +68,9 @@ class JobsClient:
     def __init__(self, server: Server, **headers: str) -> None:
         self.http = server.client(headers=headers)
 
+    def close(self) -> None:
+        self.http.close()
+
     def submit(self, body: Mapping[str, Any] | None = None, **options: Any) -> str:
         """Send a job, and return its id."""
         response = self.http.post("/jobs/inference", json=body, **options)
