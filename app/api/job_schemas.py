@@ -1,13 +1,15 @@
 """The JSON of background jobs, as documented in OpenAPI."""
 
-from typing import Annotated, Literal, Self
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..jobs import InferenceRequest, JobType, Priority, Status
 
 _STRICT = ConfigDict(strict=True, extra="forbid")
+_MAX_DAYS = 366
 _MAX_NAME = 256  # characters of the name of a column, and the like
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_NAME)]
@@ -37,6 +39,36 @@ class JobSource(Layout):
     )
 
 
+def _soon(time: datetime) -> datetime:
+    if time > datetime.now(UTC) + timedelta(days=_MAX_DAYS):
+        raise PydanticCustomError("too_late", "the time is more than a year away")
+    return time
+
+
+class Schedule(BaseModel):
+    """When a job begins, and before which others."""
+
+    model_config = _STRICT
+
+    priority: Priority = "normal"
+    run_at: Annotated[AwareDatetime, AfterValidator(_soon)] | None = Field(
+        None,
+        description="Begin then, with an offset from UTC. At once, if it is over.",
+        examples=["2027-01-31T04:00:00Z"],
+    )
+    every: Annotated[timedelta, Field(ge=timedelta(minutes=1), le=timedelta(days=_MAX_DAYS))] | None = Field(
+        None, description="Repeat the job: an ISO 8601 duration. Only with a `source`.", examples=["PT1H"]
+    )
+
+    def schedule(self) -> dict[str, Any]:
+        """Return the parts of a `NewJob`."""
+        return {
+            "priority": self.priority,
+            "run_at": self.run_at.timestamp() if self.run_at else None,
+            "every_s": self.every.total_seconds() if self.every else None,
+        }
+
+
 class InferenceOptions(BaseModel):
     """What is done with the rows."""
 
@@ -51,7 +83,7 @@ class InferenceOptions(BaseModel):
     )
 
 
-class InferenceJob(BaseModel):
+class InferenceJob(Schedule):
     """Rows to score while nobody waits: `texts`, or the file at `source`."""
 
     model_config = _STRICT | ConfigDict(
@@ -66,12 +98,13 @@ class InferenceJob(BaseModel):
     )
     source: JobSource | None = None
     options: InferenceOptions = Field(default_factory=lambda: InferenceOptions.model_validate({}))
-    priority: Priority = "normal"
 
     @model_validator(mode="after")
     def _has_rows(self) -> Self:
         if (self.texts is None) == (self.source is None):
             raise PydanticCustomError("rows", "expected either texts or source")
+        if self.every and self.texts:
+            raise PydanticCustomError("every", "every needs a source: texts do not change")
         return self
 
     def request(self) -> InferenceRequest:
@@ -83,16 +116,20 @@ class InferenceJob(BaseModel):
         return InferenceRequest(name=layout["url"].rpartition("/")[2] or "source", **layout, **options)
 
 
-class InferenceUpload(Layout, InferenceOptions):
+class InferenceUpload(Layout, InferenceOptions, Schedule):
     """The fields of a form, beside its file."""
 
     model_config = _STRICT
 
-    priority: Priority = "normal"
+    @model_validator(mode="after")
+    def _is_sent_once(self) -> Self:
+        if self.every:
+            raise PydanticCustomError("every", "every needs a source: an upload does not change")
+        return self
 
     def request(self, name: str) -> InferenceRequest:
         """Return what the worker gets; `name` is that of the file."""
-        return InferenceRequest(name=name, **self.model_dump(exclude={"priority"}))
+        return InferenceRequest(name=name, **self.model_dump(exclude={*Schedule.model_fields}))
 
 
 class InferenceForm(InferenceUpload):

@@ -76,7 +76,7 @@ class JobsApi:
         with self._bodies.hold() as body:
             content = await body.read(request.receive, self._max_body_bytes, lambda: BodyParser(self._form))
             wanted = _validated(content)
-            job = new(wanted.request(), priority=wanted.priority)
+            job = new(wanted.request(), **wanted.schedule())
             return await self.run(self._store, job, wanted.texts)
 
     async def _accept_form(self, request: Request, boundary: bytes, new: Callable[..., NewJob]) -> Job:
@@ -89,8 +89,8 @@ class JobsApi:
             form = Form(boundary, store)
             request.scope["state"][UPLOAD] = True
             await form.read(in_time(request.stream()))
-            wanted = schemas.InferenceUpload.model_validate(values_of(form.fields))
-            job = new(wanted.request(form.file_name or "upload"), priority=wanted.priority)
+            wanted = schemas.InferenceUpload.model_validate_json(orjson.dumps(values_of(form.fields)))
+            job = new(wanted.request(form.file_name or "upload"), **wanted.schedule())
             return await self.run(self.jobs.submit, job, upload)
         except ValidationError as error:
             self._threads.submit(upload.discard)

@@ -32,7 +32,9 @@ class Job:
     status: Status = "pending"
     started_at: float | None = None
     finished_at: float | None = None
-    due_at: float = 0.0  # it does not begin before
+    run_at: float | None = None  # when its owner wants it to begin
+    due_at: float = 0.0  # it does not begin before: then, or after the pause that follows a failure
+    every_s: float | None = None  # it is repeated so often
     attempts: int = 0  # how often it was begun
     failures: int = 0  # in a row, without a row that was finished in between
     token: str | None = None  # of the process that runs it: nobody else may change it
@@ -61,6 +63,9 @@ class Job:
     def view(self) -> dict[str, Any]:
         """Return what its owner sees."""
         eta_s = None
+        schedule: dict[str, Any] = {"run_at": _iso(self.run_at)} if self.run_at else {}
+        if self.every_s:
+            schedule["every_s"] = self.every_s
         if self.status == "running" and self.total is not None and self.per_s:
             eta_s = round(max(0, self.total - self.done) / self.per_s, 1)
         return {
@@ -75,7 +80,7 @@ class Job:
             "attempts": self.attempts,
             "result": self.result,
             "error": self.error,
-            "metadata": {"priority": self.priority, **self.metadata},
+            "metadata": {"priority": self.priority, **schedule, **self.metadata},
         }
 
 

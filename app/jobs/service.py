@@ -31,7 +31,8 @@ class NewJob:
     request: InferenceRequest
     type: JobType = "inference"
     priority: Priority = "normal"
-    due_at: float = 0.0
+    run_at: float | None = None
+    every_s: float | None = None
     idempotency_key: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -60,7 +61,7 @@ class Jobs:
         content = upload.finish() if upload else ""
         job_id = upload.job_id if upload else secrets.token_hex(12)
         spec = new.request.to_dict()
-        about = [new.type, new.priority, new.due_at, spec, content]
+        about = [new.type, new.priority, new.run_at, new.every_s, spec, content]
         request = replace(new.request, digest=sha256(orjson.dumps(about, option=orjson.OPT_SORT_KEYS)).hexdigest())
         now_s = time.time()
         job = Job(
@@ -74,7 +75,9 @@ class Jobs:
             ttl_s=self.options.job_ttl_s,
             priority=new.priority,
             queue=new.priority,
-            due_at=new.due_at,
+            run_at=new.run_at,
+            due_at=new.run_at or 0.0,
+            every_s=new.every_s,
             metadata=new.metadata,
         )
         created = self._records.create(job, self.options.job_max_open, new.idempotency_key)

@@ -2,7 +2,10 @@
 
 import logging
 import os
+import secrets
 import signal
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
@@ -57,6 +60,9 @@ def run(job_id: str, token: str) -> None:
         return
     fields = {"job": job.id, "type": job.type, "attempt": job.attempts, "request_id": job.metadata.get("request_id")}
     log(logging.INFO, "job started", **fields)
+    if job.every_s:  # now, so that the series goes on whatever happens to this job
+        following = transitions.successor(job, secrets.token_hex(12), time.time())
+        records.create(following, sys.maxsize, f"after {job.id}")
     worker = os.getppid()
     # A process whose worker was killed would otherwise run on beside the next one, and nobody could end it.
     with Lease(records, job, token, lambda: os.getppid() == worker) as lease:

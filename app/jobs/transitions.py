@@ -11,6 +11,7 @@ A running job has the token of the process that runs it. What a process does wit
 that was taken for dead cannot disturb the one that has taken over.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -101,6 +102,30 @@ def move(job: Job, now_s: float, queue: str) -> Job:
     if job.status != "pending":
         raise Refused
     return _change(job, now_s, queue=queue)
+
+
+def successor(job: Job, job_id: str, now_s: float) -> Job:
+    """Return the next job of one that is repeated. Times that are over are left out."""
+    assert job.every_s is not None
+    begun_s = job.run_at or job.created_at
+    times = max(1, math.floor((now_s - begun_s) / job.every_s) + 1)
+    run_at = begun_s + times * job.every_s
+    return Job(
+        id=job_id,
+        type=job.type,
+        owner=job.owner,
+        request=job.request,
+        created_at=now_s,
+        updated_at=now_s,
+        max_failures=job.max_failures,
+        ttl_s=job.ttl_s,
+        priority=job.priority,
+        queue=job.priority,
+        run_at=run_at,
+        due_at=run_at,
+        every_s=job.every_s,
+        metadata=job.metadata,
+    )
 
 
 def pause_s(failures: int) -> float:

@@ -33,8 +33,10 @@ class JobsClient:
             raise Failure(str(answer.get("detail")) if isinstance(answer, dict) else f"the server answered {status}")
         return answer
 
-    def submit_url(self, url: str, layout: Mapping[str, Any], options: Mapping[str, Any], priority: str) -> Any:
-        body = {"source": {"url": url, **layout}, "options": options, "priority": priority}
+    def submit_url(
+        self, url: str, layout: Mapping[str, Any], options: Mapping[str, Any], schedule: Mapping[str, Any]
+    ) -> Any:
+        body = {"source": {"url": url, **layout}, "options": options, **schedule}
         return self.call("POST", "/jobs/inference", body)
 
     def upload(self, file: Path, fields: Mapping[str, Any]) -> Any:

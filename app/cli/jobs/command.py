@@ -15,6 +15,7 @@ from ..score.remote import Server
 from .client import JobsClient
 
 _LAYOUT = ("format", "text_column", "encoding", "delimiter", "no_header", "no_quotes")
+_SCHEDULE = ("priority", "run_at", "every")
 _OPTIONS = ("on_bad_row", "prefix", "long_text")
 
 
@@ -54,6 +55,8 @@ def jobs() -> None:
 @click.option("--prefix", help="Begins the names of the new columns: label, confidence, scores, …")
 @click.option("--long-text", type=click.Choice(("truncate", "window")), help="A text that is too long: see `score`.")
 @click.option("--priority", type=click.Choice(PRIORITIES), default="normal", show_default=True)
+@click.option("--run-at", metavar="TIME", help="Begin then, such as 2027-01-31T04:00:00Z.")
+@click.option("--every", metavar="DURATION", help="Repeat, such as PT1H; only with a URL.")
 @click.option("--wait", is_flag=True, help="Show the progress, and return when the job is over.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_server_flags
@@ -61,7 +64,6 @@ def submit(
     *,
     source: str,
     format_: str | None,
-    priority: str,
     wait: bool,
     as_json: bool,
     url: str,
@@ -75,9 +77,10 @@ def submit(
         if "://" in source:
             layout = {name: value for name, value in given.items() if name in _LAYOUT}
             options = {name: value for name, value in given.items() if name in _OPTIONS}
-            accepted = client.submit_url(source, layout, options, priority)
+            schedule = {name: value for name, value in given.items() if name in _SCHEDULE}
+            accepted = client.submit_url(source, layout, options, schedule)
         elif Path(source).is_file():
-            accepted = client.upload(Path(source), given | {"priority": priority})
+            accepted = client.upload(Path(source), given)
         else:
             raise Failure(f"{source}: no such file", WRONG_USAGE)
         if not wait:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -253,3 +254,44 @@ def test_a_second_worker_beside_the_first_doubles_nothing(stack: Stack, client: 
         for job_id in job_ids:
             assert client.wait(job_id)["attempts"] == 1
             assert [int(row["id"]) for row in client.rows(job_id)] == list(range(50))
+
+
+def in_seconds(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def test_a_job_begins_at_its_time(client: JobsClient) -> None:
+    job_id = client.submit({"texts": ["good"], "run_at": in_seconds(2)})
+    assert client.job(job_id)["status"] == "pending"
+    job = client.wait(job_id)
+    assert job["started_at"] > job["metadata"]["run_at"]
+    early = client.submit({"texts": ["good"], "run_at": in_seconds(-1000)})
+    assert client.wait(early)["status"] == "completed"
+
+
+def test_a_job_is_repeated_until_the_next_one_is_cancelled(stack: Stack, client: JobsClient) -> None:
+    (stack.sources / "again.csv").write_text("text\ngood\n")
+    source = {"url": f"file://{stack.sources}/again.csv"}
+    job_id = client.submit({"source": source, "every": "PT1H"})
+    assert client.wait(job_id)["metadata"]["every_s"] == 3600
+    waiting = client.http.get("/jobs?status=pending").json()["jobs"]
+    [following] = [job for job in waiting if job["metadata"].get("every_s")]
+    assert following["metadata"]["run_at"] > in_seconds(3000)
+    assert client.http.delete(f"/jobs/{following['id']}").json()["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"run_at": "tomorrow"},
+        {"run_at": "2027-01-31T04:00:00"},  # in which zone?
+        {"run_at": in_seconds(400 * 86400)},
+        {"every": "PT1H"},  # of texts, which do not change
+        {"every": "PT1S"},
+        {"every": "often"},
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(client: JobsClient, schedule: dict[str, str]) -> None:
+    assert client.http.post("/jobs/inference", json={"texts": ["good"], **schedule}).status_code == 422
+    response = client.http.post("/jobs/inference", files={"file": ("a.csv", b"text\n")}, data=schedule)
+    assert response.status_code == 422

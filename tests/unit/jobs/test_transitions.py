@@ -127,3 +127,11 @@ def test_the_time_left_is_known_while_a_job_runs() -> None:
     job = transitions.progress(running(), "t", 2.0, done=3, total=9, per_s=2.0)
     assert job.view()["progress"] == {"done": 3, "total": 9, "per_s": 2.0, "eta_s": 3.0}
     assert transitions.cancel(job, 3.0).view()["progress"]["eta_s"] is None
+
+
+@pytest.mark.parametrize(("now_s", "run_at"), [(100.0, 160.0), (159.0, 160.0), (160.0, 220.0), (1000.0, 1060.0)])
+def test_a_job_that_is_repeated_leaves_out_times_that_are_over(now_s: float, run_at: float) -> None:
+    job = pending(every_s=60.0, run_at=100.0, checkpoint={"rows": 5}, queue="high")
+    following = transitions.successor(job, "a2", now_s)
+    assert (following.run_at, following.due_at, following.every_s) == (run_at, run_at, 60.0)
+    assert (following.status, following.checkpoint, following.queue) == ("pending", {}, "normal")
