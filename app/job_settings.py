@@ -21,7 +21,7 @@ class JobSettings(BaseSettings):
     )
     job_sources: Sources = Field(
         (),
-        description="places from which jobs may read, separated by commas, such as file:///data; none by default",
+        description="places from which jobs may read, such as file:///data,s3://bucket/in; none by default",
     )
     job_ttl_s: int = Field(7 * 24 * 3600, ge=60, description="seconds for which a finished job and its result are kept")
     job_attempts: int = Field(

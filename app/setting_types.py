@@ -9,6 +9,7 @@ from pydantic_settings import NoDecode
 
 from .addresses import parse_host, parse_prefix
 
+_SOURCES = ("file", "s3", "gs", "abfs", "https")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -68,9 +69,10 @@ def _redis_url(value: str) -> str:
 
 def _source(value: str) -> str:
     scheme, separator, rest = value.partition("://")
-    if not separator or scheme.lower() != "file" or not rest.startswith("/"):
-        raise ValueError(f"{value!r} is not a place; write file:///folder")
-    return scheme.lower() + separator + rest
+    scheme = scheme.lower()
+    if scheme not in _SOURCES or not separator or not rest or (scheme == "file") != rest.startswith("/"):
+        raise ValueError(f"{scheme}://… is not a place; write file:///folder, s3://bucket/prefix or https://host/path")
+    return scheme + separator + rest
 
 
 def _digest(value: str) -> str:

@@ -9,10 +9,12 @@ from typing import Any, BinaryIO
 
 from ..tables import Scorer, encode_part, open_reader, scan, score_windows, skip_rows
 from ..types import LongText
+from .download import download
 from .lease import Lease
+from .options import JobOptions
 from .request import InferenceRequest
 from .results import input_path, part_path
-from .sources import open_url
+from .sources import check_url, is_download, open_url
 from .store import Store
 
 LoadScorer = Callable[[LongText], Scorer]
@@ -32,12 +34,15 @@ class _State:
     digest: str = ""  # of the input up to the last of these rows
 
 
-def score_job(lease: Lease, store: Store, load_scorer: LoadScorer, allowed: Sequence[str]) -> dict[str, Any]:
+def score_job(lease: Lease, store: Store, load_scorer: LoadScorer, options: JobOptions) -> dict[str, Any]:
     """Score all rows that are not in the result yet, and return what the job's owner sees as its result."""
     job = lease.job
     request = InferenceRequest.from_dict(job.request)
-    source = request.source(_opener(request, job.id, store, allowed))
     total, known = job.total, job.checkpoint
+    if total is None and request.url and is_download(request.url):
+        check_url(request.url, options.job_sources)
+        _fetch(request.url, store, job.id, lease, options.job_max_upload_bytes)
+    source = request.source(_opener(request, job.id, store, options.job_sources))
     if total is None:  # a first look at all rows, so that a bad one is reported now and not after hours
         found = scan(source, request.columns)
         total, known = found.rows, {"names": found.names}
@@ -79,7 +84,15 @@ def _begin(known: Any, scorer: Scorer) -> _State:
     return _State(made_by, generation, [*scorer.labels], known["names"])
 
 
+def _fetch(url: str, store: Store, job_id: str, lease: Lease, max_bytes: int) -> None:
+    """Copy a source to the store, so that it is the same whenever it is read."""
+    with store.writer(input_path(job_id)) as stream:
+        for piece in download(url, max_bytes):
+            lease.check()
+            stream.write(piece)
+
+
 def _opener(request: InferenceRequest, job_id: str, store: Store, allowed: Sequence[str]) -> Callable[[], BinaryIO]:
-    if request.url is None:
+    if request.url is None or is_download(request.url):
         return partial(store.open, input_path(job_id))
     return partial(open_url, request.url, allowed)

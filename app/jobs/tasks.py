@@ -85,9 +85,7 @@ def _run(lease: Lease, token: str) -> Job:
     assert context is not None
     end: Callable[[Job, float], Job]
     try:
-        result = score_job(
-            lease, open_store(context.options.job_store), context.load_scorer, context.options.job_sources
-        )
+        result = score_job(lease, open_store(context.options.job_store), context.load_scorer, context.options)
     except LeaseLost:
         raise
     except HandedBack:

@@ -72,6 +72,7 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).write_text(name)
     (tmp_path / "in" / "out").symlink_to(tmp_path / "secret")
     (tmp_path / "in" / "up").symlink_to(tmp_path)
+    (tmp_path / "in" / "circle").symlink_to(tmp_path / "in" / "circle")
     (tmp_path / "in" / "link").symlink_to(tmp_path / "in" / "file")
     return tmp_path
 
@@ -91,6 +92,7 @@ def test_a_file_of_an_allowed_folder_is_read(folder: Path, name: str) -> None:
         "/in-other/file",
         "/secret",
         "/in/nothing/../../secret",
+        "/in/circle",
         "/in/file?x",
         "/in/file%00",
     ],
@@ -100,7 +102,10 @@ def test_every_way_out_of_an_allowed_folder_is_refused(folder: Path, name: str) 
         read(folder.as_uri() + name, [f"{folder.as_uri()}/in"])
 
 
-@pytest.mark.parametrize("url", ["file://host/in/file", "ftp://host/file", "/in/file", "", "http://127.0.0.1/x"])
+@pytest.mark.parametrize(
+    "url",
+    ["file://host/in/file", "ftp://host/file", "/in/file", "", "http://127.0.0.1/x", "https://[::1", "https://a:b/c"],
+)
 def test_a_source_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput):
         check_url(url, ["file:///"])
