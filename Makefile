@@ -160,6 +160,7 @@ lock:  ## update constraints.txt, requirements.txt and requirements/ from a fres
 	$(call renew,requirements/pip.txt,.venv-lock/pip.in)
 	$(call renew,requirements/perf.txt,pyproject.toml .venv-lock/build.in --extra redis --extra perf)
 	$(call renew,requirements/docs.txt,pyproject.toml --extra docs)
+	$(call renew,requirements/jobs.txt,pyproject.toml .venv-lock/build.in --extra jobs)
 	$(call renew,requirements/gpu.txt,pyproject.toml .venv-lock/build.in --extra redis --extra torch)
 	$(call renew,requirements/dev.txt,pyproject.toml .venv-lock/build.in --extra dev \
 	  $$(grep -oE '^(cuda|nvidia|torch|triton)[a-z0-9-]*' requirements/gpu.txt | sed 's/^/--no-emit-package /'))

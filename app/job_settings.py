@@ -1,5 +1,7 @@
 """The settings of background jobs: a part of `Settings`."""
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
@@ -13,6 +15,9 @@ class JobSettings(BaseSettings):
         "",
         description="Redis of background jobs, such as redis://user:password@host:6379/0 or rediss://… for TLS; empty "
         "turns jobs off",
+    )
+    redis_password_file: Path | None = Field(
+        None, description="file with the password of that Redis, if its URL has none"
     )
     job_store: str = Field(
         "~/.local/state/rt-sentiment/jobs",

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import NotReady, SetupError
+from .options import JobOptions
 
 _TIMEOUT_S = 2.0
 _RETRY_AFTER_S = 5.0
 
 
-def connect(url: str) -> Any:
-    """Return a client of the Redis at `url`, which may name a user, a password and TLS (`rediss://`).
+def connect(options: JobOptions) -> Any:
+    """Return a client of the Redis of the options, whose URL may name a user, a password and TLS (`rediss://`).
 
     It connects with the first command. Raises `SetupError` for a URL that cannot be used, and without the extra.
     """
@@ -22,13 +23,17 @@ def connect(url: str) -> Any:
     except ModuleNotFoundError as error:
         raise SetupError("REDIS_URL: background jobs need an extra: pip install 'rt-sentiment[jobs]'") from error
     try:
+        file = options.redis_password_file
         return Redis.from_url(
-            url,
+            options.redis_url,
+            password=file.read_text().strip() if file else None,
             socket_timeout=_TIMEOUT_S,
             socket_connect_timeout=_TIMEOUT_S,
             health_check_interval=15,
             retry=Retry(NoBackoff(), 0),  # callers get 503 soon, and workers try again themselves
         )
+    except OSError as error:
+        raise SetupError(f"REDIS_PASSWORD_FILE: {error.strerror}") from None
     except ValueError as error:
         raise SetupError(f"REDIS_URL: {error}") from None
 

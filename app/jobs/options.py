@@ -1,6 +1,7 @@
 """What the service and the workers must agree on."""
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Self
 
 
@@ -15,6 +16,7 @@ class JobOptions:
     job_attempts: int
     job_max_open: int
     job_max_upload_bytes: int
+    redis_password_file: Path | None = None
 
     @classmethod
     def of(cls, settings: Any) -> Self:

@@ -53,7 +53,7 @@ def work(
         logging.getLogger(name).setLevel(logging.ERROR)
     pulse = _Pulse()
     if address:
-        records = Records(connect(options.redis_url))
+        records = Records(connect(options))
         start_monitor(*address, JobsCollector(records, Queues(records.redis)), pulse.is_alive)
     pause_s = 1.0
     while True:
@@ -75,7 +75,7 @@ def _start(options: JobOptions, queues: Sequence[str], pulse: "_Pulse") -> "Work
 
     from .worker import Worker
 
-    redis = connect(options.redis_url)
+    redis = connect(options)
     ours = Queues(redis)
     try:
         worker = Worker(
@@ -87,7 +87,7 @@ def _start(options: JobOptions, queues: Sequence[str], pulse: "_Pulse") -> "Work
             maintenance_interval=EVERY_S,
             log_job_description=False,
             on_beat=pulse.beat,
-            sweeper=Sweeper(Records(connect(options.redis_url)), ours, open_store(options.job_store)),
+            sweeper=Sweeper(Records(connect(options)), ours, open_store(options.job_store)),
         )
     except RedisError as error:
         log(logging.WARNING, "redis unreachable", reason=type(error).__name__)

@@ -42,7 +42,7 @@ class Jobs:
 
     def __init__(self, options: JobOptions) -> None:
         self.options = options
-        self._records = Records(connect(options.redis_url))
+        self._records = Records(connect(options))
         self._queues = Queues(self._records.redis)
         self._store = open_store(options.job_store)
 

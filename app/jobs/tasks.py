@@ -52,7 +52,7 @@ def run(job_id: str, token: str) -> None:
     """Run a job, unless somebody else runs it or it is over. The token is unique for each call."""
     assert context is not None
     options = context.options
-    records = Records(connect(options.redis_url))
+    records = Records(connect(options))
     queues = Queues(records.redis)
     try:
         job = records.change(job_id, lambda job, now_s: transitions.claim(job, token, now_s), lease=token)
