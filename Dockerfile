@@ -1,6 +1,7 @@
-# Two images of one service. The last stage is the default:
+# Three images of one service. The last stage is the default:
 #
 #   docker build --target gpu .    PyTorch on CUDA
+#   docker build --target jobs .   as cpu, with what background jobs need: Redis' client, RQ, Parquet
 #   docker build --target cpu .    int8 on ONNX Runtime, without PyTorch
 #
 # You can use another base if it has Python 3.11 or later as `python3`, with venv, and Debian's useradd. The gpu target
@@ -40,6 +41,15 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     chmod -R go-w /opt/venv
 
 
+FROM dependencies AS dependencies-jobs
+COPY requirements/jobs.txt requirements/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
+    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-deps \
+      --require-hashes --requirement requirements/jobs.txt && \
+    chmod -R go-w /opt/venv
+
+
 # Code and models for the images. The code is compiled, because the running container cannot write. All files become
 # readable by every user, whatever their modes in the checkout. The build fails if a model differs from its manifest.
 FROM dependencies AS content
@@ -63,7 +73,8 @@ RUN find models \( -name '*.safetensors' -o -name 'pytorch_model.bin' \) -delete
 FROM ${BASE} AS runtime
 WORKDIR /opt/rt-sentiment
 RUN groupadd --gid 10001 sentiment && \
-    useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sentiment
+    useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sentiment && \
+    install --directory --owner sentiment --group sentiment --mode 0700 /var/lib/rt-sentiment
 # The service writes no files, so the root file system can be read-only. Only a model from the Hugging Face Hub
 # (SENTIMENT_MODEL=owner/name) needs a writable HF_HOME.
 ENV PATH=/opt/venv/bin:$PATH \
@@ -105,6 +116,13 @@ COPY --from=dependencies-gpu /opt/venv /opt/venv
 COPY --from=content /opt/rt-sentiment/LICENSE ./
 COPY --from=content /opt/rt-sentiment/models models
 COPY --from=content /opt/rt-sentiment/app app
+
+
+FROM runtime AS jobs
+COPY --from=dependencies-jobs /opt/venv /opt/venv
+COPY --from=content-cpu /opt/rt-sentiment/LICENSE ./
+COPY --from=content-cpu /opt/rt-sentiment/models models
+COPY --from=content-cpu /opt/rt-sentiment/app app
 
 
 FROM runtime AS cpu

@@ -28,9 +28,9 @@ VARIABLES_OF_export := MODEL OUT DEV ARGS
 VARIABLES_OF_evaluate := MODEL DEV ARGS
 VARIABLES_OF_image := BASE
 VARIABLES_OF_audit := ADVISORIES
-$(foreach name,serve dev bench bench-nginx perf perf-gate overload chaos fuzz resume,$(eval VARIABLES_OF_$(name) := ARGS))
+$(foreach name,serve dev bench bench-nginx perf perf-gate overload chaos fuzz resume jobs-faults,$(eval VARIABLES_OF_$(name) := ARGS))
 UNUSED := $(filter-out $(VARIABLES_OF_ALL) $(foreach goal,$(MAKECMDGOALS),$(VARIABLES_OF_$(goal))),$(COMMAND_LINE_VARIABLES))
-ifneq ($(filter serve dev replicas,$(MAKECMDGOALS)),)
+ifneq ($(filter serve dev replicas jobs,$(MAKECMDGOALS)),)
 # `make serve PORT=9000` sets SENTIMENT_PORT. The service refuses what is not a setting.
 $(foreach name,$(UNUSED),$(eval export SENTIMENT_$(name) = $$($(name))))
 else ifneq ($(UNUSED),)
@@ -41,7 +41,7 @@ $(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-n
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas test test-uvicorn lint format check settings docs docs-links screenshots audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume image lock clean
+.PHONY: help serve dev replicas jobs test test-uvicorn lint format check settings docs docs-links screenshots audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume jobs-faults image lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -55,6 +55,9 @@ dev: .venv/serve.stamp  ## serve the mock backend, or MODEL=path, and restart wh
 
 replicas: .venv/serve.stamp  ## serve N replicas behind nginx on one machine (N=2); settings may follow, too
 	@exec $(BIN)/python -m nginx.replicas --replicas $(or $(N),2) $(ARGS)
+
+jobs: .venv/dev.stamp  ## run a Redis, the service and a worker on one machine; settings may follow (PORT=9000); stops all three on Ctrl-C
+	@exec $(BIN)/python -m deploy.local_jobs
 
 # The tests of the service and the client. Coverage makes tests slow, so the others run without it.
 MEASURED := tests/unit tests/integration tests/clients
@@ -125,6 +128,9 @@ fuzz: .venv/dev.stamp  ## send invalid HTTP over raw sockets; fail on a server e
 resume: .venv/dev.stamp  ## score 100 000 rows, kill the process twice, resume it, and compare every row (ARGS="--rows 1000000")
 	@$(BIN)/python -m tests.robustness.resume $(ARGS)
 
+jobs-faults: .venv/dev.stamp  ## run one job, kill its worker five times and Redis once, and compare every row (ARGS="--rows 1000000 --backend mock")
+	@$(BIN)/python -m tests.robustness.jobs $(ARGS)
+
 image:  ## build the cpu image with buildah and test it (as root; exits with 77 if this machine cannot do that)
 	@deploy/image.sh
 
@@ -162,6 +168,7 @@ lock:  ## update constraints.txt, requirements.txt and requirements/ from a fres
 	$(call renew,requirements/pip.txt,.venv-lock/pip.in)
 	$(call renew,requirements/perf.txt,pyproject.toml .venv-lock/build.in --extra redis --extra perf)
 	$(call renew,requirements/docs.txt,pyproject.toml --extra docs)
+	$(call renew,requirements/jobs.txt,pyproject.toml .venv-lock/build.in --extra jobs)
 	$(call renew,requirements/gpu.txt,pyproject.toml .venv-lock/build.in --extra redis --extra torch)
 	$(call renew,requirements/dev.txt,pyproject.toml .venv-lock/build.in --extra dev \
 	  $$(grep -oE '^(cuda|nvidia|torch|triton)[a-z0-9-]*' requirements/gpu.txt | sed 's/^/--no-emit-package /'))

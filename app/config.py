@@ -14,6 +14,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from .job_settings import JobSettings
 from .setting_types import Address, Backend, Digest, Hosts, Networks, Origins, PathPrefix, Rate, RateStorage
 
 PREFIX = "SENTIMENT_"
@@ -27,7 +28,7 @@ class SettingsError(ValueError):
     """A setting is invalid; the message names it."""
 
 
-class Settings(BaseSettings):
+class Settings(JobSettings):
     """All settings. Each field is `SENTIMENT_<NAME>` in the environment and `--<name>` as a flag."""
 
     model_config = SettingsConfigDict(

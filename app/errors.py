@@ -4,13 +4,16 @@
     ├── InvalidInput          the text or the request is not valid
     │   ├── TextTooLong       … because it is too long for a limit or the model
     │   └── MalformedBody     … because its bytes are not what its headers say
-    ├── UnknownModel          no such model or version is served
+    ├── NotFound              there is nothing of this name, or it belongs to another client
+    ├── Conflict              the state of something does not allow the request
     ├── Overloaded            rejected on arrival, because the queue is too long
     │   └── RateLimited       … or because the client is over its rate limit
     ├── DeadlineExceeded      no result within the time limit of the request
     ├── NotReady              the service is loading, draining or broken
     ├── BodiesFull            the bodies of other requests take too much memory
     ├── BackendError          the model failed on this text
+    ├── TableError            a file of rows cannot be read or written
+    │   └── TableOptionError  … in the way that the options say
     ├── ArtifactError         a model directory is missing, incomplete or corrupt
     │   └── CorruptArtifact   … because a file does not match its manifest
     └── SetupError            a setting names something that cannot be used
@@ -19,6 +22,11 @@
 Messages are for people and never contain a user's text. Errors of libraries are translated where they arise. One table
 in `api/errors.py` maps each error to a status code.
 """
+
+import re
+from collections.abc import Callable
+
+_OPTION = re.compile(r"\{(\w+)\}")
 
 
 class SentimentError(Exception):
@@ -41,8 +49,12 @@ class MalformedBody(InvalidInput):
     """The bytes of a request are not what its headers, or its other bytes, say."""
 
 
-class UnknownModel(SentimentError):
-    """No such model or version is served."""
+class NotFound(SentimentError):
+    """There is nothing of this name, or it belongs to another client."""
+
+
+class Conflict(SentimentError):
+    """The state of something does not allow the request; the message says which."""
 
 
 class Overloaded(SentimentError):
@@ -83,6 +95,23 @@ class BackendError(SentimentError):
     def __init__(self, message: str, loc: tuple[str | int, ...] = ()) -> None:
         super().__init__(message)
         self.loc = loc
+
+
+class TableError(SentimentError):
+    """A file of rows cannot be read or written. `advice` says what may help, with the names of options in braces."""
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
+
+    def explain(self, name_option: Callable[[str], str] = str) -> str:
+        """Return the message and the advice, with the options as the caller writes them."""
+        advice = _OPTION.sub(lambda match: name_option(match[1]), self.advice)
+        return f"{self}; {advice}" if advice else str(self)
+
+
+class TableOptionError(TableError):
+    """The options do not fit the file."""
 
 
 class ArtifactError(SentimentError):

@@ -16,11 +16,13 @@ from . import __version__
 from .access import Keys, RateLimit
 from .api import (
     HUGGING_FACE,
+    JOB_MODELS,
     OPEN_INFERENCE,
     Bodies,
     Check,
     Cors,
     Endpoint,
+    JobsApi,
     Limits,
     Middleware,
     PredictBatchEndpoint,
@@ -37,6 +39,7 @@ from .api import (
     install_openapi,
     install_page,
     is_public,
+    jobs_router,
     log_loaded,
     one_host,
     operation_id,
@@ -49,6 +52,7 @@ from .api import (
 from .config import PREFIX, Settings, load_settings
 from .errors import KeysError
 from .inference import Model, load_model
+from .jobs import JobOptions, Jobs
 from .metrics import Metrics
 from .serving import Lifecycle, Loader, ServingLimits
 
@@ -149,12 +153,15 @@ def create_app(
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
     )
+    bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
+    jobs = Jobs(JobOptions.of(settings)) if settings.redis_url else None
+    jobs_api = JobsApi(jobs, bodies, settings.max_body_bytes, lambda: lifecycle.status == "draining")
     protocols = [
         protocol
         for protocol, enabled in ((HUGGING_FACE, settings.huggingface), (OPEN_INFERENCE, settings.open_inference))
         if enabled
     ]
-    routers = [prediction_routes(), stream_routes(), status_router(lifecycle, metrics, limits)]
+    routers = [prediction_routes(), stream_routes(), status_router(lifecycle, metrics, limits), jobs_router(jobs_api)]
     routers += [protocol.router(lifecycle) for protocol in protocols]
     for router in routers:
         app.include_router(router)
@@ -162,11 +169,10 @@ def create_app(
     install_openapi(
         app,
         is_public=partial(is_public, protect_information=settings.api_keys_for_all) if keys else lambda *_: True,
-        models=[model for protocol in protocols for model in protocol.models],
+        models=[*JOB_MODELS, *(model for protocol in protocols for model in protocol.models)],
     )
     install_docs(app)
     install_page(app, enabled=settings.page)
-    bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
     authenticate = (
         authentication(keys, protect_information=settings.api_keys_for_all, refusals=refusals) if keys else None
     )

@@ -9,6 +9,7 @@ from pydantic_settings import NoDecode
 
 from .addresses import parse_host, parse_prefix
 
+_SOURCES = ("file", "s3", "gs", "abfs", "https")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -59,6 +60,21 @@ def _storage(value: str) -> str:
     return scheme.lower() + separator + rest
 
 
+def _redis_url(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if value and (not separator or scheme.lower() not in ("redis", "rediss", "unix")):
+        raise ValueError("expected redis://…, rediss://… or unix://…")
+    return scheme.lower() + separator + rest
+
+
+def _source(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    scheme = scheme.lower()
+    if scheme not in _SOURCES or not separator or not rest or (scheme == "file") != rest.startswith("/"):
+        raise ValueError(f"{scheme}://… is not a place; write file:///folder, s3://bucket/prefix or https://host/path")
+    return scheme + separator + rest
+
+
 def _digest(value: str) -> str:
     value = value.lower().removeprefix("sha256:")
     if value and not re.fullmatch(r"[0-9a-f]{64}", value):
@@ -75,4 +91,6 @@ Backend = Annotated[str, AfterValidator(_backend)]
 Digest = Annotated[str, AfterValidator(_digest)]
 PathPrefix = Annotated[str, AfterValidator(parse_prefix)]
 Rate = Annotated[str, AfterValidator(_rate)]
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+Sources = Annotated[tuple[Annotated[str, AfterValidator(_source)], ...], *_CommaSeparated]
 RateStorage = Annotated[str, AfterValidator(_storage)]

@@ -59,6 +59,15 @@ class Prediction:
     log_sum: float = field(default=0.0, compare=False)
     abstain_below: float = 0.0
 
+    @classmethod
+    def from_shown(
+        cls, label: str | None, confidence: float, scores: Mapping[str, float], truncated: bool
+    ) -> "Prediction":
+        """Return the prediction that users see like this; without a label, its model was not sure enough."""
+        if label is not None:
+            return cls(label, confidence, scores, truncated)
+        return cls(max(scores, key=lambda name: scores[name]), confidence, scores, truncated, abstain_below=math.inf)
+
     @property
     def shown_label(self) -> str | None:
         """The label for users: None if the model is not sure enough."""

@@ -3,12 +3,14 @@
 from .auth import authentication, is_public, log_loaded, watch_keys
 from .bodies import Bodies
 from .checks import Check, allowed_hosts, header_limit, one_host
-from .context import BROKEN, BUSY, PEER, PROBES, REFUSED, new_id
+from .context import BROKEN, BUSY, PEER, PROBES, REFUSED, UPLOAD, new_id
 from .cors import Cors
 from .docs import install_docs
 from .document import install_openapi, operation_id
 from .endpoint import Endpoint
 from .errors import install_errors, problem
+from .job_documents import MODELS as JOB_MODELS
+from .jobs import JobsApi, jobs_router
 from .middleware import Middleware
 from .openapi import prediction_routes
 from .page import install_page
@@ -25,14 +27,17 @@ __all__ = [
     "BROKEN",
     "BUSY",
     "HUGGING_FACE",
+    "JOB_MODELS",
     "OPEN_INFERENCE",
     "PEER",
     "PROBES",
     "REFUSED",
+    "UPLOAD",
     "Bodies",
     "Check",
     "Cors",
     "Endpoint",
+    "JobsApi",
     "Limits",
     "Middleware",
     "PredictBatchEndpoint",
@@ -49,6 +54,7 @@ __all__ = [
     "install_openapi",
     "install_page",
     "is_public",
+    "jobs_router",
     "log_loaded",
     "new_id",
     "one_host",

@@ -65,7 +65,7 @@ def authentication(keys: Keys, *, protect_information: bool, refusals: Refusals 
             detail = "this API key is not valid"
         elif key.has_expired():
             detail = "this API key has expired"
-        elif (needed := _SCOPES.get(context.route_or_path)) and needed not in key.scopes:
+        elif (needed := _scope_of(context.route_or_path)) and needed not in key.scopes:
             detail = f"this API key does not have the scope {needed}"
         else:
             context.key_name = key.name
@@ -74,6 +74,10 @@ def authentication(keys: Keys, *, protect_information: bool, refusals: Refusals 
         return problem(context.request_id, 403, "Forbidden", detail)
 
     return check
+
+
+def _scope_of(route: str) -> Scope | None:
+    return "jobs" if route == "/jobs" or route.startswith("/jobs/") else _SCOPES.get(route)
 
 
 def is_public(method: str, route: str, *, protect_information: bool = False) -> bool:
@@ -93,6 +97,11 @@ def _presented(headers: Mapping[bytes, bytes]) -> str | None:
         key = headers[b"x-api-key"]
     # Only the white space of HTTP. Python's `str.strip` would also remove other characters, such as U+00A0.
     return key.strip(b" \t").decode("latin-1")
+
+
+def jobs_owner(context: RequestContext) -> str:
+    """Return whose jobs a request may see: those of its key. Without keys, all callers see the same ones."""
+    return f"key:{context.key_name}" if context.key_name else "all"
 
 
 def caller_of(context: RequestContext) -> str:

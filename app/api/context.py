@@ -40,6 +40,8 @@ PEER = "peer"  # the address at the other end of the connection: `client` is wha
 REFUSED = "refused"  # the server itself has responded, logged and counted the request
 BUSY = "busy"  # a function for a stream, which says with it whether it has work or waits for its client
 BROKEN = "broken"  # status and detail: why the rest of the body cannot be read, although the response has begun
+# A key that the application sets: it limits the time of this body itself.
+UPLOAD = "upload"
 _CLIENT_LEFT = 499  # nginx's status for a client that left before the response
 NO_PATH = ""  # the path of a request whose own path is none that we could have
 # Our paths need no escapes, so a path with one has another meaning for some proxy: %2F, %0A, %2e%2e, %252F. nginx has

@@ -15,6 +15,7 @@ _LICENSE = {"name": "Apache 2.0", "identifier": "Apache-2.0"}
 _TAGS = {
     "predict": "The sentiment of texts.",
     "protocols": "The same for clients of other servers.",
+    "jobs": "Background jobs, for whole files.",
     "probes": "Whether the service works.",
     "information": "What runs, and how well.",
 }

@@ -16,15 +16,16 @@ from starlette.types import Receive, Scope, Send
 from ..errors import (
     BackendError,
     BodiesFull,
+    Conflict,
     DeadlineExceeded,
     InvalidInput,
     MalformedBody,
+    NotFound,
     NotReady,
     Overloaded,
     RateLimited,
     SentimentError,
     TextTooLong,
-    UnknownModel,
 )
 from ..logs import log, log_exception
 from .context import context_of
@@ -33,9 +34,10 @@ from .invalid import BodyInvalid, path_of
 # type → (status, title); the first match counts.
 STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
     (MalformedBody, 400, "Bad Request"),
-    (UnknownModel, 404, "Not Found"),
     (TextTooLong, 413, "Content Too Large"),
     (InvalidInput, 422, "Unprocessable Content"),
+    (NotFound, 404, "Not Found"),
+    (Conflict, 409, "Conflict"),
     (RateLimited, 429, "Too Many Requests"),
     (Overloaded, 429, "Overloaded"),
     (NotReady, 503, "Not Ready"),

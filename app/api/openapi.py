@@ -65,6 +65,11 @@ _PROBLEMS = {
         "only HTTP/1.1 and HTTP/1.0 are supported",
     ),
 }
+# Of routes that name something by its path, and never of predictions.
+_PROBLEMS_OF_THINGS = {
+    404: ("There is none of this id, or it is not yours.", "Not Found", "you have no job of this id"),
+    409: ("Its state does not allow this.", "Conflict", "only a completed job has a result; this one is running"),
+}
 # Of routes that predict with a body of JSON.
 STATUSES = [status for status in _PROBLEMS if status != 404]
 TIMEOUT = {
@@ -124,7 +129,7 @@ def problems(*statuses: int, loc: Sequence[str | int] = (), plain: bool = False)
     """Describe error responses; `plain` are those of other protocols. In the examples, the text at `loc` is invalid."""
     described: Responses = {}
     for status in statuses:
-        when, title, detail = _PROBLEMS[status]
+        when, title, detail = (_PROBLEMS | _PROBLEMS_OF_THINGS)[status]
         detail = detail.format(place=".".join(map(str, loc)))
         example = {"type": "about:blank", "title": title, "status": status, "detail": detail}
         example["request_id"] = "0f3c5a8e7b1d2946"

@@ -93,7 +93,7 @@ Subject = tuple[str, Callable[[list[str]], object], Callable[[], None]]
 
 
 def _model(flags: dict[str, Any]) -> Subject:
-    from .score.scoring import load_scorer
+    from .scorer import load_scorer
 
     scorer = load_scorer(read_settings(flags), "truncate")
     return f"{scorer.description['model']} in this process, {scorer.description['backend']}", scorer.score, lambda: None

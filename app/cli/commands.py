@@ -9,7 +9,8 @@ from typing import NoReturn
 import click
 
 from .. import __version__
-from .exits import FAILED, INTERRUPTED, Failure
+from ..errors import SentimentError, TableError, TableOptionError
+from .exits import FAILED, INTERRUPTED, WRONG_USAGE, Failure
 
 PROGRAM = "rt-sentiment"
 
@@ -21,6 +22,8 @@ COMMANDS = {
     "score": (".score:score", "add the sentiment of each row to a file"),
     "evaluate": (".evaluate:evaluate", "measure the model on a file of labelled texts"),
     "train": (".train:train", "train a model on your own labels"),
+    "jobs": (".jobs:jobs", "score files in the background, with a server"),
+    "worker": (".worker:worker", "run background jobs"),
     "bench": (".bench:bench", "measure the speed of the model here, or of a server"),
     "key": (".keys:key", "create an API key (same as `keys add`)"),
     "keys": (".keys:keys", "create, list and remove the API keys of a file"),
@@ -73,6 +76,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except Failure as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         status = error.status
+    except SentimentError as error:
+        why = error.explain(_flag) if isinstance(error, TableError) else str(error)
+        print(f"{PROGRAM}: {why}", file=sys.stderr)
+        status = WRONG_USAGE if isinstance(error, TableOptionError) else FAILED
     except (click.Abort, KeyboardInterrupt):
         status = INTERRUPTED
     except BrokenPipeError:  # the reader of the output has closed it
@@ -82,3 +89,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         status = FAILED
     sys.exit(status)
+
+
+def _flag(option: str) -> str:
+    return "--" + option.replace("_", "-")

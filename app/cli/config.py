@@ -11,7 +11,7 @@ from .console import print_json, print_table
 from .flags import read_settings, setting_flags
 
 # Their values may contain passwords: redis://user:password@host.
-_URLS = ("rate_limit_storage",)
+_URLS = ("rate_limit_storage", "redis_url")
 
 
 @click.command()

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..tables import INPUTS, Columns, Source, Window, open_reader, source_of
 from .console import print_json, print_rich, print_table, progress
 from .exits import FAILED, OK, WRONG_USAGE, Failure
 from .flags import MODEL_SETTINGS, read_settings, setting_flags
-from .score.formats import INPUTS, Source, source_of
-from .score.reader import Columns, Window
-from .score.reading import open_reader
 
 if TYPE_CHECKING:
     from .metrics import Report
@@ -48,7 +46,7 @@ def evaluate(
     """
     source = source_of(file, input_format, encoding, delimiter, quotes=not no_quotes)
     texts, labels = _read(source, text_column, label_column)
-    from .score.scoring import load_scorer
+    from .scorer import load_scorer
 
     settings = read_settings(flags)
     scorer = load_scorer(settings, "truncate")

@@ -14,7 +14,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ..api import BROKEN, BUSY, PEER, PROBES, REFUSED, new_id, problem
+from ..api import BROKEN, BUSY, PEER, PROBES, REFUSED, UPLOAD, new_id, problem
 from ..logs import log
 from .connections import Connections
 from .parts import BodyParts
@@ -218,7 +218,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @property
     def _waits_for_body(self) -> bool:
-        return self.cycle.more_body and not self.cycle.response_started
+        return self.cycle.more_body and not (self.cycle.response_started or UPLOAD in self.cycle.scope["state"])
 
     @property
     def _is_streaming(self) -> bool:

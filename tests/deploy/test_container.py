@@ -23,7 +23,7 @@ from tests.support.waiting import HANG_S, until
 
 BIN = Path(sys.executable).parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
-COMPOSE_FILES = (ROOT / "docker-compose.yml", ROOT / "deploy" / "tls.yml")
+COMPOSE_FILES = (ROOT / "docker-compose.yml", ROOT / "deploy" / "tls.yml", ROOT / "deploy" / "jobs.yml")
 
 
 def run(*command: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
@@ -169,6 +169,19 @@ def test_dashboards_are_mounted_where_grafana_looks_for_them(everything: dict[st
             assert provider["options"]["path"] in mounts
 
 
+def test_the_worker_and_the_service_share_redis_and_the_store(everything: dict[str, Any]) -> None:
+    worker, service = (everything["services"][name] for name in ("worker", "sentiment"))
+    for name in ("REDIS_URL", "REDIS_PASSWORD_FILE", "JOB_STORE"):
+        assert worker["environment"][f"SENTIMENT_{name}"] == service["environment"][f"SENTIMENT_{name}"]
+    assert worker["image"] == service["image"]
+    assert worker["command"] == ["worker"]
+    [store] = worker["volumes"]
+    assert store in service["volumes"]
+    assert worker["environment"]["SENTIMENT_JOB_STORE"].startswith(store["target"])
+    password = everything["services"]["redis"]["secrets"][0]["source"]
+    assert {secret["source"] for each in (worker, service) for secret in each["secrets"]} == {password}
+
+
 def test_the_stop_grace_period_covers_the_drain(everything: dict[str, Any]) -> None:
     prod = Settings(profile="prod")
     drain_s = (prod.drain_delay_ms + prod.drain_timeout_ms) / 1000 + server._LAST_BYTES_S
@@ -188,7 +201,7 @@ def test_compose_documents_the_lines_that_enable_keys_and_rate_limits(everything
     settings = Settings(**{name.lower(): value for name, value in lines})  # type: ignore[arg-type]
     assert settings.rate_limit
     assert settings.api_keys_file
-    (mount,) = everything["services"]["sentiment"]["volumes"]
+    (mount,) = [each for each in everything["services"]["sentiment"]["volumes"] if each["type"] == "bind"]
     # The folder: a file that is mounted alone stays the old one when it is replaced.
     assert (Path(mount["source"]), mount["target"]) == (ROOT / "deploy" / "keys", str(settings.api_keys_file.parent))
     assert mount["read_only"]
@@ -199,7 +212,7 @@ def test_compose_documents_the_lines_that_enable_keys_and_rate_limits(everything
 def test_images_and_actions_are_pinned_by_digest_or_commit(everything: dict[str, Any]) -> None:
     images = [service["image"] for service in everything["services"].values() if "build" not in service]
     images += re.findall(r"^ARG BASE=(.+)", DOCKERFILE, flags=re.MULTILINE)
-    assert len(images) == 4
+    assert len(images) == 5
     assert [image for image in images if not re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", image)] == []
     workflows = "".join(file.read_text() for file in (ROOT / ".github" / "workflows").iterdir())
     actions = re.findall(r"uses: (.+)", workflows)

@@ -13,6 +13,7 @@ from app.config import Settings
 from tests.support.monitoring import (
     DOCUMENT,
     GRAFANA,
+    JOBS,
     PROMETHEUS,
     Query,
     dashboard,
@@ -36,7 +37,7 @@ needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="pr
 def existing_metrics() -> set[str]:
     """Every metric name that a query may use."""
     names = {rule["record"] for rule in rules() if "record" in rule} | PROMETHEUS_METRICS
-    for name, metric in documented().items():
+    for name, metric in {**documented(), **documented(JOBS)}.items():
         names |= {f"{name}_{suffix}" for suffix in ("bucket", "sum", "count")} if metric.type == "histogram" else {name}
     return names
 
@@ -46,7 +47,9 @@ class TestQueries:
     def test_metrics_and_labels_exist(self, query: Query) -> None:
         assert query.metrics()
         assert query.metrics() <= existing_metrics()
-        labels = PROMETHEUS_LABELS.union(*(metric.labels for metric in documented().values()))
+        labels = PROMETHEUS_LABELS.union(
+            *(metric.labels for metric in [*documented().values(), *documented(JOBS).values()])
+        )
         selected = re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"', query.expression)
         grouped = re.findall(r"\b(?:by|on|ignoring|without|group_left|group_right)\s*\(([^)]*)\)", query.expression)
         assert {*selected, *re.findall(r"\w+", " ".join(grouped))} <= labels
@@ -99,8 +102,10 @@ class TestPromtool:
 class TestScrape:
     def test_port_and_job_name_match_the_service_and_the_rules(self) -> None:
         config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
-        (job,) = config["scrape_configs"]
+        job, worker = config["scrape_configs"]
         (discovery,) = job["dns_sd_configs"]
+        compose = yaml.safe_load((ROOT / "deploy" / "jobs.yml").read_text())["services"]["worker"]
+        assert str(worker["dns_sd_configs"][0]["port"]) == compose["environment"]["SENTIMENT_WORKER_PORT"]
         assert (job["job_name"], job["metrics_path"]) == ("sentiment", "/metrics")
         assert (discovery["names"], discovery["port"]) == (["sentiment"], Settings().port)
 

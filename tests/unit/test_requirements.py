@@ -17,6 +17,7 @@ SERVING = ROOT / "requirements.txt"
 FILES = [SERVING, *(file for file in sorted((ROOT / "requirements").glob("*.txt")) if file.name != "docs.txt")]
 EXTRAS = {
     "requirements.txt": ["redis"],
+    "jobs.txt": ["jobs"],
     "perf.txt": ["redis", "perf"],
     "gpu.txt": ["redis", "torch"],
     "dev.txt": ["dev"],

@@ -8,11 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.cli.exits import Failure
-from app.cli.score.formats import Source, format_of, source_of
-from app.cli.score.reader import Columns, Window
-from app.cli.score.reading import open_reader
-from app.cli.score.rows import JsonRows, Rows, TableRows
+from app.errors import TableError
+from app.tables import Columns, JsonRows, Rows, Source, TableRows, Window, format_of, open_reader, source_of
 from training.errors import InputError
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
@@ -42,9 +39,8 @@ def as_input_error() -> Iterator[None]:
     """Turn the error of a reader into that of a training step."""
     try:
         yield
-    except Failure as error:
-        message = str(error).replace("--input-format", "--format").removesuffix(" (SENTIMENT_MODEL)")
-        raise InputError(message) from None
+    except TableError as error:
+        raise InputError(error.explain(lambda option: f"--{option.replace('_', '-')}")) from None
 
 
 def is_data(path: Path) -> bool:
@@ -63,7 +59,7 @@ def open_source(
         advice = _CONVERT.get(path.suffix.lower(), f"expected {', '.join(SUFFIXES)}, or a directory of such files")
         raise InputError(f"{path}: {advice}")
     with as_input_error():
-        found = format_of(str(path), kind, "--format")
+        found = format_of(str(path), kind, "format")
         default_quotes = found != "tsv" if quotes is None else quotes
         source = source_of(str(path), found, encoding or "", delimiter or "", quotes=default_quotes)
         if found not in ("csv", "tsv") or delimiter:
@@ -88,7 +84,7 @@ def _header(source: Source) -> list[str]:
     try:
         with open_reader(source, Columns("1")) as reader:
             return list(reader.names or [""])
-    except Failure as error:
+    except TableError as error:
         if "it is empty" in str(error):
             raise InputError(f"{source.name}: no rows") from None
         raise

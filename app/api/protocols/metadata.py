@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from ... import __version__
-from ...errors import NotReady, UnknownModel
+from ...errors import NotFound, NotReady
 from ...serving import Lifecycle
 from ..openapi import problems
 from ..status import accept_head
@@ -72,15 +72,15 @@ def served_name(name: str) -> str:
 
 
 def find_model(lifecycle: Lifecycle, name: str, version: str | None) -> ModelMetadata:
-    """Return what the server has. Raises `UnknownModel` if that is another model, and `NotReady` while it loads."""
+    """Return what the server has. Raises `NotFound` if that is another model, and `NotReady` while it loads."""
     info = lifecycle.model
     if info is None:
         raise NotReady(lifecycle.reason)
     own_name, own_version = served_name(info.model), served_name(info.model_version)
     if name != own_name:
-        raise UnknownModel(f"no such model; this server has {own_name}")
+        raise NotFound(f"no such model; this server has {own_name}")
     if version not in (None, own_version):
-        raise UnknownModel(f"no such version; this server has {own_version} of {own_name}")
+        raise NotFound(f"no such version; this server has {own_version} of {own_name}")
     return _metadata(own_name, own_version, info.backend, len(info.labels))
 
 

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...tables import ADDED, INPUTS, OUTPUTS, Columns, converter_for, format_of, source_of
 from ..exits import OK, WRONG_USAGE, Failure
 from ..flags import MODEL_SETTINGS, read_settings, setting_flags
-from .formats import INPUTS, OUTPUTS, format_of, source_of
 from .output import Output, StandardOutput
-from .reader import ADDED, Columns
 
 if TYPE_CHECKING:
+    from ...tables import Scorer
     from ...types import LongText
-    from .scoring import Scorer
 
 
 @click.command(
@@ -93,7 +92,7 @@ def score(
         raise Failure("--abstain-below: with --url, the server decides (its SENTIMENT_ABSTAIN_BELOW)", WRONG_USAGE)
     source = source_of(file, input_format, encoding, delimiter, header=not no_header, quotes=not no_quotes)
     default = {"lines": "jsonl"}.get(source.format, source.format) if out == "-" else None
-    written = format_of(out, output_format or default, "--output-format")
+    written = format_of(out, output_format or default, "output_format")
     if out == "-" and (resume or as_json or written == "parquet"):
         what = "--resume" if resume else "--json" if as_json else "Parquet"
         raise Failure(f"{what} needs --out with the name of a file", WRONG_USAGE)
@@ -110,10 +109,11 @@ def score(
                 WRONG_USAGE,
             )
     from .run import Options, run
-    from .scoring import load_scorer
 
     def load() -> "Scorer":
         if url is None:
+            from ..scorer import load_scorer
+
             return load_scorer(read_settings(flags), long_text)
         from .remote import Server, ServerScorer
 
@@ -141,11 +141,7 @@ def _output(out: str, written: str, file: str) -> Output | StandardOutput:
         raise Failure(f"{out}: it is not a file; use standard output, --out -", WRONG_USAGE)
     if file != "-" and target.exists() and Path(file).exists() and target.samefile(file):
         raise Failure(f"{out}: the output cannot replace the input", WRONG_USAGE)
-    if written != "parquet":
-        return Output(target)
-    from .parquet import convert
-
-    return Output(target, convert)
+    return Output(target, converter_for(written))
 
 
 def _gzip(data: bytes) -> bytes:

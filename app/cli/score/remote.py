@@ -6,22 +6,20 @@ With `http.client`: which HTTP client the serving install has depends on the ver
 import contextlib
 import http.client
 import json
-import math
 import random
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
+from ...tables import ENOUGH_TEXTS, Result, Scorer, Window
 from ...types import Prediction
 from ..exits import WRONG_USAGE, Failure
-from .reader import Window
-from .scoring import ENOUGH_TEXTS, Scorer
-from .writing import Result
 
 _TIMEOUT_S = 120.0
 _MAX_PAUSE_S = 30.0
@@ -81,27 +79,43 @@ class Server:
                 raise Failure(f"{self.url}: {why}")
             attempt += 1
 
+    @contextmanager
+    def stream(
+        self, method: str, path: str, body: Iterable[bytes] = (), headers: Mapping[str, str] | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Send a request over a connection of its own, and yield the response to read it in pieces.
+
+        Raises `Failure` if the server cannot be reached, or refuses the key.
+        """
+        connection = self._connect()
+        try:
+            connection.request(method, self._path + path, body or None, self._headers | dict(headers or {}))
+            response = connection.getresponse()
+            if response.status in (401, 403):
+                raise Failure(f"{self.url}: {_detail(_json(response.read()))} (--api-key)", WRONG_USAGE)
+            yield response
+        except (OSError, http.client.HTTPException) as error:
+            raise Failure(f"{self.url}: {error or type(error).__name__}") from None
+        finally:
+            connection.close()
+
+    def _connect(self) -> http.client.HTTPConnection:
+        if self._is_tls:
+            return http.client.HTTPSConnection(self._host, timeout=_TIMEOUT_S, context=ssl.create_default_context())
+        return http.client.HTTPConnection(self._host, timeout=_TIMEOUT_S)
+
     def _once(self, method: str, path: str, content: bytes | None) -> tuple[int, float | None, Any]:
         connection = self._connection()
         connection.request(method, self._path + path, content, self._headers)
         response = connection.getresponse()
-        data = response.read()
-        try:
-            answer = json.loads(data)
-        except ValueError:
-            answer = None
+        answer = _json(response.read())
         after = response.getheader("Retry-After", "")
         return response.status, float(after) if after.isdecimal() else None, answer
 
     def _connection(self) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            if self._is_tls:
-                context = ssl.create_default_context()
-                connection = http.client.HTTPSConnection(self._host, timeout=_TIMEOUT_S, context=context)
-            else:
-                connection = http.client.HTTPConnection(self._host, timeout=_TIMEOUT_S)
-            self._local.connection = connection
+            connection = self._local.connection = self._connect()
             self._connections.append(connection)
         return connection
 
@@ -162,11 +176,14 @@ def _without_surrogates(text: str) -> str:
 def _result(answer: dict[str, Any]) -> Result:
     if "error" in answer:
         return str(answer["error"]["detail"])
-    label, scores = answer["label"], answer["scores"]
-    abstain_below = 0.0
-    if label is None:  # the server is not sure enough, by its own limit
-        label, abstain_below = max(scores, key=lambda name: scores[name]), math.inf
-    return Prediction(label, answer["confidence"], scores, answer["truncated"], abstain_below=abstain_below)
+    return Prediction.from_shown(answer["label"], answer["confidence"], answer["scores"], answer["truncated"])
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
 
 
 def _detail(answer: Any) -> str:

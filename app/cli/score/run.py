@@ -9,15 +9,23 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ...errors import TableOptionError
+from ...tables import (
+    Columns,
+    Encoder,
+    Rows,
+    Scan,
+    Scorer,
+    Source,
+    encoder_for,
+    open_reader,
+    scan,
+    score_windows,
+    skip_rows,
+)
 from ..console import print_json, progress
 from ..exits import HAS_ERRORS, INTERRUPTED, OK, WRONG_USAGE, Failure
-from .formats import DELIMITERS, Source
 from .output import Output, StandardOutput, State, check_same
-from .reader import Columns, Reader
-from .reading import Scan, open_reader, scan
-from .rows import Rows
-from .scoring import Scorer, score_windows
-from .writing import Encoder, JsonEncoder, TableEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +53,16 @@ def run(source: Source, options: Options, output: Output | StandardOutput, load:
     with open_reader(source, options.columns) as reader:
         windows, names = reader.windows(scorer.window), reader.names or found.names
         if old:
-            windows = _after(windows, old, source)
+            try:
+                skip_rows(windows, old.rows, old.digest, source)
+            except TableOptionError as error:
+                raise Failure(f"{error}; start again with --force", WRONG_USAGE) from None
         elif names is None and options.format != "jsonl":  # a pipe of JSON: its first rows say which columns there are
             first = next(windows, None)
             names, windows = list(first.fields) if first else [], chain([first] if first else [], windows)
-        encoder = _encoder(reader, names or [], source, options, scorer)
+        encoder = encoder_for(
+            options.format, source, names or [], options.columns.added, scorer.labels, schema=reader.schema
+        )
         if isinstance(output, Output):
             output.open(old or State(job, total=found.rows, names=names))
         if not output.state.size:
@@ -92,21 +105,6 @@ def _write(
     return HAS_ERRORS if state.errors else OK
 
 
-def _after(windows: Iterator[Rows], old: State, source: Source) -> Iterator[Rows]:
-    """Read the rows again that are in the output already; raise `Failure` if they are not the same."""
-    digest = ""
-    for rows in windows if old.rows else ():
-        digest = rows.digest
-        if rows.last >= old.rows:
-            break
-    if digest != old.digest:
-        raise Failure(
-            f"{source.name}: its first {old.rows:,} rows are not those of the output; start again with --force",
-            WRONG_USAGE,
-        )
-    return windows
-
-
 def _describe(source: Source, options: Options, scorer: Scorer) -> dict[str, Any]:
     """Return everything that the output depends on, apart from the rows. It must be the same after a stop."""
     about_source = {f"input {name}": value for name, value in asdict(source).items() if name != "path"}
@@ -122,23 +120,3 @@ def _describe(source: Source, options: Options, scorer: Scorer) -> dict[str, Any
         "rows at once": asdict(scorer.window),
         **scorer.description,
     }
-
-
-def _encoder(reader: Reader, names: list[str], source: Source, options: Options, scorer: Scorer) -> Encoder:
-    added, target = options.columns.added, options.format
-    if target in ("jsonl", "parquet") and (twice := sorted({name for name in names if names.count(name) > 1})):
-        raise Failure(f"{source.name}: the column {', '.join(twice)} is there twice; write CSV or TSV", WRONG_USAGE)
-    if target == "jsonl":
-        return JsonEncoder(added)
-    if target == "parquet":
-        from .parquet import ArrowEncoder, ParquetReader
-
-        return ArrowEncoder(names, added, scorer.labels, reader.schema if isinstance(reader, ParquetReader) else None)
-    is_table = source.format in DELIMITERS
-    return TableEncoder(
-        names,
-        added,
-        delimiter=source.delimiter if source.format == target else DELIMITERS[target],
-        header=source.header or not is_table,
-        quotes=source.quotes or target != "tsv" or source.format != "tsv",
-    )

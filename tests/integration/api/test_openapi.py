@@ -14,6 +14,14 @@ from app.access import add_key
 from tests.support.process import Server, serve
 
 OPERATIONS = {
+    "GET /jobs": "list_jobs",
+    "POST /jobs/inference": "submit_inference_job",
+    "GET /jobs/{id}": "get_job",
+    "DELETE /jobs/{id}": "cancel_job",
+    "GET /jobs/{id}/status": "get_job_status",
+    "GET /jobs/{id}/events": "follow_job",
+    "GET /jobs/{id}/result": "get_result",
+    "POST /jobs/{id}/retry": "retry_job",
     "/predict": "predict",
     "/predict/batch": "predict_batch",
     "/predict/stream": "predict_stream",
@@ -22,7 +30,8 @@ OPERATIONS = {
     "/healthz": "healthz",
     "/info": "info",
     "/metrics": "metrics",
-    "/": "huggingface",
+    "GET /": "page",
+    "POST /": "huggingface",
     "/v2": "v2_server",
     "/v2/health/live": "v2_live",
     "/v2/health/ready": "v2_ready",
@@ -72,12 +81,17 @@ def same(shown: dict[str, Any], actual: dict[str, Any]) -> bool:
 
 def url(server: Server, path: str) -> str:
     """The address of a path; the model is that of the mock backend."""
-    return server.address + path.replace("{name}", "mock").replace("{version}", "mock")
+    return server.address + path.replace("{name}", "mock").replace("{version}", "mock").replace("{id}", "0f3c")
 
 
 def test_operations_have_the_names_of_their_routes(mock_server: Server) -> None:
     document = document_of(mock_server)
-    assert {path: each["operationId"] for path, each in operations(document).items()} == OPERATIONS
+    names = {
+        f"{method.upper()} {path}" if path == "/" or path.startswith("/jobs") else path: each["operationId"]
+        for path, methods in document["paths"].items()
+        for method, each in methods.items()
+    }
+    assert names == OPERATIONS
 
 
 @pytest.mark.parametrize("path", BLANK)
@@ -191,7 +205,7 @@ def test_with_keys_what_needs_one_has_a_lock(tmp_path: Path, protect_information
         assert document["components"]["securitySchemes"].keys() == {"Bearer", "Key"}
         locked = set()
         for path, operation in operations(document).items():
-            method = "POST" if path in BLANK else "GET"
+            method = "POST" if path in BLANK or path.endswith(("/inference", "/retry")) else "GET"
             refused = httpx.request(method, url(server, path), timeout=30)
             if refused.status_code == 401:
                 locked.add(path)
@@ -201,7 +215,8 @@ def test_with_keys_what_needs_one_has_a_lock(tmp_path: Path, protect_information
                 assert same(example(document, path, 403), wrong.json())
             else:
                 assert "security" not in operation
-    assert locked == BODIES.keys() | {"/predict/stream"} | (INFORMATION if protect_information else set())
+    jobs = {path for path in operations(document) if path.startswith("/jobs")}
+    assert locked == BODIES.keys() | {"/predict/stream"} | jobs | (INFORMATION if protect_information else set())
 
 
 def everything(value: Any) -> Iterator[dict[str, Any]]:

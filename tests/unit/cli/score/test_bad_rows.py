@@ -85,7 +85,7 @@ def test_a_bad_row_of_a_pipe_leaves_what_was_done(
     [
         ("a,b\n", ["-c", "body"], "no column body; its columns are a, b"),
         ("a;b\n", ["-c", "a"], "with another separator, use --delimiter"),
-        ("a,b\n", [], "name the column with the text: --text-column (a, b)"),
+        ("a,b\n", [], "its columns are a, b; name the one with the text: --text-column"),
         ("text,text\n", ["-c", "text"], "text is the name of several columns"),
         ("a,b\n", ["-c", "3"], "no column 3"),
         ("t\0e\0x\0t\0,\0b\0\n\0", ["-c", "text"], "looks like UTF-16; use --encoding"),

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.cli.exits import Failure
-from app.cli.score import scoring
 from app.cli.score.output import Output, State
-from app.cli.score.reader import Window
-from app.cli.score.scoring import ModelScorer
+from app.tables import scoring
+from app.tables.reader import Window
+from app.tables.scoring import ModelScorer
 from tests.support.command import last_line, read_csv, read_jsonl, score
 from tests.support.process import ROOT, clean_environment
 from tests.support.waiting import until
@@ -29,7 +29,7 @@ COMMAND = [
     sys.executable,
     "-c",
     f"""
-import app.cli.score.output as output, app.cli.score.scoring as scoring
+import app.cli.score.output as output, app.tables.scoring as scoring
 from app.cli import main
 scoring._WINDOW, output._CHECKPOINT_EVERY_S = scoring.Window({WINDOW}), 0
 main()""",

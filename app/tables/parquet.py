@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..exits import FAILED, Failure
+from ..errors import TableError
 
 try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ModuleNotFoundError as error:
-    raise Failure("Parquet needs an extra: pip install 'rt-sentiment[parquet]'", FAILED) from error
+    raise TableError("Parquet needs an extra: pip install 'rt-sentiment[parquet]'") from error
 
+from ..types import Prediction
 from .formats import Source
 from .reader import Columns, Reader, Window, check_names, choose_column
 from .rows import Rows, as_text, members_of
@@ -33,6 +34,10 @@ class ArrowRows(Rows):
     """A batch of Arrow. Columns keep their types."""
 
     batch: Any = None
+
+    @property
+    def schema(self) -> Any:
+        return self.batch.schema
 
     def cells(self, names: Sequence[str]) -> Iterable[list[str]]:  # noqa: ARG002 - they are in this order
         columns = [[as_text(_plain(value)) for value in column.to_pylist()] for column in self.batch.columns]
@@ -59,11 +64,11 @@ class ParquetReader(Reader):
 
     def __init__(self, stream: io.BufferedReader, source: Source, columns: Columns) -> None:
         if not stream.seekable():
-            raise Failure(f"{source.name}: Parquet cannot be read from a pipe; name a file")
+            raise TableError(f"{source.name}: Parquet cannot be read from a pipe; name a file")
         try:
             self._file = pq.ParquetFile(stream)
         except (pa.ArrowException, OSError) as error:
-            raise Failure(f"{source.name}: it is not a Parquet file: {_first_line(error)}") from None
+            raise TableError(f"{source.name}: it is not a Parquet file: {_first_line(error)}") from None
         self._source = source
         self.schema = pa.schema(map(_without_dictionary, self._file.schema_arrow), self._file.schema_arrow.metadata)
         self.names = self.schema.names
@@ -72,7 +77,7 @@ class ParquetReader(Reader):
         check_names(self.names, columns.added, source.name)
         kind = self.schema.field(self._text).type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
-            raise Failure(f"{source.name}: the column {self.names[self._text]} has no text but {kind}")
+            raise TableError(f"{source.name}: the column {self.names[self._text]} has no text but {kind}")
 
     def windows(self, window: Window) -> Iterator[Rows]:
         digest, last = hashlib.sha256(), 0
@@ -91,7 +96,9 @@ class ParquetReader(Reader):
                 )
                 digest.update(batch.serialize())
             except (pa.ArrowException, OSError) as error:
-                raise Failure(f"{self._source.name}, after row {last}: cannot be read: {_first_line(error)}") from None
+                raise TableError(
+                    f"{self._source.name}, after row {last}: cannot be read: {_first_line(error)}"
+                ) from None
             texts = [text or "" for text in batch.column(self._text).to_pylist()]
             numbers = list(range(last + 1, last + 1 + len(texts)))
             last += len(texts)
@@ -118,7 +125,15 @@ class ArrowEncoder:
     def header(self) -> bytes:
         return bytes(self._schema.serialize())
 
+    @property
+    def schema(self) -> Any:
+        return self._schema
+
     def encode(self, rows: Rows, results: Sequence[Result]) -> bytes:
+        return bytes(self.batch(rows, results).serialize())
+
+    def batch(self, rows: Rows, results: Sequence[Result]) -> Any:
+        """Return the rows with what was added, as a batch of Arrow."""
         values = list(zip(*map(render, results), strict=True))
         fields = list(self._schema)[len(self._names) :]
         added = [pa.array(column, field.type) for column, field in zip(values, fields, strict=True)]
@@ -126,7 +141,7 @@ class ArrowEncoder:
             columns = rows.batch.columns
         else:
             columns = map(_text_array, zip(*rows.cells(self._names), strict=True))
-        return bytes(pa.RecordBatch.from_arrays([*columns, *added], schema=self._schema).serialize())
+        return pa.RecordBatch.from_arrays([*columns, *added], schema=self._schema)
 
 
 def _text_array(values: Sequence[str]) -> Any:
@@ -147,6 +162,49 @@ def convert(stream: Path, target: Path) -> None:
                 writer.write_table(pa.Table.from_batches(waiting))
         output.flush()
         os.fsync(output.fileno())
+
+
+def decode_batch(data: bytes, name: str, columns: int) -> tuple[ArrowRows, list[Result]]:
+    """Return the rows of an Arrow stream of one batch, and the results in what comes after so many columns."""
+    batch = pa.ipc.open_stream(data).read_next_batch()
+    added = zip(*(column.to_pylist() for column in batch.columns[columns:]), strict=True)
+    results = [error if error is not None else Prediction.from_shown(*shown) for *shown, error in added]
+    return ArrowRows(name, [""] * len(batch), batch=batch.select(range(columns))), results
+
+
+def stream_parquet(encoder: ArrowEncoder, parts: Iterable[tuple[Rows, Sequence[Result]]]) -> Iterator[bytes]:
+    """Yield the bytes of a Parquet file, while its rows come."""
+    sink = _Sink()
+    with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), encoder.schema) as writer:
+        waiting: list[Any] = []
+        for rows, results in parts:
+            waiting.append(encoder.batch(rows, results))
+            if sum(map(len, waiting)) >= _ROW_GROUP:
+                writer.write_table(pa.Table.from_batches(waiting))
+                waiting = []
+                yield sink.take()
+        if waiting:
+            writer.write_table(pa.Table.from_batches(waiting))
+    yield sink.take()
+
+
+class _Sink(io.RawIOBase):
+    """Keeps what is written until it is taken."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def take(self) -> bytes:
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        return data
 
 
 def _first_line(error: Exception) -> str:

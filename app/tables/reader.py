@@ -3,8 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ..exits import WRONG_USAGE, Failure
+from ..errors import TableOptionError
 from .formats import Source
 from .rows import Rows
 
@@ -32,6 +33,7 @@ class Reader(ABC):
     """An open input. `names` are its columns, or None if each row has its own fields."""
 
     names: list[str] | None = None
+    schema: Any = None  # of Arrow, for Parquet
 
     @abstractmethod
     def windows(self, window: Window) -> Iterator[Rows]:
@@ -45,23 +47,24 @@ def choose_column(names: Sequence[str], wanted: str | None, source: Source) -> i
         if len(names) == 1:
             return 0
         if names.count("text") != 1:
-            raise Failure(f"{source.name}: name the column with the text: --text-column ({listed})", WRONG_USAGE)
+            raise TableOptionError(
+                f"{source.name}: its columns are {listed}", "name the one with the text: {text_column}"
+            )
         return names.index("text")
     if names.count(wanted) == 1:
         return names.index(wanted)
     if wanted in names:
-        raise Failure(f"{source.name}: {wanted} is the name of several columns; use its number, from 1", WRONG_USAGE)
+        raise TableOptionError(f"{source.name}: {wanted} is the name of several columns; use its number, from 1")
     if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
         return int(wanted) - 1
     if any("\0" in name for name in names):
-        raise Failure(f"{source.name}: it looks like UTF-16; use --encoding utf-16-le or utf-16-be", WRONG_USAGE)
-    hint = "; with another separator, use --delimiter" if len(names) == 1 and source.format in ("csv", "tsv") else ""
-    raise Failure(f"{source.name}: no column {wanted}; its columns are {listed}{hint}", WRONG_USAGE)
+        raise TableOptionError(f"{source.name}: it looks like UTF-16", "use {encoding} utf-16-le or utf-16-be")
+    advice = "with another separator, use {delimiter}" if len(names) == 1 and source.format in ("csv", "tsv") else ""
+    raise TableOptionError(f"{source.name}: no column {wanted}; its columns are {listed}", advice)
 
 
 def check_names(names: Sequence[str], added: Sequence[str], name: str) -> None:
     """Refuse a column that the output would have twice."""
     if clash := sorted(set(names) & set(added)):
-        raise Failure(
-            f"{name}: it already has the column {', '.join(clash)}; name the new ones with --prefix", WRONG_USAGE
-        )
+        already = f"{name}: it already has the column {', '.join(clash)}"
+        raise TableOptionError(already, "name the new ones with {prefix}")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..exits import WRONG_USAGE, Failure
+from ..errors import TableError, TableOptionError
 
 INPUTS = ("csv", "tsv", "jsonl", "parquet", "lines")
 OUTPUTS = ("csv", "tsv", "jsonl", "parquet")
@@ -49,29 +49,39 @@ def show_invalid_bytes(text: str) -> str:
     return _MARKED.sub(lambda mark: f"\\x{ord(mark[0]) - 0xDC00:02x}", text)
 
 
-def format_of(path: str, named: str | None, flag: str) -> str:
-    """Return the format that is named, or that the name of the file says."""
+def format_of(path: str, named: str | None, option: str) -> str:
+    """Return the format that is named with the option, or that the name of the file says."""
     found = named or _SUFFIXES.get(Path(path.lower().removesuffix(".gz")).suffix)
     if found is None:
         where = "standard input or output" if path == "-" else path
-        raise Failure(f"{where}: the format is not known by its name; add {flag}", WRONG_USAGE)
+        raise TableOptionError(f"{where}: the format is not known by its name", f"set {{{option}}}")
     if found == "parquet" and path.lower().endswith(".gz"):
-        raise Failure(f"{path}: Parquet is compressed already; gzip is not supported around it", WRONG_USAGE)
+        raise TableOptionError(f"{path}: Parquet is compressed already; gzip is not supported around it")
     return found
 
 
 def source_of(
-    path: str, named: str | None, encoding: str, delimiter: str, *, header: bool = True, quotes: bool = True
+    path: str,
+    named: str | None,
+    encoding: str,
+    delimiter: str,
+    *,
+    header: bool = True,
+    quotes: bool = True,
+    option: str = "input_format",
 ) -> "Source":
-    """Return the input that the flags describe. Raises `Failure` for a wrong one."""
-    found = format_of(path, named, "--input-format")
+    """Return the input that the options describe. Raises `TableOptionError` for a wrong one.
+
+    `option` is the one that names the format.
+    """
+    found = format_of(path, named, option)
     delimiter = {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
     if len(delimiter) > 1 or delimiter in ('"', "\n", "\r"):
-        raise Failure("--delimiter: expected one character, or tab", WRONG_USAGE)
+        raise TableOptionError("delimiter: expected one character, or tab")
     try:
         "".encode(encoding or "utf-8")
     except LookupError:
-        raise Failure(f"--encoding: {encoding} is not known", WRONG_USAGE) from None
+        raise TableOptionError(f"encoding: {encoding} is not known") from None
     return Source(path, found, encoding, delimiter or DELIMITERS.get(found, ","), header, quotes)
 
 
@@ -104,7 +114,7 @@ class Source:
         try:
             stream = Path(self.path).open("rb")  # noqa: SIM115 - closed below, where its errors are not of opening
         except OSError as error:
-            raise Failure(f"{self.path}: {error.strerror}") from None
+            raise TableError(f"{self.path}: {error.strerror}") from None
         with stream:
             yield stream
 
@@ -116,7 +126,7 @@ class Source:
             try:
                 head = stream.peek(4)[:4]
             except (OSError, EOFError) as error:
-                raise Failure(f"{self.name}: {error}") from None
+                raise TableError(f"{self.name}: {error}") from None
             marked = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "utf-8")
             encoding = self.encoding or marked
             # Rows of CSV end at any kind of line break, all others at a line feed.
@@ -145,12 +155,12 @@ class Lines:
         try:
             line = self._stream.readline(_LONGEST_LINE)
         except (EOFError, OSError, zlib.error, UnicodeError) as error:
-            raise Failure(f"{self.name}, line {self._read + 1}: cannot be read: {error}") from None
+            raise TableError(f"{self.name}, line {self._read + 1}: cannot be read: {error}") from None
         if not line:
             raise StopIteration
         self._read += 1
         if len(line) == _LONGEST_LINE:
-            raise Failure(f"{self.name}, line {self._read}: longer than {_LONGEST_LINE:,} characters")
+            raise TableError(f"{self.name}, line {self._read}: longer than {_LONGEST_LINE:,} characters")
         if self._read == 1:
             line = line.removeprefix("\ufeff")
         self._taken.append(line)

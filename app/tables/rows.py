@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..exits import Failure
+from ..errors import TableError
 
 
 @dataclass(slots=True)
@@ -34,6 +34,11 @@ class Rows(ABC):
     @abstractmethod
     def column(self, name: str) -> list[str]:
         """Return one column as text. Raises `KeyError` if there is none of that name."""
+
+    @property
+    def schema(self) -> Any:
+        """The schema of Arrow, of rows that have one."""
+        return None
 
     @property
     def fields(self) -> Iterable[str]:
@@ -73,7 +78,7 @@ class JsonRows(Rows):
         for line, row in zip(self.lines, self.objects, strict=True):
             if not row.keys() <= known:
                 new = ", ".join(sorted(row.keys() - known))
-                raise Failure(
+                raise TableError(
                     f"{self.source}, line {line}: the field {new} is not in the first rows, and the output has no "
                     "column for it; write JSONL, or read the input from a file"
                 )
@@ -84,6 +89,11 @@ class JsonRows(Rows):
 
     def members(self) -> Iterable[str]:
         return [text.strip()[1:-1].strip() for text in self.written]
+
+    @property
+    def schema(self) -> Any:
+        """The schema of Arrow, of rows that have one."""
+        return None
 
     @property
     def fields(self) -> Iterable[str]:

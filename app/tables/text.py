@@ -1,6 +1,6 @@
 """Reads CSV, TSV, JSON lines and plain lines.
 
-A row that cannot be read ends the command, or is kept with its problem.
+A row that cannot be read is an error, or is kept with its problem.
 """
 
 import csv
@@ -8,14 +8,22 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..exits import Failure
+from ..errors import TableError
 from .formats import Lines, Source, has_invalid_bytes, show_invalid_bytes
 from .reader import Columns, Reader, Window, check_names, choose_column
 from .rows import JsonRows, Rows, TableRows
 
 _LONGEST_CELL = 16 * 1024 * 1024  # characters: a quote that is never closed must not fill the memory
+_NO_QUOTES = "if quotes are ordinary characters, use {no_quotes}"
+
+
+class _Problem(NamedTuple):
+    """Why a row cannot be read; `advice` is that of `TableError`."""
+
+    what: str
+    advice: str = ""
 
 
 class _TextReader(Reader):
@@ -55,14 +63,19 @@ class _TextReader(Reader):
         self._digest.update(raw.encode("utf-8", "surrogatepass"))
         return line, raw
 
-    def _check_bytes(self, raw: str) -> str:
-        return f"not valid {self._lines.encoding.upper()}; use --encoding" if has_invalid_bytes(raw) else ""
+    def _check_bytes(self, raw: str) -> _Problem | None:
+        if not has_invalid_bytes(raw):
+            return None
+        return _Problem(f"not valid {self._lines.encoding.upper()}", "use {encoding}")
 
-    def _record(self, rows: Rows, line: int, text: str, problem: str) -> None:
+    def _record(self, rows: Rows, line: int, text: str, problem: _Problem | None) -> None:
         if problem:
             if not self._columns.keep_bad_rows:
-                raise Failure(f"{self._source.name}, line {line}: {problem} (--on-bad-row keep keeps such rows)")
-            rows.problems[len(rows)] = f"line {line}: {problem.partition(';')[0]}"
+                advice = f"{problem.advice}, or keep" if problem.advice else "keep"
+                raise TableError(
+                    f"{self._source.name}, line {line}: {problem.what}", f"{advice} such rows with {{on_bad_row}} keep"
+                )
+            rows.problems[len(rows)] = f"line {line}: {problem.what.partition(';')[0]}"
         rows.lines.append(line)
         rows.texts.append(text)
 
@@ -106,11 +119,11 @@ class TableReader(_TextReader):
         first = self._next()
         if first is None:
             if source.header:
-                raise Failure(f"{source.name}: it is empty; expected a line with the names of its columns")
+                raise TableError(f"{source.name}: it is empty; expected a line with the names of its columns")
             self._first = None
             return
-        if self._problem or self._check_bytes(self._raw):
-            raise Failure(f"{source.name}, line {self._line}: {self._problem or self._check_bytes(self._raw)}")
+        if problem := self._problem or self._check_bytes(self._raw):
+            raise TableError(f"{source.name}, line {self._line}: {problem.what}", problem.advice)
         self.names = first if source.header else [f"column_{number}" for number in range(1, len(first) + 1)]
         self._first = None if source.header else first
         self._text = choose_column(self.names, columns.text, source)
@@ -119,7 +132,7 @@ class TableReader(_TextReader):
     def _next(self) -> list[str] | None:
         """Return the next row; with `_problem`, one that cannot be parsed. Skips blank lines."""
         while True:
-            self._problem = ""
+            self._problem: _Problem | None = None
             try:
                 cells = next(self._rows, None)
             except csv.Error as error:
@@ -145,7 +158,7 @@ class TableReader(_TextReader):
         elif width == 1 and not cells:
             cells = [""]
         elif len(cells) != width:
-            problem = problem or f"{len(cells)} cells instead of {width}"
+            problem = problem or _Problem(f"{len(cells)} cells instead of {width}")
             cells = [*cells, *[""] * width][: max(width, len(cells))]
             cells = [*cells[: width - 1], self._source.delimiter.join(cells[width - 1 :])]
         if problem:
@@ -183,26 +196,26 @@ class JsonReader(_TextReader):
         rows.objects.append(row)
         return True
 
-    def _parse(self, raw: str) -> tuple[dict[str, Any], str]:
+    def _parse(self, raw: str) -> tuple[dict[str, Any], _Problem | None]:
         if problem := self._check_bytes(raw):
             return {}, problem
         try:
             row = json.loads(raw)
         except (ValueError, RecursionError):  # without the message, which may quote the text
-            return {}, "not JSON"
+            return {}, _Problem("not JSON")
         if not isinstance(row, dict):
-            return {}, "not a JSON object"
+            return {}, _Problem("not a JSON object")
         if self._field not in row:
-            return {}, f"no field {self._field}; its fields are {', '.join(row) or 'none'}"
+            return {}, _Problem(f"no field {self._field}; its fields are {', '.join(row) or 'none'}")
         if clash := sorted(row.keys() & set(self._columns.added)):
-            return {}, f"it already has the field {', '.join(clash)}; name the new ones with --prefix"
-        return row, ""
+            return {}, _Problem(f"it already has the field {', '.join(clash)}", "name the new ones with {prefix}")
+        return row, None
 
 
-def _explain(error: csv.Error) -> str:
+def _explain(error: csv.Error) -> _Problem:
     reason = str(error)
     if "unexpected end of data" in reason:
-        return "a quote is not closed; if quotes are ordinary characters, use --no-quotes"
+        return _Problem("a quote is not closed", _NO_QUOTES)
     if "field limit" in reason:
-        return f"a cell is longer than {_LONGEST_CELL:,} characters; a quote may not be closed"
-    return "text after a closing quote; if quotes are ordinary characters, use --no-quotes"
+        return _Problem(f"a cell is longer than {_LONGEST_CELL:,} characters; a quote may not be closed")
+    return _Problem("text after a closing quote", _NO_QUOTES)

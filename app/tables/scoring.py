@@ -5,16 +5,16 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from threading import Event
+from typing import TYPE_CHECKING
 
-from ... import logs
-from ...config import Settings
-from ...errors import BackendError, SentimentError
-from ...inference import Model, load_model, normalise
-from ...types import LongText
-from ..exits import Failure
+from ..errors import BackendError
 from .reader import Window
 from .rows import Rows
 from .writing import Result
+
+if TYPE_CHECKING:
+    from ..inference import Model
+    from ..types import LongText
 
 # If so many texts fail and none succeeds, the model is broken, not the texts.
 ENOUGH_TEXTS = 32
@@ -33,31 +33,11 @@ class Scorer(ABC):
 
     @abstractmethod
     def score(self, texts: Sequence[str]) -> list[Result]:
-        """Return a result for each text. Raises `Failure` if it makes no sense to go on."""
+        """Return a result for each text. Raises `SentimentError` if it makes no sense to go on."""
 
     @abstractmethod
     def cancel(self) -> None:
         """Make calls of `score` that are running end soon, with any exception."""
-
-
-def load_scorer(settings: Settings, long_text: LongText) -> "ModelScorer":
-    """Load the model that the settings name. Raises `Failure`."""
-    logs.configure("console", "warning")
-    try:
-        model = load_model(
-            settings.model,
-            digest=settings.model_digest,
-            backend=settings.backend,
-            device=settings.device,
-            precision=settings.precision,
-            slots=settings.slots,
-            abstain_below=settings.abstain_below,
-            mock_delay_ms=settings.mock_delay_ms,
-            mock_failure_rate=settings.mock_failure_rate,
-        )
-    except SentimentError as error:
-        raise Failure(str(error)) from None
-    return ModelScorer(model, long_text)
 
 
 class ModelScorer(Scorer):
@@ -65,7 +45,7 @@ class ModelScorer(Scorer):
 
     parallel = 1  # a window runs in all slots; the next one is read, and the last one written, meanwhile
 
-    def __init__(self, model: Model, long_text: LongText) -> None:
+    def __init__(self, model: "Model", long_text: "LongText") -> None:
         self._model = model
         self._long_text = long_text
         self._cancelled = Event()
@@ -79,13 +59,15 @@ class ModelScorer(Scorer):
         }
 
     def score(self, texts: Sequence[str]) -> list[Result]:
+        from ..inference import normalise  # `rt-sentiment score --help` needs no tokenizer
+
         # The model would refuse the whole list because of a blank text.
         normalised = [normalise(text) for text in texts]
         visible = [text for text in normalised if text]
         results = iter(self._predict(visible) if visible else [])
         scored: list[Result] = [next(results) if text else "the text has no visible character" for text in normalised]
         if len(visible) >= ENOUGH_TEXTS and all(isinstance(result, str) for result in scored):
-            raise Failure(f"the model fails at every text: {next(filter(None, scored))}")
+            raise BackendError(f"the model fails at every text: {next(filter(None, scored))}")
         return scored
 
     def _predict(self, texts: list[str]) -> list[Result]:
@@ -97,8 +79,6 @@ class ModelScorer(Scorer):
                 return [str(error)]
             middle = len(texts) // 2
             return [*self._predict(texts[:middle]), *self._predict(texts[middle:])]
-        except SentimentError as error:
-            raise Failure(str(error)) from None
 
     def cancel(self) -> None:
         self._cancelled.set()

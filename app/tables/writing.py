@@ -3,12 +3,14 @@
 import csv
 import json
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from ...types import Prediction
 from .rows import Rows, as_text
 
-Result = Prediction | str  # or why there is none
+if TYPE_CHECKING:
+    from ..types import Prediction
+
+Result: TypeAlias = "Prediction | str"  # or why there is none
 
 
 class Encoder(Protocol):

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ..errors import TableOptionError
 from .formats import Source
 from .reader import Columns, Reader, Window
+from .rows import Rows
 from .text import JsonReader, LineReader, TableReader
 
 
@@ -19,7 +21,7 @@ class Scan:
 
 @contextmanager
 def open_reader(source: Source, columns: Columns) -> Iterator[Reader]:
-    """Open the input, and read its header. Raises `Failure`, which names the line."""
+    """Open the input, and read its header. Raises `TableError`, which names the line."""
     if source.format == "parquet":
         from .parquet import ParquetReader
 
@@ -31,8 +33,19 @@ def open_reader(source: Source, columns: Columns) -> Iterator[Reader]:
         yield readers.get(source.format, TableReader)(lines, source, columns)
 
 
+def skip_rows(windows: Iterator[Rows], rows: int, digest: str, source: Source) -> None:
+    """Read the first `rows` rows; raise `TableOptionError` if they are not those that had this digest before."""
+    found = ""
+    for window in windows if rows else ():
+        found = window.digest
+        if window.last >= rows:
+            break
+    if found != digest:
+        raise TableOptionError(f"{source.name}: its first {rows:,} rows are not those of the output")
+
+
 def scan(source: Source, columns: Columns) -> Scan:
-    """Read a file once, so that a bad row is reported now and not after hours. Raises `Failure`."""
+    """Read a file once, so that a bad row is reported now and not after hours. Raises `TableError`."""
     with open_reader(source, columns) as reader:
         names, fields, rows = reader.names, dict[str, None](), 0
         for window in reader.windows(Window()):

@@ -1,0 +1,45 @@
+"""What FastAPI cannot see of the routes of jobs, for the OpenAPI document."""
+
+from typing import Any
+
+from . import job_schemas as schemas
+from .openapi import problems
+
+_REFERENCE = "#/components/schemas/{model}"
+MODELS = (schemas.InferenceJob, schemas.InferenceForm)
+
+_STREAM = {"type": "string"}
+_FORM = {"$ref": _REFERENCE.format(model="InferenceForm")}
+
+
+def _responses(*statuses: int, **more: Any) -> dict[int | str, dict[str, Any]]:
+    return problems(*statuses, 429, 431, 500, 503) | {int(name[1:]): response for name, response in more.items()}
+
+
+def _content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": "Successful Response", "content": {media_type: {"schema": schema}}}
+
+
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "submit": {
+        "responses": _responses(400, 408, 413, 415, 422),
+        "openapi_extra": {
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {"schema": {"$ref": _REFERENCE.format(model="InferenceJob")}},
+                    "multipart/form-data": {"schema": _FORM},
+                },
+            }
+        },
+    },
+    "list": {"responses": _responses(422)},
+    "one": {"responses": _responses(404, 409)},
+    "events": {
+        "responses": _responses(
+            404, 422, _200=_content("text/event-stream", _STREAM), _204={"description": "It is over, and you know."}
+        )
+    },
+    "result": {"responses": _responses(404, 409, 422, _200=_content("application/x-ndjson", _STREAM))},
+    "cancel": {"responses": _responses(404, _204={"description": "It was over, and is forgotten."})},
+}

@@ -1,0 +1,54 @@
+"""`rt-sentiment worker`."""
+
+from typing import Any
+
+import click
+
+from ..config import PREFIX
+from .exits import OK, WRONG_USAGE, Failure
+from .flags import MODEL_SETTINGS, read_settings, setting_flags
+
+_SETTINGS = ("redis_url", "job_store", "job_sources", "job_ttl_s", "job_attempts", *MODEL_SETTINGS, "slots")
+
+
+@click.command()
+@click.option("--queues", default="high,normal,low", show_default=True, help="Which jobs to run, the first ones first.")
+@setting_flags((*_SETTINGS, "host", "worker_port", "log_format", "log_level"))
+def worker(*, queues: str, **flags: Any) -> int:
+    """Run background jobs until SIGTERM or Ctrl-C. Another worker then goes on with the job in progress.
+
+    Start as many workers as jobs are to run at a time. Each uses all cores, or SENTIMENT_SLOTS of them.
+    """
+    settings = read_settings(flags)
+    from .. import logs
+    from ..inference import load_model
+    from ..jobs import QUEUES, JobOptions, work
+    from ..tables import ModelScorer
+    from ..types import LongText
+
+    names = [name.strip() for name in queues.split(",")]
+    if unknown := [name for name in names if name not in QUEUES]:
+        raise Failure(f"--queues: no queue {unknown[0]!r}; expected {', '.join(QUEUES)}", WRONG_USAGE)
+    if not settings.redis_url:
+        raise Failure(f"a worker needs {PREFIX}REDIS_URL", WRONG_USAGE)
+    logs.configure(settings.log_format, settings.log_level)
+
+    def load_scorer(long_text: LongText) -> ModelScorer:
+        model = load_model(
+            settings.model,
+            digest=settings.model_digest,
+            backend=settings.backend,
+            device=settings.device,
+            precision=settings.precision,
+            slots=settings.slots,
+            mock_delay_ms=settings.mock_delay_ms,
+            mock_failure_rate=settings.mock_failure_rate,
+        )
+        return ModelScorer(model, long_text)
+
+    address = (settings.host, settings.worker_port) if settings.worker_port else None
+    try:
+        work(JobOptions.of(settings), names, load_scorer, address)
+    except OSError as error:
+        raise Failure(f"cannot listen on {settings.host}:{settings.worker_port}: {error.strerror}") from None
+    return OK

@@ -1,0 +1,113 @@
+"""Where the rows of a job come from: the store, or a place outside that the settings allow.
+
+A place is a folder (`file:///data`), a prefix of a bucket (`s3://`, `gs://`, `abfs://`) or of a web site (`https://`).
+A caller's URL names something below such a place and nothing else: its own options could name another server.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from ..errors import InvalidInput, SetupError, TableError
+from ..tables import Source
+
+BUCKETS = ("s3", "gs", "abfs")
+SCHEMES = ("file", *BUCKETS, "https")
+_LOC = ("body", "source", "url")
+
+
+@dataclass(frozen=True, slots=True)
+class JobSource(Source):
+    """An input that is opened in its own way, as often as is needed."""
+
+    opener: Callable[[], BinaryIO] = field(kw_only=True, compare=False)
+
+    @property
+    def is_file(self) -> bool:
+        return True
+
+    @contextmanager
+    def open_binary(self) -> Iterator[io.BufferedReader]:
+        try:
+            stream = self.opener()
+        except OSError as error:
+            raise TableError(f"{self.name}: {error.strerror or 'it cannot be opened'}") from None
+        with stream:
+            yield stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[arg-type]
+
+
+def check_url(url: str, allowed: Sequence[str]) -> None:
+    """Raise `InvalidInput` unless a job may read from `url`."""
+    try:
+        scheme, _ = urlsplit(url).scheme, urlsplit(url).port
+    except ValueError:
+        raise InvalidInput("expected a valid URL", _LOC) from None
+    if scheme not in SCHEMES:
+        raise InvalidInput(f"expected a URL that begins with {', '.join(f'{name}://' for name in SCHEMES)}", _LOC)
+    if scheme == "file":
+        _file(url, allowed)
+    else:
+        _place(url, allowed)
+
+
+def is_download(url: str | None) -> bool:
+    """Return whether a source is copied to the store before it is read, because it cannot be read twice."""
+    return url is not None and url.startswith("https:")
+
+
+def open_url(url: str, allowed: Sequence[str]) -> BinaryIO:
+    """Open a source. It is checked again, because links and settings may have changed since the job was sent."""
+    check_url(url, allowed)
+    if url.startswith("file:"):
+        return _file(url, allowed).open("rb")
+    from pyarrow import fs
+
+    place = _place(url, allowed)
+    try:
+        files, root = fs.FileSystem.from_uri(place)  # with the options of the settings
+    except (ValueError, OSError) as error:
+        raise SetupError(f"JOB_SOURCES: {error}") from None
+    stream: BinaryIO = files.open_input_file(root.rstrip("/") + url.removeprefix(_without_options(place)))
+    return stream
+
+
+def _file(url: str, allowed: Sequence[str]) -> Path:
+    """Return the file of a URL, which must lie below an allowed folder after every link has been followed."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or "\0" in path:
+        raise InvalidInput("expected file:///folder/name", _LOC)
+    try:
+        file = Path(path).resolve()
+    except (OSError, RuntimeError):  # links in a circle
+        raise _refusal() from None
+    roots = [Path(unquote(urlsplit(root).path)).resolve() for root in allowed if root.startswith("file://")]
+    if not any(file.is_relative_to(root) for root in roots):
+        raise _refusal()  # the same answer whether the file exists or not
+    return file
+
+
+def _place(url: str, allowed: Sequence[str]) -> str:
+    """Return the allowed place below which a URL is."""
+    parts = urlsplit(url)
+    segments = unquote(parts.path).split("/")
+    if parts.query or parts.fragment or "@" in parts.netloc or "%" in parts.netloc or not parts.path.strip("/"):
+        raise InvalidInput("expected a URL without user, options and fragment", _LOC)
+    if any(segment in (".", "..") for segment in segments) or "\\" in url or not url.isprintable():
+        raise InvalidInput("expected a URL without . and ..", _LOC)
+    for place in allowed:
+        if url.startswith(_without_options(place) + "/"):
+            return place
+    raise _refusal()
+
+
+def _without_options(place: str) -> str:
+    return place.partition("?")[0].rstrip("/")
+
+
+def _refusal() -> InvalidInput:
+    return InvalidInput("jobs may not read from there; SENTIMENT_JOB_SOURCES allows places", _LOC)

@@ -1,0 +1,117 @@
+"""Where the inputs and the results of jobs lie: a local folder, or an object store.
+
+A file appears under its name only when it is whole, and is then on the disk: a process that is killed while it writes
+leaves no half file, and what a job's checkpoint counts is there after a power cut.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..errors import SetupError
+
+
+class Store(ABC):
+    """Files below a root. Paths have the form `job/name`, and are made by us alone."""
+
+    @abstractmethod
+    def writer(self, path: str) -> contextlib.AbstractContextManager[BinaryIO]:
+        """Write a file, and replace one of this name. After an exception in the block there is no new file."""
+
+    @abstractmethod
+    def open(self, path: str) -> BinaryIO:
+        """Open a file to read. Raises `FileNotFoundError`."""
+
+    @abstractmethod
+    def delete(self, folder: str) -> None:
+        """Delete a folder and its files, if there is one."""
+
+    def write(self, path: str, data: bytes) -> None:
+        with self.writer(path) as stream:
+            stream.write(data)
+
+
+class LocalStore(Store):
+    """A folder that the service and the workers share."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @contextmanager
+    def writer(self, path: str) -> Iterator[BinaryIO]:
+        file = self._root / path
+        # Only its owner may read the texts of others.
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        aside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+        try:
+            with aside.open("xb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            aside.replace(file)
+            _sync(file.parent)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+    def open(self, path: str) -> BinaryIO:
+        return (self._root / path).open("rb")
+
+    def delete(self, folder: str) -> None:
+        shutil.rmtree(self._root / folder, ignore_errors=True)
+
+
+class ObjectStore(Store):
+    """S3, Google Cloud Storage or Azure: an object appears when its upload has ended."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            from pyarrow import fs
+        except ModuleNotFoundError as error:
+            raise SetupError("JOB_STORE: object stores need an extra: pip install 'rt-sentiment[jobs]'") from error
+        try:
+            self._files, root = fs.FileSystem.from_uri(url)
+        except (ValueError, OSError) as error:
+            raise SetupError(f"JOB_STORE: {error}") from None
+        self._root = root.rstrip("/")
+
+    @contextmanager
+    def writer(self, path: str) -> Iterator[BinaryIO]:
+        name = f"{self._root}/{path}"
+        stream: Any = self._files.open_output_stream(name)
+        try:
+            yield stream
+            stream.close()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                stream.close()  # there is no way to give up an upload
+                self._files.delete_file(name)
+            raise
+
+    def open(self, path: str) -> BinaryIO:
+        stream: BinaryIO = self._files.open_input_file(f"{self._root}/{path}")
+        return stream
+
+    def delete(self, folder: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._files.delete_dir(f"{self._root}/{folder}")
+
+
+def open_store(place: str) -> Store:
+    """Return the store at a folder or a URL (`s3://`, `gs://`, `abfs://`). Raises `SetupError`."""
+    return ObjectStore(place) if "://" in place else LocalStore(Path(place).expanduser())
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,122 @@
+"""What a worker's child process does with one job. RQ calls `run_job` by its name, so what it needs is in `context`."""
+
+import logging
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from ..errors import ArtifactError, InvalidInput, NotReady, SetupError, TableError
+from ..logs import log, log_exception
+from . import transitions
+from .connection import connect
+from .job import Job
+from .lease import HandedBack, Lease, LeaseLost
+from .options import JobOptions
+from .queue import Queues
+from .records import Records
+from .scoring import LoadScorer, score_job
+from .store import open_store
+
+# Another attempt would end in the same way.
+_FINAL = (TableError, InvalidInput)
+_BRIEF_ERRORS = (TableError, InvalidInput, ArtifactError, SetupError)
+
+
+@dataclass(slots=True)
+class Context:
+    """What the worker was started with."""
+
+    options: JobOptions
+    load_scorer: LoadScorer
+
+
+context: Context | None = None  # of this process, which runs one job
+
+
+def run_job(job_id: str) -> None:
+    """Run a job that RQ has delivered."""
+    from rq import get_current_job
+
+    delivery = get_current_job()
+    assert delivery is not None
+    run(job_id, delivery.id)
+
+
+def run(job_id: str, token: str) -> None:
+    """Run a job, unless somebody else runs it or it is over. The token is unique for each call."""
+    assert context is not None
+    options = context.options
+    records = Records(connect(options))
+    queues = Queues(records.redis)
+    try:
+        job = records.change(job_id, lambda job, now_s: transitions.claim(job, token, now_s), lease=token)
+    except transitions.Refused:
+        return
+    fields = {"job": job.id, "type": job.type, "attempt": job.attempts, "request_id": job.metadata.get("request_id")}
+    log(logging.INFO, "job started", **fields)
+    if job.every_s:  # now, so that the series goes on whatever happens to this job
+        following = transitions.successor(job, secrets.token_hex(12), time.time())
+        records.create(following, sys.maxsize, f"after {job.id}")
+    worker = os.getppid()
+    # A process whose worker was killed would otherwise run on beside the next one, and nobody could end it.
+    with Lease(records, job, token, lambda: os.getppid() == worker) as lease:
+        signal.signal(signal.SIGTERM, _hand_back(lease))
+        try:
+            ended = _run(lease, token)
+        except LeaseLost:
+            log(logging.INFO, "job given up", reason="it was cancelled, or another worker has it", **fields)
+            return
+    if ended.status == "pending" and not ended.due_at:
+        try:
+            queues.deliver(ended)
+        except NotReady:  # another worker finds it
+            log(logging.WARNING, "job not delivered", **fields)
+    log(logging.INFO, "job ended", status=ended.status, rows=ended.done, **fields)
+
+
+def _run(lease: Lease, token: str) -> Job:
+    """Run a job, and return it as it is then."""
+    assert context is not None
+    end: Callable[[Job, float], Job]
+    try:
+        result = score_job(lease, open_store(context.options.job_store), context.load_scorer, context.options)
+    except LeaseLost:
+        raise
+    except HandedBack:
+
+        def end(job: Job, now_s: float) -> Job:
+            return transitions.hand_back(job, token, now_s)
+    except Exception as error:
+        if not isinstance(error, _BRIEF_ERRORS):
+            log_exception("job failed", error, job=lease.job.id)
+        why, is_final = _explain(error), isinstance(error, _FINAL)
+
+        def end(job: Job, now_s: float) -> Job:
+            return transitions.fail(job, token, now_s, why, is_final=is_final)
+    else:
+
+        def end(job: Job, now_s: float) -> Job:
+            return transitions.complete(job, token, now_s, result)
+
+    return lease.end(end)
+
+
+def _hand_back(lease: Lease) -> Callable[[int, FrameType | None], Any]:
+    return lambda _number, _frame: lease.stop(HandedBack)
+
+
+def _explain(error: Exception) -> str:
+    """Return what the job's owner sees: nothing of a library's message, which may quote a text."""
+    if isinstance(error, TableError):
+        return error.explain()
+    if isinstance(error, _BRIEF_ERRORS):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"the worker failed: {error.strerror or type(error).__name__}"
+    return f"the worker failed: {type(error).__name__}"

@@ -1,0 +1,114 @@
+"""`rt-sentiment jobs` against a real service, and `make jobs`."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.cli.jobs import client as client_module
+from nginx.process import free_port
+from tests.integration.jobs.conftest import Stack
+from tests.support.command import run
+from tests.support.jobs import csv_of
+from tests.support.process import ROOT, clean_environment
+from tests.support.waiting import HANG_S, until
+
+
+@pytest.fixture(autouse=True)
+def address(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("RT_SENTIMENT_URL", stack.server.address)
+    monkeypatch.setattr(client_module, "_ASK_EVERY_S", 0.05)
+    return stack.server.address
+
+
+def output(capsys: pytest.CaptureFixture[str], *args: object, status: int = 0) -> str:
+    assert run("jobs", *args) == status
+    return capsys.readouterr().out.strip()
+
+
+def test_a_file_is_sent_followed_and_fetched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / 'a "b".csv'
+    file.write_bytes(csv_of(200).replace(b"text", b"body"))
+    job_id = output(capsys, "submit", file, "-c", "body", "--priority", "high")
+    assert output(capsys, "wait", job_id) == f"{job_id} completed: 200 rows, 0 with an error"
+    assert json.loads(output(capsys, "show", job_id))["metadata"]["priority"] == "high"
+    output(capsys, "result", job_id, "--format", "csv", "-o", tmp_path / "out.csv")
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 201
+    assert not list(tmp_path.glob("*.part"))
+    assert output(capsys, "cancel", job_id) == "forgotten"
+    output(capsys, "show", job_id, status=1)
+
+
+def test_a_place_that_the_worker_reads_can_be_named(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    (stack.sources / "rows.tsv").write_text("good\nbad\n")
+    flags = ("--no-header", "--prefix", "s_", "--wait", "--json")
+    job = json.loads(output(capsys, "submit", f"file://{stack.sources}/rows.tsv", *flags))
+    assert (job["status"], job["progress"]["done"]) == ("completed", 2)
+    assert output(capsys, "result", job["id"]).startswith('{"column_1": "good", "s_label": "positive"')
+
+
+def test_a_failed_job_is_listed_and_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.csv").write_text("a,b\n1,2\n")
+    job_id = output(capsys, "submit", tmp_path / "in.csv", "--wait", status=1).split()[0]
+    assert job_id in output(capsys, "list", "--status", "failed")
+    listed = json.loads(output(capsys, "list", "--json", "--limit", "1"))
+    assert [job["id"] for job in listed] == [job_id]
+    assert output(capsys, "retry", job_id) == "pending"
+    output(capsys, "wait", job_id, status=1)
+    output(capsys, "result", job_id, status=1)
+
+
+@pytest.mark.parametrize(
+    ("args", "status"),
+    [
+        (["submit", "/nothing.csv"], 2),
+        (["submit", "file:///etc/passwd", "--input-format", "csv"], 1),
+        (["show", "0f3c"], 1),
+        (["list", "--url", "ftp://x"], 2),
+    ],
+)
+def test_what_cannot_be_done_has_a_reason(args: list[str], status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("jobs", *args) == status
+    assert capsys.readouterr().err.startswith("rt-sentiment: ")
+
+
+def get(port: int, path: str) -> Any:
+    import httpx
+
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=HANG_S)
+    except httpx.TransportError:
+        return None
+
+
+def test_make_jobs_runs_all_three_and_stops_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    port = free_port()
+    prelude = f"import pathlib, deploy.local_jobs as local\nlocal.FOLDER = pathlib.Path({str(tmp_path)!r})\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{prelude}raise SystemExit(local.main())"],
+        cwd=ROOT,
+        env=clean_environment(port=str(port), backend="mock"),
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        until(lambda: (response := get(port, "/readyz")) and response.status_code == 200)
+        (tmp_path / "in.csv").write_bytes(csv_of(10))
+        url = f"http://127.0.0.1:{port}"
+        assert "completed: 10 rows" in output(capsys, "submit", tmp_path / "in.csv", "--wait", "--url", url)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(HANG_S) == 0
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", port))
+        assert not (tmp_path / "redis.sock").exists()  # Redis has ended in order
+        assert (tmp_path / "redis" / "appendonly.aof").exists()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

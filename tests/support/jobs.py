@@ -1,0 +1,115 @@
+"""A worker in a process of its own, and a client of the routes of jobs."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.process import ROOT, Server, clean_environment
+from tests.support.waiting import until
+
+# Workers of tests notice within a second what takes real ones some seconds.
+_FAST = """
+import app.jobs.lease, app.jobs.process, app.jobs.records, app.jobs.sweep, app.jobs.transitions
+app.jobs.records.LEASE_S, app.jobs.lease._BEAT_EVERY_S = 2, 0.2
+app.jobs.sweep.EVERY_S = app.jobs.process.EVERY_S = app.jobs.process._BEAT_EVERY_S = 1
+app.jobs.process._TTL_S, app.jobs.process._LONGEST_PAUSE_S = 16, 1
+app.jobs.sweep._NOT_DELIVERED_S, app.jobs.transitions._FIRST_PAUSE_S = 1, 0.5
+"""
+
+
+class Worker(Server):
+    """A running `rt-sentiment worker` and its log."""
+
+    @property
+    def child(self) -> int:
+        """The process that runs the job."""
+        file = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return int(until(file.read_text).split()[0])
+
+
+@contextlib.contextmanager
+def worker(*flags: str, prelude: str = "", wait: bool = True, **settings: str) -> Iterator[Worker]:
+    """Start a worker, wait until it is there, and stop it at the end."""
+    command = f"{_FAST}\n{prelude}\nfrom app.cli import main\nmain()"
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-c", command, "worker", "--log-format", "json", *flags],
+                cwd=ROOT,
+                env=clean_environment(**{"backend": "mock"} | settings),
+                stderr=stream,
+            )
+        running = Worker(process, log)
+        try:
+            if wait:
+                running.wait_for("worker started")
+            yield running
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+class JobsClient:
+    """Calls the routes of jobs as a caller does."""
+
+    def __init__(self, server: Server, **headers: str) -> None:
+        self.http = server.client(headers=headers)
+
+    def close(self) -> None:
+        self.http.close()
+
+    def submit(self, body: Mapping[str, Any] | None = None, **options: Any) -> str:
+        """Send a job, and return its id."""
+        response = self.http.post("/jobs/inference", json=body, **options)
+        assert response.status_code == 202, response.text
+        job_id: str = response.json()["id"]
+        return job_id
+
+    def upload(self, content: bytes, name: str = "in.csv", **fields: str) -> str:
+        response = self.http.post("/jobs/inference", files={"file": (name, content)}, data=fields)
+        assert response.status_code == 202, response.text
+        job_id: str = response.json()["id"]
+        return job_id
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        response = self.http.get(f"/jobs/{job_id}")
+        assert response.status_code == 200, response.text
+        job: dict[str, Any] = response.json()
+        return job
+
+    def wait(self, job_id: str, *statuses: str) -> dict[str, Any]:
+        """Wait until a job has one of these statuses, or is over."""
+        over = statuses or ("completed", "failed", "cancelled")
+        job = until(
+            lambda: (found := self.job(job_id))["status"] in over and found,
+            on_timeout=lambda: f"still {self.job(job_id)}",
+        )
+        assert isinstance(job, dict)
+        return job
+
+    def result(self, job_id: str, form: str = "ndjson") -> httpx.Response:
+        return self.http.get(f"/jobs/{job_id}/result", params={"format": form})
+
+    def rows(self, job_id: str) -> list[dict[str, Any]]:
+        response = self.result(job_id)
+        assert response.status_code == 200, response.text
+        return [json.loads(line) for line in response.text.split("\n") if line]
+
+
+def csv_of(rows: int) -> bytes:
+    """Rows whose label is known: every third one is bad."""
+    lines = (f'{number},"it is {"good" if number % 3 else "bad"}, {number}"\n' for number in range(rows))
+    return ("id,text\n" + "".join(lines)).encode()
