@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
@@ -207,6 +208,14 @@ def _on_body_invalid(request_id: str, error: BaseException) -> Response:
     return problem(request_id, 422, "Unprocessable Content", detail, errors=errors)
 
 
+def _on_request_invalid(request_id: str, error: BaseException) -> Response:
+    """Answer a path, a query or headers that do not match the route."""
+    assert isinstance(error, RequestValidationError)
+    errors = [{"loc": list(item["loc"]), "msg": item["msg"]} for item in error.errors()[:_MAX_ERRORS]]
+    detail = f"{_path(errors[0]['loc'])}: {errors[0]['msg']}"
+    return problem(request_id, 422, "Unprocessable Content", detail, errors=errors)
+
+
 def _path(loc: Iterable[str | int]) -> str:
     return ".".join(map(str, loc))
 
@@ -241,5 +250,6 @@ _RESPONSES: dict[type[Exception], Callable[[str, BaseException], Response]] = {
     SentimentError: _on_sentiment_error,
     BodyInvalid: _on_body_invalid,
     HTTPException: _on_http_exception,
+    RequestValidationError: _on_request_invalid,
     ClientDisconnect: _on_disconnect,
 }
