@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route, Router
@@ -29,7 +30,7 @@ from ..errors import (
 )
 from ..logs import log, log_exception
 from .context import context_of
-from .invalid import BodyInvalid, path_of
+from .invalid import MAX_ERRORS, BodyInvalid, path_of
 
 # type → (status, title); the first match counts.
 STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
@@ -189,6 +190,14 @@ def _on_body_invalid(request_id: str, error: BaseException) -> Response:
     return problem(request_id, 422, "Unprocessable Content", detail, errors=errors)
 
 
+def _on_request_invalid(request_id: str, error: BaseException) -> Response:
+    """Answer a path, a query or headers that do not match the route."""
+    assert isinstance(error, RequestValidationError)
+    errors = [{"loc": list(item["loc"]), "msg": item["msg"]} for item in error.errors()[:MAX_ERRORS]]
+    detail = f"{path_of(errors[0]['loc'])}: {errors[0]['msg']}"
+    return problem(request_id, 422, "Unprocessable Content", detail, errors=errors)
+
+
 def _on_http_exception(request_id: str, error: BaseException) -> Response:
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
@@ -204,5 +213,6 @@ _RESPONSES: dict[type[Exception], Callable[[str, BaseException], Response]] = {
     SentimentError: _on_sentiment_error,
     BodyInvalid: _on_body_invalid,
     HTTPException: _on_http_exception,
+    RequestValidationError: _on_request_invalid,
     ClientDisconnect: _on_disconnect,
 }

@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-_MAX_ERRORS = 20  # in one response
+MAX_ERRORS = 20  # in one response
 # Of an unknown field, to suggest a known one: the longest name that is compared, and how similar it must be (difflib).
 _MAX_NAME_CHARS, _SIMILAR = 32, 0.7
 PLACE = re.compile(r"line (\d+) column (\d+)")
@@ -27,7 +27,7 @@ class BodyInvalid(Exception):
     @classmethod
     def from_pydantic(cls, error: ValidationError, fields: Iterable[str]) -> Self:
         """Keep what is wrong and where, and drop the input."""
-        if error.error_count() > _MAX_ERRORS:
+        if error.error_count() > MAX_ERRORS:
             return cls.with_too_many_errors()
         return cls(error.errors(include_url=False, include_context=False, include_input=False), fields)
 
@@ -46,7 +46,7 @@ class BodyInvalid(Exception):
 
     @classmethod
     def with_too_many_errors(cls) -> Self:
-        return cls([_error("too_many_errors", (), f"more than {_MAX_ERRORS} parts of the body are invalid")])
+        return cls([_error("too_many_errors", (), f"more than {MAX_ERRORS} parts of the body are invalid")])
 
     def describe(self, part: str) -> tuple[int, str]:
         """Return the status and the detail of an error in one line of a body."""

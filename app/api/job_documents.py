@@ -13,7 +13,9 @@ _FORM = {"$ref": _REFERENCE.format(model="InferenceForm")}
 
 
 def _responses(*statuses: int, **more: Any) -> dict[int | str, dict[str, Any]]:
-    return problems(*statuses, 429, 431, 500, 503) | {int(name[1:]): response for name, response in more.items()}
+    return problems(*{*statuses, 422}, 429, 431, 500, 503) | {
+        int(name[1:]): response for name, response in more.items()
+    }
 
 
 def _content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:

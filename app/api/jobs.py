@@ -1,6 +1,7 @@
 """`/jobs`: send, follow and cancel background jobs."""
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,18 +12,17 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field, ValidationError
 from starlette.responses import StreamingResponse
 
-from ..errors import NotFound, NotReady
+from ..errors import NotFound, NotReady, TextTooLong
 from ..jobs import MEDIA_TYPES, Job, Jobs, JobType, NewJob, Status, Upload
 from . import job_schemas as schemas
 from .auth import jobs_owner
 from .bodies import Bodies
 from .context import UPLOAD, RequestContext, context_of
-from .form import Form as JsonForm
 from .invalid import BodyInvalid
 from .job_documents import DOCUMENTS
 from .job_events import JobEvents
-from .parser import BodyParser
-from .request import check_headers, validate
+from .request import check_headers
+from .status import accept_head
 from .uploads import Form, boundary_of, in_time, values_of
 
 T = TypeVar("T")
@@ -31,6 +31,7 @@ _OFF = "background jobs are off: the setting SENTIMENT_REDIS_URL is empty"
 _OFF_RETRY_AFTER_S = 3600.0
 _THREADS = 8  # of their own, so that a slow Redis does not keep others waiting
 _PIECE_BYTES = 256 * 1024
+_PARSED_BYTES = 8  # of memory, for each byte of JSON
 _KEY = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 
 
@@ -41,7 +42,6 @@ class JobsApi:
         self._jobs = jobs
         self._bodies = bodies
         self._max_body_bytes = max_body_bytes
-        self._form = JsonForm(schemas.InferenceJob.model_fields.keys(), max_body_bytes)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
         self.events = JobEvents(self._get_any, is_ending)
 
@@ -74,8 +74,13 @@ class JobsApi:
             return await self._accept_form(request, boundary, new)
         check_headers(context.headers, self._max_body_bytes)
         with self._bodies.hold() as body:
-            content = await body.read(request.receive, self._max_body_bytes, lambda: BodyParser(self._form))
-            wanted = _validated(content)
+            content = bytearray()
+            async for piece in request.stream():
+                content += piece
+                if len(content) > self._max_body_bytes:
+                    raise TextTooLong(f"the body is larger than {self._max_body_bytes} bytes")
+                body.resize(_PARSED_BYTES * len(content))
+            wanted = await self.run(_validated, bytes(content))
             job = new(wanted.request(), **wanted.schedule())
             return await self.run(self._store, job, wanted.texts)
 
@@ -116,9 +121,9 @@ class JobsApi:
 
 def jobs_router(api: JobsApi) -> APIRouter:
     """Return the routes of background jobs."""
-    router = APIRouter(prefix="/jobs", tags=["jobs"])
+    router = APIRouter(tags=["jobs"])
 
-    @router.post("/inference", status_code=202, response_model=schemas.JobAccepted, **DOCUMENTS["submit"])
+    @router.post("/jobs/inference", status_code=202, response_model=schemas.JobAccepted, **DOCUMENTS["submit"])
     async def submit_inference_job(request: Request, idempotency_key: _KEY = None) -> Response:
         """Score rows while you do not wait: texts, a file in a form, or a file that the worker reads.
 
@@ -131,7 +136,7 @@ def jobs_router(api: JobsApi) -> APIRouter:
         headers = {"Location": f"{below}/status"}
         return Response(orjson.dumps(accepted), 202, headers, "application/json")
 
-    @router.get("", **DOCUMENTS["list"])
+    @router.get("/jobs", **DOCUMENTS["list"])
     async def list_jobs(
         request: Request,
         status: Annotated[Status, Field(title="JobState")] | None = None,
@@ -145,14 +150,14 @@ def jobs_router(api: JobsApi) -> APIRouter:
         jobs, after = await api.run(api.jobs.page, owner, filters, cursor, limit)
         return schemas.JobList.model_validate({"jobs": [job.view() for job in jobs], "cursor": after or None})
 
-    @router.get("/{id}", **DOCUMENTS["one"])
-    @router.get("/{id}/status", name="get_job_status", **DOCUMENTS["one"])
+    @router.get("/jobs/{id}", **DOCUMENTS["one"])
+    @router.get("/jobs/{id}/status", name="get_job_status", **DOCUMENTS["one"])
     async def get_job(request: Request, id: str) -> schemas.JobStatus:  # noqa: A002 - the name in the path
         """Return the state of a job."""
         job = await api.find(context_of(request.scope), id)
         return schemas.JobStatus.model_validate(job.view())
 
-    @router.get("/{id}/events", response_class=StreamingResponse, **DOCUMENTS["events"])
+    @router.get("/jobs/{id}/events", response_class=StreamingResponse, **DOCUMENTS["events"])
     async def follow_job(
         request: Request,
         id: str,  # noqa: A002
@@ -163,10 +168,10 @@ def jobs_router(api: JobsApi) -> APIRouter:
         if job.is_over and str(job.version) == last_event_id:
             return Response(status_code=204)  # a browser then stops to reconnect
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        events = api.events.follow(job, last_event_id)
+        events = api.events.follow(job, last_event_id) if request.method == "GET" else _nothing()
         return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
-    @router.get("/{id}/result", response_class=StreamingResponse, **DOCUMENTS["result"])
+    @router.get("/jobs/{id}/result", response_class=StreamingResponse, **DOCUMENTS["result"])
     async def get_result(
         request: Request,
         id: str,  # noqa: A002
@@ -179,15 +184,16 @@ def jobs_router(api: JobsApi) -> APIRouter:
             "Content-Disposition": f'attachment; filename="{job.id}.{format}"',
             "Cache-Control": "no-store",
         }
-        return StreamingResponse(_sent(api, pieces), media_type=MEDIA_TYPES[format], headers=headers)
+        content = _sent(api, pieces) if request.method == "GET" else _nothing()
+        return StreamingResponse(content, media_type=MEDIA_TYPES[format], headers=headers)
 
-    @router.post("/{id}/retry", status_code=202, response_model=schemas.JobStatus, **DOCUMENTS["one"])
+    @router.post("/jobs/{id}/retry", status_code=202, response_model=schemas.JobStatus, **DOCUMENTS["one"])
     async def retry_job(request: Request, id: str) -> schemas.JobStatus:  # noqa: A002
         """Try a job again that failed or was cancelled. It goes on after the last row that was scored."""
         job = await api.find(context_of(request.scope), id)
         return schemas.JobStatus.model_validate((await api.run(api.jobs.retry, job)).view())
 
-    @router.delete("/{id}", response_model=schemas.JobStatus, **DOCUMENTS["cancel"])
+    @router.delete("/jobs/{id}", response_model=schemas.JobStatus, **DOCUMENTS["cancel"])
     async def cancel_job(request: Request, id: str) -> Response:  # noqa: A002
         """Cancel a job. One that is over is forgotten, with its result."""
         job = await api.find(context_of(request.scope), id)
@@ -196,7 +202,14 @@ def jobs_router(api: JobsApi) -> APIRouter:
             return Response(status_code=204)
         return Response(orjson.dumps(cancelled.view()), 200, None, "application/json")
 
+    accept_head(router)
     return router
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """The content of a response to HEAD."""
+    return
+    yield
 
 
 async def _sent(api: JobsApi, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -204,11 +217,9 @@ async def _sent(api: JobsApi, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _validated(content: bytes | BodyParser) -> schemas.InferenceJob:
-    if isinstance(content, BodyParser):
-        return validate(schemas.InferenceJob, content.value)
+def _validated(content: bytes) -> schemas.InferenceJob:
     try:
-        return schemas.InferenceJob.model_validate_json(content)
+        return schemas.InferenceJob.model_validate_json(content.removeprefix(BOM_UTF8))
     except ValidationError as error:
         raise BodyInvalid.from_pydantic(error, schemas.InferenceJob.model_fields) from None
 

@@ -23,9 +23,12 @@ def accepts_connections(port: int) -> bool:
 
 @contextmanager
 def redis(port: int, *flags: str, folder: Path | None = None) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a real Redis on `port`. It writes to disk only if there is a folder for that: its append-only file."""
+    """Run a real Redis on `port`. It writes to disk only if there is a folder for that: its append-only file.
+
+    It does not compress what DUMP returns, so that tests can look for texts in it.
+    """
     kept = ["--appendonly", "yes", "--dir", str(folder)] if folder else ["--appendonly", "no"]
-    command = [SERVER, "--port", str(port), "--save", "", *kept, *flags]
+    command = [SERVER, "--port", str(port), "--save", "", "--rdbcompression", "no", *kept, *flags]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             until(lambda: accepts_connections(port))

@@ -135,6 +135,20 @@ def test_a_runtime_is_imported_by_its_backend_alone(package: str, module: str) -
     assert importers(package) == {module}
 
 
+def test_redis_and_its_queue_are_imported_by_jobs_and_shared_stores_alone() -> None:
+    assert {module for module in importers("redis") if folder_of(module) != "app.jobs"} == {"app.access.rate_limit"}
+    assert {folder_of(module) for module in importers("rq")} == {"app.jobs"}
+    assert {folder_of(module) for module in importers("pyarrow")} == {"app.jobs", "app.tables"}
+
+
+def test_without_a_redis_nothing_of_it_is_imported() -> None:
+    code = "import sys; from app.main import create_app; from app.config import load_settings; "
+    code += "create_app(load_settings({'backend': 'mock'})); "
+    code += "print([name for name in ('redis', 'rq', 'pyarrow') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("package", ["training", "onnx_export", "perf", "tests", "rt_sentiment_client"])
 def test_the_app_does_not_import_what_uses_it(package: str) -> None:
     assert importers(package) == set()

@@ -90,8 +90,10 @@ def test_a_worker_killed_with_9_loses_and_doubles_nothing(stack: Stack, client: 
             client.wait(job_id, "running", "pending")
             until(lambda old=child: first.child != old)
         wait_for_rows(client, job_id, 8 * WINDOW)
+        child = first.child
+        os.kill(child, signal.SIGSTOP)  # so that it does not notice the end of its worker
         os.kill(first.process.pid, signal.SIGKILL)
-        os.kill(first.child, signal.SIGKILL)  # nobody notices
+        os.kill(child, signal.SIGKILL)
         first.wait()
     with worker(prelude=SMALL_PARTS, **stack.settings):
         assert client.wait(job_id)["attempts"] == 4

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.jobs.conftest import Stack
 from tests.support.jobs import JobsClient, csv_of, worker
+from tests.support.waiting import until
 
 
 def events_of(response: httpx.Response) -> list[tuple[str, dict[str, Any]]]:
@@ -126,7 +128,7 @@ def test_an_upload_that_is_too_large_is_refused_and_leaves_nothing(stack: Stack,
     before = set((stack.folder / "store").iterdir())
     response = client.http.post("/jobs/inference", files={"file": ("a.csv", b"text\n" + b"x" * 300_000)})
     assert response.status_code == 413
-    assert set((stack.folder / "store").iterdir()) == before
+    until(lambda: set((stack.folder / "store").iterdir()) == before)
 
 
 @pytest.mark.parametrize(
@@ -295,3 +297,58 @@ def test_a_schedule_that_cannot_be_is_refused(client: JobsClient, schedule: dict
     assert client.http.post("/jobs/inference", json={"texts": ["good"], **schedule}).status_code == 422
     response = client.http.post("/jobs/inference", files={"file": ("a.csv", b"text\n")}, data=schedule)
     assert response.status_code == 422
+
+
+def test_a_large_body_keeps_its_options(client: JobsClient) -> None:
+    job_id = client.submit({"texts": ["good " * 20] * 300, "options": {"prefix": "p_"}, "priority": "high"})
+    assert client.wait(job_id)["metadata"]["priority"] == "high"
+    assert [row["p_label"] for row in client.rows(job_id)] == ["positive"] * 300
+    wrong = client.http.post("/jobs/inference", json={"texts": [*["good " * 20] * 300, 5]})
+    assert wrong.json()["detail"].startswith("body.texts.300: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/jobs?limit=0", {}),
+        ("/jobs?status=what", {}),
+        ("/jobs/0f3c/result?format=what", {}),
+        ("/jobs/0f3c/events", {"Last-Event-ID": "1" * 30}),
+    ],
+)
+def test_a_parameter_that_is_not_valid_is_named(client: JobsClient, path: str, headers: dict[str, str]) -> None:
+    response = client.http.get(path, headers=headers)
+    assert response.status_code == 422
+    assert response.headers["Content-Type"] == "application/problem+json"
+    [error] = response.json()["errors"]
+    assert error["loc"][0] in ("query", "header")
+    assert error.keys() == {"loc", "msg"}  # and not the input
+
+
+def test_head_is_answered_without_a_body(client: JobsClient) -> None:
+    job_id = client.submit({"texts": ["good"]})
+    client.wait(job_id)
+    for path in ("/jobs", f"/jobs/{job_id}", f"/jobs/{job_id}/events", f"/jobs/{job_id}/result?format=csv"):
+        response = client.http.head(path)
+        assert (response.status_code, response.content) == (200, b"")
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv", "tsv", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_file_without_rows_has_a_result(client: JobsClient, kind: str, form: str) -> None:
+    table = io.BytesIO()
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), table)
+    job_id = client.upload(table.getvalue() if kind == "parquet" else b"text\n", f"in.{kind}")
+    assert client.wait(job_id)["status"] == "completed"
+    response = client.result(job_id, form)
+    assert response.status_code == 200
+    if form == "parquet":
+        assert pq.read_table(io.BytesIO(response.content)).num_rows == 0
+
+
+def test_columns_of_one_name_cannot_be_json(client: JobsClient) -> None:
+    job_id = client.upload(b"a,a,text\n1,2,good\n")
+    client.wait(job_id)
+    assert client.result(job_id, "csv").text.splitlines()[1].startswith("1,2,good,positive")
+    refused = client.result(job_id, "ndjson")
+    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, ["query", "format"])
