@@ -99,7 +99,7 @@ def choose(
     chosen: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
-        "learning_rate": 3e-4 if begin == ENCODER else 1e-4,
+        "learning_rate": 1.5e-4 if begin == ENCODER else 1e-4,
         "max_tokens": max_tokens,
         "class_weights": uneven,
         "evaluations": _EVALUATIONS,
