@@ -2,7 +2,7 @@
 
 from training.evaluation.behaviour import Outcome, judge, rates, scorer
 from training.evaluation.cases import Case, read_cases, suite_examples
-from training.evaluation.evaluation import Answer, Evaluation, as_json, evaluate_target
+from training.evaluation.evaluation import ALL, Answer, Evaluation, as_json, evaluate_target
 from training.evaluation.metrics import Indices, Report, classes_of, measure, score
 from training.evaluation.pages import write_confusion
 from training.evaluation.predictions import worst_mistakes, write_mistakes, write_predictions
@@ -10,6 +10,7 @@ from training.evaluation.tables import aligned, classes, confusions, overview, s
 from training.evaluation.targets import Target, logits, open_targets
 
 __all__ = [
+    "ALL",
     "Answer",
     "Case",
     "Evaluation",

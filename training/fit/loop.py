@@ -14,7 +14,7 @@ from app.inference.tokenizer import Tokenizer
 from training.checkpoints import TEMPERATURE_KEY, Device
 from training.data import Example, check_labels, label_key, labels_of, order_labels, without
 from training.errors import InputError
-from training.evaluation import Evaluation, aligned, suite_examples
+from training.evaluation import ALL, Evaluation, aligned, suite_examples
 from training.evaluation.plots import draw_evaluations
 from training.files import checksum, peak_memory_mb
 from training.fit.judge import Judge
@@ -146,6 +146,8 @@ def _check(start: Path, dev: Sequence[Example], labels: Sequence[str], recipe: R
         raise InputError(f"the training texts have only one label: {labels[0]}" if labels else "no text has a label")
     if not dev:
         raise InputError("--dev has no text to measure on")
+    if any(example.source == ALL for example in dev):
+        raise InputError(f"a set to measure on cannot be called {ALL}; give its file another name")
     dev = check_labels(dev, labels, "the training has")
     longest = open_artifact(str(start)).max_tokens
     if recipe.max_tokens > longest:

@@ -6,12 +6,14 @@ Both are read from the history of the run, so that a training that is resumed de
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from training.evaluation import ALL
+
 Entry = Mapping[str, Any]
 
 
 def merit(entry: Entry) -> tuple[float, float]:
     """Return how good an evaluation is: the mean macro F1 of the sets, and for equal ones, the lower mean loss."""
-    sets = [figures for name, figures in entry["dev"].items() if name != "all"]
+    sets = [figures for name, figures in entry["dev"].items() if name != ALL]
     return tuple(
         sum(figures[name] for figures in sets) / len(sets) * sign for name, sign in (("macro_f1", 1), ("loss", -1))
     )  # type: ignore[return-value]

@@ -19,7 +19,7 @@ from app.inference.tokenizer import Tokenizer
 from training.checkpoints import Calibration, calibrate_checkpoint, keep_memory
 from training.data import DataReport, Example, LabelMap, Table, hold_out, read_source, report, split
 from training.errors import InputError
-from training.evaluation import Evaluation, suite_examples
+from training.evaluation import ALL, Evaluation, suite_examples
 from training.fit import EMBEDDED, ENCODER, Choice, FinishedRun, artifact_of, choose_for, fine_tune, start_directory
 from training.workflow.export import export_checkpoint
 from training.workflow.results import evaluate_checkpoint, write_results
@@ -45,7 +45,7 @@ class Trained:
     def macro_f1(self) -> float:
         """Mean F1 of the classes, from 0 to 1, on the rows to measure on (over all sets, if there are several)."""
         reports = self.evaluation.reports
-        return (reports.get("all") or next(iter(reports.values()))).macro_f1
+        return (reports.get(ALL) or next(iter(reports.values()))).macro_f1
 
     @property
     def serve_command(self) -> str:

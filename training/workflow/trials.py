@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.data import Example
-from training.evaluation import Evaluation, Report
+from training.evaluation import ALL, Evaluation, Report
 from training.fit import Choice, FinishedRun, fine_tune, start_directory
 from training.workflow.results import evaluate_checkpoint
 
@@ -35,4 +35,4 @@ def run_trial(directory: Path, choice: Choice, train: Sequence[Example], dev: Se
 
 def main_report(evaluation: Evaluation) -> Report:
     """Return the figures of all sets together, or of the only one."""
-    return evaluation.reports.get("all") or next(iter(evaluation.reports.values()))
+    return evaluation.reports.get(ALL) or next(iter(evaluation.reports.values()))

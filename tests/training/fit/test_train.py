@@ -231,6 +231,7 @@ def test_the_old_temperature_is_dropped(start: Path, tmp_path: Path) -> None:
         ),
         ({"dev": [Example("So so.", None, "dev")]}, "dev: a row without a label"),
         ({"dev": []}, "--dev has no text to measure on"),
+        ({"dev": [replace(row, source="all") for row in DEV]}, "a set to measure on cannot be called all"),
         ({"examples": [row for row in ROWS if row.label == "neutral"]}, "only one label: neutral"),
         ({"examples": [replace(row, label=None) for row in ROWS]}, "no text has a label"),
         ({"recipe": replace(RECIPE, max_tokens=1000)}, "max_tokens is 1000, but .* reads at most 512"),
