@@ -159,8 +159,8 @@ lock:  ## update constraints.txt, requirements.txt and requirements/ from a fres
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	grep '^torch==' constraints.txt > .venv-lock/torch.txt
 	.venv-lock/bin/python -m pip install --quiet uv
-	(head -1 constraints.txt; .venv-lock/bin/uv pip compile --quiet --no-annotate --no-header \
-	  --constraint .venv-lock/torch.txt --extra dev --extra docs pyproject.toml) > .venv-lock/new
+	(head -1 constraints.txt; .venv-lock/bin/uv pip compile --quiet --no-annotate --no-header --python-version 3.11.0 \
+	  --constraint .venv-lock/torch.txt --extra dev --extra docs pyproject.toml | grep -vE '^(cuda|nvidia|triton)') > .venv-lock/new
 	mv .venv-lock/new constraints.txt
 	printf 'hatchling\n' > .venv-lock/build.in
 	printf 'pip\n' > .venv-lock/pip.in
