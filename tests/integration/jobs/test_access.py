@@ -110,3 +110,14 @@ def test_a_job_that_waits_for_long_is_served_like_those_of_the_next_priority(tmp
         moved = records.get("olda1")
         assert moved
         assert (moved.priority, moved.queue) == ("low", "normal")
+
+
+def test_a_store_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    port = free_port()
+    settings = {"redis_url": f"redis://127.0.0.1:{port}", "job_store": "/dev/null/store"}
+    with redis(port), serve(backend="mock", **settings) as server, closing(JobsClient(server)) as client:
+        for options in ({"json": {"texts": ["good"]}}, {"files": {"file": ("a.csv", b"text\n")}}):
+            refused = client.http.post("/jobs/inference", **options)
+            assert refused.status_code == 503
+            assert refused.json()["detail"] == "the store of jobs cannot be used: Not a directory"
+        assert client.http.get("/jobs").json()["jobs"] == []

@@ -112,3 +112,11 @@ def test_make_jobs_runs_all_three_and_stops_them(tmp_path: Path, capsys: pytest.
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"), [((), "SENTIMENT_REDIS_URL"), (("--queues", "high,what"), "no queue 'what'")]
+)
+def test_a_worker_says_what_it_needs(flags: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("worker", *flags) == 2
+    assert why in capsys.readouterr().err

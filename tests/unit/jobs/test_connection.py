@@ -1,0 +1,51 @@
+"""What the connection to Redis is made of."""
+
+from pathlib import Path
+
+import pytest
+from redis import exceptions
+
+from app.errors import NotReady, SetupError
+from app.jobs.connection import connect, translated
+from app.jobs.options import JobOptions
+
+
+def options(url: str, password_file: Path | None = None) -> JobOptions:
+    return JobOptions(url, "store", (), 60, 3, 10, 1024, password_file)
+
+
+def test_a_file_may_have_the_password(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    for url in ("redis://a.example", "rediss://user@a.example:6380/2"):
+        with connect(options(url, tmp_path / "password")) as client:
+            assert client.connection_pool.connection_kwargs["password"] == "secret"
+
+
+def test_a_password_in_the_url_counts_first(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    with connect(options("redis://user:other@a.example", tmp_path / "password")) as client:
+        assert client.connection_pool.connection_kwargs["password"] == "other"
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="REDIS_PASSWORD_FILE"):
+        connect(options("redis://a.example", tmp_path / "nothing"))
+
+
+def test_a_url_that_is_not_valid_is_named() -> None:
+    with pytest.raises(SetupError, match="REDIS_URL"):
+        connect(options("redis://a.example:port"))
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (exceptions.AuthenticationError("invalid username-password pair"), "refuses the password"),
+        (exceptions.ResponseError("OOM command not allowed when used memory > 'maxmemory'"), "out of memory"),
+        (exceptions.ResponseError("unknown command"), "refuses a command"),
+        (exceptions.ConnectionError("refused"), "cannot be reached"),
+    ],
+)
+def test_a_redis_that_cannot_be_used_has_a_reason(error: Exception, why: str) -> None:
+    with pytest.raises(NotReady, match=why), translated():
+        raise error
