@@ -170,7 +170,7 @@ def locate(model: str) -> Path:
         hub = (
             f"; if it is a model of the hub, write {name}@main" if name.count("/") == 1 and name[0] not in "./~" else ""
         )
-        raise ArtifactError(f"no such model: {parent} has no folder {Path(name).name}, but {_listed(parent)}{hub}")
+        raise ArtifactError(f"no such model: {name} does not exist; {parent} has {_listed(parent)}{hub}")
     if name.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ArtifactError(
             f"no such model: {model} is neither a directory, an embedded model nor a hub name (SENTIMENT_MODEL)"
@@ -193,7 +193,7 @@ def _is_run(directory: Path) -> bool:
 def _listed(directory: Path) -> str:
     """Return the names of folders that may be meant."""
     names = sorted(file.name for file in directory.iterdir() if file.is_dir() and not file.name.startswith("."))
-    return ", ".join(names[:_MOST_LISTED]) + (", …" if len(names) > _MOST_LISTED else "") or "no folder"
+    return ", ".join(names[:_MOST_LISTED]) + (", …" if len(names) > _MOST_LISTED else "") or "no folders"
 
 
 def sha256(file: Path) -> str:

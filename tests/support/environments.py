@@ -5,6 +5,7 @@ need it, once, in `.peers/`, beside those of the benchmarks.
 """
 
 import argparse
+import fcntl
 import sys
 from pathlib import Path
 
@@ -23,8 +24,11 @@ REQUIREMENTS = {
 def interpreter(name: str) -> Path:
     """Create the environment of a client unless it exists, and return its interpreter. Raises `InstallError`."""
     environment = ROOT / ".peers" / name
-    if not up_to_date(environment, REQUIREMENTS[name]):
-        create(environment, REQUIREMENTS[name], "--no-compile")  # in half the time
+    environment.parent.mkdir(exist_ok=True)
+    with environment.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+        if not up_to_date(environment, REQUIREMENTS[name]):
+            create(environment, REQUIREMENTS[name], "--no-compile")  # in half the time
     return environment / "bin" / "python"
 
 

@@ -146,6 +146,7 @@ async def scripted(*replies: Reply, tls: ssl.SSLContext | None = None) -> AsyncI
         await asyncio.gather(*tasks, return_exceptions=True)
         for writer in writers:  # a task that was cancelled before its first step has closed nothing
             writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
 async def echo(request: Request, writer: asyncio.StreamWriter) -> bool:

@@ -29,7 +29,7 @@ def test_a_checkpoint_is_a_directory(classifier: Path) -> None:
     ("name", "complaint"),
     [
         ("run", "run is the directory of a training; its model is in .*run/checkpoint"),
-        ("gone", "no such model: .* has no folder gone, but onnx, run"),
+        ("gone", "no such model: .*gone does not exist; .* has onnx, run"),
         ("nowhere/at/all", "no such model: .*nowhere/at/all is neither a directory, an embedded model nor a hub name$"),
         ("onnx", "onnx: no model.safetensors; a training needs weights for PyTorch"),
     ],
