@@ -95,8 +95,9 @@ def test_a_worker_killed_with_9_loses_and_doubles_nothing(stack: Stack, client: 
         os.kill(first.process.pid, signal.SIGKILL)
         os.kill(child, signal.SIGKILL)
         first.wait()
-    with worker(prelude=SMALL_PARTS, **stack.settings):
+    with worker(prelude=SMALL_PARTS, **stack.settings) as second:
         assert client.wait(job_id)["attempts"] == 4
+        assert second.wait_for("job lost", job=job_id)
     check_rows(client, job_id)
 
 
@@ -164,8 +165,9 @@ def test_a_job_that_kills_its_process_each_time_fails_and_others_go_on(stack: St
 def test_a_full_disk_is_a_failure_that_passes(stack: Stack, client: JobsClient) -> None:
     full = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))"
     job_id = client.upload(csv_of(ROWS))
-    with worker(prelude=f"{SMALL_PARTS}\n{full}", job_attempts="2", **stack.settings):
+    with worker(prelude=f"{SMALL_PARTS}\n{full}", job_attempts="2", **stack.settings) as without_room:
         until(lambda: client.job(job_id)["error"])
+        assert without_room.wait_for("job failed", job=job_id)
         assert client.job(job_id)["error"] == "the worker failed: File too large"
     with worker(prelude=SMALL_PARTS, **stack.settings):
         assert client.wait(job_id)["status"] == "completed"
