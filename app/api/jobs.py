@@ -96,13 +96,13 @@ class JobsApi:
             await form.read(in_time(request.stream()))
             wanted = schemas.InferenceUpload.model_validate_json(orjson.dumps(values_of(form.fields)))
             job = new(wanted.request(form.file_name or "upload"), **wanted.schedule())
-            return await self.run(self.jobs.submit, job, upload)
         except ValidationError as error:
             self._threads.submit(upload.discard)
             raise BodyInvalid.from_pydantic(error, schemas.InferenceUpload.model_fields) from None
         except BaseException:
             self._threads.submit(upload.discard)
             raise
+        return await self.run(self.jobs.submit, job, upload)
 
     def _store(self, new: NewJob, texts: Sequence[str] | None) -> Job:
         if texts is None:
@@ -110,10 +110,10 @@ class JobsApi:
         upload = self.jobs.upload()
         try:
             _write_lines(texts, upload)
-            return self.jobs.submit(new, upload)
         except BaseException:
             upload.discard()
             raise
+        return self.jobs.submit(new, upload)
 
     async def _get_any(self, job_ids: Sequence[str]) -> list[Job | None]:
         return await self.run(self.jobs.get_any, job_ids)
