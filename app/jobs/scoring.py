@@ -42,7 +42,7 @@ def score_job(lease: Lease, store: Store, load_scorer: LoadScorer, options: JobO
     if total is None and request.url and is_download(request.url):
         check_url(request.url, options.job_sources)
         _fetch(request.url, store, job.id, lease, options.job_max_upload_bytes)
-    source = request.source(_opener(request, job.id, store, options.job_sources))
+    source = request.source(_opener(request, job.id, store, options.job_sources), lease.check)
     if total is None:  # a first look at all rows, so that a bad one is reported now and not after hours
         found = scan(source, request.columns)
         total, known = found.rows, {"names": found.names}

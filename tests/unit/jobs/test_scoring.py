@@ -1,0 +1,91 @@
+"""From the source of a job to its result, with a lease and a model that fail."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pytest
+
+from app.errors import NotReady, TableError
+from app.jobs import JobOptions
+from app.jobs.job import Job
+from app.jobs.lease import HandedBack, Lease
+from app.jobs.request import InferenceRequest
+from app.jobs.results import input_path
+from app.jobs.scoring import score_job
+from app.jobs.store import LocalStore
+from app.jobs.tasks import _FINAL, _explain
+from app.tables import Window, open_reader
+
+
+def job(**changes: Any) -> Job:
+    request = InferenceRequest("a.jsonl").to_dict()
+    values: dict[str, Any] = {"id": "a", "type": "inference", "owner": "me", "request": request}
+    return Job(**values, **{"created_at": 0.0, "updated_at": 0.0, "max_failures": 3, "ttl_s": 60} | changes)
+
+
+class StoppedLease:
+    """The job has been cancelled."""
+
+    job = job()
+
+    def check(self) -> None:
+        raise HandedBack
+
+
+def no_scorer(*_: object) -> Any:
+    raise AssertionError("the model is not needed")
+
+
+def test_a_job_ends_while_its_source_is_looked_through(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.write(input_path("a"), b"\n" * 1000 + b"not JSON\n")
+    options = JobOptions("redis://localhost", str(tmp_path), (), 60, 3, 3, 1024)
+    with pytest.raises(HandedBack):
+        score_job(cast("Lease", StoppedLease()), store, no_scorer, options)
+
+
+class Broken:
+    def read_nothing(self, *_: object) -> int:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    readinto = read_nothing
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, *_: int) -> int:
+        return 100
+
+    tell = seek
+
+    def close(self) -> None:
+        pass
+
+
+def refuse() -> BinaryIO:
+    raise ConnectionResetError(104, "Connection reset by peer")
+
+
+@pytest.mark.parametrize("opener", [refuse, Broken])
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet"])
+def test_a_source_whose_connection_breaks_is_read_again(name: str, opener: Callable[[], Any]) -> None:
+    source = InferenceRequest(name).source(opener)
+    with pytest.raises(NotReady) as raised, open_reader(source, InferenceRequest(name).columns):
+        pass
+    assert not isinstance(raised.value, _FINAL)
+    assert _explain(raised.value) == "the source cannot be read: Connection reset by peer"
+
+
+def test_half_a_surrogate_pair_in_a_name_can_be_stored() -> None:
+    before = job(checkpoint={"names": ["\ud800"]})
+    assert Job.from_json(before.to_json()) == before
+
+
+def test_half_a_surrogate_pair_in_a_name_can_be_shown(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"\\ud800": "good"}\n')
+    request = InferenceRequest("a.jsonl")
+    source = request.source(lambda: (tmp_path / "a.jsonl").open("rb"))
+    with pytest.raises(TableError) as raised, open_reader(source, request.columns) as reader:
+        list(reader.windows(Window()))
+    _explain(raised.value).encode()
