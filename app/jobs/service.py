@@ -113,18 +113,22 @@ class Jobs:
         return self._records.get_many(job_ids)
 
     def page(self, owner: str, filters: Mapping[str, str | None], cursor: str, limit: int) -> tuple[list[Job], str]:
-        """Return the newest jobs that match, and the cursor for the next ones, "" at the end."""
+        """Return the newest jobs that match, and the cursor for the next ones, "" at the end.
+
+        There may be fewer than `limit`, because only so many jobs are looked at.
+        """
         found: list[Job] = []
-        while True:
+        for _ in range(_MAX_PAGES):
             page = self._records.page(owner, cursor, _PAGE)
             for position, job in page:
                 cursor = position
-                if all(value in (None, getattr(job, name)) for name, value in filters.items()):
+                if job and all(value in (None, getattr(job, name)) for name, value in filters.items()):
                     found.append(job)
                     if len(found) == limit:
                         return found, cursor
             if len(page) < _PAGE:
                 return found, ""
+        return found, cursor
 
     def cancel(self, job: Job) -> Job | None:
         """Cancel a job; forget one that is over, and return None."""
@@ -159,6 +163,7 @@ class Jobs:
 
 
 _PAGE = 100
+_MAX_PAGES = 20  # of one answer: a filter that matches no job must not read all of them
 
 
 class Upload:

@@ -1,5 +1,6 @@
 """What the API does with jobs while Redis or its client fails at any moment."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.errors import NotReady, Overloaded
-from app.jobs import JobOptions, Jobs, NewJob
+from app.jobs import JobOptions, Jobs, NewJob, service
 from app.jobs.request import InferenceRequest
 from nginx.process import free_port
 from tests.support.redis import redis
@@ -65,3 +66,21 @@ def test_an_upload_without_a_job_is_discarded(jobs: Jobs) -> None:
     with pytest.raises(Overloaded):
         submit(jobs)
     assert inputs(jobs) == sorted(kept)
+
+
+def test_a_filter_that_matches_nothing_reads_only_some_pages(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_PAGE", 1)
+    monkeypatch.setattr(service, "_MAX_PAGES", 1)
+    ids = {submit(jobs).id for _ in range(2)}
+    found, cursor = jobs.page("me", {"status": "failed"}, "", 20)
+    assert (found, cursor != "") == ([], True)
+    assert jobs.page("me", {}, cursor, 20)[0][0].id in ids
+
+
+def test_a_job_that_is_forgotten_meanwhile_does_not_end_a_list(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_PAGE", 1)
+    first = submit(jobs)
+    time.sleep(0.002)  # the list is in the order of milliseconds
+    gone = submit(jobs)
+    jobs._records.redis.delete(f"rt-sentiment:job:{gone.id}")
+    assert [job.id for job in jobs.page("me", {}, "", 20)[0]] == [first.id]
