@@ -66,7 +66,7 @@ class JobEvents:
             finally:
                 self._asked.set()
                 self._asked = asyncio.Event()
-            self._latest |= zip(job_ids, jobs, strict=True)
+            self._latest = dict(zip(job_ids, jobs, strict=True))
 
 
 def _event(job: Job) -> bytes:

@@ -1,0 +1,43 @@
+"""Live updates of jobs."""
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+
+from app.api import job_events
+from app.api.job_events import JobEvents
+from app.jobs import Job
+
+
+def job(job_id: str, version: int = 0) -> Job:
+    return Job(
+        id=job_id,
+        type="inference",
+        owner="me",
+        request={},
+        created_at=0,
+        updated_at=0,
+        max_failures=1,
+        ttl_s=1,
+        version=version,
+    )
+
+
+async def test_a_job_that_nobody_follows_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_events, "_ASK_EVERY_S", 0)
+
+    versions = itertools.count(1)
+
+    async def get_many(job_ids: Sequence[str]) -> list[Job | None]:
+        if "leaves" in job_ids:
+            await leaving.aclose()  # type: ignore[attr-defined]
+        return [job(job_id, version=next(versions)) for job_id in job_ids]
+
+    events = JobEvents(get_many, lambda: False)
+    leaving, staying = (events.follow(job(job_id), None) for job_id in ("leaves", "stays"))
+    await anext(leaving)
+    for _ in range(3):
+        await anext(staying)
+    assert list(events._latest) == ["stays"]
+    await staying.aclose()  # type: ignore[attr-defined]
