@@ -104,3 +104,11 @@ def test_a_bad_row_that_is_kept_keeps_its_error(tmp_path: Path, model: Model) ->
     bad = json.loads(lines[1])
     assert bad["error"].startswith("line 2:")
     assert bad["text"] == '{"te\\xff'
+
+
+def test_a_row_group_of_long_rows_fits_into_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.tables import parquet
+
+    monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 1000)
+    batch = pa.RecordBatch.from_pydict({"text": ["x" * 400]})
+    assert [len(table) for table in parquet._row_groups([batch] * 7)] == [3, 3, 1]
