@@ -132,6 +132,7 @@ def create_app(
             lifecycle.drain()
             if lifecycle.service is not None:
                 lifecycle.service.close()
+            await jobs_api.close()
             if rate:
                 await rate.close()
 
@@ -155,7 +156,7 @@ def create_app(
     )
     bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
     jobs = Jobs(JobOptions.of(settings)) if settings.redis_url else None
-    jobs_api = JobsApi(jobs, bodies, settings.max_body_bytes, lambda: lifecycle.status == "draining")
+    jobs_api = JobsApi(jobs, bodies, settings.max_body_bytes, lifecycle)
     protocols = [
         protocol
         for protocol, enabled in ((HUGGING_FACE, settings.huggingface), (OPEN_INFERENCE, settings.open_inference))
