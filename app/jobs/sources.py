@@ -18,6 +18,7 @@ from ..tables import Source
 BUCKETS = ("s3", "gs", "abfs")
 SCHEMES = ("file", *BUCKETS, "https")
 _LOC = ("body", "source", "url")
+_MAX_GROWTH = 200  # tables of text become 3 to 20 times as large
 _BUFFER_BYTES = 128 * 1024
 # What another attempt would not change. Everything else, such as a connection that broke, may pass.
 _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
@@ -36,6 +37,10 @@ class JobSource(Source):
     @property
     def is_file(self) -> bool:
         return True
+
+    @property
+    def max_growth(self) -> int:
+        return _MAX_GROWTH
 
     @contextmanager
     def open_binary(self) -> Iterator[io.BufferedReader]:

@@ -1,5 +1,7 @@
 """From the source of a job to its result, with a lease and a model that fail."""
 
+import contextlib
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -15,7 +17,7 @@ from app.jobs.results import input_path
 from app.jobs.scoring import score_job
 from app.jobs.store import LocalStore
 from app.jobs.tasks import _FINAL, _explain
-from app.tables import Window, open_reader
+from app.tables import Columns, Window, formats, open_reader, scan
 
 
 def job(**changes: Any) -> Job:
@@ -75,6 +77,16 @@ def test_a_source_whose_connection_breaks_is_read_again(name: str, opener: Calla
         pass
     assert not isinstance(raised.value, _FINAL)
     assert _explain(raised.value) == "the source cannot be read: Connection reset by peer"
+
+
+def test_a_file_that_becomes_far_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "_MUCH_BYTES", 1024)
+    source = InferenceRequest("a.csv.gz").source(lambda: (tmp_path / "a.csv.gz").open("rb"))
+    for size, is_too_large in ((1000, False), (1_000_000, True)):
+        (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text\n" + b"a\n" * size))
+        raised: Any = pytest.raises(TableError, match="200 times") if is_too_large else contextlib.nullcontext()
+        with raised:
+            scan(source, Columns())
 
 
 def test_half_a_surrogate_pair_in_a_name_can_be_stored() -> None:
