@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from app.errors import NotReady, TableError
+from app.errors import NotReady, TableError, TableOptionError
 from app.jobs import JobOptions
 from app.jobs.job import Job
 from app.jobs.lease import HandedBack, Lease
@@ -17,13 +17,13 @@ from app.jobs.results import input_path
 from app.jobs.scoring import score_job
 from app.jobs.store import LocalStore
 from app.jobs.tasks import _FINAL, _explain
-from app.tables import Columns, Window, formats, open_reader, scan
+from app.tables import ADDED, Columns, Window, encoder_for, formats, open_reader, scan
 
 
 def job(**changes: Any) -> Job:
-    request = InferenceRequest("a.jsonl").to_dict()
-    values: dict[str, Any] = {"id": "a", "type": "inference", "owner": "me", "request": request}
-    return Job(**values, **{"created_at": 0.0, "updated_at": 0.0, "max_failures": 3, "ttl_s": 60} | changes)
+    values: dict[str, Any] = {"id": "a", "type": "inference", "owner": "me", "max_failures": 3, "ttl_s": 60}
+    values |= {"request": InferenceRequest("a.jsonl").to_dict(), "created_at": 0.0, "updated_at": 0.0}
+    return Job(**values | changes)
 
 
 class StoppedLease:
@@ -33,6 +33,16 @@ class StoppedLease:
 
     def check(self) -> None:
         raise HandedBack
+
+
+class RunningLease:
+    """The job runs."""
+
+    def __init__(self, request: InferenceRequest) -> None:
+        self.job = job(request=request.to_dict())
+
+    def check(self) -> None:
+        pass
 
 
 def no_scorer(*_: object) -> Any:
@@ -87,6 +97,32 @@ def test_a_file_that_becomes_far_too_large_is_refused(tmp_path: Path, monkeypatc
         raised: Any = pytest.raises(TableError, match="200 times") if is_too_large else contextlib.nullcontext()
         with raised:
             scan(source, Columns())
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", b"text,%b\n" % (b"x" * 70_000)),
+        ("a.jsonl", b"".join(b'{"text": "a", "%d": 1}\n' % number for number in range(20_000))),
+    ],
+)
+def test_names_that_would_fill_redis_are_refused(tmp_path: Path, name: str, data: bytes) -> None:
+    store = LocalStore(tmp_path)
+    store.write(input_path("a"), data)
+    options = JobOptions("redis://localhost", str(tmp_path), (), 60, 3, 3, 1024)
+    lease = RunningLease(InferenceRequest(name))
+    with pytest.raises(TableError, match="names of its columns"):
+        score_job(cast("Lease", lease), store, no_scorer, options)
+
+
+def test_a_long_list_of_columns_is_cut() -> None:
+    assert len(_explain(TableError("x" * 100_000))) < 10_000
+
+
+def test_half_a_surrogate_pair_in_a_name_is_no_name_of_parquet(tmp_path: Path) -> None:
+    source = InferenceRequest("a.jsonl").source(lambda: (tmp_path / "a.jsonl").open("rb"))
+    with pytest.raises(TableOptionError, match="surrogate"):
+        encoder_for("parquet", source, ["text", "\ud800"], ADDED, ["positive"])
 
 
 def test_half_a_surrogate_pair_in_a_name_can_be_stored() -> None:
