@@ -81,7 +81,10 @@ class ParquetReader(Reader):
 
     def windows(self, window: Window) -> Iterator[Rows]:
         digest, last = hashlib.sha256(), 0
-        batches = self._file.iter_batches(batch_size=window.rows)
+        # By the average row. A batch always has the same rows, because a result is continued after one of them.
+        groups = map(self._file.metadata.row_group, range(self._file.num_row_groups))
+        row_bytes = 1 + sum(group.total_byte_size for group in groups) // max(1, self.rows)
+        batches = self._file.iter_batches(batch_size=max(1, min(window.rows, window.all_chars // row_bytes)))
         while True:
             try:
                 batch = next(batches, None)
