@@ -9,6 +9,7 @@ from pydantic_core import to_json
 
 from ..errors import NotReady
 from ..jobs import Job
+from ..logs import log_exception
 
 _ASK_EVERY_S = 0.5
 _SEND_EVERY_S = 5.0
@@ -62,6 +63,9 @@ class JobEvents:
             try:
                 jobs = await self._get_many(job_ids)
             except NotReady:  # the streams wait until Redis is back
+                continue
+            except Exception as error:  # a bug: the streams must not wait for ever
+                log_exception("jobs not followed", error)
                 continue
             finally:
                 self._asked.set()

@@ -93,7 +93,7 @@ def _unreadable(error: OSError) -> NotReady:
 def check_url(url: str, allowed: Sequence[str]) -> None:
     """Raise `InvalidInput` unless a job may read from `url`."""
     try:
-        scheme, _ = urlsplit(url).scheme, urlsplit(url).port
+        scheme, _ = url.partition(":")[0], urlsplit(url).port  # in lower case, as everything that reads it expects
     except ValueError:
         raise InvalidInput("expected a valid URL", _LOC) from None
     if scheme not in SCHEMES:

@@ -1,5 +1,6 @@
 """Live updates of jobs."""
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 
@@ -41,3 +42,19 @@ async def test_a_job_that_nobody_follows_is_not_kept(monkeypatch: pytest.MonkeyP
         await anext(staying)
     assert list(events._latest) == ["stays"]
     await staying.aclose()  # type: ignore[attr-defined]
+
+
+async def test_an_error_in_one_round_does_not_end_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_events, "_ASK_EVERY_S", 0)
+    rounds = itertools.count()
+
+    async def get_many(job_ids: Sequence[str]) -> list[Job | None]:
+        if next(rounds) == 0:
+            raise ZeroDivisionError
+        return [job(job_id, version=1) for job_id in job_ids]
+
+    following = JobEvents(get_many, lambda: False).follow(job("a"), None)
+    async with asyncio.timeout(60):
+        assert b"id: 0" in await anext(following)
+        assert b"id: 1" in await anext(following)
+    await following.aclose()  # type: ignore[attr-defined]
