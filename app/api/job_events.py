@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
@@ -30,7 +30,7 @@ class JobEvents:
         self._asked = asyncio.Event()  # set and replaced after each round
         self._task: asyncio.Task[None] | None = None
 
-    async def follow(self, job: Job, last_id: str | None) -> AsyncIterator[bytes]:
+    async def follow(self, job: Job, last_id: str | None) -> AsyncGenerator[bytes, None]:
         """Yield an event for each change of `job`, and every few seconds, until it is over.
 
         `last_id` is that of the last event that the client has got.

@@ -1,7 +1,7 @@
 """`/jobs`: send, follow and cancel background jobs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -25,6 +25,7 @@ from .job_events import JobEvents
 from .job_texts import Text, body_parser, validate_job, write_lines
 from .request import check_headers
 from .status import accept_head
+from .streaming import GeneratedResponse
 from .uploads import Form, boundary_of, in_time, values_of
 
 T = TypeVar("T")
@@ -79,7 +80,7 @@ class JobsApi:
         with self._in_flight():
             return await self._accept(request, key)
 
-    async def send(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    async def send(self, pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
         """Yield the pieces of a result."""
         with self._in_flight():
             while (piece := await self.run(next, pieces, None)) is not None:
@@ -193,7 +194,7 @@ def jobs_router(api: JobsApi) -> APIRouter:
             return Response(status_code=204)  # a browser then stops to reconnect
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         events = api.events.follow(job, last_event_id) if request.method == "GET" else _nothing()
-        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+        return GeneratedResponse(events, "text/event-stream", headers)
 
     @router.get("/jobs/{id}/result", response_class=StreamingResponse, **DOCUMENTS["result"])
     async def get_result(
@@ -209,7 +210,7 @@ def jobs_router(api: JobsApi) -> APIRouter:
             "Cache-Control": "no-store",
         }
         content = api.send(pieces) if request.method == "GET" else _nothing()
-        return StreamingResponse(content, media_type=MEDIA_TYPES[format], headers=headers)
+        return GeneratedResponse(content, MEDIA_TYPES[format], headers)
 
     @router.post("/jobs/{id}/retry", status_code=202, response_model=schemas.JobStatus, **DOCUMENTS["one"])
     async def retry_job(request: Request, id: str) -> schemas.JobStatus:  # noqa: A002
@@ -230,7 +231,7 @@ def jobs_router(api: JobsApi) -> APIRouter:
     return router
 
 
-async def _nothing() -> AsyncIterator[bytes]:
+async def _nothing() -> AsyncGenerator[bytes, None]:
     """The content of a response to HEAD."""
     return
     yield

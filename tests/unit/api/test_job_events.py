@@ -32,7 +32,7 @@ async def test_a_job_that_nobody_follows_is_not_kept(monkeypatch: pytest.MonkeyP
 
     async def get_many(job_ids: Sequence[str]) -> list[Job | None]:
         if "leaves" in job_ids:
-            await leaving.aclose()  # type: ignore[attr-defined]
+            await leaving.aclose()
         return [job(job_id, version=next(versions)) for job_id in job_ids]
 
     events = JobEvents(get_many, lambda: False)
@@ -41,7 +41,7 @@ async def test_a_job_that_nobody_follows_is_not_kept(monkeypatch: pytest.MonkeyP
     for _ in range(3):
         await anext(staying)
     assert list(events._latest) == ["stays"]
-    await staying.aclose()  # type: ignore[attr-defined]
+    await staying.aclose()
 
 
 async def test_an_error_in_one_round_does_not_end_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,4 +57,4 @@ async def test_an_error_in_one_round_does_not_end_the_next_ones(monkeypatch: pyt
     async with asyncio.timeout(60):
         assert b"id: 0" in await anext(following)
         assert b"id: 1" in await anext(following)
-    await following.aclose()  # type: ignore[attr-defined]
+    await following.aclose()
