@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from . import __version__
 from .access import Keys, RateLimit
 from .api import (
     HUGGING_FACE,
@@ -28,21 +27,17 @@ from .api import (
     PredictBatchEndpoint,
     PredictEndpoint,
     PredictStreamEndpoint,
+    Protocol,
     ProxyPrefix,
     Refusals,
-    accept_head,
     allowed_hosts,
     authentication,
+    fastapi_app,
     header_limit,
-    install_docs,
-    install_errors,
-    install_openapi,
-    install_page,
     is_public,
     jobs_router,
     log_loaded,
     one_host,
-    operation_id,
     prediction_routes,
     report,
     status_router,
@@ -55,15 +50,6 @@ from .inference import Model, load_model
 from .jobs import JobOptions, Jobs
 from .metrics import Metrics
 from .serving import Lifecycle, Loader, ServingLimits
-
-_DESCRIPTION = """\
-Low-latency text sentiment. `POST /predict` predicts one text, `POST /predict/batch` a list of texts, and
-`POST /predict/stream` any number of texts, which it answers while you send them.
-
-Errors are `application/problem+json` (RFC 9457); those of `POST /` and `/v2` have the form of their protocols.
-Every response has `X-Request-ID`. Predictions also have `X-Model` (`name@version`), `Server-Timing` (milliseconds) and
-`X-Cache`.
-"""
 
 # Of SENTIMENT_MAX_WAIT_MS: streams leave the rest to requests that cannot wait for room.
 _STREAM_SHARE = 0.5
@@ -111,6 +97,11 @@ def create_app(
         on_ready=on_ready,
         on_broken=on_broken,
     )
+    limits = _limits(settings)
+    bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
+    jobs = JobsApi(
+        Jobs(JobOptions.of(settings)) if settings.redis_url else None, bodies, settings.max_body_bytes, lifecycle
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -132,49 +123,27 @@ def create_app(
             lifecycle.drain()
             if lifecycle.service is not None:
                 lifecycle.service.close()
+            await jobs.close()
             if rate:
                 await rate.close()
 
-    app = FastAPI(
-        title="rt-sentiment",
-        version=__version__,
-        description=_DESCRIPTION,
-        lifespan=lifespan,
-        openapi_url=None,  # `install_docs` adds it
-        generate_unique_id_function=operation_id,
-        redirect_slashes=False,  # the target would contain the Host that the client sent
-        # FastAPI's own telemetry looks for providers with each request, and its records quote what clients send.
-        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
-    )
-    accept_head(app.router)
-    limits = Limits(
-        max_text_chars=settings.max_text_chars,
-        max_batch_texts=settings.max_batch_texts,
-        max_body_bytes=settings.max_body_bytes,
-        request_timeout_ms=settings.request_timeout_ms,
-    )
-    bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
-    jobs = Jobs(JobOptions.of(settings)) if settings.redis_url else None
-    jobs_api = JobsApi(jobs, bodies, settings.max_body_bytes, lambda: lifecycle.status == "draining")
-    protocols = [
-        protocol
-        for protocol, enabled in ((HUGGING_FACE, settings.huggingface), (OPEN_INFERENCE, settings.open_inference))
-        if enabled
-    ]
-    routers = [prediction_routes(), stream_routes(), status_router(lifecycle, metrics, limits), jobs_router(jobs_api)]
+    protocols = _protocols(settings)
+    routers = [prediction_routes(), stream_routes(), status_router(lifecycle, metrics, limits), jobs_router(jobs)]
     routers += [protocol.router(lifecycle) for protocol in protocols]
-    for router in routers:
-        app.include_router(router)
-    install_errors(app, [app.router, *routers])
-    install_openapi(
-        app,
+    app = fastapi_app(
+        lifespan,
+        routers,
         is_public=partial(is_public, protect_information=settings.api_keys_for_all) if keys else lambda *_: True,
         models=[*JOB_MODELS, *(model for protocol in protocols for model in protocol.models)],
+        page=settings.page,
     )
-    install_docs(app)
-    install_page(app, enabled=settings.page)
     authenticate = (
         authentication(keys, protect_information=settings.api_keys_for_all, refusals=refusals) if keys else None
+    )
+    kinds: tuple[type[Endpoint], ...] = (
+        PredictEndpoint,
+        PredictBatchEndpoint,
+        *(protocol.endpoint for protocol in protocols),
     )
     stream = PredictStreamEndpoint(
         lifecycle,
@@ -185,11 +154,6 @@ def create_app(
         idle_s=settings.stream_idle_s,
         max_wait_ms=_STREAM_SHARE * settings.max_wait_ms,
         authentication=authenticate,
-    )
-    kinds: tuple[type[Endpoint], ...] = (
-        PredictEndpoint,
-        PredictBatchEndpoint,
-        *(protocol.endpoint for protocol in protocols),
     )
     endpoints: list[Endpoint | PredictStreamEndpoint] = [
         *(kind(lifecycle, limits, bodies, rate) for kind in kinds),
@@ -207,6 +171,20 @@ def create_app(
         has_plain_errors=lambda method, path: any(protocol.owns(method, path) for protocol in protocols),
     )
     return Application(middleware, app, lifecycle, metrics)
+
+
+def _protocols(settings: Settings) -> list[Protocol]:
+    enabled = {HUGGING_FACE: settings.huggingface, OPEN_INFERENCE: settings.open_inference}
+    return [protocol for protocol, is_enabled in enabled.items() if is_enabled]
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_text_chars=settings.max_text_chars,
+        max_batch_texts=settings.max_batch_texts,
+        max_body_bytes=settings.max_body_bytes,
+        request_timeout_ms=settings.request_timeout_ms,
+    )
 
 
 def _load(settings: Settings) -> Model:

@@ -1,25 +1,23 @@
 """HTTP: middleware, endpoints, schemas, errors. The only folder that knows FastAPI."""
 
+from .application import fastapi_app
 from .auth import authentication, is_public, log_loaded, watch_keys
 from .bodies import Bodies
 from .checks import Check, allowed_hosts, header_limit, one_host
 from .context import BROKEN, BUSY, PEER, PROBES, REFUSED, UPLOAD, new_id
 from .cors import Cors
-from .docs import install_docs
-from .document import install_openapi, operation_id
 from .endpoint import Endpoint
-from .errors import install_errors, problem
+from .errors import problem
 from .job_documents import MODELS as JOB_MODELS
 from .jobs import JobsApi, jobs_router
 from .middleware import Middleware
 from .openapi import prediction_routes
-from .page import install_page
 from .predict import PredictBatchEndpoint, PredictEndpoint
 from .prefix import ProxyPrefix
-from .protocols import HUGGING_FACE, OPEN_INFERENCE
+from .protocols import HUGGING_FACE, OPEN_INFERENCE, Protocol
 from .refusals import Refusals
 from .schemas import Limits
-from .status import accept_head, report, status_router
+from .status import report, status_router
 from .stream import PredictStreamEndpoint
 from .stream_openapi import stream_routes
 
@@ -43,22 +41,18 @@ __all__ = [
     "PredictBatchEndpoint",
     "PredictEndpoint",
     "PredictStreamEndpoint",
+    "Protocol",
     "ProxyPrefix",
     "Refusals",
-    "accept_head",
     "allowed_hosts",
     "authentication",
+    "fastapi_app",
     "header_limit",
-    "install_docs",
-    "install_errors",
-    "install_openapi",
-    "install_page",
     "is_public",
     "jobs_router",
     "log_loaded",
     "new_id",
     "one_host",
-    "operation_id",
     "prediction_routes",
     "problem",
     "report",

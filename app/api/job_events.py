@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 
 from ..errors import NotReady
 from ..jobs import Job
+from ..logs import log_exception
 
 _ASK_EVERY_S = 0.5
 _SEND_EVERY_S = 5.0
@@ -29,7 +30,7 @@ class JobEvents:
         self._asked = asyncio.Event()  # set and replaced after each round
         self._task: asyncio.Task[None] | None = None
 
-    async def follow(self, job: Job, last_id: str | None) -> AsyncIterator[bytes]:
+    async def follow(self, job: Job, last_id: str | None) -> AsyncGenerator[bytes, None]:
         """Yield an event for each change of `job`, and every few seconds, until it is over.
 
         `last_id` is that of the last event that the client has got.
@@ -63,10 +64,13 @@ class JobEvents:
                 jobs = await self._get_many(job_ids)
             except NotReady:  # the streams wait until Redis is back
                 continue
+            except Exception as error:  # a bug: the streams must not wait for ever
+                log_exception("jobs not followed", error)
+                continue
             finally:
                 self._asked.set()
                 self._asked = asyncio.Event()
-            self._latest |= zip(job_ids, jobs, strict=True)
+            self._latest = dict(zip(job_ids, jobs, strict=True))
 
 
 def _event(job: Job) -> bytes:

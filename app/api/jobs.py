@@ -1,9 +1,9 @@
 """`/jobs`: send, follow and cancel background jobs."""
 
 import asyncio
-from codecs import BOM_UTF8
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -12,8 +12,9 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field, ValidationError
 from starlette.responses import StreamingResponse
 
-from ..errors import NotFound, NotReady, TextTooLong
-from ..jobs import MEDIA_TYPES, Job, Jobs, JobType, NewJob, Status, Upload
+from ..errors import NotFound, NotReady
+from ..jobs import MEDIA_TYPES, Job, Jobs, JobType, NewJob, Status
+from ..serving import Lifecycle
 from . import job_schemas as schemas
 from .auth import jobs_owner
 from .bodies import Bodies
@@ -21,29 +22,31 @@ from .context import UPLOAD, RequestContext, context_of
 from .invalid import BodyInvalid
 from .job_documents import DOCUMENTS
 from .job_events import JobEvents
+from .job_texts import Text, body_parser, validate_job, write_lines
 from .request import check_headers
 from .status import accept_head
+from .streaming import GeneratedResponse
 from .uploads import Form, boundary_of, in_time, values_of
 
 T = TypeVar("T")
 
 _OFF = "background jobs are off: the setting SENTIMENT_REDIS_URL is empty"
 _OFF_RETRY_AFTER_S = 3600.0
+_CLOSE_S = 2.0
 _THREADS = 8  # of their own, so that a slow Redis does not keep others waiting
-_PIECE_BYTES = 256 * 1024
-_PARSED_BYTES = 8  # of memory, for each byte of JSON
 _KEY = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 
 
 class JobsApi:
     """Calls `Jobs` in threads. Without Redis, every call says that jobs are off."""
 
-    def __init__(self, jobs: Jobs | None, bodies: Bodies, max_body_bytes: int, is_ending: Callable[[], bool]) -> None:
+    def __init__(self, jobs: Jobs | None, bodies: Bodies, max_body_bytes: int, lifecycle: Lifecycle) -> None:
         self._jobs = jobs
         self._bodies = bodies
         self._max_body_bytes = max_body_bytes
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
-        self.events = JobEvents(self._get_any, is_ending)
+        self._lifecycle = lifecycle
+        self.events = JobEvents(self._get_any, lambda: lifecycle.status == "draining")
 
     @property
     def jobs(self) -> Jobs:
@@ -64,8 +67,35 @@ class JobsApi:
             raise NotFound("you have no job of this id")
         return job
 
+    async def close(self) -> None:
+        """Finish what runs, such as the removal of an upload that was cut off, unless it takes long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await asyncio.to_thread(self._threads.shutdown)
+        if self._jobs:
+            self._jobs.close()
+
     async def accept(self, request: Request, key: str | None) -> Job:
         """Create the job that a request describes."""
+        with self._in_flight():
+            return await self._accept(request, key)
+
+    async def send(self, pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+        """Yield the pieces of a result."""
+        with self._in_flight():
+            while (piece := await self.run(next, pieces, None)) is not None:
+                yield piece
+
+    @contextmanager
+    def _in_flight(self) -> Iterator[None]:
+        """Let a server that is told to end wait for the request."""
+        self._lifecycle.in_flight += 1
+        try:
+            yield
+        finally:
+            self._lifecycle.in_flight -= 1
+
+    async def _accept(self, request: Request, key: str | None) -> Job:
         context = context_of(request.scope)
         owner = jobs_owner(context)
         await self.run(self.jobs.check, owner)  # before the body is read
@@ -74,15 +104,10 @@ class JobsApi:
             return await self._accept_form(request, boundary, new)
         check_headers(context.headers, self._max_body_bytes)
         with self._bodies.hold() as body:
-            content = bytearray()
-            async for piece in request.stream():
-                content += piece
-                if len(content) > self._max_body_bytes:
-                    raise TextTooLong(f"the body is larger than {self._max_body_bytes} bytes")
-                body.resize(_PARSED_BYTES * len(content))
-            wanted = await self.run(_validated, bytes(content))
+            content = await body.read(request.receive, self._max_body_bytes, lambda: body_parser(self._max_body_bytes))
+            wanted, texts = await self.run(validate_job, content)
             job = new(wanted.request(), **wanted.schedule())
-            return await self.run(self._store, job, wanted.texts)
+            return await self.run(self._store, job, texts)
 
     async def _accept_form(self, request: Request, boundary: bytes, new: Callable[..., NewJob]) -> Job:
         upload = await self.run(self.jobs.upload)
@@ -96,24 +121,24 @@ class JobsApi:
             await form.read(in_time(request.stream()))
             wanted = schemas.InferenceUpload.model_validate_json(orjson.dumps(values_of(form.fields)))
             job = new(wanted.request(form.file_name or "upload"), **wanted.schedule())
-            return await self.run(self.jobs.submit, job, upload)
         except ValidationError as error:
             self._threads.submit(upload.discard)
             raise BodyInvalid.from_pydantic(error, schemas.InferenceUpload.model_fields) from None
         except BaseException:
             self._threads.submit(upload.discard)
             raise
+        return await self.run(self.jobs.submit, job, upload)
 
-    def _store(self, new: NewJob, texts: Sequence[str] | None) -> Job:
+    def _store(self, new: NewJob, texts: Sequence[Text] | None) -> Job:
         if texts is None:
             return self.jobs.submit(new)
         upload = self.jobs.upload()
         try:
-            _write_lines(texts, upload)
-            return self.jobs.submit(new, upload)
+            write_lines(texts, upload)
         except BaseException:
             upload.discard()
             raise
+        return self.jobs.submit(new, upload)
 
     async def _get_any(self, job_ids: Sequence[str]) -> list[Job | None]:
         return await self.run(self.jobs.get_any, job_ids)
@@ -169,7 +194,7 @@ def jobs_router(api: JobsApi) -> APIRouter:
             return Response(status_code=204)  # a browser then stops to reconnect
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         events = api.events.follow(job, last_event_id) if request.method == "GET" else _nothing()
-        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+        return GeneratedResponse(events, "text/event-stream", headers)
 
     @router.get("/jobs/{id}/result", response_class=StreamingResponse, **DOCUMENTS["result"])
     async def get_result(
@@ -184,8 +209,8 @@ def jobs_router(api: JobsApi) -> APIRouter:
             "Content-Disposition": f'attachment; filename="{job.id}.{format}"',
             "Cache-Control": "no-store",
         }
-        content = _sent(api, pieces) if request.method == "GET" else _nothing()
-        return StreamingResponse(content, media_type=MEDIA_TYPES[format], headers=headers)
+        content = api.send(pieces) if request.method == "GET" else _nothing()
+        return GeneratedResponse(content, MEDIA_TYPES[format], headers)
 
     @router.post("/jobs/{id}/retry", status_code=202, response_model=schemas.JobStatus, **DOCUMENTS["one"])
     async def retry_job(request: Request, id: str) -> schemas.JobStatus:  # noqa: A002
@@ -206,29 +231,7 @@ def jobs_router(api: JobsApi) -> APIRouter:
     return router
 
 
-async def _nothing() -> AsyncIterator[bytes]:
+async def _nothing() -> AsyncGenerator[bytes, None]:
     """The content of a response to HEAD."""
     return
     yield
-
-
-async def _sent(api: JobsApi, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (piece := await api.run(next, pieces, None)) is not None:
-        yield piece
-
-
-def _validated(content: bytes) -> schemas.InferenceJob:
-    try:
-        return schemas.InferenceJob.model_validate_json(content.removeprefix(BOM_UTF8))
-    except ValidationError as error:
-        raise BodyInvalid.from_pydantic(error, schemas.InferenceJob.model_fields) from None
-
-
-def _write_lines(texts: Sequence[str], upload: Upload) -> None:
-    lines = bytearray()
-    for text in texts:
-        lines += orjson.dumps({"text": text}) + b"\n"
-        if len(lines) >= _PIECE_BYTES:
-            upload.write(bytes(lines))
-            lines.clear()
-    upload.write(bytes(lines))

@@ -70,7 +70,6 @@ class BodyParser:
         self._outer: list[tuple[Form, dict[str, Any], str, list[Any]]] = []  # around the object
         self._form = form
         self._max_string_bytes = 12 * form.max_text_chars + 2  # a character may be written as two escapes of six bytes
-        self._too_long = "x" * (form.max_text_chars + 1)
         self._tokens = Tokens()
         self._state = _State.TOP
         self._field = ""
@@ -224,12 +223,15 @@ class BodyParser:
             if is_too_long:
                 tokens.at = end
             return None
-        text: str | InvalidInput = self._too_long if is_too_long else self._decode(end)
+        text: str | InvalidInput = self._longer() if is_too_long else self._decode(end)
         tokens.at, self._skips = end, False
         return self._limited(text) if isinstance(text, str) else text
 
     def _limited(self, text: str) -> str:
-        return text if len(text) <= self._form.max_text_chars else self._too_long
+        return text if len(text) <= self._form.max_text_chars else self._longer()
+
+    def _longer(self) -> str:
+        return "x" * (self._form.max_text_chars + 1)
 
     def _decode(self, end: int) -> Any:
         """Return what a token stands for; in a list, `InvalidInput` if it has half a surrogate pair."""

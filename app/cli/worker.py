@@ -23,6 +23,7 @@ def worker(*, queues: str, **flags: Any) -> int:
     from .. import logs
     from ..inference import load_model
     from ..jobs import QUEUES, JobOptions, work
+    from ..sockets import authority, listen
     from ..tables import ModelScorer
     from ..types import LongText
 
@@ -46,9 +47,9 @@ def worker(*, queues: str, **flags: Any) -> int:
         )
         return ModelScorer(model, long_text)
 
-    address = (settings.host, settings.worker_port) if settings.worker_port else None
     try:
-        work(JobOptions.of(settings), names, load_scorer, address)
+        listener = listen(settings.host, settings.worker_port) if settings.worker_port else None
     except OSError as error:
-        raise Failure(f"cannot listen on {settings.host}:{settings.worker_port}: {error.strerror}") from None
+        raise Failure(f"cannot listen on {authority(settings.host, settings.worker_port)}: {error.strerror}") from None
+    work(JobOptions.of(settings), names, load_scorer, listener)
     return OK

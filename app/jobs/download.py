@@ -5,13 +5,14 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import closing
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from urllib.parse import quote, urlsplit
 
 from ..errors import InvalidInput, TableError
 
 _TIMEOUT_S = 30.0
 _PIECE_BYTES = 256 * 1024
+_WITH_IPV4 = (IPv6Network("::/96"), IPv6Network("64:ff9b::/96"))  # of old systems, and of NAT64 (RFC 6052)
 
 
 class _PinnedConnection(http.client.HTTPSConnection):
@@ -38,7 +39,8 @@ def download(url: str, max_bytes: int) -> Iterator[bytes]:
     address = _public_address(host, port)
     with closing(_PinnedConnection(host, port, address)) as connection:
         try:
-            connection.request("GET", parts.path, headers={"Accept-Encoding": "identity"})
+            path = quote(parts.path, safe="%/:@!$&'()*+,;=~")  # people write spaces and letters as they are
+            connection.request("GET", path, headers={"Accept-Encoding": "identity"})
             response = connection.getresponse()
             if response.status in (404, 410):
                 raise TableError(f"{url}: there is no such file")
@@ -47,7 +49,7 @@ def download(url: str, max_bytes: int) -> Iterator[bytes]:
             if response.status != 200:
                 raise OSError(0, f"the server of the source answered {response.status}")
             size = 0
-            while piece := response.read(_PIECE_BYTES):
+            while piece := response.read1(_PIECE_BYTES):
                 size += len(piece)
                 if size > max_bytes:
                     raise InvalidInput(f"the source is larger than {max_bytes} bytes")
@@ -68,5 +70,13 @@ def _public_address(host: str, port: int) -> str:
 
 def _is_public(address: str) -> bool:
     parsed = ip_address(address.partition("%")[0])
-    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    if isinstance(parsed, IPv6Address):
+        parsed = _embedded(parsed) or parsed
     return parsed.is_global and not parsed.is_multicast
+
+
+def _embedded(address: IPv6Address) -> IPv4Address | None:
+    """Return the IPv4 address to which a gateway or the system passes on what is sent to an IPv6 address."""
+    if any(address in network for network in _WITH_IPV4):
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour

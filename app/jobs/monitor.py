@@ -1,5 +1,6 @@
 """What a worker tells about itself and the queues: `/livez` for probes, and `/metrics` for Prometheus."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -64,8 +65,8 @@ class JobsCollector(Collector):
         yield CounterMetricFamily("sentiment_jobs_rows", "Rows that were scored.", value=figures["rows"])
 
 
-def start_monitor(host: str, port: int, collector: Collector, is_alive: Callable[[], bool]) -> ThreadingHTTPServer:
-    """Answer at `host` and `port` in a thread. Raises `OSError` if it cannot listen there."""
+def start_monitor(listener: socket.socket, collector: Collector, is_alive: Callable[[], bool]) -> ThreadingHTTPServer:
+    """Answer on a socket that listens, in a thread."""
     registry = CollectorRegistry()
     registry.register(collector)
 
@@ -91,6 +92,8 @@ def start_monitor(host: str, port: int, collector: Collector, is_alive: Callable
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the standard library
             """Probes and scrapes are not logged."""
 
-    server = ThreadingHTTPServer((host, port), Handler)
+    server = ThreadingHTTPServer(listener.getsockname()[:2], Handler, bind_and_activate=False)
+    server.socket.close()
+    server.socket = listener
     Thread(target=server.serve_forever, name="monitor", daemon=True).start()
     return server

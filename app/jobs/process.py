@@ -1,6 +1,7 @@
 """The process of a worker: it runs jobs until it is told to end, and waits while Redis is away."""
 
 import logging
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -44,17 +45,17 @@ def work(
     options: JobOptions,
     queues: Sequence[str],
     load_scorer: LoadScorer,
-    address: tuple[str, int] | None = None,
+    listener: socket.socket | None = None,
 ) -> None:
-    """Run jobs from these queues, in their order, until SIGTERM or SIGINT. Probes and metrics are at `address`."""
+    """Run jobs from these queues, in their order, until SIGTERM or SIGINT. Answer probes and scrapes on `listener`."""
     tasks.context = tasks.Context(options, load_scorer)
     sys.modules[TASK_MODULE] = tasks
     for name in ("rq.worker", "rq.job"):
         logging.getLogger(name).setLevel(logging.ERROR)
     pulse = _Pulse()
-    if address:
+    if listener:
         records = Records(connect(options))
-        start_monitor(*address, JobsCollector(records, Queues(records.redis)), pulse.is_alive)
+        start_monitor(listener, JobsCollector(records, Queues(records.redis)), pulse.is_alive)
     pause_s = 1.0
     while True:
         pulse.beat()

@@ -112,15 +112,18 @@ class Records:
             pipe.zrem(ENDED, job.id)
             pipe.execute()
 
-    def page(self, owner: str, cursor: str, limit: int) -> list[tuple[str, Job]]:
-        """Return the newest jobs of a caller that are older than `cursor`, each with its own cursor."""
+    def page(self, owner: str, cursor: str, limit: int) -> list[tuple[str, Job | None]]:
+        """Return the newest jobs of a caller that are older than `cursor`, each with its own cursor.
+
+        One that was forgotten meanwhile is None.
+        """
         newest = f"({cursor}" if cursor else "+"
         with translated():
             members = [
                 member.decode() for member in self.redis.zrevrangebylex(_owner(owner), newest, "-", start=0, num=limit)
             ]
         jobs = self.get_many([member.partition("-")[2] for member in members])
-        return [(member, job) for member, job in zip(members, jobs, strict=True) if job]
+        return list(zip(members, jobs, strict=True))
 
     def figures(self) -> dict[str, int]:
         """Return how many jobs run, are dead and have ended, how many workers there are, and the counters."""

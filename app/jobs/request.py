@@ -33,9 +33,9 @@ class InferenceRequest:
         except TableOptionError as error:
             raise InvalidInput(error.explain()) from None
 
-    def source(self, opener: Callable[[], BinaryIO]) -> JobSource:
-        """Return the input, which `opener` opens."""
-        return JobSource(**asdict(self._layout()), opener=opener)
+    def source(self, opener: Callable[[], BinaryIO], check: Callable[[], object] = lambda: None) -> JobSource:
+        """Return the input, which `opener` opens. `check` is called before each read."""
+        return JobSource(**asdict(self._layout()), opener=opener, check=check)
 
     def _layout(self) -> Source:
         return source_of(

@@ -17,6 +17,8 @@ from .results import input_path, part_path
 from .sources import check_url, is_download, open_url
 from .store import Store
 
+_MAX_NAME_CHARS = 64 * 1024  # they are in Redis, and written with each change of the job
+
 LoadScorer = Callable[[LongText], Scorer]
 
 
@@ -42,9 +44,9 @@ def score_job(lease: Lease, store: Store, load_scorer: LoadScorer, options: JobO
     if total is None and request.url and is_download(request.url):
         check_url(request.url, options.job_sources)
         _fetch(request.url, store, job.id, lease, options.job_max_upload_bytes)
-    source = request.source(_opener(request, job.id, store, options.job_sources))
+    source = request.source(_opener(request, job.id, store, options.job_sources), lease.check)
     if total is None:  # a first look at all rows, so that a bad one is reported now and not after hours
-        found = scan(source, request.columns)
+        found = scan(source, request.columns, _MAX_NAME_CHARS)
         total, known = found.rows, {"names": found.names}
     lease.check()
     scorer = load_scorer(request.long_text)

@@ -3,14 +3,14 @@
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
 import orjson
 
-from ..errors import Conflict, TextTooLong
+from ..errors import Conflict, NotReady, TextTooLong
 from . import transitions
 from .connection import connect
 from .job import Job, JobType, Priority
@@ -51,10 +51,23 @@ class Jobs:
         return Upload(secrets.token_hex(12), self._store, self.options.job_max_upload_bytes)
 
     def submit(self, new: NewJob, upload: "Upload | None" = None) -> Job:
-        """Create a job for rows that were uploaded, or for those of its URL.
+        """Create a job for rows that were uploaded, or for those of its URL. Discards an upload that no job needs.
 
         Raises `InvalidInput` for one that cannot run, and `Overloaded` if the caller has too many jobs.
         """
+        try:
+            job = self._create(new, upload)
+        except BaseException:
+            if upload:
+                upload.discard()
+            raise
+        if upload and job.id != upload.job_id:  # the job was sent before
+            upload.discard()
+        elif job.status == "pending" and job.due_at <= time.time():
+            self._deliver(job)
+        return job
+
+    def _create(self, new: NewJob, upload: "Upload | None") -> Job:
         new.request.check()
         if new.request.url:
             check_url(new.request.url, self.options.job_sources)
@@ -80,12 +93,11 @@ class Jobs:
             every_s=new.every_s,
             metadata=new.metadata,
         )
-        created = self._records.create(job, self.options.job_max_open, new.idempotency_key)
-        if created.id == job_id and job.due_at <= now_s:
-            self._queues.deliver(created)
-        elif created.id != job_id and upload:
-            upload.discard()
-        return created
+        return self._records.create(job, self.options.job_max_open, new.idempotency_key)
+
+    def _deliver(self, job: Job) -> None:
+        with suppress(NotReady):  # the job is stored, and a sweep delivers it
+            self._queues.deliver(job)
 
     def check(self, owner: str) -> None:
         """Raise `NotReady` if no job can be stored now, and `Overloaded` if this caller has too many."""
@@ -101,18 +113,22 @@ class Jobs:
         return self._records.get_many(job_ids)
 
     def page(self, owner: str, filters: Mapping[str, str | None], cursor: str, limit: int) -> tuple[list[Job], str]:
-        """Return the newest jobs that match, and the cursor for the next ones, "" at the end."""
+        """Return the newest jobs that match, and the cursor for the next ones, "" at the end.
+
+        There may be fewer than `limit`, because only so many jobs are looked at.
+        """
         found: list[Job] = []
-        while True:
+        for _ in range(_MAX_PAGES):
             page = self._records.page(owner, cursor, _PAGE)
             for position, job in page:
                 cursor = position
-                if all(value in (None, getattr(job, name)) for name, value in filters.items()):
+                if job and all(value in (None, getattr(job, name)) for name, value in filters.items()):
                     found.append(job)
                     if len(found) == limit:
                         return found, cursor
             if len(page) < _PAGE:
                 return found, ""
+        return found, cursor
 
     def cancel(self, job: Job) -> Job | None:
         """Cancel a job; forget one that is over, and return None."""
@@ -133,7 +149,7 @@ class Jobs:
             raise Conflict(
                 f"only a job that failed or was cancelled can be tried again; this one is {job.status}"
             ) from None
-        self._queues.deliver(again)
+        self._deliver(again)
         return again
 
     def result(self, job: Job, target: str) -> Iterator[bytes]:
@@ -147,6 +163,7 @@ class Jobs:
 
 
 _PAGE = 100
+_MAX_PAGES = 20  # of one answer: a filter that matches no job must not read all of them
 
 
 class Upload:

@@ -9,41 +9,91 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from ..errors import InvalidInput, SetupError, TableError
+from ..errors import InvalidInput, NotReady, SetupError, TableError
 from ..tables import Source
 
 BUCKETS = ("s3", "gs", "abfs")
 SCHEMES = ("file", *BUCKETS, "https")
 _LOC = ("body", "source", "url")
+_MAX_GROWTH = 200  # tables of text become 3 to 20 times as large
+_BUFFER_BYTES = 128 * 1024
+# What another attempt would not change. Everything else, such as a connection that broke, may pass.
+_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
 @dataclass(frozen=True, slots=True)
 class JobSource(Source):
-    """An input that is opened in its own way, as often as is needed."""
+    """An input that is opened in its own way, as often as is needed.
+
+    `check` is called before each read, and may raise: to read all of an input may take hours.
+    """
 
     opener: Callable[[], BinaryIO] = field(kw_only=True, compare=False)
+    check: Callable[[], object] = field(kw_only=True, compare=False, default=lambda: None)
 
     @property
     def is_file(self) -> bool:
         return True
 
+    @property
+    def max_growth(self) -> int:
+        return _MAX_GROWTH
+
     @contextmanager
     def open_binary(self) -> Iterator[io.BufferedReader]:
         try:
             stream = self.opener()
-        except OSError as error:
+        except _LASTING as error:
             raise TableError(f"{self.name}: {error.strerror or 'it cannot be opened'}") from None
-        with stream:
-            yield stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[arg-type]
+        except OSError as error:
+            raise _unreadable(error) from error
+        reader: io.BufferedReader = io.BufferedReader(_Checked(stream, self.check), _BUFFER_BYTES)
+        with reader:
+            yield reader
+
+
+class _Checked(io.RawIOBase):
+    """Calls `check` before each read. Raises `NotReady` for a failed read: readers take an `OSError` for wrong data."""
+
+    def __init__(self, stream: Any, check: Callable[[], object]) -> None:
+        self._stream = stream
+        self._check = check
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._stream.seekable())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._stream.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._stream.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        self._check()
+        try:
+            return int(self._stream.readinto(buffer))
+        except OSError as error:
+            raise _unreadable(error) from error
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def _unreadable(error: OSError) -> NotReady:
+    return NotReady(f"the source cannot be read: {error.strerror or type(error).__name__}")
 
 
 def check_url(url: str, allowed: Sequence[str]) -> None:
     """Raise `InvalidInput` unless a job may read from `url`."""
     try:
-        scheme, _ = urlsplit(url).scheme, urlsplit(url).port
+        scheme, _ = url.partition(":")[0], urlsplit(url).port  # in lower case, as everything that reads it expects
     except ValueError:
         raise InvalidInput("expected a valid URL", _LOC) from None
     if scheme not in SCHEMES:

@@ -82,6 +82,8 @@ class Sweeper:
     def _forget(self) -> None:
         for job_id in self._records.expired(time.time()):
             job = self._records.get(job_id)
+            if job and not job.is_over:  # it is tried again
+                continue
             self._store.delete(job_id)
             if job:
                 self._records.forget(job)

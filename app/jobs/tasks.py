@@ -23,9 +23,11 @@ from .records import Records
 from .scoring import LoadScorer, score_job
 from .store import open_store
 
+_MAX_ERROR_CHARS = 2000  # an error may list the columns of the source
+
 # Another attempt would end in the same way.
 _FINAL = (TableError, InvalidInput)
-_BRIEF_ERRORS = (TableError, InvalidInput, ArtifactError, SetupError)
+_BRIEF_ERRORS = (TableError, InvalidInput, ArtifactError, SetupError, NotReady)
 
 
 @dataclass(slots=True)
@@ -113,8 +115,8 @@ def _hand_back(lease: Lease) -> Callable[[int, FrameType | None], Any]:
 
 def _explain(error: Exception) -> str:
     """Return what the job's owner sees: nothing of a library's message, which may quote a text."""
-    if isinstance(error, TableError):
-        return error.explain()
+    if isinstance(error, TableError):  # the names of columns may have half a surrogate pair
+        return error.explain()[:_MAX_ERROR_CHARS].encode("utf-8", "backslashreplace").decode()
     if isinstance(error, _BRIEF_ERRORS):
         return str(error)
     if isinstance(error, OSError):

@@ -16,10 +16,10 @@ from ..addresses import mapped_to_ipv6
 from ..config import Settings
 from ..logs import log, log_loop_error
 from ..main import create_app
+from ..sockets import address_of
 from .connections import Connections, allow_connections
 from .protocol import LimitedProtocol
 from .signals import Stop
-from .sockets import address_of
 
 if TYPE_CHECKING:
     from .worker import Pipe

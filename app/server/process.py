@@ -13,8 +13,8 @@ from .. import logs
 from ..config import PREFIX, Settings
 from ..errors import SetupError
 from ..logs import log
+from ..sockets import address_of, authority, bind_shared, is_loopback, listen
 from .draining import DrainingServer
-from .sockets import address_of, authority, bind_shared, is_loopback, listen
 
 if TYPE_CHECKING:
     from .worker import Pipe

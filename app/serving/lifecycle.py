@@ -22,7 +22,7 @@ class Lifecycle:
     model: ModelInfo | None = None
     started_s: float = field(default_factory=time.monotonic)
     _broken: bool = False
-    in_flight: int = 0  # requests for predictions
+    in_flight: int = 0  # requests for which a drain waits: predictions, uploads and results of jobs
     texts_at_once: int = 1  # that the model runs
     # Set when requests without an end have to end. Not by `drain`, which a signal may call outside the event loop.
     ending: asyncio.Event = field(default_factory=asyncio.Event)

@@ -26,6 +26,8 @@ def encoder_for(
     """
     if target in ("jsonl", "parquet") and (twice := sorted({name for name in names if names.count(name) > 1})):
         raise TableOptionError(f"{source.name}: the column {', '.join(twice)} is there twice; write CSV or TSV")
+    if target == "parquet" and any("\ud800" <= char <= "\udfff" for name in names for char in name):
+        raise TableOptionError(f"{source.name}: the name of a column has half a surrogate pair; write CSV or TSV")
     if target == "jsonl":
         return JsonEncoder(added)
     if target == "parquet":

@@ -27,6 +27,8 @@ _MARKS = {
 }
 _LONGEST_LINE = 16 * 1024 * 1024  # characters: a file without line breaks must not fill the memory
 
+_MUCH_BYTES = 64 * 1024 * 1024  # from which on `Source.max_growth` counts
+
 _MARK_BYTES = "rt-sentiment-mark-bytes"
 _MARKED = re.compile("[\udc00-\udcff]")
 
@@ -105,6 +107,11 @@ class Source:
         """Whether it can be read twice."""
         return self.path != "-" and Path(self.path).is_file()
 
+    @property
+    def max_growth(self) -> int | None:
+        """How many times as large a compressed input may become. None: as large as it is."""
+        return None
+
     @contextmanager
     def open_binary(self) -> Iterator[io.BufferedReader]:
         if self.path == "-":
@@ -122,7 +129,7 @@ class Source:
     def open_lines(self) -> Iterator["Lines"]:
         """Open the text, decompressed and decoded."""
         with self.open_binary() as raw:
-            stream = gzip.GzipFile(fileobj=raw) if self.path.lower().endswith(".gz") else raw
+            stream = _Gunzip(raw, self) if self.path.lower().endswith(".gz") else raw
             try:
                 head = stream.peek(4)[:4]
             except (OSError, EOFError) as error:
@@ -136,6 +143,24 @@ class Source:
                 yield Lines(text, self.name, encoding)
             finally:
                 text.detach()  # standard input stays open
+
+
+class _Gunzip(gzip.GzipFile):
+    """Decompresses. Raises `TableError` for what becomes far too large, which no real table does."""
+
+    def __init__(self, raw: io.BufferedReader, source: Source) -> None:
+        super().__init__(fileobj=raw)
+        self._raw = raw
+        self._source = source
+        self._bytes = 0
+
+    def read1(self, size: int = -1) -> bytes:
+        data = super().read1(size)
+        self._bytes += len(data)
+        growth = self._source.max_growth
+        if growth and self._bytes > _MUCH_BYTES and self._bytes > growth * self._raw.tell():
+            raise TableError(f"{self._source.name}: decompressed, it is more than {growth} times as large")
+        return data
 
 
 class Lines:

@@ -26,7 +26,7 @@ from .reader import Columns, Reader, Window, check_names, choose_column
 from .rows import Rows, as_text, members_of
 from .writing import Result, render
 
-_ROW_GROUP = 65_536
+_ROW_GROUP, _ROW_GROUP_BYTES = 65_536, 16 * 1024 * 1024  # whichever is reached first
 
 
 @dataclass(slots=True)
@@ -81,7 +81,10 @@ class ParquetReader(Reader):
 
     def windows(self, window: Window) -> Iterator[Rows]:
         digest, last = hashlib.sha256(), 0
-        batches = self._file.iter_batches(batch_size=window.rows)
+        # By the average row. A batch always has the same rows, because a result is continued after one of them.
+        groups = map(self._file.metadata.row_group, range(self._file.num_row_groups))
+        row_bytes = 1 + sum(group.total_byte_size for group in groups) // max(1, self.rows)
+        batches = self._file.iter_batches(batch_size=max(1, min(window.rows, window.all_chars // row_bytes)))
         while True:
             try:
                 batch = next(batches, None)
@@ -152,14 +155,8 @@ def convert(stream: Path, target: Path) -> None:
     """Write the rows of an Arrow stream to a Parquet file."""
     with stream.open("rb") as source, pa.ipc.open_stream(source) as batches, target.open("wb") as output:
         with pq.ParquetWriter(output, batches.schema) as writer:
-            waiting: list[Any] = []
-            for batch in batches:
-                waiting.append(batch)
-                if sum(map(len, waiting)) >= _ROW_GROUP:
-                    writer.write_table(pa.Table.from_batches(waiting))
-                    waiting = []
-            if waiting:
-                writer.write_table(pa.Table.from_batches(waiting))
+            for table in _row_groups(batches):
+                writer.write_table(table)
         output.flush()
         os.fsync(output.fileno())
 
@@ -176,16 +173,22 @@ def stream_parquet(encoder: ArrowEncoder, parts: Iterable[tuple[Rows, Sequence[R
     """Yield the bytes of a Parquet file, while its rows come."""
     sink = _Sink()
     with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), encoder.schema) as writer:
-        waiting: list[Any] = []
-        for rows, results in parts:
-            waiting.append(encoder.batch(rows, results))
-            if sum(map(len, waiting)) >= _ROW_GROUP:
-                writer.write_table(pa.Table.from_batches(waiting))
-                waiting = []
-                yield sink.take()
-        if waiting:
-            writer.write_table(pa.Table.from_batches(waiting))
+        for table in _row_groups(encoder.batch(rows, results) for rows, results in parts):
+            writer.write_table(table)
+            yield sink.take()
     yield sink.take()
+
+
+def _row_groups(batches: Iterable[Any]) -> Iterator[Any]:
+    """Join batches to tables that are large enough for a row group, and small enough for the memory."""
+    waiting: list[Any] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(map(len, waiting)) >= _ROW_GROUP or sum(each.nbytes for each in waiting) >= _ROW_GROUP_BYTES:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting)
 
 
 class _Sink(io.RawIOBase):

@@ -14,10 +14,11 @@ ADDED = ("label", "confidence", "scores", "truncated", "error")
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How many rows are in memory at once: at most `rows`, and no more once they have `chars` characters of text."""
+    """How many rows are in memory at once: at most `rows`, and no more once they have so many characters."""
 
     rows: int = 2048
-    chars: int = 200_000  # a few seconds of work: what is not written yet is lost when the process is killed
+    chars: int = 200_000  # of text: a few seconds of work, which is lost when the process is killed
+    all_chars: int = 8_000_000  # of all columns, as they are in the file
 
 
 @dataclass(frozen=True, slots=True)

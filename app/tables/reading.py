@@ -1,10 +1,10 @@
 """Opens the input, and looks through it before the work begins."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..errors import TableOptionError
+from ..errors import TableError, TableOptionError
 from .formats import Source
 from .reader import Columns, Reader, Window
 from .rows import Rows
@@ -44,12 +44,22 @@ def skip_rows(windows: Iterator[Rows], rows: int, digest: str, source: Source) -
         raise TableOptionError(f"{source.name}: its first {rows:,} rows are not those of the output")
 
 
-def scan(source: Source, columns: Columns) -> Scan:
-    """Read a file once, so that a bad row is reported now and not after hours. Raises `TableError`."""
+def scan(source: Source, columns: Columns, max_name_chars: int | None = None) -> Scan:
+    """Read a file once, so that a bad row is reported now and not after hours. Raises `TableError`.
+
+    It also does if the names of all columns together have more than `max_name_chars` characters.
+    """
     with open_reader(source, columns) as reader:
         names, fields, rows = reader.names, dict[str, None](), 0
+        _check_length(names or (), max_name_chars, source)
         for window in reader.windows(Window()):
             rows = window.last
             if names is None:
                 fields |= dict.fromkeys(window.fields)
+                _check_length(fields, max_name_chars, source)
         return Scan(rows, list(fields) if names is None else names)
+
+
+def _check_length(names: Collection[str], max_chars: int | None, source: Source) -> None:
+    if max_chars is not None and sum(map(len, names)) + len(names) > max_chars:
+        raise TableError(f"{source.name}: the names of its columns have more than {max_chars:,} characters in total")

@@ -34,15 +34,16 @@ class _TextReader(Reader):
         self._source = source
         self._columns = columns
         self._digest = hashlib.sha256()
+        self._chars = 0  # of all rows
 
     def windows(self, window: Window) -> Iterator[Rows]:
-        rows, chars, last = self._empty(), 0, 0
+        rows, chars, last, begun = self._empty(), 0, 0, self._chars
         while self._add(rows):
             chars += len(rows.texts[-1])
-            if len(rows) == window.rows or chars >= window.chars:
+            if len(rows) == window.rows or chars >= window.chars or self._chars - begun >= window.all_chars:
                 yield self._finish(rows, last)
                 last = rows.last
-                rows, chars = self._empty(), 0
+                rows, chars, begun = self._empty(), 0, self._chars
         if rows.texts:
             yield self._finish(rows, last)
 
@@ -61,6 +62,7 @@ class _TextReader(Reader):
     def _take(self) -> tuple[int, str]:
         line, raw = self._lines.take()
         self._digest.update(raw.encode("utf-8", "surrogatepass"))
+        self._chars += len(raw)
         return line, raw
 
     def _check_bytes(self, raw: str) -> _Problem | None:

@@ -28,7 +28,7 @@ DOWN = {
     "app.inference": set(),
     "app.scheduling": set(),
 }
-LEAVES = {"app.types", "app.errors", "app.metrics", "app.logs", "app.cpu"}
+LEAVES = {"app.types", "app.errors", "app.metrics", "app.logs", "app.cpu", "app.sockets"}
 
 
 def imported_names(module: str) -> set[tuple[str, str]]:

@@ -95,7 +95,7 @@ def test_without_redis_the_routes_say_what_is_missing(mock_server: Server) -> No
             assert "SENTIMENT_REDIS_URL" in response.json()["detail"]
 
 
-def test_a_job_that_waits_for_long_rises_to_the_next_priority(tmp_path: Path) -> None:
+def test_a_job_that_waits_for_long_gets_the_next_priority(tmp_path: Path) -> None:
     port = free_port()
     with redis(port), redis_client.Redis(port=port) as database:
         records, queues = Records(database), Queues(database)

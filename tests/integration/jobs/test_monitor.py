@@ -1,10 +1,12 @@
 """What a worker tells probes and Prometheus."""
 
 import re
+import socket
 from contextlib import closing
 from pathlib import Path
 
 import httpx
+import pytest
 
 from app.jobs.process import _Pulse
 from nginx.process import free_port
@@ -53,6 +55,17 @@ def test_a_worker_without_redis_lives_and_says_so(tmp_path: Path) -> None:
         running.wait_for("redis unreachable")
         assert figures(monitor) == {"sentiment_jobs_redis_up": 0}
         assert httpx.get(f"http://127.0.0.1:{monitor}/livez", timeout=HANG_S).status_code == 200
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_a_worker_listens_on_both_families(tmp_path: Path) -> None:
+    monitor = free_port()
+    url = f"redis://127.0.0.1:{free_port()}"
+    settings = {"host": "::", "worker_port": str(monitor), "redis_url": url, "job_store": str(tmp_path)}
+    with worker(wait=False, **settings) as running:
+        running.wait_for("redis unreachable")
+        for host in ("127.0.0.1", "[::1]"):
+            assert httpx.get(f"http://{host}:{monitor}/livez", timeout=HANG_S).status_code == 200
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:

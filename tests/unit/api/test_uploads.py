@@ -117,3 +117,11 @@ async def test_a_client_that_sends_too_slowly_gets_408(monkeypatch: pytest.Monke
     with pytest.raises(HTTPException, match="408"):
         async for _ in in_time(slow()):
             pass
+
+
+@pytest.mark.parametrize(
+    "headers", [b"x: " + b"a" * 100_000, b"".join(b"x%d: a\r\n" % number for number in range(100))]
+)
+async def test_the_headers_of_a_part_are_limited(headers: bytes) -> None:
+    with pytest.raises(InvalidInput, match="not a valid form"):
+        await read(b"--b\r\n" + headers)

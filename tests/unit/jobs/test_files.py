@@ -132,3 +132,8 @@ def test_pyarrow_reads_what_the_store_opens(store: Store) -> None:
         pq.write_table(pa.table({"text": ["good"]}), stream)
     with store.open("a/table") as source:
         assert pq.read_table(source).to_pydict() == {"text": ["good"]}
+
+
+def test_a_scheme_in_capitals_is_refused_before_the_job_waits(folder: Path) -> None:
+    with pytest.raises(InvalidInput, match="begins with"):
+        check_url(f"FILE://{folder}/in/file", [f"file://{folder}/in"])

@@ -90,6 +90,10 @@ def test_a_bucket_is_read_through_pyarrow(tmp_path: Path, monkeypatch: pytest.Mo
         ("fe80::1%eth0", False),
         ("::ffff:127.0.0.1", False),
         ("fd00::1", False),
+        ("::10.1.2.3", False),
+        ("64:ff9b::10.1.2.3", False),
+        ("64:ff9b::93.184.216.34", True),
+        ("2002:a01:203::1", False),
     ],
 )
 def test_only_public_addresses_are_public(address: str, public: bool) -> None:
@@ -108,11 +112,11 @@ class Site(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "/file")
             self.end_headers()
             return
-        if self.path not in ("/file", "/cut"):
+        if self.path not in ("/file", "/cut", "/a%20b%C3%A9/c%20d"):
             self.send_error(503 if self.path == "/busy" else 404)
             return
         self.send_response(200)
-        self.send_header("Content-Length", "10" if self.path == "/file" else "20")
+        self.send_header("Content-Length", "20" if self.path == "/cut" else "10")
         self.end_headers()
         self.wfile.write(b"text\ngood\n")
 
@@ -148,6 +152,10 @@ def fetch(url: str, max_bytes: int = 100) -> bytes:
 
 def test_a_file_of_a_site_is_read(site: str) -> None:
     assert fetch(f"{site}/file") == b"text\ngood\n"
+
+
+def test_a_path_may_be_written_as_people_do(site: str) -> None:
+    assert fetch(f"{site}/a bé/c%20d") == b"text\ngood\n"
 
 
 @pytest.mark.parametrize(

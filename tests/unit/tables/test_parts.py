@@ -104,3 +104,27 @@ def test_a_bad_row_that_is_kept_keeps_its_error(tmp_path: Path, model: Model) ->
     bad = json.loads(lines[1])
     assert bad["error"].startswith("line 2:")
     assert bad["text"] == '{"te\\xff'
+
+
+def test_a_row_group_of_long_rows_fits_into_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.tables import parquet
+
+    monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 1000)
+    batch = pa.RecordBatch.from_pydict({"text": ["x" * 400]})
+    assert [len(table) for table in parquet._row_groups([batch] * 7)] == [3, 3, 1]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_rows_with_long_other_columns_are_in_small_windows(tmp_path: Path, name: str) -> None:
+    values = [f"{number:04d}" * 500 for number in range(100)]  # 2000 characters
+    if name == "a.csv":
+        (tmp_path / name).write_text("text,b\n" + "".join(f"a,{value}\n" for value in values))
+    elif name == "a.jsonl":
+        (tmp_path / name).write_text("".join(json.dumps({"text": "a", "b": value}) + "\n" for value in values))
+    else:
+        pq.write_table(pa.table({"text": ["a"] * 100, "b": values}), tmp_path / name)
+    source = source_of(str(tmp_path / name), None, "", "")
+    with open_reader(source, Columns()) as reader:
+        sizes = [len(rows) for rows in reader.windows(Window(all_chars=10_000))]
+    assert sum(sizes) == 100
+    assert max(sizes) <= 6

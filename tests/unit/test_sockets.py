@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.server.sockets import address_of, authority, bind_shared, listen
+from app.sockets import address_of, authority, bind_shared, listen
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 
