@@ -102,4 +102,4 @@ def _without_input(item: ErrorDetails, fields: list[str]) -> dict[str, Any]:
         msg = f"unknown field{hint}; expected {', '.join(fields)}"
     elif item["type"] == "union_tag_invalid":  # pydantic's message repeats the name of the client
         msg = f"expected one of {msg.rpartition(': ')[2]}"
-    return {"loc": [*loc], "msg": msg}
+    return {"loc": [*loc], "msg": msg.replace(" after validation", "")}
