@@ -14,6 +14,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "runs" / "jobs"
 _GRACE_S = 30.0
+_MAX_SOCKET_BYTES = 103  # of a path: the smallest limit of the usual systems, beyond which Redis cuts it off
 
 
 class Stack:
@@ -56,12 +57,15 @@ def redis_server() -> str:
 
 def main() -> int:
     """Run until a signal, or until a process ends; return the exit status."""
+    socket = FOLDER / "redis.sock"
+    if len(os.fsencode(socket)) > _MAX_SOCKET_BYTES:
+        print(f"jobs: the path {socket} is too long for a socket; move the clone to a shorter one", file=sys.stderr)
+        return 1
     stack = Stack()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stack.request_stop)
     data = FOLDER / "redis"
     data.mkdir(parents=True, exist_ok=True)
-    socket = FOLDER / "redis.sock"
     os.environ["SENTIMENT_REDIS_URL"] = f"unix://{socket}"
     os.environ.setdefault("SENTIMENT_JOB_STORE", str(FOLDER / "store"))
     try:

@@ -85,6 +85,7 @@ def main(argv: list[str] | None = None) -> None:
         print(_usage(), file=sys.stdout if is_help else sys.stderr)
         sys.exit(0 if is_help else 2)
     step, *rest = argv
+    name = "rt-sentiment train" if step == "all" else step
     path, description = STEPS[step]
     try:
         module = importlib.import_module(path)
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
         if str(error.name).startswith(("app.", "training.")):
             raise
         sys.exit(
-            f"{step}: the package {error.name} is missing; run `make .venv/dev.stamp` "
+            f"{name}: the package {error.name} is missing; run `make .venv/dev.stamp` "
             "or `pip install 'rt-sentiment[train]'`"
         )
     parser = argparse.ArgumentParser(prog=f"python -m training {step}", description=description)
@@ -100,10 +101,10 @@ def main(argv: list[str] | None = None) -> None:
     try:
         module.main(parser.parse_args(rest))
     except KeyboardInterrupt as error:
-        print(f"{step}: {error or 'interrupted'}", file=sys.stderr)
+        print(f"{name}: {error or 'interrupted'}", file=sys.stderr)
         sys.exit(130)
     except (SentimentError, InputError, OSError) as error:
-        sys.exit(f"{step}: {error}")
+        sys.exit(f"{name}: {error}")
 
 
 def _usage() -> str:

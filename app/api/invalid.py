@@ -100,4 +100,6 @@ def _without_input(item: ErrorDetails, fields: list[str]) -> dict[str, Any]:
         similar = get_close_matches(name.lower(), fields, 1, _SIMILAR) if len(name) <= _MAX_NAME_CHARS else []
         hint = f" (did you mean {similar[0]}?)" if similar else ""
         msg = f"unknown field{hint}; expected {', '.join(fields)}"
-    return {"loc": [*loc], "msg": msg}
+    elif item["type"] == "union_tag_invalid":  # pydantic's message repeats the name of the client
+        msg = f"expected one of {msg.rpartition(': ')[2]}"
+    return {"loc": [*loc], "msg": msg.replace(" after validation", "")}

@@ -8,7 +8,7 @@ import yaml
 
 from ..config import PREFIX, PROFILES, Settings
 from .console import print_json, print_table
-from .flags import read_settings, setting_flags
+from .flags import ALL_SETTINGS, read_settings, setting_flags
 
 # Their values may contain passwords: redis://user:password@host.
 _URLS = ("rate_limit_storage", "redis_url")
@@ -17,7 +17,7 @@ _URLS = ("rate_limit_storage", "redis_url")
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--changed", is_flag=True, help="Only settings that are not at their default.")
-@setting_flags(Settings.model_fields)
+@setting_flags(ALL_SETTINGS)
 def config(*, as_json: bool, changed: bool, **flags: Any) -> int:
     """Show each setting, its value, and where the value comes from.
 
@@ -27,7 +27,7 @@ def config(*, as_json: bool, changed: bool, **flags: Any) -> int:
     settings = read_settings(flags)
     rows = [
         {"setting": name, "value": shown(name, getattr(settings, name)), "source": source_of(name, settings, flags)}
-        for name in Settings.model_fields
+        for name in ALL_SETTINGS
     ]
     rows = [row for row in rows if not changed or row["source"] != "default"]
     if as_json:

@@ -5,17 +5,16 @@ from typing import Any
 
 import click
 
-from ..config import Settings
 from .console import print_json, print_rich
 from .exits import FAILED, OK
-from .flags import read_settings, setting_flags
+from .flags import ALL_SETTINGS, read_settings, setting_flags
 
 _SIGNS = {"ok": "[green]ok[/]      ", "warning": "[yellow]warning[/] ", "problem": "[red]problem[/] "}
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@setting_flags(Settings.model_fields)
+@setting_flags(ALL_SETTINGS)
 def doctor(*, as_json: bool, **flags: Any) -> int:
     """Check this machine, the model and the settings, and say how to fix what is wrong.
 

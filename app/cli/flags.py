@@ -6,8 +6,11 @@ from typing import Any
 import click
 
 from ..config import PREFIX, Settings, SettingsError, choices, load_settings
+from ..job_settings import JobSettings
 from .exits import WRONG_USAGE, Failure
 
+# Those of jobs last: few people need them.
+ALL_SETTINGS = sorted(Settings.model_fields, key=lambda name: name in JobSettings.model_fields)
 MODEL_SETTINGS = ("model", "model_digest", "backend", "device", "precision", "abstain_below")
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

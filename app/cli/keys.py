@@ -10,7 +10,7 @@ from .console import print_json, print_table
 from .exits import WRONG_USAGE, Failure
 
 
-@click.command()
+@click.command(short_help="Create an API key and add it to a file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("name")
 @click.option(
@@ -54,7 +54,7 @@ def keys() -> None:
 keys.add_command(key, "add")
 
 
-@keys.command("list")
+@keys.command("list", short_help="Print the names of the keys in a file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_keys(*, file: Path, as_json: bool) -> int:
@@ -86,7 +86,7 @@ def list_keys(*, file: Path, as_json: bool) -> int:
     return 0
 
 
-@keys.command("remove")
+@keys.command("remove", short_help="Remove a key from a file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("name")
 def remove(*, file: Path, name: str) -> int:

@@ -5,12 +5,11 @@ from typing import Any
 
 import click
 
-from ..config import Settings
-from .flags import read_settings, setting_flags
+from .flags import ALL_SETTINGS, read_settings, setting_flags
 
 
 @click.command()
-@setting_flags(Settings.model_fields)
+@setting_flags(ALL_SETTINGS)
 def serve(**flags: Any) -> int:
     """Start the HTTP server.
 

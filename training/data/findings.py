@@ -76,7 +76,7 @@ class DataReport:
     def _labels(self) -> list[str]:
         width = max(map(len, self.labels), default=0)
         total = max(1, sum(self.labels.values()))
-        lines = [f"{len(self.labels)} labels"]
+        lines = ["1 label" if len(self.labels) == 1 else f"{len(self.labels)} labels"]
         lines += [
             f"  {label:{width}}  {rows:7,}  {100 * rows / total:5.1f} %"
             for label, rows in [*self.labels.items()][:_SHOWN_LABELS]

@@ -17,7 +17,7 @@ from typing import Any
 from app.inference.files import MANIFEST
 from app.inference.tokenizer import Tokenizer
 from training.checkpoints import Calibration, calibrate_checkpoint, keep_memory
-from training.data import DataReport, Example, LabelMap, Table, hold_out, read_source, report, split
+from training.data import DataReport, Example, LabelMap, Table, hold_out, labels_of, read_source, report, split
 from training.errors import InputError
 from training.evaluation import ALL, Evaluation, suite_examples
 from training.fit import EMBEDDED, ENCODER, Choice, FinishedRun, artifact_of, choose_for, fine_tune, start_directory
@@ -100,6 +100,9 @@ def train_rows(
     choice = choose_for(train.rows, preset, str(start) if start else None, settings)
     rows = _look_through(train if dev else replace(train, rows=[*train.rows, *measured_on]), choice)
     print("\n".join(("Data", *(f"  {line}" for line in rows.lines()))))
+    if len(labels := labels_of(train.rows)) == 1 and not choice.recipe.keep_labels:
+        # Before the encoder is fetched.
+        raise InputError(f"a training needs at least two labels; all rows have {labels[0]}")
     print(f"  {len(train):,} rows to train on, {len(measured_on):,} to measure on")
     print("\n".join(("Choice", *(f"  {reason}" for reason in choice.reasons), f"Training in {run}")), flush=True)
     try:

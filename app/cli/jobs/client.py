@@ -1,6 +1,5 @@
 """What the commands ask of a server."""
 
-import json
 import os
 import secrets
 import sys
@@ -8,16 +7,17 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from ..console import progress
 from ..exits import Failure
-from ..score.remote import Server
+from ..score.remote import Server, detail_of, json_of
 from .form import Form
 
 _ASK_EVERY_S = 1.0
 _PIECE_BYTES = 256 * 1024
 _ATTEMPTS = 5  # to upload a file
+_MAX_PAUSE_S = 60.0  # if the server asks for more, as it does without Redis, waiting does not help
 
 
 class JobsClient:
@@ -29,8 +29,14 @@ class JobsClient:
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Return the JSON of a response. Raises `Failure` with what the server says."""
         status, answer = self._server.call(method, path, body)
-        if status >= 400:
-            raise Failure(str(answer.get("detail")) if isinstance(answer, dict) else f"the server answered {status}")
+        return self._checked(status, answer)
+
+    def _checked(self, status: int, answer: Any) -> Any:
+        """Return the answer, unless it is an error, or not from our server."""
+        if status >= 400 and isinstance(answer, dict):
+            raise Failure(detail_of(answer))
+        if status >= 400 or not (status == 204 or isinstance(answer, dict)):
+            raise Failure(f"{self._server.url}: no rt-sentiment server answers there ({status})")
         return answer
 
     def submit_url(
@@ -44,19 +50,19 @@ class JobsClient:
         form = Form(file, {name: str(value).lower() if value is True else value for name, value in fields.items()})
         headers = form.headers | {"Idempotency-Key": secrets.token_hex(16)}
         for attempt in range(_ATTEMPTS):
+            pause_s = 2.0**attempt
             try:
                 with self._server.stream("POST", "/jobs/inference", form, headers) as response:
                     status, data = response.status, response.read()
+                    after = response.getheader("Retry-After", "")
             except Failure:
                 if attempt == _ATTEMPTS - 1:
                     raise
             else:
-                answer = json.loads(data)
-                if status < 400:
-                    return answer
-                if status not in (429, 502, 503) or attempt == _ATTEMPTS - 1:
-                    raise Failure(str(answer.get("detail")))
-            time.sleep(2.0**attempt)
+                pause_s = float(after) if after.isdecimal() else pause_s
+                if status not in (429, 502, 503) or attempt == _ATTEMPTS - 1 or pause_s > _MAX_PAUSE_S:
+                    return self._checked(status, json_of(data))
+            time.sleep(pause_s)
         raise AssertionError
 
     def list(self, filters: Mapping[str, str | None], limit: int) -> list[dict[str, Any]]:
@@ -72,14 +78,14 @@ class JobsClient:
 
     def wait(self, job_id: str, *, quiet: bool) -> dict[str, Any]:
         """Show the progress of a job until it is over, and return it."""
-        job = self.call("GET", f"/jobs/{job_id}")
+        job = self.call("GET", path_of(job_id))
         while job["progress"]["total"] is None and not _is_over(job):
             time.sleep(_ASK_EVERY_S)
-            job = self.call("GET", f"/jobs/{job_id}")
+            job = self.call("GET", path_of(job_id))
         with progress(job["progress"]["total"], job["progress"]["done"], "rows", quiet=quiet) as advance:
             while not _is_over(job):
                 time.sleep(_ASK_EVERY_S)
-                job = self.call("GET", f"/jobs/{job_id}")
+                job = self.call("GET", path_of(job_id))
                 advance(job["progress"]["done"])
         return dict(job)
 
@@ -101,12 +107,18 @@ class JobsClient:
             raise
 
     def _fetch(self, job_id: str, form: str, stream: BinaryIO) -> None:
-        with self._server.stream("GET", f"/jobs/{job_id}/result?format={form}") as response:
+        with self._server.stream("GET", f"{path_of(job_id)}/result?format={form}") as response:
             if response.status != 200:
-                raise Failure(str(json.loads(response.read()).get("detail")))
+                self._checked(response.status, json_of(response.read()))
+                raise Failure(f"{self._server.url}: unexpected status {response.status}")
             read: Callable[[], bytes] = lambda: response.read(_PIECE_BYTES)  # noqa: E731
             while piece := read():
                 stream.write(piece)
+
+
+def path_of(job_id: str) -> str:
+    """Return the path of a job. What cannot be in a path is escaped, and the server then has no such job."""
+    return f"/jobs/{quote(job_id, safe='')}"
 
 
 def _is_over(job: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from ...tables import INPUTS
 from ..console import print_json, print_table
 from ..exits import FAILED, OK, WRONG_USAGE, Failure
 from ..score.remote import Server
-from .client import JobsClient
+from .client import JobsClient, path_of
 
 _LAYOUT = ("format", "text_column", "encoding", "delimiter", "no_header", "no_quotes")
 _SCHEDULE = ("priority", "run_at", "every")
@@ -124,7 +124,7 @@ def show(*, job_id: str, url: str, api_key: str | None) -> int:
     """Print the state of a job as JSON."""
 
     def use(client: JobsClient) -> int:
-        print_json(client.call("GET", f"/jobs/{job_id}"))
+        print_json(client.call("GET", path_of(job_id)))
         return OK
 
     return _call(url, api_key, use)
@@ -161,7 +161,7 @@ def retry(*, job_id: str, url: str, api_key: str | None) -> int:
     """Try a job again that failed or was cancelled. It goes on after the last row that was scored."""
 
     def use(client: JobsClient) -> int:
-        click.echo(client.call("POST", f"/jobs/{job_id}/retry")["status"])
+        click.echo(client.call("POST", f"{path_of(job_id)}/retry")["status"])
         return OK
 
     return _call(url, api_key, use)
@@ -174,7 +174,7 @@ def cancel(*, job_id: str, url: str, api_key: str | None) -> int:
     """Cancel a job. One that is over is forgotten, with its result."""
 
     def use(client: JobsClient) -> int:
-        cancelled = client.call("DELETE", f"/jobs/{job_id}")
+        cancelled = client.call("DELETE", path_of(job_id))
         click.echo(cancelled["status"] if cancelled else "forgotten")
         return OK
 

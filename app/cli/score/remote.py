@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import random
+import re
 import socket
 import ssl
 import threading
@@ -15,7 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Event
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+import click
 
 from ...tables import ENOUGH_TEXTS, Result, Scorer, Window
 from ...types import Prediction
@@ -23,6 +26,7 @@ from ..exits import WRONG_USAGE, Failure
 
 _TIMEOUT_S = 120.0
 _MAX_PAUSE_S = 30.0
+_SILENT_S = 2.0  # of waiting, before people are told
 _BYTES_PER_CHAR = 12  # of JSON, at most
 
 
@@ -31,8 +35,10 @@ class Server:
 
     def __init__(self, url: str, api_key: str | None = None, *, give_up_s: float = 300.0) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_address(parts):
             raise Failure(f"{url}: expected http://host[:port] or https://host[:port]", WRONG_USAGE)
+        if api_key and not (api_key.isascii() and api_key.isprintable()):
+            raise Failure("the API key has characters that no key has (--api-key)", WRONG_USAGE)
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
         self._host, self._is_tls = parts.netloc.rpartition("@")[2], parts.scheme == "https"
         self._path = parts.path.rstrip("/")
@@ -40,6 +46,7 @@ class Server:
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._give_up_s = give_up_s
+        self._has_said_why = False
         self._local = threading.local()
         self._connections: list[http.client.HTTPConnection] = []
         self._stopped = Event()
@@ -65,19 +72,28 @@ class Server:
         while True:
             try:
                 status, retry_after, answer = self._once(method, path, content)
-                why = f"{status} {_detail(answer)}"
+                why = f"{status} {detail_of(answer)}"
             except (OSError, http.client.HTTPException) as error:
                 self._connection().close()  # the next request opens it again
                 status, retry_after, answer, why = 0, None, None, str(error) or type(error).__name__
             if status in (401, 403):
-                raise Failure(f"{self.url}: {_detail(answer)} (--api-key)", WRONG_USAGE)
+                raise Failure(f"{self.url}: {detail_of(answer)} (--api-key)", WRONG_USAGE)
             if status not in (0, 429, 502, 503):
                 return status, answer
             # Twice as long each time, with chance, so that several clients do not come back together.
             pause_s = retry_after or min(_MAX_PAUSE_S, 0.1 * 2**attempt) * random.uniform(0.5, 1)
-            if time.monotonic() - started_s + pause_s > self._give_up_s or self._stopped.wait(pause_s):
+            waited_s = time.monotonic() - started_s
+            if waited_s + pause_s <= self._give_up_s and waited_s + pause_s > _SILENT_S:
+                self._say_why(why)
+            if waited_s + pause_s > self._give_up_s or self._stopped.wait(pause_s):
                 raise Failure(f"{self.url}: {why}")
             attempt += 1
+
+    def _say_why(self, why: str) -> None:
+        """Tell people, once, why nothing happens."""
+        if not self._has_said_why:
+            self._has_said_why = True
+            click.echo(f"rt-sentiment: {self.url}: {why}; trying again for up to {self._give_up_s:.0f} s", err=True)
 
     @contextmanager
     def stream(
@@ -92,7 +108,7 @@ class Server:
             connection.request(method, self._path + path, body or None, self._headers | dict(headers or {}))
             response = connection.getresponse()
             if response.status in (401, 403):
-                raise Failure(f"{self.url}: {_detail(_json(response.read()))} (--api-key)", WRONG_USAGE)
+                raise Failure(f"{self.url}: {detail_of(json_of(response.read()))} (--api-key)", WRONG_USAGE)
             yield response
         except (OSError, http.client.HTTPException) as error:
             raise Failure(f"{self.url}: {error or type(error).__name__}") from None
@@ -108,7 +124,7 @@ class Server:
         connection = self._connection()
         connection.request(method, self._path + path, content, self._headers)
         response = connection.getresponse()
-        answer = _json(response.read())
+        answer = json_of(response.read())
         after = response.getheader("Retry-After", "")
         return response.status, float(after) if after.isdecimal() else None, answer
 
@@ -161,8 +177,8 @@ class ServerScorer(Scorer):
             middle = len(texts) // 2
             return [*self.score(texts[:middle]), *self.score(texts[middle:])]
         if status in (413, 422, 500, 504):
-            return [_detail(answer)]
-        raise Failure(f"{self._server.url}: {status} {_detail(answer)}")
+            return [detail_of(answer)]
+        raise Failure(f"{self._server.url}: {status} {detail_of(answer)}")
 
     def cancel(self) -> None:
         self._server.close()
@@ -179,12 +195,23 @@ def _result(answer: dict[str, Any]) -> Result:
     return Prediction.from_shown(answer["label"], answer["confidence"], answer["scores"], answer["truncated"])
 
 
-def _json(data: bytes) -> Any:
+def _is_address(parts: SplitResult) -> bool:
+    """Whether a connection to there can be tried."""
+    try:
+        is_valid = bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except ValueError:  # a port that is not a number, or a name that cannot be one
+        return False
+    return is_valid and parts.scheme in ("http", "https") and parts.path.isascii() and not re.search(r"\s", parts.path)
+
+
+def json_of(data: bytes) -> Any:
+    """Return the JSON of a response, or None if it is something else."""
     try:
         return json.loads(data)
     except ValueError:
         return None
 
 
-def _detail(answer: Any) -> str:
+def detail_of(answer: Any) -> str:
+    """Return what the JSON of an error says."""
     return str(answer.get("detail", "")) if isinstance(answer, dict) else "no JSON"

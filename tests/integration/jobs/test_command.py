@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from app.cli.jobs import client as client_module
+from deploy import local_jobs
 from nginx.process import free_port
 from tests.integration.jobs.conftest import Stack
 from tests.support.command import run
@@ -120,3 +121,11 @@ def test_make_jobs_runs_all_three_and_stops_them(tmp_path: Path, capsys: pytest.
 def test_a_worker_says_what_it_needs(flags: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("worker", *flags) == 2
     assert why in capsys.readouterr().err
+
+
+def test_make_jobs_says_that_its_path_is_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(local_jobs, "FOLDER", tmp_path / ("x" * 100))
+    assert local_jobs.main() == 1
+    assert "too long for a socket" in capsys.readouterr().err

@@ -27,3 +27,8 @@ def test_all_flags_have_a_sentence(capsys: pytest.CaptureFixture[str], monkeypat
     assert {"--start", "--epochs", "--class-weights", "--patience", "--keep-labels", "--map", "--no-export"} <= {*names}
     assert len(names) > 25
     assert all(len(text) > 10 for _, text in flags)
+
+
+def test_errors_begin_with_the_name_of_the_command() -> None:
+    with pytest.raises(SystemExit, match=r"^rt-sentiment train: nothing\.csv: no such file"):
+        main(["all", "nothing.csv"])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,12 @@ def test_a_folder_with_other_files_is_not_replaced(start: Path, table: Path, tmp
 def test_the_name_is_that_of_the_file(start: Path, table: Path, tmp_path: Path) -> None:
     result = train(start, table, tmp_path, name=None, epochs=1, evaluations=1, export=False)
     assert result.run == tmp_path / "runs" / "reviews"
+
+
+def test_one_label_is_refused_before_the_encoder_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["training.workflow.train_table"]  # the package has a function of this name
+    monkeypatch.setattr(module, "start_directory", lambda _: pytest.fail("fetched"))
+    (tmp_path / "one.csv").write_text("text,label\n" + "".join(f"row {n} of many,late\n" for n in range(20)))
+    with pytest.raises(InputError, match="at least two labels; all rows have late"):
+        train_table(tmp_path / "one.csv", start="encoder", runs=tmp_path / "runs", models=tmp_path / "models")
+    assert not (tmp_path / "runs").exists()

@@ -304,3 +304,12 @@ def test_progress_is_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], mon
     with progress(100, 10, "rows") as advance:
         advance(20)
     assert "20/100" in capsys.readouterr().err
+
+
+def test_help_shows_one_shell_per_line_and_whole_summaries(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("completion", "--help") == 0
+    text = capsys.readouterr().out
+    assert "\b" not in text
+    assert "\n  zsh:   eval" in text
+    assert run("keys", "--help") == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]

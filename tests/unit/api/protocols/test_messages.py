@@ -116,3 +116,15 @@ def test_structure_is_refused_before_it_takes_memory(body: bytes) -> None:
     tracemalloc.stop()
     assert peak < 3 << 20
     assert spent_s < 5  # hours, if each of a million elements took a step
+
+
+def test_an_error_does_not_repeat_the_name_of_an_output() -> None:
+    with pytest.raises(BodyInvalid) as caught:
+        parse(json.dumps(request() | {"outputs": [{"name": "a: secret"}]}).encode())
+    assert caught.value.describe("body") == (422, "outputs.0: expected one of 'LABEL', 'SCORES'")
+
+
+def test_an_error_about_an_empty_list_is_plain() -> None:
+    with pytest.raises(BodyInvalid) as caught:
+        parse(b'{"inputs": []}')
+    assert caught.value.describe("body") == (422, "inputs: List should have at least 1 item, not 0")
