@@ -344,3 +344,31 @@ print(next(results).label)
         command = [sys.executable, "-c", program, server.address]
         done = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert (done.stdout, done.stderr, done.returncode) == ("text 0\n", "", 0)
+
+
+async def test_a_stream_that_is_cancelled_while_it_ends_closes_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    writers: list[asyncio.StreamWriter] = []
+    is_ending = asyncio.Event()
+    connect = asyncio.open_connection
+
+    async def open_connection(*args: Any, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await connect(*args, **options)
+        writers.append(writer)
+        return reader, writer
+
+    async def send_slowly(*_: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_ending.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    monkeypatch.setattr("rt_sentiment_client.stream.Stream._send", send_slowly)
+    async with scripted(problem(422)) as server, AsyncClient(server.address) as client:
+        reading = asyncio.create_task(anext(client.stream(TEXTS)))
+        await is_ending.wait()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        assert all(writer.transport.is_closing() for writer in writers)

@@ -137,9 +137,10 @@ class Stream:
         except (OSError, h11.RemoteProtocolError):
             return Unavailable("the connection to the server broke", request_id=self._request_id)
         finally:
+            # First, as this task may be cancelled while it waits. Closing would wait for a frozen server to read all.
+            writer.transport.abort()
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
-            writer.transport.abort()  # closing would wait until a frozen server has read everything
         if self._window.is_waiting:
             return Unavailable("the stream ended before all texts were answered", request_id=self._request_id)
         return None
