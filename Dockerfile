@@ -15,7 +15,7 @@ ARG BASE=python:3.11-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c9
 
 # Everything except the code. The project is installed in editable mode, with placeholders for the files that come
 # later: the installation reads only the version. So a change of the code does not rebuild this stage, which is the
-# largest layer of the image.
+# largest layer of the image. It goes without numpy's tests.
 FROM ${BASE} AS dependencies
 WORKDIR /opt/rt-sentiment
 # Two environments: the one with pip stays here, the other one is copied into the image.
@@ -29,6 +29,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-deps \
       --require-hashes --requirement requirements.txt && \
     /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-build-isolation --editable . && \
+    find /opt/venv/lib -path '*/numpy/*' -type d -name tests -prune -exec rm -r {} + && \
     chmod -R go-w /opt/venv
 
 

@@ -11,7 +11,7 @@ from tests.support.gate import Gate
 from tests.support.process import Server, serve
 
 # Files with slow tests that share no fixtures: pytest-xdist distributes their tests one by one, other files as a whole.
-_DISTRIBUTED_BY_TEST = {"test_chaos.py", "test_drain.py", "test_gate.py", "test_workers.py"}
+_DISTRIBUTED_BY_TEST = {"test_chaos.py", "test_drain.py", "test_gate.py", "test_schema.py", "test_workers.py"}
 
 # Examples may take any time: hypothesis' own limits would fail tests on a busy machine.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
