@@ -4,8 +4,8 @@ ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
 endif
 BIN := .venv/bin
-# Two more than there are cores: tests wait for servers much of their time.
-TESTERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 4 ? n + 2 : 6)))
+# One more than there are cores: tests wait for servers much of their time.
+TESTERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 4 ? n + 1 : 4)))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # ONNX Runtime reports to its makers otherwise: see app/inference/backends/onnx.py.

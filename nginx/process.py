@@ -37,8 +37,8 @@ async def end(process: asyncio.subprocess.Process, number: signal.Signals, timeo
         await process.wait()
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that is not in use."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port of an address that is not in use."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])

@@ -42,7 +42,7 @@ def main() -> None:
         settings = read_settings({"host": args.host, "port": args.port})
         logs.configure(settings.log_format, settings.log_level)
         warn_if_open(settings)
-        sys.exit(asyncio.run(serve(settings, settings.host, settings.port or free_port(), args.replicas)))
+        sys.exit(asyncio.run(serve(settings, settings.host, settings.port, args.replicas)))
     except (SettingsError, NginxError) as error:
         sys.exit(f"replicas: {error}")
 
@@ -58,9 +58,10 @@ def read_settings(flags: Mapping[str, str | None]) -> Settings:
 
 
 async def serve(settings: Settings, host: str, port: int, count: int) -> int:
-    """Serve until a signal; return the exit status. Raises `NginxError`."""
+    """Serve until a signal; return the exit status. Port 0 is any free one. Raises `NginxError`."""
     find()
     try:
+        port = port or free_port(host)
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except (OSError, OverflowError) as error:
         raise NginxError(f"cannot listen on {host}:{port}: {error}") from None
