@@ -1,4 +1,4 @@
-"""The places of a stream: for each line what will be its answer. Pure, but for waiting for the model."""
+"""The places of a stream: for each line what will be its answer. Pure, except that it waits for the model."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -73,19 +73,12 @@ def _print_json(_text: str, prediction: "Prediction", words: "Sequence[WordWeigh
 def _predict(settings: "Settings", texts: Iterable[str], long_text: "LongText", explain: bool, show: Show) -> int:
     from .. import logs
     from ..errors import InvalidInput, SentimentError
-    from ..inference import load_model
     from ..serving import MAX_EXPLAINED_CHARS, weigh_words
+    from .scorer import load_model
 
     logs.configure("console", "warning")
     try:
-        model = load_model(
-            settings.model,
-            digest=settings.model_digest,
-            backend=settings.backend,
-            device=settings.device,
-            precision=settings.precision,
-            abstain_below=settings.abstain_below,
-        )
+        model = load_model(settings)
     except SentimentError as error:
         raise Failure(str(error)) from None
     status = OK

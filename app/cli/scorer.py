@@ -1,16 +1,16 @@
-"""The model of a command that reads files."""
+"""The model that the settings of a command name."""
 
 from .. import logs
 from ..config import Settings
-from ..inference import load_model
+from ..inference import Model
+from ..inference import load_model as load
 from ..tables import ModelScorer
 from ..types import LongText
 
 
-def load_scorer(settings: Settings, long_text: LongText) -> ModelScorer:
-    """Load the model that the settings name."""
-    logs.configure("console", "warning")
-    model = load_model(
+def load_model(settings: Settings) -> Model:
+    """Load the model. Raises what `app.inference.load_model` raises."""
+    return load(
         settings.model,
         digest=settings.model_digest,
         backend=settings.backend,
@@ -21,4 +21,9 @@ def load_scorer(settings: Settings, long_text: LongText) -> ModelScorer:
         mock_delay_ms=settings.mock_delay_ms,
         mock_failure_rate=settings.mock_failure_rate,
     )
-    return ModelScorer(model, long_text)
+
+
+def load_scorer(settings: Settings, long_text: LongText) -> ModelScorer:
+    """Load the model for a command that reads a file, and log for people."""
+    logs.configure("console", "warning")
+    return ModelScorer(load_model(settings), long_text)

@@ -21,11 +21,11 @@ def worker(*, queues: str, **flags: Any) -> int:
     """
     settings = read_settings(flags)
     from .. import logs
-    from ..inference import load_model
     from ..jobs import QUEUES, JobOptions, work
     from ..sockets import authority, listen
     from ..tables import ModelScorer
     from ..types import LongText
+    from .scorer import load_model
 
     names = [name.strip() for name in queues.split(",")]
     if unknown := [name for name in names if name not in QUEUES]:
@@ -35,17 +35,7 @@ def worker(*, queues: str, **flags: Any) -> int:
     logs.configure(settings.log_format, settings.log_level)
 
     def load_scorer(long_text: LongText) -> ModelScorer:
-        model = load_model(
-            settings.model,
-            digest=settings.model_digest,
-            backend=settings.backend,
-            device=settings.device,
-            precision=settings.precision,
-            slots=settings.slots,
-            mock_delay_ms=settings.mock_delay_ms,
-            mock_failure_rate=settings.mock_failure_rate,
-        )
-        return ModelScorer(model, long_text)
+        return ModelScorer(load_model(settings), long_text)
 
     try:
         listener = listen(settings.host, settings.worker_port) if settings.worker_port else None

@@ -21,7 +21,7 @@ _MOVED = 100  # at a time
 
 
 class Sweeper:
-    """Every worker has one; whoever is first every few seconds sweeps."""
+    """Every worker has one. Every few seconds, one of them sweeps."""
 
     def __init__(self, records: Records, queues: Queues, store: Store) -> None:
         self._records = records

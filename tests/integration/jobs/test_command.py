@@ -129,3 +129,10 @@ def test_make_jobs_says_that_its_path_is_too_long(
     monkeypatch.setattr(local_jobs, "FOLDER", tmp_path / ("x" * 100))
     assert local_jobs.main() == 1
     assert "too long for a socket" in capsys.readouterr().err
+
+
+def test_a_worker_has_the_same_model_as_the_other_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaders: list[Any] = []
+    monkeypatch.setattr("app.jobs.work", lambda _options, _names, load_scorer, _listener: loaders.append(load_scorer))
+    assert run("worker", "--redis-url", "redis://127.0.0.1", "--backend", "mock", "--abstain-below", "0.9") == 0
+    assert loaders[0]("truncate").description["abstain_below"] == 0.9
