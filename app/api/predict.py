@@ -1,15 +1,12 @@
 """`POST /predict` and `POST /predict/batch`: plain ASGI endpoints from the bytes of a body to a response."""
 
-import sys
 from abc import abstractmethod
-from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import repeat
 from typing import Any, Generic, TypeVar
 
 import orjson
-from pydantic import ValidationError
 from starlette.types import Receive, Send
 
 from ..access import RateLimit
@@ -22,7 +19,7 @@ from .context import RequestContext
 from .endpoint import Endpoint, send_answer
 from .errors import render_failure
 from .form import Form
-from .parser import BodyParser
+from .json_body import JsonReader
 from .request import check_headers, timeout_ms, valid_text, validate
 from .schemas import MAX_EXPLAINED, BatchRequest, Limits, Options, PartialBatchRequest, PredictRequest
 
@@ -36,12 +33,13 @@ class _Endpoint(Endpoint, Generic[O]):
 
     def __init__(self, lifecycle: Lifecycle, limits: Limits, bodies: Bodies, rate: RateLimit | None = None) -> None:
         super().__init__(lifecycle, limits, bodies, rate)
-        self._max_bytes = limits.max_body_bytes
-        self._form = Form(self.model.model_fields.keys(), limits.max_text_chars)
+        self._reader = JsonReader(
+            bodies, self._max_bytes(limits), self._form(limits), self.model, self._validate, self._texts
+        )
 
     async def _respond(self, context: RequestContext, body: Body, receive: Receive, send: Send) -> None:
-        check_headers(context.headers, self._max_bytes)
-        options = await self._read(body, receive)
+        check_headers(context.headers, self._reader.max_bytes)
+        options = await self._reader.read(body, receive)
         texts = self._texts(options)
         if options.explain:
             texts = [self._explainable(text, index, options) for index, text in enumerate(texts)]
@@ -62,19 +60,11 @@ class _Endpoint(Endpoint, Generic[O]):
         content = orjson.dumps(self._wrap([_render(*result, options.top_k) for result in results]))
         await send_answer(send, content, answer)
 
-    async def _read(self, body: Body, receive: Receive) -> O:
-        """Read and validate a body. pydantic parses a small one itself, in half the time, if it is valid."""
-        content = await body.read(receive, self._max_bytes, lambda: BodyParser(self._form))
-        if isinstance(content, BodyParser):
-            options = self._validate(content.value)
-            body.resize(sum(map(sys.getsizeof, self._texts(options))))
-            return options
-        try:
-            return self.model.model_validate_json(content.removeprefix(BOM_UTF8))
-        except ValidationError:
-            parser = BodyParser(self._form)
-        await self._bodies.parse(parser, content, is_last=True)
-        return self._validate(parser.value)
+    def _max_bytes(self, limits: Limits) -> int:
+        return limits.max_body_bytes
+
+    def _form(self, limits: Limits) -> Form:
+        return Form(self.model.model_fields.keys(), limits.max_text_chars)
 
     def _validate(self, value: Any) -> O:
         return validate(self.model, value)
@@ -109,10 +99,9 @@ class PredictEndpoint(_Endpoint[PredictRequest]):
     routes = ("/predict",)
     model = PredictRequest
 
-    def __init__(self, lifecycle: Lifecycle, limits: Limits, bodies: Bodies, rate: RateLimit | None = None) -> None:
-        super().__init__(lifecycle, limits, bodies, rate)
+    def _max_bytes(self, limits: Limits) -> int:
         # The longest JSON of one text: a character may be written as two escapes of six bytes.
-        self._max_bytes = min(limits.max_body_bytes, 12 * limits.max_text_chars + 1024)
+        return min(limits.max_body_bytes, 12 * limits.max_text_chars + 1024)
 
     def _texts(self, options: PredictRequest) -> list[str]:
         return [options.text]
@@ -130,9 +119,8 @@ class PredictBatchEndpoint(_Endpoint[BatchRequest | PartialBatchRequest]):
     routes = ("/predict/batch",)
     model = BatchRequest
 
-    def __init__(self, lifecycle: Lifecycle, limits: Limits, bodies: Bodies, rate: RateLimit | None = None) -> None:
-        super().__init__(lifecycle, limits, bodies, rate)
-        self._form = replace(self._form, list_field="texts", max_texts=limits.max_batch_texts)
+    def _form(self, limits: Limits) -> Form:
+        return replace(super()._form(limits), list_field="texts", max_texts=limits.max_batch_texts)
 
     def _validate(self, value: Any) -> BatchRequest | PartialBatchRequest:
         if isinstance(value, dict) and value.get("partial") is True:

@@ -1,14 +1,12 @@
 """Hugging Face's protocol for text classification, at `POST /`, as `huggingface_hub.InferenceClient` uses it."""
 
 import math
-import sys
-from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.types import Receive, Send
 
 from ...access import RateLimit
@@ -20,8 +18,8 @@ from ..bodies import Bodies, Body
 from ..context import RequestContext
 from ..endpoint import Endpoint, send_answer
 from ..form import Form
+from ..json_body import JsonReader
 from ..openapi import STATUSES, documented, problems
-from ..parser import BodyParser
 from ..request import check_headers, timeout_ms, validate
 from ..schemas import Count, Limits
 from .protocol import PlainError, Protocol
@@ -70,17 +68,25 @@ class HuggingFaceEndpoint(Endpoint):
 
     def __init__(self, lifecycle: Lifecycle, limits: Limits, bodies: Bodies, rate: RateLimit | None = None) -> None:
         super().__init__(lifecycle, limits, bodies, rate)
-        self._form = Form(
+        form = Form(
             HuggingFaceRequest.model_fields.keys(),
             limits.max_text_chars,
             list_field="inputs",
             max_texts=limits.max_batch_texts,
             small_fields=("parameters",),
         )
+        self._reader = JsonReader(
+            bodies,
+            limits.max_body_bytes,
+            form,
+            HuggingFaceRequest,
+            lambda value: validate(HuggingFaceRequest, value),
+            lambda request: request.inputs if isinstance(request.inputs, list) else [request.inputs],
+        )
 
     async def _respond(self, context: RequestContext, body: Body, receive: Receive, send: Send) -> None:
         check_headers(context.headers, self._limits.max_body_bytes)
-        request = await self._read(body, receive)
+        request = await self._reader.read(body, receive)
         texts = self._texts(request.inputs)
         is_list = isinstance(request.inputs, list)
         query = Query(
@@ -93,21 +99,6 @@ class HuggingFaceEndpoint(Endpoint):
         parameters = request.parameters or Parameters()
         content = [render(each, parameters.function_to_apply, parameters.top_k) for each in answer.predictions]
         await send_answer(send, orjson.dumps(content), answer)
-
-    async def _read(self, body: Body, receive: Receive) -> HuggingFaceRequest:
-        """Read and validate a body, in the same way as for `/predict/batch`."""
-        content = await body.read(receive, self._limits.max_body_bytes, lambda: BodyParser(self._form))
-        if isinstance(content, BodyParser):
-            request = validate(HuggingFaceRequest, content.value)
-            inputs = request.inputs if isinstance(request.inputs, list) else [request.inputs]
-            body.resize(sum(map(sys.getsizeof, inputs)))
-            return request
-        try:
-            return HuggingFaceRequest.model_validate_json(content.removeprefix(BOM_UTF8))
-        except ValidationError:
-            parser = BodyParser(self._form)
-        await self._bodies.parse(parser, content, is_last=True)
-        return validate(HuggingFaceRequest, parser.value)
 
     def _texts(self, inputs: object) -> list[str]:
         if isinstance(inputs, str):

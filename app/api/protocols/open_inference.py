@@ -1,10 +1,8 @@
 """The Open Inference Protocol, version 2, below `/v2`: what clients of KServe and Triton send and read over HTTP."""
 
 import sys
-from codecs import BOM_UTF8
 
 from fastapi import APIRouter
-from pydantic import ValidationError
 from starlette.types import Receive, Send
 
 from ...access import RateLimit
@@ -14,8 +12,9 @@ from ..auth import caller_of
 from ..bodies import Bodies, Body
 from ..context import Header, RequestContext
 from ..endpoint import Endpoint, send_answer
+from ..json_body import JsonReader
 from ..openapi import STATUSES, documented, problems
-from ..parser import MAX_OTHER_BYTES, BodyParser
+from ..parser import MAX_OTHER_BYTES
 from ..request import Headers, check_length, content_encoding, timeout_ms
 from ..schemas import Limits
 from .compression import ENCODINGS, accepted_encoding, compress, decompressed
@@ -35,7 +34,14 @@ class InferEndpoint(Endpoint):
 
     def __init__(self, lifecycle: Lifecycle, limits: Limits, bodies: Bodies, rate: RateLimit | None = None) -> None:
         super().__init__(lifecycle, limits, bodies, rate)
-        self._form = form_of(limits)
+        self._reader = JsonReader(
+            bodies,
+            limits.max_body_bytes,
+            form_of(limits),
+            InferRequest,
+            validate,
+            lambda request: request.text.data or (),
+        )
 
     async def _respond(self, context: RequestContext, body: Body, receive: Receive, send: Send) -> None:
         _, _, _, name, *version = context.path.removesuffix("/infer").split("/")
@@ -68,7 +74,7 @@ class InferEndpoint(Endpoint):
         if encoding := content_encoding(headers):
             receive = decompressed(receive, encoding, max_bytes)
         if json_bytes is None:
-            request = await self._read_json(body, receive)
+            request = await self._reader.read(body, receive)
             count = count_of(request.text, self._limits)
             if request.text.is_binary:
                 raise MalformedBody("binary_data_size needs the header Inference-Header-Content-Length")
@@ -82,19 +88,6 @@ class InferEndpoint(Endpoint):
         texts = parser.texts if text.is_binary else texts_of(text.data or (), count_of(text, self._limits))
         body.resize(sum(map(sys.getsizeof, texts)))
         return parser.request, texts
-
-    async def _read_json(self, body: Body, receive: Receive) -> InferRequest:
-        content = await body.read(receive, self._limits.max_body_bytes, lambda: BodyParser(self._form))
-        if isinstance(content, BodyParser):
-            request = validate(content.value)
-            body.resize(sum(map(sys.getsizeof, request.text.data or ())))
-            return request
-        try:
-            return InferRequest.model_validate_json(content.removeprefix(BOM_UTF8))
-        except ValidationError:
-            parser = BodyParser(self._form)
-        await self._bodies.parse(parser, content, is_last=True)
-        return validate(parser.value)
 
     def _timeout_ms(self, headers: Headers, request: InferRequest) -> float:
         limit_ms = timeout_ms(headers, self._limits.request_timeout_ms)
