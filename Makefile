@@ -60,8 +60,9 @@ jobs: .venv/dev.stamp  ## run a Redis, the service and a worker on one machine; 
 	@exec $(BIN)/python -m deploy.local_jobs
 
 # The tests of the service and the client. Coverage makes tests slow, so the others run without it.
-MEASURED := tests/unit tests/integration tests/clients
-PYTEST := pytest --numprocesses $(TESTERS) --dist loadgroup
+MEASURED := tests/clients tests/integration tests/unit
+# In the order of the folders: short tests come last, so that all processes end at about the same time.
+PYTEST := pytest --numprocesses $(TESTERS) --dist loadgroup --no-loadscope-reorder
 
 test: .venv/dev.stamp  ## run the tests with coverage (ARGS=tests/unit for a part); the first run installs the development tools
 	$(BIN)/coverage erase

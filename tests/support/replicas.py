@@ -109,8 +109,12 @@ def running(
             assert process.wait(HANG_S) == ends_with or ends_with is None, log.read_text()
 
 
+# Between two requests of a connection: otherwise the load would take a whole core from whatever is tested.
+_PAUSE_S = 0.005
+
+
 async def load(address: str, during: Callable[[], Any], connections: int = 16) -> Counter[str]:
-    """Send requests without a pause while `during` runs in a thread; count the outcomes."""
+    """Send requests while `during` runs in a thread; count the outcomes."""
     outcomes: Counter[str] = Counter()
     finished = asyncio.Event()
 
@@ -126,6 +130,7 @@ async def load(address: str, during: Callable[[], Any], connections: int = 16) -
             else:
                 correct = response.status_code == 200 and response.json()["label"] == label
                 outcomes["right" if correct else f"wrong: {response.status_code}"] += 1
+            await asyncio.sleep(_PAUSE_S)
 
     async with httpx.AsyncClient(base_url=address, timeout=HANG_S) as http, asyncio.TaskGroup() as tasks:
         for number in range(connections):

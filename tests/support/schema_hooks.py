@@ -1,4 +1,4 @@
-"""Hooks that keep schemathesis from useless requests, for `tests/integration/test_schema.py`."""
+"""Hooks that keep schemathesis from useless requests, for `tests/system/test_schema.py`."""
 
 import json
 from typing import Any

@@ -37,7 +37,7 @@ TESTED_ELSEWHERE = {
     ("docs/metrics.md", "promql"),  # tests/support/monitoring.py
     ("docs/runbook.md", "promql"),  # the same
     ("docs/client.md", "python"),  # tests/clients/test_package.py
-    ("docs/protocols.md", "python"),  # tests/integration/test_protocol_clients.py
+    ("docs/protocols.md", "python"),  # tests/system/test_protocol_clients.py
     ("clients/python/README.md", "python"),  # the same
 }
 OURS = ("app", "nginx", "onnx_export", "perf", "tests", "training")

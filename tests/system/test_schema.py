@@ -13,7 +13,7 @@ from tests.support.process import ROOT, serve
 from tests.support.waiting import HANG_S
 
 HOOKS = {"SCHEMATHESIS_HOOKS": "tests.support.schema_hooks"}
-# The examples are the same in every run. To try more: `SCHEMA_EXAMPLES=5000 pytest tests/integration/test_schema.py`.
+# The examples are the same in every run. To try more: `SCHEMA_EXAMPLES=5000 pytest tests/system/test_schema.py`.
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "50"))
 
 # Without a Redis, every route of jobs answers 503.
