@@ -146,7 +146,8 @@ def test_a_second_signal_kills_all_workers_even_a_frozen_one() -> None:
 
 @pytest.mark.parametrize("pause_s", [0, 0.1, 1])
 def test_a_signal_while_workers_start_ends_them(pause_s: float) -> None:
-    command = [sys.executable, "-m", "app", "serve", "--port", "0", "--workers", "4", "--log-format", "json"]
+    code = f"import app.server.worker\napp.server.worker._FROZEN_S = {HANG_S}\nfrom app.cli import main\nmain()"
+    command = [sys.executable, "-c", code, "serve", "--port", "0", "--workers", "3", "--log-format", "json"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         assert "starting" in process.stderr.readline()
