@@ -10,8 +10,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # ONNX Runtime reports to its makers otherwise: see app/inference/backends/onnx.py.
 export ORT_DISABLE_TELEMETRY ?= 1
-# Tests run make, which must not get the variables of `make test`.
-unexport MAKEFLAGS
+# Tests run make, which must not get the variables of `make test`. They start hundreds of processes, each of which would
+# compile the modules again without their `__pycache__`.
+unexport MAKEFLAGS PYTHONDONTWRITEBYTECODE
 
 # Words of a variable, each in quotes: a file may be `reviews.csv?text=review&label=stars`. Patterns become names.
 quoted = $(foreach word,$(foreach word,$(1),$(or $(wildcard $(word)),$(word))),'$(subst ','\'',$(word))')

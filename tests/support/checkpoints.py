@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 WORDS = ("a", "good", "bad", "film", "the", "is", "was", "not", ".", "!")
 # The first ids of BERT's vocabulary, and of that of fairseq, whose models have the padding id 1.
@@ -16,6 +15,8 @@ FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 def checkpoint(directory: Path, model_type: str, *, tokens: int = 0, shard_size: str = "5GB", **options: Any) -> Path:
     """Write a classifier with `options` in its config. `tokens` is the limit in its tokenizer's files; 0: none."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification  # slow, and only some processes need it
+
     torch.manual_seed(0)
     special = BERT if options.get("pad_token_id") == 0 else FAIRSEQ
     size = {
@@ -30,6 +31,8 @@ def checkpoint(directory: Path, model_type: str, *, tokens: int = 0, shard_size:
 
 
 def save_tokenizer(directory: Path, special: tuple[str, ...], tokens: int = 0) -> None:
+    from transformers import PreTrainedTokenizerFast
+
     pieces = {piece: index for index, piece in enumerate((*special, *WORDS))}
     pad, unknown, first, last = BERT[:4] if special == BERT else ("<pad>", "<unk>", "<s>", "</s>")
     tokenizer = Tokenizer(models.WordLevel(pieces, unk_token=unknown))

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from huggingface_hub.utils import filter_repo_objects
-from transformers import AutoConfig
 
 from app.errors import ArtifactError
 from app.inference.artifact import open_artifact
@@ -70,6 +69,8 @@ def test_labels_have_the_defaults_of_transformers(
     make(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert open_artifact(str(tmp_path)).labels == labels
+    from transformers import AutoConfig  # takes seconds, and only some processes need it
+
     reference = AutoConfig.for_model("bert", **config).id2label
     assert tuple(str(reference[index]).lower() for index in range(len(labels))) == labels
 
@@ -81,6 +82,8 @@ def test_paddings_and_positions_have_the_defaults_of_transformers(tmp_path: Path
     for model_type in listed | encoders:
         (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
         artifact = open_artifact(str(tmp_path))
+        from transformers import AutoConfig
+
         reference = AutoConfig.for_model(model_type).to_dict()
         pad = reference.get("pad_token_id") or 0
         positions = reference.get("max_position_embeddings", reference.get("n_positions", 512))

@@ -6,7 +6,6 @@ from unittest.mock import Mock
 import pytest
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import models, normalizers
-from transformers import AutoTokenizer, BertTokenizer
 
 from app.errors import ArtifactError
 from app.inference.model import Model
@@ -85,6 +84,8 @@ class TestWordPieces:
 
     def write(self, directory: Path, *, legacy: bool = False, **options: Any) -> Path:
         """Write the files of a slow tokenizer, as transformers does now or, with `legacy`, as it did before 4.34."""
+        from transformers import BertTokenizer  # takes seconds, and only some processes need it
+
         added, special = options.pop("added", []), options.pop("special", [])
         (directory / "vocab.txt").write_text("\n".join(options.pop("pieces", self.PIECES)) + "\n", encoding="utf-8")
         tokenizer = BertTokenizer(str(directory / "vocab.txt"), **options)
@@ -112,6 +113,8 @@ class TestWordPieces:
     def test_they_are_those_of_transformers(self, tmp_path: Path, options: dict[str, Any], legacy: bool) -> None:
         self.write(tmp_path, legacy=legacy, **options)
         (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+        from transformers import AutoTokenizer
+
         reference, tokenizer = AutoTokenizer.from_pretrained(tmp_path), Tokenizer.load(tmp_path, 16)
         assert not (tmp_path / "tokenizer.json").exists()
         for text in self.TEXTS:
@@ -166,6 +169,8 @@ class TestWordPieces:
         tokenizer.save(str(tmp_path / "tokenizer.json"))
         config = {"tokenizer_class": name, "do_lower_case": True}
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+        from transformers import AutoTokenizer
+
         reference = AutoTokenizer.from_pretrained(tmp_path)("GOOD", add_special_tokens=False)["input_ids"]
         assert list(Tokenizer.load(tmp_path, 16).encode("GOOD").ids) == reference == [vocabulary[expected]]
 
