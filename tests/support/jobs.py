@@ -77,8 +77,8 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running_stack(folder: Path, **more: str) -> Iterator[Stack]:
-    """Start all three. The worker may read below `folder/in`; `more` are further settings of the service."""
+def running_stack(folder: Path, *, prelude: str = "", slow: bool = False, **more: str) -> Iterator[Stack]:
+    """Start all three. The worker may read below `folder/in`. `more` are further settings of the service."""
     port = free_port()
     (folder / "in").mkdir()
     settings = {
@@ -88,7 +88,12 @@ def running_stack(folder: Path, **more: str) -> Iterator[Stack]:
         "job_max_open": "20",
         "job_max_upload_bytes": "200000",
     }
-    with redis(port), serve(backend="mock", **settings, **more) as server, worker(**settings) as running:
+    for_worker = settings | ({"mock_delay_ms": "60", "slots": "1"} if slow else {})
+    with (
+        redis(port),
+        serve(backend="mock", **settings, **more) as server,
+        worker(prelude=prelude, **for_worker) as running,
+    ):
         yield Stack(settings, server, running, folder, folder / "in")
 
 
