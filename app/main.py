@@ -184,6 +184,7 @@ def _limits(settings: Settings) -> Limits:
         max_batch_texts=settings.max_batch_texts,
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
+        max_upload_bytes=settings.job_max_upload_bytes if settings.redis_url else None,
     )
 
 

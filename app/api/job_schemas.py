@@ -176,7 +176,7 @@ class JobStatus(BaseModel):
         description="A summary, once it is completed."
     )
     error: str | None = Field(description="Why it failed.")
-    metadata: dict[str, object] = Field(description="Its priority, its schedule and the id of the request.")
+    metadata: dict[str, object] = Field(description="Name of the file, priority, schedule, id of the request.")
 
 
 class JobList(BaseModel):

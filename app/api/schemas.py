@@ -146,9 +146,7 @@ class PredictResponse(BaseModel):
         description="Whether the end of the text was ignored because the text has more tokens than the model reads.",
         examples=[False],
     )
-    explanation: list[WordWeight] | None = Field(
-        None, description='The words of the text, in order. Only with `"explain": true`.'
-    )
+    explanation: list[WordWeight] | None = Field(None, description='The words, in order. Only with `"explain": true`.')
 
 
 class TextError(BaseModel):
@@ -215,6 +213,7 @@ class Limits(BaseModel):
     max_batch_texts: int = Field(description="Texts of a list.")
     max_body_bytes: int = Field(description="Bytes of a body.")
     request_timeout_ms: float = Field(description="Milliseconds that a request may take.")
+    max_upload_bytes: int | None = Field(None, description="Bytes of an upload for a job; null if there are no jobs.")
 
 
 class Build(BaseModel):

@@ -63,6 +63,7 @@ class Job:
     def view(self) -> dict[str, Any]:
         """Return what its owner sees."""
         eta_s = None
+        about: dict[str, Any] = {"name": self.request["name"]} if "name" in self.request else {}
         schedule: dict[str, Any] = {"run_at": _iso(self.run_at)} if self.run_at else {}
         if self.every_s:
             schedule["every_s"] = self.every_s
@@ -80,7 +81,7 @@ class Job:
             "attempts": self.attempts,
             "result": self.result,
             "error": self.error,
-            "metadata": {"priority": self.priority, **schedule, **self.metadata},
+            "metadata": {**about, "priority": self.priority, **schedule, **self.metadata},
         }
 
 

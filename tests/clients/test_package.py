@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import rt_sentiment_client
 from rt_sentiment_client import AsyncClient, Client, SentimentError
+from rt_sentiment_client.async_jobs import AsyncJobs
+from rt_sentiment_client.sync_jobs import Jobs
 
 from app import __version__
 from tests.support.process import ROOT, Server
@@ -21,6 +23,7 @@ FOLDER = ROOT / "clients" / "python"
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 README = (FOLDER / "README.md").read_text()
 PAGE = (ROOT / "docs" / "client.md").read_text()
+OF_JOBS = ["cancel", "download", "events", "get", "list", "result", "retry", "submit", "wait"]
 
 
 def examples(text: str) -> list[str]:
@@ -28,12 +31,13 @@ def examples(text: str) -> list[str]:
 
 
 ALL_EXAMPLES = [*examples(README), *examples(PAGE)]
+JOB_EXAMPLES = [program for program in ALL_EXAMPLES if ".jobs." in program]
 
 
-def run_example(program: str, address: str) -> str:
+def run_example(program: str, address: str, folder: Path = ROOT) -> str:
     variables = os.environ | {"RT_SENTIMENT_URL": address, "PYTHONPATH": str(FOLDER)}
     command = [sys.executable, "-W", "error", "-c", program.replace("http://127.0.0.1:8000", address)]
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -48,11 +52,15 @@ def test_the_published_names_stay() -> None:
         "Info",
         "InvalidRequest",
         "InvalidText",
+        "Job",
+        "JobRow",
         "Limits",
         "Overloaded",
         "Prediction",
+        "Progress",
         "SentimentError",
         "ServerError",
+        "SubmittedJob",
         "TextTooLong",
         "Unauthorized",
         "Unavailable",
@@ -68,10 +76,12 @@ def test_the_published_methods_stay() -> None:
     common = {"__init__", "explain", "info", "predict", "predict_many", "stream"}
     assert _methods(Client) == common | {"__enter__", "__exit__", "close"}
     assert _methods(AsyncClient) == common | {"__aenter__", "__aexit__", "aclose"}
+    assert _methods(Jobs) == _methods(AsyncJobs) == {"__init__", *OF_JOBS}
 
 
 def _methods(kind: type) -> set[str]:
-    return {name for name, _ in inspect.getmembers(kind, inspect.isfunction) if name != "__repr__"}
+    names = {name for name, _ in inspect.getmembers(kind, inspect.isfunction)}
+    return {name for name in names if name == "__init__" or not re.match("_[^_]|__repr__", name)}
 
 
 @pytest.mark.parametrize("name", ["__init__", "explain", "info", "predict", "predict_many", "stream"])
@@ -82,17 +92,23 @@ def test_both_clients_take_the_same_arguments(name: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", OF_JOBS)
+def test_jobs_of_both_clients_take_the_same_arguments(name: str) -> None:
+    ours, theirs = (inspect.signature(getattr(kind, name)).parameters for kind in (Jobs, AsyncJobs))
+    assert {**ours} == {**theirs}
+
+
 def test_the_client_has_the_version_of_the_server() -> None:
     assert rt_sentiment_client.__version__ == __version__
 
 
-@pytest.mark.parametrize("program", ALL_EXAMPLES)
+@pytest.mark.parametrize("program", [program for program in ALL_EXAMPLES if program not in JOB_EXAMPLES])
 def test_an_example_runs(program: str, mock_server: Server) -> None:
     run_example(program, mock_server.address)
 
 
-def test_the_readme_has_five_examples() -> None:
-    assert len(examples(README)) == 5
+def test_the_readme_has_six_examples() -> None:
+    assert len(examples(README)) == 6
 
 
 def test_the_page_says_for_each_error_whether_it_is_tried_again() -> None:

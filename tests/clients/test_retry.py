@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from rt_sentiment_client import DeadlineExceeded, InvalidText, Overloaded, ServerError, Unavailable, UntrustedServer
-from rt_sentiment_client.retry import Deadline, RetryPolicy, check_timeout_s
+from rt_sentiment_client.retry import Deadline, Recovery, RetryPolicy, check_timeout_s
 
 
 def highest(_low: float, high: float) -> float:
@@ -75,3 +75,23 @@ def test_a_deadline_is_a_point_in_time() -> None:
 def test_a_time_limit_is_positive_and_at_most_a_day(value: float) -> None:
     with pytest.raises(ValueError, match="timeout_s must be"):
         check_timeout_s("timeout_s", value)
+
+
+def test_a_transfer_that_gets_further_than_before_has_all_attempts_again() -> None:
+    recovery = Recovery(RetryPolicy(max_attempts=2), 100)
+    for position in (5, 7):
+        assert recovery.wait_s(error := Unavailable("no")) is not None
+        recovery.reached(position)
+        assert error.attempts == 1
+    assert recovery.wait_s(Unavailable("no")) is not None
+    recovery.reached(7)  # the same bytes once more
+    assert recovery.wait_s(error := Unavailable("no")) is None
+    assert error.attempts == 2
+
+
+def test_a_transfer_ends_at_its_limit() -> None:
+    now = iter([0.0, 4.0, 4.0, 20.0])
+    recovery = Recovery(RetryPolicy(), 100, silence_s=15, limit=Deadline(10, lambda: next(now)))
+    assert recovery.attempt_s("id-1") == 6
+    with pytest.raises(DeadlineExceeded):
+        recovery.attempt_s("id-1")

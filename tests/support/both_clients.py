@@ -1,7 +1,7 @@
 """`Client` and `AsyncClient` with one interface, so that a test runs with each of them."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import pytest
@@ -18,11 +18,40 @@ class AnyClient(Protocol):
     async def stream(self, texts: Iterable[str], **options: Any) -> list[Prediction | SentimentError]: ...
 
 
+class JobsInThreads:
+    """`Client.jobs`, whose calls run in threads. What is iterated over becomes a list."""
+
+    def __init__(self, jobs: Any) -> None:
+        self.jobs = jobs
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            result = getattr(self.jobs, name)(*args, **options)
+            return list(result) if isinstance(result, Iterator) else result
+
+        return lambda *args, **options: asyncio.to_thread(call, *args, **options)
+
+
+class JobsInTheLoop:
+    """`AsyncClient.jobs`. What is iterated over becomes a list."""
+
+    def __init__(self, jobs: Any) -> None:
+        self.jobs = jobs
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        async def call(*args: Any, **options: Any) -> Any:
+            result = getattr(self.jobs, name)(*args, **options)
+            return [item async for item in result] if isinstance(result, AsyncIterator) else await result
+
+        return call
+
+
 class InThreads:
     """A `Client` whose calls run in threads."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.client = Client(*args, **options)
+        self.jobs = JobsInThreads(self.client.jobs)
 
     async def __aenter__(self) -> "InThreads":
         return self
@@ -54,6 +83,7 @@ class InTheLoop:
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.client = AsyncClient(*args, **options)
+        self.jobs = JobsInTheLoop(self.client.jobs)
 
     async def __aenter__(self) -> "InTheLoop":
         return self

@@ -6,12 +6,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.support.process import ROOT, Server, clean_environment
+from nginx.process import free_port
+from tests.support.process import ROOT, Server, clean_environment, serve
+from tests.support.redis import redis
 from tests.support.waiting import until
 
 # Workers of tests notice within a second what takes real ones some seconds.
@@ -60,6 +63,38 @@ def worker(*flags: str, prelude: str = "", wait: bool = True, **settings: str) -
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+
+
+@dataclass
+class Stack:
+    """A Redis, a service and a worker, which share a store."""
+
+    settings: dict[str, str]
+    server: Server
+    worker: Worker
+    folder: Path
+    sources: Path
+
+
+@contextlib.contextmanager
+def running_stack(folder: Path, *, prelude: str = "", slow: bool = False, **more: str) -> Iterator[Stack]:
+    """Start all three. The worker may read below `folder/in`. `more` are further settings of the service."""
+    port = free_port()
+    (folder / "in").mkdir()
+    settings = {
+        "redis_url": f"redis://127.0.0.1:{port}",
+        "job_store": str(folder / "store"),
+        "job_sources": f"file://{folder}/in",
+        "job_max_open": "20",
+        "job_max_upload_bytes": "200000",
+    }
+    for_worker = settings | ({"mock_delay_ms": "60", "slots": "1"} if slow else {})
+    with (
+        redis(port),
+        serve(backend="mock", **settings, **more) as server,
+        worker(prelude=prelude, **for_worker) as running,
+    ):
+        yield Stack(settings, server, running, folder, folder / "in")
 
 
 class JobsClient:

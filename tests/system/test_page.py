@@ -3,9 +3,7 @@
 import csv
 import io
 import json
-import os
 import re
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +13,13 @@ import pytest
 import pytest_asyncio
 
 from app.access import add_key
+from tests.support.browser import LOOKS, assert_accessible, in_browser, open_page, running_browser
 from tests.support.process import Server, serve
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-in_browser = pytest.mark.skipif(
-    BROWSER is None, reason="neither Chromium nor Chrome is installed (apt-get install chromium)"
-)
 TEXT = "The staff were lovely, but the room was <b>cold</b> 🥶."
 REVIEWS = (
     'id;review\r\n1;"Loved it, all of it."\r\n2;"It broke.\nTwice; I said ""never again""."\r\n'
@@ -42,14 +37,8 @@ def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator["Browser"]:
-    from playwright.async_api import async_playwright
-
-    async with async_playwright() as playwright:
-        environment = os.environ | {"HOME": str(tmp_path_factory.mktemp("home"))}
-        flags = ["--disable-background-networking", "--disable-component-update", "--no-first-run", "--no-proxy-server"]
-        browser = await playwright.chromium.launch(executable_path=BROWSER, args=flags, env=environment)
+    async with running_browser(tmp_path_factory.mktemp("home")) as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -64,19 +53,6 @@ async def page(browser: "Browser", server: Server, problems: list[str]) -> Async
     yield page
     await page.context.close()
     assert problems == []
-
-
-async def open_page(browser: "Browser", address: str, problems: list[str], **options: Any) -> "Page":
-    context = await browser.new_context(**options)
-    page = await context.new_page()
-    page.set_default_timeout(120_000)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
-    page.on(
-        "request", lambda request: None if request.url.startswith((address, "blob:")) else problems.append(request.url)
-    )
-    await page.goto(address + "/", wait_until="load")
-    return page
 
 
 async def send(method: str, url: str, **options: Any) -> httpx.Response:
@@ -229,6 +205,7 @@ async def test_the_status_strip_names_the_model_and_the_traffic(page: "Page", se
     assert "ready" in await status.inner_text()
     assert await status.locator("[data-status=version]").inner_text() == info["model_version"]
     assert " ms" in await status.locator("[data-status=p95]").inner_text()
+    await expect(page.locator("#jobs")).to_be_hidden()  # there is no Redis
 
 
 @in_browser
@@ -272,14 +249,10 @@ async def test_everything_works_with_the_keyboard_alone(page: "Page") -> None:
 
 
 @in_browser
-@pytest.mark.parametrize(
-    "options", [{}, {"color_scheme": "dark"}, {"viewport": {"width": 360, "height": 800}}], ids=str
-)
+@LOOKS
 async def test_the_page_is_accessible_and_fits_the_window(
     browser: "Browser", server: Server, problems: list[str], options: dict[str, Any]
 ) -> None:
-    from axe_playwright_python.async_playwright import Axe
-
     page = await open_page(browser, server.address, problems, **options)
     await page.get_by_role("button", name="API key").click()
     await page.get_by_role("button", name="The staff were lovely").click()
@@ -288,9 +261,7 @@ async def test_the_page_is_accessible_and_fits_the_window(
     await page.locator("#explanation", has_text="WWWW").wait_for()
     await page.locator("#sample-button").click()
     await page.get_by_role("button", name="Predict again").wait_for()
-    results = await Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})
-    assert results.violations_count == 0, results.generate_report()
-    assert await page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    await assert_accessible(page)
     await page.context.close()
     assert problems == []
 

@@ -15,7 +15,17 @@ from .errors import (
     UnexpectedResponse,
     UntrustedServer,
 )
-from .types import ExplainedPrediction, Info, Limits, Prediction, WordWeight
+from .types import (
+    ExplainedPrediction,
+    Info,
+    Job,
+    JobRow,
+    Limits,
+    Prediction,
+    Progress,
+    SubmittedJob,
+    WordWeight,
+)
 from .version import __version__
 
 __all__ = [
@@ -26,11 +36,15 @@ __all__ = [
     "Info",
     "InvalidRequest",
     "InvalidText",
+    "Job",
+    "JobRow",
     "Limits",
     "Overloaded",
     "Prediction",
+    "Progress",
     "SentimentError",
     "ServerError",
+    "SubmittedJob",
     "TextTooLong",
     "Unauthorized",
     "Unavailable",

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Literal, overload
 
 from .async_http import AsyncHTTP
+from .async_jobs import AsyncJobs
 from .connection import Connection, request_id_of
 from .errors import SentimentError
 from .many import ManyOptions, OnError, check_on_error, check_texts, deliver
@@ -40,6 +41,7 @@ class AsyncClient:
             ssl_context=ssl_context,
         )
         self._http = AsyncHTTP(self._connection)
+        self.jobs = AsyncJobs(self._http, self._connection)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.base_url!r})"

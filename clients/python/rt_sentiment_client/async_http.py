@@ -3,18 +3,23 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from typing import TypeVar
 
 import anyio
 import httpx
 
 from .connection import INFO_TIMEOUT_S, Connection, request_id_of, translate
 from .errors import DeadlineExceeded, SentimentError
+from .forms import Form
 from .lists import TextList, form_async
 from .many import ManyOptions, Result, deliver, in_each_place, should_split
 from .messages import Answer, Message, check, info_message, list_message, read_info, read_predictions
-from .retry import Deadline
+from .retry import Deadline, Recovery
+from .transfers import Transfer
 from .types import Limits
+
+T = TypeVar("T")
 
 
 class AsyncHTTP:
@@ -38,7 +43,13 @@ class AsyncHTTP:
                 return await self._attempt(message, policy.attempt_s(deadline, message.request_id))
             except SentimentError as error:
                 error.attempts = attempt
-                wait_s = policy.wait_s(error, attempt, deadline, can_be_split=message.can_be_split)
+                wait_s = policy.wait_s(
+                    error,
+                    attempt,
+                    deadline,
+                    can_be_split=message.can_be_split,
+                    can_be_repeated=message.can_be_repeated,
+                )
                 if wait_s is None:
                     raise
             await asyncio.sleep(wait_s)
@@ -53,6 +64,64 @@ class AsyncHTTP:
         except httpx.HTTPError as error:
             raise translate(error, message.request_id) from error
         return check(Answer(response.status_code, response.headers, body), message)
+
+    async def upload(self, form: Form, message: Message, timeout_s: float) -> Answer:
+        """Send a form until it arrives or cannot arrive. `timeout_s` is the longest time in which nothing more does."""
+        recovery = Recovery(self._connection.policy, timeout_s)
+        while True:
+            try:
+                return await self._upload(form, message, recovery)
+            except SentimentError as error:
+                wait_s = recovery.wait_s(error)
+                if wait_s is None or not form.can_be_repeated:
+                    raise
+            await asyncio.sleep(wait_s)
+
+    async def _upload(self, form: Form, message: Message, recovery: Recovery) -> Answer:
+        async def pieces() -> AsyncIterator[bytes]:
+            sent = 0
+            read = form.pieces()
+            while (piece := await anyio.to_thread.run_sync(next, read, None)) is not None:
+                yield piece
+                sent += len(piece)
+                recovery.reached(sent)
+
+        request = self._connection.request(message, recovery.attempt_s(message.request_id))
+        try:
+            response = await self._http.request(**request | {"content": pieces()})
+        except httpx.HTTPError as error:
+            raise translate(error, message.request_id) from error
+        return check(Answer(response.status_code, response.headers, response.content), message)
+
+    async def receive(self, transfer: Transfer[T], recovery: Recovery) -> AsyncGenerator[T, None]:
+        """Yield the items of a response; send the request again until all have arrived, or cannot arrive."""
+        while not transfer.is_over:
+            message = transfer.begin()
+            try:
+                async with contextlib.aclosing(self._pieces(message, recovery)) as pieces:
+                    async for data in pieces:
+                        for item in transfer.receive(data):
+                            yield item
+                        recovery.reached(transfer.position)
+                        if transfer.is_over:
+                            return
+                transfer.end()
+            except SentimentError as error:
+                wait_s = recovery.wait_s(error)
+                if wait_s is None:
+                    raise
+                await asyncio.sleep(wait_s)
+
+    async def _pieces(self, message: Message, recovery: Recovery) -> AsyncGenerator[bytes, None]:
+        request = self._connection.request(message, recovery.attempt_s(message.request_id))
+        try:
+            async with self._http.stream(**request) as response:
+                if response.status_code != 200:
+                    check(Answer(response.status_code, response.headers, await response.aread()), message)
+                async for data in response.aiter_bytes():
+                    yield data
+        except httpx.HTTPError as error:
+            raise translate(error, message.request_id) from error
 
     async def predict_many(self, texts: AsyncIterable[str] | Iterable[str], many: ManyOptions) -> AsyncIterator[Result]:
         former = many.former(await self._known_limits())

@@ -12,6 +12,7 @@ from .many import ManyOptions, OnError, check_on_error, check_texts, deliver
 from .messages import LongText, Options, info_message, read_explained, read_info, read_prediction, text_message
 from .stream import Stream
 from .sync_http import SyncHTTP
+from .sync_jobs import Jobs
 from .threads import EventLoopThread, read_in_thread
 from .types import ExplainedPrediction, Info, Prediction
 
@@ -34,6 +35,8 @@ class Client:
     If the server is overloaded or unavailable, the connection breaks, or an attempt gets no response in time, the
     request is sent again, after a random wait and the server's `Retry-After`, until `timeout_s` has passed.
     Predictions change nothing on the server, so this is safe.
+
+    `jobs` has the background jobs of the server.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Client:
             ssl_context=ssl_context,
         )
         self._http = SyncHTTP(self._connection)
+        self.jobs = Jobs(self._http, self._connection)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.base_url!r})"

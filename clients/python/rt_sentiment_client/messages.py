@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlencode
 
@@ -36,18 +36,23 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A request. If it `can_be_split`, sending its parts is better than sending it again."""
+    """A request. If it `can_be_split`, sending its parts is better than sending it again.
+
+    If it cannot be repeated, it is sent again only after a response that says that nothing was done.
+    """
 
     method: str
     path: str
     request_id: str
     body: bytes = b""
     can_be_split: bool = False
+    can_be_repeated: bool = True
+    more_headers: Mapping[str, str] = field(default_factory=dict)
 
     def headers(self, timeout_s: float) -> dict[str, str]:
         """Return the headers of an attempt that may take `timeout_s`."""
         headers = {"x-request-id": self.request_id, "x-request-timeout-ms": str(max(1, int(timeout_s * 1000)))}
-        return headers | {"content-type": "application/json"} if self.body else headers
+        return headers | ({"content-type": "application/json"} if self.body else {}) | dict(self.more_headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,30 +87,30 @@ def info_message(request_id: str) -> Message:
 
 def check(answer: Answer, message: Message) -> Answer:
     """Return the answer; raise the error that it means."""
-    if answer.status != 200:
+    if not 200 <= answer.status < 300:
         raise error_from_response(answer.status, answer.headers, answer.body, message.request_id)
     return answer
 
 
 def read_prediction(answer: Answer, message: Message) -> Prediction:
     """Read the answer for one text."""
-    return prediction_of(_json(answer.body, message.request_id), answer.model, message.request_id)
+    return prediction_of(json_of(answer.body, message.request_id), answer.model, message.request_id)
 
 
 def read_explained(answer: Answer, message: Message) -> ExplainedPrediction:
     """Read the answer for one text with an explanation."""
     prediction = read_prediction(answer, message)
     if not isinstance(prediction, ExplainedPrediction):
-        raise _unexpected(message.request_id)
+        raise unexpected(message.request_id)
     return prediction
 
 
 def read_predictions(answer: Answer, message: Message, texts: TextList) -> list[Prediction | SentimentError]:
     """Read the answer for a list: in each place a prediction or an error."""
-    content = _json(answer.body, message.request_id)
+    content = json_of(answer.body, message.request_id)
     places = content.get("predictions")
     if not isinstance(places, list) or len(places) != len(texts):
-        raise _unexpected(message.request_id)
+        raise unexpected(message.request_id)
     return [
         result_of(place, answer.model, message.request_id, texts.first + number) for number, place in enumerate(places)
     ]
@@ -124,20 +129,19 @@ def prediction_of(content: Any, model: str | None, request_id: str) -> Predictio
     """Read a prediction; fields that this client does not know are ignored."""
     try:
         prediction = Prediction(
-            label=None if content["label"] is None else _typed(content["label"], str),
+            label=None if content["label"] is None else typed(content["label"], str),
             confidence=float(content["confidence"]),
-            scores={_typed(label, str): float(score) for label, score in content["scores"].items()},
-            truncated=_typed(content["truncated"], bool),
+            scores={typed(label, str): float(score) for label, score in content["scores"].items()},
+            truncated=typed(content["truncated"], bool),
             model=model,
         )
         if "explanation" not in content:
             return prediction
         words = [
-            WordWeight(_typed(w["start"], int), _typed(w["end"], int), float(w["weight"]))
-            for w in content["explanation"]
+            WordWeight(typed(w["start"], int), typed(w["end"], int), float(w["weight"])) for w in content["explanation"]
         ]
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise _unexpected(request_id) from None
+        raise unexpected(request_id) from None
     return ExplainedPrediction(
         prediction.label, prediction.confidence, prediction.scores, prediction.truncated, model, tuple(words)
     )
@@ -145,23 +149,23 @@ def prediction_of(content: Any, model: str | None, request_id: str) -> Predictio
 
 def read_info(answer: Answer, message: Message) -> Info:
     """Read the answer of `/info`."""
-    content = _json(answer.body, message.request_id)
+    content = json_of(answer.body, message.request_id)
     try:
         limits = content["limits"]
         return Info(
-            model=_typed(content["model"], str),
-            model_version=_typed(content["model_version"], str),
-            labels=tuple(_typed(label, str) for label in content["labels"]),
-            max_tokens=_typed(content["max_tokens"], int),
+            model=typed(content["model"], str),
+            model_version=typed(content["model_version"], str),
+            labels=tuple(typed(label, str) for label in content["labels"]),
+            max_tokens=typed(content["max_tokens"], int),
             limits=Limits(
-                max_text_chars=_typed(limits["max_text_chars"], int),
-                max_batch_texts=_typed(limits["max_batch_texts"], int),
-                max_body_bytes=_typed(limits["max_body_bytes"], int),
+                max_text_chars=typed(limits["max_text_chars"], int),
+                max_batch_texts=typed(limits["max_batch_texts"], int),
+                max_body_bytes=typed(limits["max_body_bytes"], int),
                 request_timeout_ms=float(limits["request_timeout_ms"]),
             ),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise _unexpected(message.request_id) from None
+        raise unexpected(message.request_id) from None
 
 
 def _body(texts: bytes, fields: Mapping[str, Any]) -> bytes:
@@ -170,23 +174,23 @@ def _body(texts: bytes, fields: Mapping[str, Any]) -> bytes:
     )
 
 
-def _json(body: bytes, request_id: str) -> dict[str, Any]:
+def json_of(body: bytes, request_id: str) -> dict[str, Any]:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        raise _unexpected(request_id) from None
+        raise unexpected(request_id) from None
     if not isinstance(content, dict):
-        raise _unexpected(request_id)
+        raise unexpected(request_id)
     return content
 
 
-def _typed(value: object, kind: type[T]) -> T:
+def typed(value: object, kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise TypeError
     return value
 
 
-def _unexpected(request_id: str) -> UnexpectedResponse:
+def unexpected(request_id: str) -> UnexpectedResponse:
     return UnexpectedResponse(
         "the response is not what rt-sentiment sends; is base_url right?", status=200, request_id=request_id
     )

@@ -3,18 +3,23 @@
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import httpx
 
 from .connection import INFO_TIMEOUT_S, Connection, request_id_of, translate
 from .errors import DeadlineExceeded, SentimentError
+from .forms import Form
 from .lists import TextList, form
 from .many import ManyOptions, Result, deliver, in_each_place, should_split
 from .messages import Answer, Message, check, info_message, list_message, read_info, read_predictions
-from .retry import Deadline
+from .retry import Deadline, Recovery
+from .transfers import Transfer
 from .types import Limits
+
+T = TypeVar("T")
 
 _NEVER = threading.Event()
 
@@ -40,7 +45,13 @@ class SyncHTTP:
                 return self._attempt(message, policy.attempt_s(deadline, message.request_id))
             except SentimentError as error:
                 error.attempts = attempt
-                wait_s = policy.wait_s(error, attempt, deadline, can_be_split=message.can_be_split)
+                wait_s = policy.wait_s(
+                    error,
+                    attempt,
+                    deadline,
+                    can_be_split=message.can_be_split,
+                    can_be_repeated=message.can_be_repeated,
+                )
                 if wait_s is None or (abandoned or _NEVER).wait(wait_s):
                     raise
 
@@ -56,6 +67,61 @@ class SyncHTTP:
         except httpx.HTTPError as error:
             raise translate(error, message.request_id) from error
         return check(Answer(response.status_code, response.headers, bytes(body)), message)
+
+    def upload(self, form: Form, message: Message, timeout_s: float) -> Answer:
+        """Send a form until it arrives or cannot arrive. `timeout_s` is the longest time in which nothing more does."""
+        recovery = Recovery(self._connection.policy, timeout_s)
+        while True:
+            try:
+                return self._upload(form, message, recovery)
+            except SentimentError as error:
+                wait_s = recovery.wait_s(error)
+                if wait_s is None or not form.can_be_repeated:
+                    raise
+            _NEVER.wait(wait_s)
+
+    def _upload(self, form: Form, message: Message, recovery: Recovery) -> Answer:
+        def pieces() -> Iterator[bytes]:
+            sent = 0
+            for piece in form.pieces():
+                yield piece
+                sent += len(piece)
+                recovery.reached(sent)
+
+        request = self._connection.request(message, recovery.attempt_s(message.request_id))
+        try:
+            response = self._http.request(**request | {"content": pieces()})
+        except httpx.HTTPError as error:
+            raise translate(error, message.request_id) from error
+        return check(Answer(response.status_code, response.headers, response.content), message)
+
+    def receive(self, transfer: Transfer[T], recovery: Recovery) -> Generator[T, None, None]:
+        """Yield the items of a response; send the request again until all have arrived, or cannot arrive."""
+        while not transfer.is_over:
+            message = transfer.begin()
+            try:
+                with contextlib.closing(self._pieces(message, recovery)) as pieces:
+                    for data in pieces:
+                        yield from transfer.receive(data)
+                        recovery.reached(transfer.position)
+                        if transfer.is_over:
+                            return
+                transfer.end()
+            except SentimentError as error:
+                wait_s = recovery.wait_s(error)
+                if wait_s is None:
+                    raise
+                _NEVER.wait(wait_s)
+
+    def _pieces(self, message: Message, recovery: Recovery) -> Generator[bytes, None, None]:
+        request = self._connection.request(message, recovery.attempt_s(message.request_id))
+        try:
+            with self._http.stream(**request) as response:
+                if response.status_code != 200:
+                    check(Answer(response.status_code, response.headers, response.read()), message)
+                yield from response.iter_bytes()
+        except httpx.HTTPError as error:
+            raise translate(error, message.request_id) from error
 
     def predict_many(self, texts: Iterable[str], many: ManyOptions) -> Iterator[Result]:
         former = many.former(self._known_limits())

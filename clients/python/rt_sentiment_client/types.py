@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+JobState = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +60,61 @@ class Info:
     labels: tuple[str, ...]
     max_tokens: int
     limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedJob:
+    """A job that the server has stored. It is `pending`, unless the same one was sent before."""
+
+    id: str
+    status: JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is, in rows.
+
+    `total` is None until the job has looked through its source, and `eta_s`, the estimated seconds until its end, while
+    it does not run.
+    """
+
+    done: int
+    total: int | None
+    per_s: float
+    eta_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The state of a job. Times are in UTC.
+
+    `attempts` is how often a worker has begun it. `error` says why the last attempt failed. `result` is a summary of a
+    completed job, and `metadata` has the name of its file, its priority and its schedule.
+    """
+
+    id: str
+    type: str
+    status: JobState
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    progress: Progress
+    attempts: int
+    result: Mapping[str, Any] | None
+    error: str | None
+    metadata: Mapping[str, Any]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the status is final: completed, failed or cancelled."""
+        return self.status in {"completed", "failed", "cancelled"}
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A row of a result: the columns of the source, and the prediction, or the error in its place."""
+
+    columns: Mapping[str, Any]
+    prediction: Prediction | None
+    error: str | None = None

@@ -42,6 +42,7 @@ def test_info_names_model_limits_and_build(server: Server) -> None:
         "max_batch_texts": 256,
         "max_body_bytes": 4_194_304,
         "request_timeout_ms": float(PATIENT["request_timeout_ms"]),
+        "max_upload_bytes": None,
     }
     assert info["build"]["version"] == __version__
 

@@ -15,8 +15,7 @@ from app.jobs.records import Records
 from app.jobs.store import LocalStore
 from app.jobs.sweep import Sweeper
 from nginx.process import free_port
-from tests.integration.jobs.conftest import Stack
-from tests.support.jobs import JobsClient
+from tests.support.jobs import JobsClient, Stack
 from tests.support.process import Server, serve
 from tests.support.redis import redis
 

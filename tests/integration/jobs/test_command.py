@@ -14,9 +14,8 @@ import pytest
 from app.cli.jobs import client as client_module
 from deploy import local_jobs
 from nginx.process import free_port
-from tests.integration.jobs.conftest import Stack
 from tests.support.command import run
-from tests.support.jobs import csv_of
+from tests.support.jobs import Stack, csv_of
 from tests.support.process import ROOT, clean_environment
 from tests.support.waiting import HANG_S, until
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from tests.integration.jobs.conftest import Stack
+from tests.support.jobs import Stack
 from tests.support.process import serve
 
 HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\ntext\n'

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.jobs.conftest import Stack
-from tests.support.jobs import JobsClient, csv_of, worker
+from tests.support.jobs import JobsClient, Stack, csv_of, worker
 from tests.support.waiting import until
 
 

@@ -20,20 +20,46 @@ export function onKey(listener) {
   listeners.add(listener);
 }
 
-export async function request(path, { body, signal, text = false } = {}) {
-  const headers = {};
-  if (key) headers.Authorization = `Bearer ${key}`;
+// Returns the content `as` JSON, text or a blob; null if there is none.
+export async function request(path, { method, body, signal, as = "json" } = {}) {
+  const headers = authorization();
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {
-    const method = body === undefined ? "GET" : "POST";
+    method ??= body === undefined ? "GET" : "POST";
     response = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body), cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, "The service cannot be reached.");
   }
   if (!response.ok) throw await problemOf(response);
-  return { value: text ? await response.text() : await response.json(), headers: response.headers };
+  return { value: response.status === 204 ? null : await response[as](), headers: response.headers };
+}
+
+// Sends a form. Unlike fetch, an XMLHttpRequest says how much has been sent.
+export function upload(path, form, { headers, signal, onProgress }) {
+  return new Promise((resolve, reject) => {
+    const sending = new XMLHttpRequest();
+    sending.open("POST", path);
+    for (const [name, value] of Object.entries({ ...authorization(), ...headers })) sending.setRequestHeader(name, value);
+    sending.upload.onprogress = ({ loaded, total }) => onProgress(loaded / total);
+    sending.onload = async () => {
+      const retryAfter = sending.getResponseHeader("Retry-After");
+      const answer = new Response(sending.responseText, {
+        status: sending.status, headers: retryAfter ? { "Retry-After": retryAfter } : {},
+      });
+      if (!answer.ok) return reject(await problemOf(answer));
+      answer.json().then(resolve, reject);
+    };
+    sending.onerror = () => reject(new Problem(0, "The connection to the service broke. Press the button again; this makes no second job."));
+    sending.onabort = () => reject(signal.reason);
+    signal.addEventListener("abort", () => sending.abort(), { once: true });
+    sending.send(form);
+  });
+}
+
+function authorization() {
+  return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
 async function problemOf(response) {
@@ -41,12 +67,12 @@ async function problemOf(response) {
   let detail = `The service answered with status ${response.status}.`;
   if (response.status === 401) detail = "The service requires an API key. Enter it with the button “API key”.";
   else if (response.status === 403) detail = "The API key is not valid, or may not do this.";
-  else if (response.status === 429) detail = `The service is busy. Try again in ${retryAfterS || 1} s.`;
   else {
     try {
       const problem = await response.json();
       detail = problem.detail ?? detail;
     } catch { /* a proxy may answer with something else than JSON */ }
+    if (response.status === 429) detail = `The service refuses this for now: ${detail}. Try again in ${retryAfterS || 1} s.`;
   }
   return new Problem(response.status, detail, retryAfterS);
 }

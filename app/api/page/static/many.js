@@ -2,7 +2,7 @@
 
 import { predictList, request } from "./api.js";
 import { readRows, writeCsv } from "./rows.js";
-import { $, UNSURE, element, percent, showBars, showMessage, tag, toggle } from "./view.js";
+import { $, UNSURE, duration, element, followDrops, percent, save, showBars, showMessage, tag, toggle } from "./view.js";
 
 const PER_LIST = 64; // at most, if the service allows it
 const LISTS_AT_ONCE = 3;
@@ -29,7 +29,10 @@ export function followFiles() {
   toggle($("paste-button"), $("paste-form"), $("rows"));
   $("paste-form").addEventListener("submit", (event) => { event.preventDefault(); read($("rows").value, "pasted rows"); });
   $("sample-button").addEventListener("click", () => { read(SAMPLE.join("\n"), "examples.txt"); start(); });
-  followDrops($("drop"));
+  followDrops($("drop"), (data) => {
+    if (data.files[0]) readFile(data.files[0]);
+    else read(data.getData("text/plain"), "dropped rows");
+  });
   $("column").addEventListener("change", () => { table.column = Number($("column").value); });
   $("start").addEventListener("click", start);
   $("stop").addEventListener("click", () => stopping?.abort());
@@ -43,20 +46,6 @@ export function followFiles() {
       showTable();
     });
   }
-}
-
-function followDrops(zone) {
-  for (const name of ["dragenter", "dragover"]) {
-    zone.addEventListener(name, (event) => { event.preventDefault(); zone.classList.add("over"); });
-  }
-  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-  zone.addEventListener("drop", (event) => {
-    event.preventDefault();
-    zone.classList.remove("over");
-    const dropped = event.dataTransfer.files[0];
-    if (dropped) readFile(dropped);
-    else read(event.dataTransfer.getData("text/plain"), "dropped rows");
-  });
 }
 
 async function readFile(chosen) {
@@ -129,10 +118,6 @@ async function start() {
   $("start").hidden = false;
   $("start").textContent = "Predict again";
   $("stop").hidden = true;
-}
-
-function duration(seconds) {
-  return seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
 }
 
 function showResults() {
@@ -219,7 +204,5 @@ function download() {
     const { label = "", confidence = "", scores = {}, truncated = "", error } = results[index] ?? {};
     return [...row, label ?? "", confidence, ...labels.map((name) => scores[name] ?? ""), truncated, error?.detail ?? ""];
   });
-  const address = URL.createObjectURL(new Blob(["\ufeff", writeCsv([head, ...rows])], { type: "text/csv" }));
-  element("a", { href: address, download: `${file.replace(/\.\w+$/, "").replaceAll(" ", "-")}-predictions.csv` }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10000);
+  save(new Blob(["\ufeff", writeCsv([head, ...rows])], { type: "text/csv" }), file, "predictions.csv");
 }

@@ -1,4 +1,5 @@
 import { setKey } from "./api.js";
+import { followJobs, offerJobs } from "./jobs.js";
 import { followFiles } from "./many.js";
 import { followText } from "./one.js";
 import { followStatus } from "./status.js";
@@ -14,4 +15,5 @@ $("key-form").addEventListener("submit", (event) => {
 });
 followText();
 followFiles();
-followStatus();
+followJobs();
+followStatus(offerJobs);

@@ -14,6 +14,17 @@ export function readRows(source, name = "") {
   return table(head, rows);
 }
 
+// The columns of a file and its delimiter, from its beginning; null if they cannot be seen there.
+export function peek(beginning, name) {
+  const kind = name.toLowerCase().match(/\.(csv|tsv|jsonl|ndjson)$/)?.[1];
+  const text = beginning.replace(/^\ufeff/, "");
+  if (!kind) return null;
+  try {
+    const { columns, column } = readRows(text.slice(0, text.lastIndexOf("\n") + 1), name);
+    return { columns, likely: columns[column], delimiter: kind === "csv" ? delimiterOf(text) : "" };
+  } catch { return null; }
+}
+
 function table(columns, rows) {
   if (!rows.length) throw new Error("There are no rows.");
   return { columns, rows, column: likelyColumn(columns, rows) };

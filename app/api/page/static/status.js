@@ -5,6 +5,7 @@ import { onKey, request } from "./api.js";
 const EVERY_MS = 4000;
 const cells = Object.fromEntries([...document.querySelectorAll("[data-status]")].map((cell) => [cell.dataset.status, cell]));
 let previous = null;
+let onInfo = () => {};
 
 function show(name, text) {
   cells[name].textContent = text;
@@ -42,7 +43,7 @@ function difference(after, before) {
 const sum = (totals) => [...totals.values()].reduce((a, b) => a + b, 0);
 
 async function showTraffic() {
-  const { value: text } = await request("metrics", { text: true });
+  const { value: text } = await request("metrics", { as: "text" });
   const now = {
     at: performance.now(),
     requests: samples(text, "http_requests_total", "status"),
@@ -76,11 +77,14 @@ async function refresh() {
   try {
     const { value: info } = await request("info");
     show("version", info.model_version || info.build.version);
+    onInfo(info);
     await showTraffic();
   } catch { /* without a key, or behind a proxy that hides metrics, these fields stay empty */ }
 }
 
-export function followStatus() {
+// `listener` gets what the service says about itself, whenever it does.
+export function followStatus(listener) {
+  onInfo = listener;
   refresh();
   setInterval(refresh, EVERY_MS);
   document.addEventListener("visibilitychange", refresh);

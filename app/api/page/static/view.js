@@ -50,3 +50,27 @@ export function toggle(button, panel, focus) {
     if (!panel.hidden) focus.focus();
   });
 }
+
+export function followDrops(zone, take) {
+  for (const name of ["dragenter", "dragover"]) {
+    zone.addEventListener(name, (event) => { event.preventDefault(); zone.classList.add("over"); });
+  }
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => {
+    event.preventDefault();
+    zone.classList.remove("over");
+    take(event.dataTransfer);
+  });
+}
+
+export function duration(seconds) {
+  if (seconds < 90) return `${Math.ceil(seconds)} s`;
+  return seconds < 5400 ? `${Math.ceil(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+// Lets the browser save a blob that was made from a file, under a name like it.
+export function save(blob, file, ending) {
+  const address = URL.createObjectURL(blob);
+  element("a", { href: address, download: `${file.replace(/\.\w+$/, "").replaceAll(" ", "-")}-${ending}` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}

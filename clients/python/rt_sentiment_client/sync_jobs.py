@@ -1,0 +1,220 @@
+"""`Client.jobs`."""
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from typing import BinaryIO
+
+from .connection import Connection, request_id_of
+from .errors import DeadlineExceeded
+from .job_messages import (
+    FileFormat,
+    Listing,
+    OnBadRow,
+    Priority,
+    ResultFormat,
+    Submission,
+    cancel_message,
+    get_message,
+    read_cancelled,
+    read_job,
+    read_page,
+    read_submitted,
+    retry_message,
+)
+from .messages import LongText
+from .part_file import PartFile
+from .retry import Deadline, Recovery, check_timeout_s
+from .sync_http import SyncHTTP
+from .transfers import Events, ResultBytes, ResultRows
+from .types import Job, JobRow, JobState, SubmittedJob
+
+# The server sends an event at least every five seconds.
+_SILENCE_S = 15.0
+
+
+class Jobs:
+    """Background jobs of a server: files of any size, which are scored while nobody waits."""
+
+    def __init__(self, http: SyncHTTP, connection: Connection) -> None:
+        self._http = http
+        self._connection = connection
+
+    def submit(
+        self,
+        *,
+        texts: Iterable[str] | None = None,
+        file: str | os.PathLike[str] | BinaryIO | None = None,
+        source: str | None = None,
+        name: str | None = None,
+        format: FileFormat | None = None,  # noqa: A002 - the name that the server has for it
+        text_column: str | int | None = None,
+        encoding: str | None = None,
+        delimiter: str | None = None,
+        no_header: bool = False,
+        no_quotes: bool = False,
+        on_bad_row: OnBadRow | None = None,
+        prefix: str | None = None,
+        long_text: LongText | None = None,
+        priority: Priority | None = None,
+        run_at: datetime | str | None = None,
+        every: timedelta | str | None = None,
+        idempotency_key: str | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> SubmittedJob:
+        """Send a job: `texts`, a `file` (a path, or a file that is open for bytes), or the URL of a `source`.
+
+        Texts and files are read while they are sent. The worker itself reads a `source`, from a place that the server
+        allows. `name` is that of a file that has none of its own; its ending says how the file is laid out, otherwise
+        `format` does. The other arguments are those of the server's API. A `run_at` without a time zone is refused.
+
+        All attempts have the same `idempotency_key`, by default a random one, so that they make one job. What can be
+        read only once, such as a pipe or a generator, is sent only once. `timeout_s` is the longest time in which
+        nothing more arrives.
+        """
+        submission = Submission(
+            request_id=request_id_of(request_id),
+            texts=texts,
+            file=file,
+            source=source,
+            name=name,
+            format=format,
+            text_column=text_column,
+            encoding=encoding,
+            delimiter=delimiter,
+            no_header=no_header,
+            no_quotes=no_quotes,
+            on_bad_row=on_bad_row,
+            prefix=prefix,
+            long_text=long_text,
+            priority=priority,
+            run_at=run_at,
+            every=every,
+            idempotency_key=idempotency_key,
+        )
+        form = submission.form()
+        message = submission.message(form)
+        if form:
+            answer = self._http.upload(form, message, self._connection.timeout_of(timeout_s))
+        else:
+            answer = self._http.send(message, self._connection.deadline(timeout_s))
+        return read_submitted(answer, message)
+
+    def get(self, job_id: str, *, timeout_s: float | None = None, request_id: str | None = None) -> Job:
+        """Return the state of a job."""
+        message = get_message(job_id, request_id_of(request_id))
+        return read_job(self._http.send(message, self._connection.deadline(timeout_s)), message)
+
+    def list(
+        self,
+        *,
+        status: JobState | None = None,
+        type: str | None = None,  # noqa: A002 - the name that the server has for it
+        page_size: int = 100,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Iterator[Job]:
+        """Yield your jobs, the newest first. They are fetched in pages, as they are needed.
+
+        `timeout_s` applies to each page.
+        """
+        listing = Listing(request_id_of(request_id), status, type, page_size)
+        return self._list(listing, self._connection.timeout_of(timeout_s))
+
+    def _list(self, listing: Listing, timeout_s: float) -> Iterator[Job]:
+        cursor = ""
+        while True:
+            message = listing.message(cursor)
+            jobs, cursor = read_page(self._http.send(message, Deadline(timeout_s)), message)
+            yield from jobs
+            if not cursor:
+                return
+
+    def events(self, job_id: str, *, timeout_s: float | None = None, request_id: str | None = None) -> Iterator[Job]:
+        """Yield the state of a job at each change, and at least every five seconds, until it is over.
+
+        If the connection breaks, a new one goes on after the last event. `timeout_s` is how long that may fail.
+        """
+        events = Events(job_id, request_id_of(request_id))
+        return self._events(events, self._connection.timeout_of(timeout_s))
+
+    def _events(self, events: Events, timeout_s: float, limit: Deadline | None = None) -> Generator[Job, None, None]:
+        recovery = Recovery(self._connection.policy, timeout_s + _SILENCE_S, silence_s=_SILENCE_S, limit=limit)
+        return self._http.receive(events, recovery)
+
+    def wait(
+        self,
+        job_id: str,
+        timeout_s: float | None = None,
+        *,
+        on_progress: Callable[[Job], object] | None = None,
+        request_id: str | None = None,
+    ) -> Job:
+        """Wait until a job is over, and return it: completed, failed or cancelled.
+
+        `on_progress` is called with each state, as `events` yields them. After `timeout_s`, or at most five seconds
+        later, `DeadlineExceeded` is raised; the job goes on. Without it, there is no limit.
+        """
+        limit = None if timeout_s is None else Deadline(check_timeout_s("timeout_s", timeout_s))
+        request_id = request_id_of(request_id)
+        events = Events(job_id, request_id)
+        with closing(self._events(events, self._connection.timeout_s, limit)) as jobs:
+            for job in jobs:
+                if on_progress:
+                    on_progress(job)
+                if job.is_over:
+                    return job
+                if limit and limit.left_s() <= 0:
+                    break
+        raise DeadlineExceeded("the job was not over in time", request_id=request_id)
+
+    def result(self, job_id: str, *, timeout_s: float | None = None, request_id: str | None = None) -> Iterator[JobRow]:
+        """Yield the rows of a completed job in their order, each with its prediction or its error.
+
+        If the connection breaks, a new one goes on with the next row. `timeout_s` is the longest time without one.
+        """
+        rows = ResultRows(job_id, request_id_of(request_id))
+        return self._http.receive(rows, self._recovery(timeout_s))
+
+    def download(
+        self,
+        job_id: str,
+        path: str | os.PathLike[str],
+        *,
+        format: ResultFormat = "csv",  # noqa: A002 - the name that the server has for it
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """Write the result of a completed job to a file, which has its name only when it is whole.
+
+        If the connection breaks, the file is written again. `timeout_s` is the longest time in which it does not grow.
+        """
+        content = ResultBytes(job_id, format, request_id_of(request_id))
+        recovery = self._recovery(timeout_s)
+        file = PartFile(path)
+        try:
+            with closing(self._http.receive(content, recovery)) as pieces:
+                for offset, data in pieces:
+                    file.write(offset, data)
+        except BaseException:
+            file.discard()
+            raise
+        file.finish()
+
+    def cancel(self, job_id: str, *, timeout_s: float | None = None, request_id: str | None = None) -> Job | None:
+        """Cancel a job that is not over. One that is over is deleted with its result, and None is returned.
+
+        This is not repeated after a connection that broke, because a second time would delete the job.
+        """
+        message = cancel_message(job_id, request_id_of(request_id))
+        return read_cancelled(self._http.send(message, self._connection.deadline(timeout_s)), message)
+
+    def retry(self, job_id: str, *, timeout_s: float | None = None, request_id: str | None = None) -> Job:
+        """Try a job again that failed or was cancelled. It goes on after the last row that was scored."""
+        message = retry_message(job_id, request_id_of(request_id))
+        return read_job(self._http.send(message, self._connection.deadline(timeout_s)), message)
+
+    def _recovery(self, timeout_s: float | None) -> Recovery:
+        return Recovery(self._connection.policy, self._connection.timeout_of(timeout_s))
