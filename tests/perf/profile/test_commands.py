@@ -19,6 +19,10 @@ from tests.support.process import ROOT
         ("perf.profile.invariance --count 20", ["lists of 256", "beside 32 clients"]),
         ("perf.profile.callers --callers 1 500", ["bytes per caller", "500"]),
         ("perf.profile.stream --lines 2000", ["lines/s", "MiB in the second"]),
+        (
+            "perf.profile.jobs --jobs 2 --rate 20 --seconds 2 --rounds 1 --rows 200",
+            ["first event of progress", "p99 beside a job / alone", "rows/s of a job / score"],
+        ),
         ("perf.profile.parts --rounds 1", ["run the model, one text", "tokenise, one by one"]),
     ],
 )
