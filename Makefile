@@ -78,7 +78,7 @@ UVICORN := $(shell sed -n 's/.*uvicorn\[standard\]>=\([0-9.]*\),.*/\1/p' pyproje
 test-uvicorn: .venv/dev.stamp  ## run the tests of connections and of the process with the oldest supported version of uvicorn
 	$(PIP) --no-deps --upgrade --target .venv/uvicorn 'uvicorn==$(UVICORN).*'
 	PYTHONPATH=.venv/uvicorn:. $(BIN)/python -c 'import uvicorn; assert uvicorn.__version__.startswith("$(UVICORN)"), uvicorn.__version__'
-	PYTHONPATH=.venv/uvicorn:. $(BIN)/python -m pytest --quiet tests/unit/api tests/unit/server tests/integration/api/test_connection.py tests/integration/api/test_stream.py tests/integration/test_server.py tests/integration/test_drain.py $(ARGS)
+	PYTHONPATH=.venv/uvicorn:. $(BIN)/python -m pytest --quiet tests/unit/api tests/unit/server tests/integration/api/test_connection.py tests/integration/api/test_stream.py tests/integration/test_server.py tests/system/test_drain.py $(ARGS)
 
 lint: .venv/dev.stamp  ## check the code with ruff (lint and format) and mypy
 	$(BIN)/ruff check

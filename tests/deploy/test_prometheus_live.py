@@ -28,7 +28,7 @@ from tests.support.waiting import HANG_S, until
 
 needs_prometheus = pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
 GREP = re.findall(r"^grep -E '([^']+)' log", (ROOT / "docs" / "runbook.md").read_text(), flags=re.MULTILINE)
-# tests/integration/jobs/test_faults.py waits for these events in logs of workers.
+# tests/system/jobs/test_faults.py waits for these events in logs of workers.
 GREP.remove('"event":"(job failed|job lost)"')
 
 

@@ -5,7 +5,7 @@ import pytest
 from tests.robustness import caller_faults, process_faults, replica_faults  # noqa: F401 - importing them registers their faults
 from tests.robustness.fault import FAULTS
 
-# `tests/deploy/test_replicas.py` and `tests/clients/test_faults.py` have tests of their own for these.
+# `tests/deploy/test_replicas.py` and `tests/system/test_client_faults.py` have tests of their own for these.
 TESTED_ELSEWHERE = {
     "a replica is killed",
     "a replica freezes",

@@ -1,0 +1,3 @@
+from tests.integration.jobs.conftest import client, stack
+
+__all__ = ["client", "stack"]
