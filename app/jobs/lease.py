@@ -42,6 +42,7 @@ class Lease:
         self.job = job
         self.on_stop: Callable[[], object] = lambda: None
         self._done, self._total = job.done, job.total
+        self._stage = job.stage
         self._samples = [(time.monotonic(), job.done)]
         self._reason: type[Stopped] | None = None
         self._ended = threading.Event()
@@ -68,10 +69,16 @@ class Lease:
         if self._reason:
             raise self._reason
 
-    def advance(self, done: int, total: int | None, checkpoint: Mapping[str, Any] | None = None) -> None:
+    def advance(
+        self,
+        done: int,
+        total: int | None,
+        checkpoint: Mapping[str, Any] | None = None,
+        stage: Mapping[str, Any] | None = None,
+    ) -> None:
         """Note how far the job is. With a checkpoint, returns when it is stored."""
         self.check()
-        self._done, self._total = done, total
+        self._done, self._total, self._stage = done, total, stage or {}
         now_s = time.monotonic()
         self._samples = [sample for sample in self._samples if sample[0] > now_s - _RATE_OVER_S] or self._samples[-1:]
         self._samples.append((now_s, done))
@@ -93,6 +100,7 @@ class Lease:
                 done=self._done,
                 total=self._total,
                 per_s=self._rate(),
+                stage=self._stage,
                 checkpoint=checkpoint,
             )
 
@@ -127,4 +135,6 @@ class Lease:
                 continue
 
     def _renew(self, job: Job, now_s: float) -> Job:
-        return transitions.progress(job, self._token, now_s, done=self._done, total=self._total, per_s=self._rate())
+        return transitions.progress(
+            job, self._token, now_s, done=self._done, total=self._total, per_s=self._rate(), stage=self._stage
+        )

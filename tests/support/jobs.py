@@ -65,7 +65,8 @@ def worker(*flags: str, prelude: str = "", wait: bool = True, **settings: str) -
 class JobsClient:
     """Calls the routes of jobs as a caller does."""
 
-    def __init__(self, server: Server, **headers: str) -> None:
+    def __init__(self, server: Server, *, kind: str = "inference", **headers: str) -> None:
+        self._route = f"/jobs/{kind}"
         self.http = server.client(headers=headers)
 
     def close(self) -> None:
@@ -73,13 +74,13 @@ class JobsClient:
 
     def submit(self, body: Mapping[str, Any] | None = None, **options: Any) -> str:
         """Send a job, and return its id."""
-        response = self.http.post("/jobs/inference", json=body, **options)
+        response = self.http.post(self._route, json=body, **options)
         assert response.status_code == 202, response.text
         job_id: str = response.json()["id"]
         return job_id
 
-    def upload(self, content: bytes, name: str = "in.csv", **fields: str) -> str:
-        response = self.http.post("/jobs/inference", files={"file": (name, content)}, data=fields)
+    def upload(self, content: bytes, name: str = "in.csv", /, **fields: str) -> str:
+        response = self.http.post(self._route, files={"file": (name, content)}, data=fields)
         assert response.status_code == 202, response.text
         job_id: str = response.json()["id"]
         return job_id
