@@ -1,6 +1,7 @@
 """Training jobs, from a file to a model that is served, with a model that is small enough to train in seconds."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -94,7 +95,16 @@ def test_a_file_becomes_a_model_that_is_served(
     monkeypatch.setattr(client_module, "_ASK_EVERY_S", 0.05)
     (tmp_path / "reviews.csv").write_bytes(table(positive="5", neutral="3", negative="1"))
     (tmp_path / "quick.toml").write_text("".join(f"{name} = {value}\n" for name, value in QUICK.items()))
-    flags = ["--base", "tiny", "--recipe", tmp_path / "quick.toml", "--text-column", "review", "--label-column", "stars"]
+    flags = [
+        "--base",
+        "tiny",
+        "--recipe",
+        tmp_path / "quick.toml",
+        "--text-column",
+        "review",
+        "--label-column",
+        "stars",
+    ]
     assert run("jobs", "train", tmp_path / "reviews.csv", "--name", "mine", *flags) == 0
     job_id = capsys.readouterr().out.strip()
     with training_worker(stack):
@@ -109,7 +119,9 @@ def test_a_file_becomes_a_model_that_is_served(
         archive.extractall(tmp_path, filter="data")
     assert {path.name for path in tmp_path.iterdir()} >= {"mine", "mine-run"}
     assert "macro F1" in (tmp_path / "mine" / "MODEL_CARD.md").read_text()
-    assert json.loads((tmp_path / "mine" / "report.json").read_text())["dev"]["reviews"]["classes"].keys() == {"1", "3", "5"}
+    report = json.loads((tmp_path / "mine" / "report.json").read_text())
+    assert report["dev"]["reviews"]["classes"].keys() == {"1", "3", "5"}
+    assert run("jobs", "result", job_id, "--format", "csv") == 1
     model = {"model": str(tmp_path / "mine"), "model_digest": job["result"]["digest"]}
     with serve(backend="onnx", **model) as server, server.client() as http:
         assert http.post("/predict", json={"text": "The film is superb."}).json()["label"] in ("1", "3", "5")
@@ -160,19 +172,57 @@ def test_a_worker_that_is_told_to_end_saves_the_training(stack: Stack, client: J
     assert client.result(job_id, "tar").status_code == 409
 
 
-@pytest.mark.parametrize(
-    ("rows", "options", "why"),
-    [
-        (b"text,label\na,b\n", {"text_column": "body"}, "reviews.csv: no column body; the columns are text, label"),
-        (b"text,label\n" + b"".join(b"row %d,late\n" % row for row in range(30)), {}, "at least two labels"),
-    ],
-)
-def test_rows_that_cannot_be_used_fail_a_job_at_once(
-    stack: Stack, client: JobsClient, rows: bytes, options: dict[str, str], why: str
-) -> None:
-    job_id = client.upload(rows, "reviews.csv", **fields(QUICK, **options))
+def test_rows_that_cannot_be_used_fail_a_job_at_once(stack: Stack, client: JobsClient) -> None:
+    (stack.folder / "in" / "one.jsonl.gz").write_bytes(gzip.compress(b'{"text": "a", "label": "late"}\n' * 30))
+    source = {"url": f"file://{stack.folder}/in/one.jsonl.gz", "label_column": "stars"}
+    job_id = client.submit({"name": "mine", "source": source})
     with training_worker(stack):
         job = client.wait(job_id)
     assert (job["status"], job["attempts"]) == ("failed", 1)
-    assert why in job["error"]
-    assert str(stack.folder) not in job["error"]
+    assert job["error"] == "one.jsonl: no column stars; the columns are text, label"
+    assert not (stack.folder / "store" / job_id / "training").exists()
+    assert client.http.post(f"/jobs/{job_id}/retry").json()["status"] == "pending"
+    assert client.http.delete(f"/jobs/{job_id}").json()["status"] == "cancelled"
+
+
+def test_the_same_training_sent_twice_is_one_job(client: JobsClient) -> None:
+    def send(**others: str) -> Any:
+        files = {"file": ("in.csv", table(3))}
+        return client.http.post("/jobs/training", files=files, data=others, headers={"Idempotency-Key": "once"})
+
+    first = send(**fields(QUICK)).json()
+    assert send(**fields(QUICK)).json() == first
+    assert send(**fields(LONG)).status_code == 422
+    listed = client.http.get("/jobs", params={"type": "training", "status": "pending"}).json()["jobs"]
+    assert first["id"] in [job["id"] for job in listed]
+    assert not client.http.get("/jobs", params={"type": "inference"}).json()["jobs"]
+    assert client.http.delete(f"/jobs/{first['id']}").json()["status"] == "cancelled"
+
+
+FILE = {"url": "file:///nowhere/in.csv"}
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ({"source": FILE}, ["body", "name"]),
+        ({"name": "../mine", "source": FILE}, ["body", "name"]),
+        ({"name": "mine", "base": "/etc", "source": FILE}, ["body", "base"]),
+        ({"name": "mine", "source": FILE}, ["body", "source", "url"]),
+        ({"name": "mine", "source": FILE, "priority": "low"}, ["body", "priority"]),
+        ({"name": "mine", "source": FILE, "recipe": {"weights": {"a": 1}}}, ["body", "recipe", "weights"]),
+        ({"name": "mine", "source": {"url": FILE["url"], "format": "lines"}}, ["body", "source", "format"]),
+        ({"name": "mine", "source": FILE, "recipe": {"epochs": 1, "x" * 5000: 1}}, ["body", "recipe"]),
+    ],
+)
+def test_a_training_that_cannot_run_is_refused(client: JobsClient, body: dict[str, Any], where: list[str]) -> None:
+    response = client.http.post("/jobs/training", json=body)
+    assert response.status_code == 422, response.text
+    assert response.json()["errors"][0]["loc"][: len(where)] == where
+
+
+@pytest.mark.parametrize("others", [{"recipe": "[]"}, {"recipe": "{"}, {"every": "PT1H"}, {"name": ""}])
+def test_a_form_that_cannot_run_is_refused(client: JobsClient, others: dict[str, str]) -> None:
+    data = fields(QUICK) | others
+    response = client.http.post("/jobs/training", files={"file": ("in.csv", table(3))}, data=data)
+    assert response.status_code == 422, response.text
