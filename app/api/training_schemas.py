@@ -1,18 +1,41 @@
 """The JSON of training jobs, as documented in OpenAPI."""
 
+import json
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, Json, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..jobs import TrainingRequest
 from .job_schemas import STRICT, Name, Schedule, Short, UrlOfSource
 
 _MAX_SETTINGS = 40
+_SETTING = re.compile(r"[a-z_]{1,32}")
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-Setting = Annotated[str, StringConstraints(pattern=r"^[a-z_]+$", max_length=64)]
-Recipe = Annotated[dict[Setting, bool | int | float | str], Field(max_length=_MAX_SETTINGS)]
+
+
+def _check_recipe(value: object) -> object:
+    """Refuse what no recipe has. The error has no name of a setting, because the client may have put a text there."""
+    if not (
+        isinstance(value, dict)
+        and len(value) <= _MAX_SETTINGS
+        and all(_SETTING.fullmatch(str(name)) for name in value)
+        and all(isinstance(each, bool | int | float) or each in ("best", "last") for each in value.values())
+    ):
+        raise PydanticCustomError("recipe", 'expected settings and their values, such as {"epochs": 4}')
+    return value
+
+
+def _parse_recipe(value: object) -> object:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        raise PydanticCustomError("recipe", "expected a JSON object") from None
+
+
+Recipe = Annotated[dict[str, bool | int | float | str], BeforeValidator(_check_recipe)]
 
 
 class TrainingLayout(BaseModel):
@@ -97,8 +120,8 @@ class TrainingUpload(TrainingOptions, TrainingLayout, TrainingSchedule):
 
     model_config = STRICT
 
-    recipe: Json[Recipe] = Field(
-        default_factory=dict, description="Settings of the training, as a JSON object.", examples=['{"epochs": 4}']
+    recipe: Annotated[Recipe, BeforeValidator(_parse_recipe)] = Field(
+        default_factory=dict, description="Settings of the training, as a JSON object.", examples=[{"epochs": 4}]
     )
 
     @model_validator(mode="after")

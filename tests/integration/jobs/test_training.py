@@ -129,7 +129,7 @@ def test_a_file_becomes_a_model_that_is_served(
 
 
 def test_a_killed_training_goes_on_from_its_last_state(stack: Stack, client: JobsClient) -> None:
-    job_id = client.upload(table(), "reviews.csv", **fields(QUICK | {"epochs": 60, "evaluations": 20}))
+    job_id = client.upload(table(), "reviews.csv", **fields(QUICK | {"epochs": 12, "evaluations": 6}))
     with training_worker(stack) as first:
         has_saved(client, job_id, stack)
         os.kill(first.process.pid, signal.SIGSTOP)  # so that it does not begin the job again
@@ -210,7 +210,7 @@ FILE = {"url": "file:///nowhere/in.csv"}
         ({"name": "mine", "base": "/etc", "source": FILE}, ["body", "base"]),
         ({"name": "mine", "source": FILE}, ["body", "source", "url"]),
         ({"name": "mine", "source": FILE, "priority": "low"}, ["body", "priority"]),
-        ({"name": "mine", "source": FILE, "recipe": {"weights": {"a": 1}}}, ["body", "recipe", "weights"]),
+        ({"name": "mine", "source": FILE, "recipe": {"weights": {"a": 1}}}, ["body", "recipe"]),
         ({"name": "mine", "source": {"url": FILE["url"], "format": "lines"}}, ["body", "source", "format"]),
         ({"name": "mine", "source": FILE, "recipe": {"epochs": 1, "x" * 5000: 1}}, ["body", "recipe"]),
     ],
@@ -218,7 +218,7 @@ FILE = {"url": "file:///nowhere/in.csv"}
 def test_a_training_that_cannot_run_is_refused(client: JobsClient, body: dict[str, Any], where: list[str]) -> None:
     response = client.http.post("/jobs/training", json=body)
     assert response.status_code == 422, response.text
-    assert response.json()["errors"][0]["loc"][: len(where)] == where
+    assert [error["loc"] for error in response.json()["errors"]] == [where]
 
 
 @pytest.mark.parametrize("others", [{"recipe": "[]"}, {"recipe": "{"}, {"every": "PT1H"}, {"name": ""}])
