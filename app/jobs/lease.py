@@ -43,6 +43,7 @@ class Lease:
         self.on_stop: Callable[[], object] = lambda: None
         self._done, self._total = job.done, job.total
         self._stage = job.stage
+        self._per_s: float | None = None
         self._samples = [(time.monotonic(), job.done)]
         self._reason: type[Stopped] | None = None
         self._ended = threading.Event()
@@ -74,16 +75,23 @@ class Lease:
         done: int,
         total: int | None,
         checkpoint: Mapping[str, Any] | None = None,
+        *,
         stage: Mapping[str, Any] | None = None,
+        per_s: float | None = None,
     ) -> None:
-        """Note how far the job is. With a checkpoint, returns when it is stored."""
+        """Note how far the job is, and its rate if the caller knows it. With a checkpoint, returns when it is stored."""
         self.check()
-        self._done, self._total, self._stage = done, total, stage or {}
+        self._done, self._total, self._stage, self._per_s = done, total, stage or {}, per_s
         now_s = time.monotonic()
         self._samples = [sample for sample in self._samples if sample[0] > now_s - _RATE_OVER_S] or self._samples[-1:]
         self._samples.append((now_s, done))
         if checkpoint is not None:
             self._change(checkpoint)
+
+    def keep(self, checkpoint: Mapping[str, Any]) -> None:
+        """Store a checkpoint of a job that is as far as before."""
+        self.check()
+        self._change(checkpoint)
 
     def end(self, transition: Callable[[Job, float], Job]) -> Job:
         """Apply the last change, however long Redis is away. Raises `LeaseLost` if the job is not ours."""
@@ -119,6 +127,8 @@ class Lease:
                 pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 
     def _rate(self) -> float:
+        if self._per_s is not None:
+            return self._per_s
         (since_s, before), (now_s, done) = self._samples[0], self._samples[-1]
         return (done - before) / (now_s - since_s) if now_s > since_s else 0.0
 

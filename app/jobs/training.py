@@ -67,7 +67,7 @@ def train_job(lease: Lease, store: Store, options: JobOptions) -> dict[str, Any]
             raise
         with store.writer(archive_path(job.id)) as stream:
             _pack(folder, request.name, stream)
-        lease.advance(lease.job.done, lease.job.total, {"result": result}, lease.job.stage)
+        lease.keep({"result": result})
         shutil.rmtree(folder, ignore_errors=True)
     return result
 
@@ -182,9 +182,9 @@ def _show(lease: Lease, figures: Mapping[str, Any]) -> None:
     if "phase" not in figures:
         return
     saved = figures.get("saved", 0)
-    is_new = saved > lease.job.checkpoint.get("steps", 0)
+    checkpoint = {"steps": saved} if saved > lease.job.checkpoint.get("steps", 0) else None
     stage = {"phase": figures["phase"], "loss": figures.get("loss")}
-    lease.advance(figures["done"], figures["total"], {"steps": saved} if is_new else None, stage)
+    lease.advance(figures["done"], figures["total"], checkpoint, stage=stage, per_s=figures.get("per_s"))
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -65,8 +65,10 @@ def worker(*flags: str, prelude: str = "", wait: bool = True, **settings: str) -
 class JobsClient:
     """Calls the routes of jobs as a caller does."""
 
+    route = "/jobs/inference"
+
     def __init__(self, server: Server, *, kind: str = "inference", **headers: str) -> None:
-        self._route = f"/jobs/{kind}"
+        self.route = f"/jobs/{kind}"
         self.http = server.client(headers=headers)
 
     def close(self) -> None:
@@ -74,13 +76,13 @@ class JobsClient:
 
     def submit(self, body: Mapping[str, Any] | None = None, **options: Any) -> str:
         """Send a job, and return its id."""
-        response = self.http.post(self._route, json=body, **options)
+        response = self.http.post(self.route, json=body, **options)
         assert response.status_code == 202, response.text
         job_id: str = response.json()["id"]
         return job_id
 
     def upload(self, content: bytes, name: str = "in.csv", /, **fields: str) -> str:
-        response = self.http.post(self._route, files={"file": (name, content)}, data=fields)
+        response = self.http.post(self.route, files={"file": (name, content)}, data=fields)
         assert response.status_code == 202, response.text
         job_id: str = response.json()["id"]
         return job_id

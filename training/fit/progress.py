@@ -70,7 +70,8 @@ class Progress:
             self._run.record({"step": self._done, "epoch": epoch} | figures)
         if now_s - self._noted_s >= _NOTE_EVERY_S or self._done == self._steps:
             self._noted_s = now_s
-            note(self._run.directory, done=self._done, loss=figures["loss"])
+            rate = round(len(self._recent) / seconds, 4)
+            note(self._run.directory, done=self._done, loss=figures["loss"], per_s=rate)
         if self._bar.disable and now_s - self._line_s >= _LINE_EVERY_S:
             self._line_s = now_s
             left_s = (self._steps - self._done) * seconds / len(self._recent)
