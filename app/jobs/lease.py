@@ -79,7 +79,7 @@ class Lease:
         stage: Mapping[str, Any] | None = None,
         per_s: float | None = None,
     ) -> None:
-        """Note how far the job is, and its rate if the caller knows it. With a checkpoint, returns when it is stored."""
+        """Note how far the job is, and its rate if the caller knows it. Returns when a checkpoint is stored."""
         self.check()
         self._done, self._total, self._stage, self._per_s = done, total, stage or {}, per_s
         now_s = time.monotonic()
