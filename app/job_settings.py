@@ -28,6 +28,11 @@ class JobSettings(BaseSettings):
         (),
         description="places from which jobs may read, such as file:///data,s3://bucket/in; none by default",
     )
+    job_bases: Path | None = Field(
+        None,
+        description="folder of the workers with models that training jobs may start from by their names, beside "
+        "sentiment-en and encoder",
+    )
     job_ttl_s: int = Field(7 * 24 * 3600, ge=60, description="seconds for which a finished job and its result are kept")
     job_attempts: int = Field(
         3, ge=1, le=100, description="times that a job may fail in a row, without a row scored in between"

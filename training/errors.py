@@ -7,3 +7,7 @@ Exceptions that libraries raise because of a user's file are converted to `Input
 
 class InputError(ValueError):
     """A text, file or setting cannot be used. The message says what is wrong, and where."""
+
+
+class BusyRun(InputError):
+    """Another process trains in the directory."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from training.errors import InputError
 
+PROGRESS = "progress.json"
+
 
 @contextmanager
 def atomic_output(out: Path) -> Iterator[Path]:
@@ -29,6 +31,12 @@ def replace(file: Path, text: str) -> None:
     fresh = file.with_name(f"{file.name}.new")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(file)
+
+
+def note(directory: Path, **figures: Any) -> None:
+    """Change some figures of `progress.json`, from which a program that started the training sees how far it is."""
+    file = directory / PROGRESS
+    replace(file, json.dumps((read_json(file) if file.is_file() else {}) | figures) + "\n")
 
 
 def checksum(rows: Iterable[object]) -> str:

@@ -4,12 +4,12 @@ from typing import Any
 
 from . import job_schemas as schemas
 from .openapi import problems
+from .training_schemas import TrainingForm, TrainingJob
 
 _REFERENCE = "#/components/schemas/{model}"
-MODELS = (schemas.InferenceJob, schemas.InferenceForm)
+MODELS = (schemas.InferenceJob, schemas.InferenceForm, TrainingJob, TrainingForm)
 
 _STREAM = {"type": "string"}
-_FORM = {"$ref": _REFERENCE.format(model="InferenceForm")}
 
 
 def _responses(*statuses: int, **more: Any) -> dict[int | str, dict[str, Any]]:
@@ -22,19 +22,19 @@ def _content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": "Successful Response", "content": {media_type: {"schema": schema}}}
 
 
+def _submission(kind: str) -> dict[str, Any]:
+    """Return the document of a route that takes jobs, as JSON and as a form."""
+    content = {
+        media_type: {"schema": {"$ref": _REFERENCE.format(model=f"{kind}{form}")}}
+        for media_type, form in (("application/json", "Job"), ("multipart/form-data", "Form"))
+    }
+    body = {"requestBody": {"required": True, "content": content}}
+    return {"responses": _responses(400, 408, 413, 415, 422), "openapi_extra": body}
+
+
 DOCUMENTS: dict[str, dict[str, Any]] = {
-    "submit": {
-        "responses": _responses(400, 408, 413, 415, 422),
-        "openapi_extra": {
-            "requestBody": {
-                "required": True,
-                "content": {
-                    "application/json": {"schema": {"$ref": _REFERENCE.format(model="InferenceJob")}},
-                    "multipart/form-data": {"schema": _FORM},
-                },
-            }
-        },
-    },
+    "inference": _submission("Inference"),
+    "training": _submission("Training"),
     "list": {"responses": _responses(422)},
     "one": {"responses": _responses(404, 409)},
     "events": {
@@ -42,6 +42,19 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
             404, 422, _200=_content("text/event-stream", _STREAM), _204={"description": "It is over, and you know."}
         )
     },
-    "result": {"responses": _responses(404, 409, 422, _200=_content("application/x-ndjson", _STREAM))},
+    "result": {
+        "responses": _responses(
+            404,
+            409,
+            422,
+            _200={
+                "description": "Successful Response",
+                "content": {
+                    "application/x-ndjson": {"schema": _STREAM},
+                    "application/x-tar": {"schema": _STREAM | {"format": "binary"}},
+                },
+            },
+        )
+    },
     "cancel": {"responses": _responses(404, _204={"description": "It was over, and is forgotten."})},
 }

@@ -8,19 +8,24 @@ from pydantic_core import PydanticCustomError
 
 from ..jobs import InferenceRequest, JobType, Priority, Status
 
-_STRICT = ConfigDict(strict=True, extra="forbid")
+STRICT = ConfigDict(strict=True, extra="forbid")
 _MAX_DAYS = 366
 _MAX_NAME = 256  # characters of the name of a column, and the like
 
 TableFormat = Annotated[Literal["csv", "tsv", "jsonl", "parquet", "lines"], Field(title="TableFormat")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_NAME)]
 Short = Annotated[str, StringConstraints(max_length=_MAX_NAME)]
+UrlOfSource = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=2048),
+    Field(description="A place that SENTIMENT_JOB_SOURCES allows.", examples=["file:///data/reviews.csv"]),
+]
 
 
 class Layout(BaseModel):
     """How a file is laid out. The fields mean the same as the flags of `rt-sentiment score`."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     format: TableFormat | None = Field(
         None, description="Needed if the name of the file does not say it. A name that ends in `.gz` means gzip."
@@ -35,9 +40,7 @@ class Layout(BaseModel):
 class JobSource(Layout):
     """A file that the worker reads."""
 
-    url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] = Field(
-        description="A place that SENTIMENT_JOB_SOURCES allows.", examples=["file:///data/reviews.csv"]
-    )
+    url: UrlOfSource
 
 
 def _soon(time: datetime) -> datetime:
@@ -49,7 +52,7 @@ def _soon(time: datetime) -> datetime:
 class Schedule(BaseModel):
     """When a job begins, and before which others."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     priority: Priority = Field("normal", description="Jobs of a higher priority begin first.")
     run_at: Annotated[AwareDatetime, AfterValidator(_soon)] | None = Field(
@@ -73,7 +76,7 @@ class Schedule(BaseModel):
 class InferenceOptions(BaseModel):
     """What is done with the rows."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     on_bad_row: Literal["error", "keep"] = Field(
         "error", description="A row that cannot be read fails the job, or is kept with its error."
@@ -87,7 +90,7 @@ class InferenceOptions(BaseModel):
 class InferenceJob(Schedule):
     """Rows to score while nobody waits: `texts`, or the file at `source`."""
 
-    model_config = _STRICT | ConfigDict(
+    model_config = STRICT | ConfigDict(
         json_schema_extra={
             "examples": [{"texts": ["good", "bad"]}],
             "oneOf": [{"required": ["texts"]}, {"required": ["source"]}],
@@ -122,7 +125,7 @@ class InferenceJob(Schedule):
 class InferenceUpload(Layout, InferenceOptions, Schedule):
     """The fields of a form, beside its file."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     @model_validator(mode="after")
     def _is_sent_once(self) -> Self:
@@ -148,16 +151,22 @@ class JobAccepted(BaseModel):
     status: Status = Field(description="`pending`, or the current one of a job that was sent before.")
     status_url: str = Field(description="Path of its state.", examples=["/jobs/6f1d0a/status"])
     events_url: str = Field(description="Path of its live updates.", examples=["/jobs/6f1d0a/events"])
-    result_url: str = Field(description="Path of its rows, once it is completed.", examples=["/jobs/6f1d0a/result"])
+    result_url: str = Field(
+        description="Path of its rows or its model, once it is completed.", examples=["/jobs/6f1d0a/result"]
+    )
 
 
 class JobProgress(BaseModel):
-    """How far a job is, in rows."""
+    """How far a job is: in rows, or in steps of a training."""
 
-    done: int = Field(description="Rows that are stored.")
+    done: int = Field(description="Rows that are stored, or steps that are done.")
     total: int | None = Field(description="Unknown until the job has looked through its source.")
-    per_s: float = Field(description="Rows per second of late.")
-    eta_s: float | None = Field(description="Estimated seconds until the end, while the job runs.")
+    per_s: float = Field(description="Rows or steps per second of late.")
+    eta_s: float | None = Field(description="Estimated seconds until the last row or step, while the job runs.")
+    phase: Annotated[Literal["data", "train", "calibrate", "export"], Field(title="TrainingPhase")] | None = Field(
+        description="What a training does, while it runs."
+    )
+    loss: float | None = Field(description="Loss of a training, averaged over its last steps.")
 
 
 class JobStatus(BaseModel):

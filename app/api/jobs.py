@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from starlette.responses import StreamingResponse
 
 from ..errors import NotFound, NotReady
-from ..jobs import MEDIA_TYPES, Job, Jobs, JobType, NewJob, Status
+from ..jobs import Job, Jobs, JobType, NewJob, Status
 from ..serving import Lifecycle
 from . import job_schemas as schemas
 from .auth import jobs_owner
@@ -22,7 +22,8 @@ from .context import UPLOAD, RequestContext, context_of
 from .invalid import BodyInvalid
 from .job_documents import DOCUMENTS
 from .job_events import JobEvents
-from .job_texts import Text, body_parser, validate_job, write_lines
+from .job_kinds import INFERENCE, TRAINING, Kind
+from .job_texts import Text, write_lines
 from .request import check_headers
 from .status import accept_head
 from .streaming import GeneratedResponse
@@ -75,10 +76,10 @@ class JobsApi:
         if self._jobs:
             self._jobs.close()
 
-    async def accept(self, request: Request, key: str | None) -> Job:
+    async def accept(self, kind: Kind, request: Request, key: str | None) -> Job:
         """Create the job that a request describes."""
         with self._in_flight():
-            return await self._accept(request, key)
+            return await self._accept(kind, request, key)
 
     async def send(self, pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
         """Yield the pieces of a result."""
@@ -95,21 +96,23 @@ class JobsApi:
         finally:
             self._lifecycle.in_flight -= 1
 
-    async def _accept(self, request: Request, key: str | None) -> Job:
+    async def _accept(self, kind: Kind, request: Request, key: str | None) -> Job:
         context = context_of(request.scope)
         owner = jobs_owner(context)
         await self.run(self.jobs.check, owner)  # before the body is read
-        new = partial(NewJob, owner, idempotency_key=key, metadata={"request_id": context.request_id})
+        metadata = {"request_id": context.request_id}
+        new = partial(NewJob, owner, type=kind.name, idempotency_key=key, metadata=metadata)
         if boundary := boundary_of(request.headers.get("content-type", "")):
-            return await self._accept_form(request, boundary, new)
+            return await self._accept_form(kind, request, boundary, new)
         check_headers(context.headers, self._max_body_bytes)
         with self._bodies.hold() as body:
-            content = await body.read(request.receive, self._max_body_bytes, lambda: body_parser(self._max_body_bytes))
-            wanted, texts = await self.run(validate_job, content)
+            new_parser = partial(kind.body_parser, self._max_body_bytes)
+            content = await body.read(request.receive, self._max_body_bytes, new_parser)
+            wanted, texts = await self.run(kind.validate, content)
             job = new(wanted.request(), **wanted.schedule())
             return await self.run(self._store, job, texts)
 
-    async def _accept_form(self, request: Request, boundary: bytes, new: Callable[..., NewJob]) -> Job:
+    async def _accept_form(self, kind: Kind, request: Request, boundary: bytes, new: Callable[..., NewJob]) -> Job:
         upload = await self.run(self.jobs.upload)
 
         async def store(data: bytes) -> None:
@@ -119,11 +122,11 @@ class JobsApi:
             form = Form(boundary, store)
             request.scope["state"][UPLOAD] = True
             await form.read(in_time(request.stream()))
-            wanted = schemas.InferenceUpload.model_validate_json(orjson.dumps(values_of(form.fields)))
+            wanted = kind.upload.model_validate_json(orjson.dumps(values_of(form.fields)))
             job = new(wanted.request(form.file_name or "upload"), **wanted.schedule())
         except ValidationError as error:
             self._threads.submit(upload.discard)
-            raise BodyInvalid.from_pydantic(error, schemas.InferenceUpload.model_fields) from None
+            raise BodyInvalid.from_pydantic(error, kind.upload.model_fields) from None
         except BaseException:
             self._threads.submit(upload.discard)
             raise
@@ -148,18 +151,21 @@ def jobs_router(api: JobsApi) -> APIRouter:
     """Return the routes of background jobs."""
     router = APIRouter(tags=["jobs"])
 
-    @router.post("/jobs/inference", status_code=202, response_model=schemas.JobAccepted, **DOCUMENTS["submit"])
+    @router.post("/jobs/inference", status_code=202, response_model=schemas.JobAccepted, **DOCUMENTS["inference"])
     async def submit_inference_job(request: Request, idempotency_key: _KEY = None) -> Response:
         """Score rows while you do not wait: texts, a file in a form, or a file that the worker reads.
 
         The response comes once the job is stored. A repeat with the same `Idempotency-Key` gets the same job.
         """
-        job = await api.accept(request, idempotency_key)
-        below = f"{request.scope.get('root_path', '')}/jobs/{job.id}"
-        accepted = {"id": job.id, "status": job.status}
-        accepted |= {f"{name}_url": f"{below}/{name}" for name in ("status", "events", "result")}
-        headers = {"Location": f"{below}/status"}
-        return Response(orjson.dumps(accepted), 202, headers, "application/json")
+        return _accepted(request, await api.accept(INFERENCE, request, idempotency_key))
+
+    @router.post("/jobs/training", status_code=202, response_model=schemas.JobAccepted, **DOCUMENTS["training"])
+    async def submit_training_job(request: Request, idempotency_key: _KEY = None) -> Response:
+        """Train a model on your own labels while you do not wait: a file in a form, or one that the worker reads.
+
+        Its result is an archive with the model, calibrated and exported, for `rt-sentiment serve`.
+        """
+        return _accepted(request, await api.accept(TRAINING, request, idempotency_key))
 
     @router.get("/jobs", **DOCUMENTS["list"])
     async def list_jobs(
@@ -200,21 +206,24 @@ def jobs_router(api: JobsApi) -> APIRouter:
     async def get_result(
         request: Request,
         id: str,  # noqa: A002
-        format: Annotated[str, Query(pattern="^(ndjson|csv|tsv|parquet)$")] = "ndjson",  # noqa: A002
+        format: Annotated[str | None, Query(pattern="^(ndjson|csv|tsv|parquet|tar)$")] = None,  # noqa: A002
     ) -> Response:
-        """Download all rows in their order, each with its prediction."""
+        """Download all rows in their order, each with its prediction; of a training, the archive with its model.
+
+        Without `format`, rows are JSON lines. A model is always `tar`.
+        """
         job = await api.find(context_of(request.scope), id)
-        pieces = await api.run(api.jobs.result, job, format)
+        result = await api.run(api.jobs.result, job, format)
         headers = {
-            "Content-Disposition": f'attachment; filename="{job.id}.{format}"',
+            "Content-Disposition": f'attachment; filename="{result.file_name}"',
             "Cache-Control": "no-store",
         }
-        content = api.send(pieces) if request.method == "GET" else _nothing()
-        return GeneratedResponse(content, MEDIA_TYPES[format], headers)
+        content = api.send(result.pieces) if request.method == "GET" else _nothing()
+        return GeneratedResponse(content, result.media_type, headers)
 
     @router.post("/jobs/{id}/retry", status_code=202, response_model=schemas.JobStatus, **DOCUMENTS["one"])
     async def retry_job(request: Request, id: str) -> schemas.JobStatus:  # noqa: A002
-        """Try a job again that failed or was cancelled. It goes on after the last row that was scored."""
+        """Try a job again that failed or was cancelled. It goes on after the last row, or state, that was stored."""
         job = await api.find(context_of(request.scope), id)
         return schemas.JobStatus.model_validate((await api.run(api.jobs.retry, job)).view())
 
@@ -229,6 +238,13 @@ def jobs_router(api: JobsApi) -> APIRouter:
 
     accept_head(router)
     return router
+
+
+def _accepted(request: Request, job: Job) -> Response:
+    below = f"{request.scope.get('root_path', '')}/jobs/{job.id}"
+    accepted = {"id": job.id, "status": job.status}
+    accepted |= {f"{name}_url": f"{below}/{name}" for name in ("status", "events", "result")}
+    return Response(orjson.dumps(accepted), 202, {"Location": f"{below}/status"}, "application/json")
 
 
 async def _nothing() -> AsyncGenerator[bytes, None]:

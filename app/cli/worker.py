@@ -1,5 +1,6 @@
 """`rt-sentiment worker`."""
 
+import logging
 from typing import Any
 
 import click
@@ -8,31 +9,43 @@ from ..config import PREFIX
 from .exits import OK, WRONG_USAGE, Failure
 from .flags import MODEL_SETTINGS, read_settings, setting_flags
 
-_SETTINGS = ("redis_url", "job_store", "job_sources", "job_ttl_s", "job_attempts", *MODEL_SETTINGS, "slots")
+_JOB_SETTINGS = ("redis_url", "job_store", "job_sources", "job_bases", "job_ttl_s", "job_attempts")
+_SETTINGS = (*_JOB_SETTINGS, *MODEL_SETTINGS, "slots")
 
 
 @click.command()
-@click.option("--queues", default="high,normal,low", show_default=True, help="Which jobs to run, the first ones first.")
+@click.option(
+    "--queues",
+    metavar="NAMES",
+    help="Which jobs to run, the first ones first.  [default: high,normal,low, and training if it can train]",
+)
 @setting_flags((*_SETTINGS, "host", "worker_port", "log_format", "log_level"))
-def worker(*, queues: str, **flags: Any) -> int:
+def worker(*, queues: str | None, **flags: Any) -> int:
     """Run background jobs until SIGTERM or Ctrl-C. Another worker then goes on with the job in progress.
 
-    Start as many workers as jobs are to run at a time. Each uses all cores, or SENTIMENT_SLOTS of them.
+    Start as many workers as jobs are to run at a time. Each uses all cores, or SENTIMENT_SLOTS of them. Trainings take
+    PyTorch and a clone of the repository; give them a worker of their own with --queues training.
     """
     settings = read_settings(flags)
     from .. import logs
-    from ..jobs import QUEUES, JobOptions, work
+    from ..jobs import PRIORITIES, QUEUES, TRAINING, JobOptions, why_not_here, work
     from ..sockets import authority, listen
     from ..tables import ModelScorer
     from ..types import LongText
     from .scorer import load_model
 
-    names = [name.strip() for name in queues.split(",")]
+    cannot_train = why_not_here()
+    default = PRIORITIES if cannot_train else QUEUES
+    names = [name.strip() for name in queues.split(",")] if queues else [*default]
     if unknown := [name for name in names if name not in QUEUES]:
         raise Failure(f"--queues: no queue {unknown[0]!r}; expected {', '.join(QUEUES)}", WRONG_USAGE)
+    if cannot_train and TRAINING in names:
+        raise Failure(f"--queues {TRAINING}: {cannot_train}", WRONG_USAGE)
     if not settings.redis_url:
         raise Failure(f"a worker needs {PREFIX}REDIS_URL", WRONG_USAGE)
     logs.configure(settings.log_format, settings.log_level)
+    if cannot_train and not queues:
+        logs.log(logging.INFO, "no trainings", reason=cannot_train)
 
     def load_scorer(long_text: LongText) -> ModelScorer:
         return ModelScorer(load_model(settings), long_text)

@@ -3,19 +3,21 @@
 Redis and RQ are imported only when `Jobs` is created or `work` is called.
 """
 
-from .job import PRIORITIES, STATUSES, TYPES, Job, JobType, Priority, Status
+from .job import PRIORITIES, STATUSES, TRAINING, TYPES, Job, JobType, Priority, Status
 from .options import JobOptions
 from .process import work
 from .queue import QUEUES
-from .request import InferenceRequest
-from .results import MEDIA_TYPES
+from .request import InferenceRequest, TrainingRequest
+from .results import MEDIA_TYPES, ResultFile
 from .service import Jobs, NewJob, Upload
+from .training import why_not_here
 
 __all__ = [
     "MEDIA_TYPES",
     "PRIORITIES",
     "QUEUES",
     "STATUSES",
+    "TRAINING",
     "TYPES",
     "InferenceRequest",
     "Job",
@@ -24,7 +26,10 @@ __all__ = [
     "Jobs",
     "NewJob",
     "Priority",
+    "ResultFile",
     "Status",
+    "TrainingRequest",
     "Upload",
+    "why_not_here",
     "work",
 ]

@@ -8,10 +8,11 @@ from typing import Any, Literal, Self, get_args
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 STATUSES: tuple[Status, ...] = get_args(Status)
-JobType = Literal["inference"]
+JobType = Literal["inference", "training"]
 TYPES: tuple[JobType, ...] = get_args(JobType)
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)  # the first are run first
+TRAINING = "training"  # the queue of all trainings, which take other workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Job:
     id: str
     type: JobType
     owner: str  # only this caller sees it
-    request: Mapping[str, Any]  # what is to be done: see `InferenceRequest`
+    request: Mapping[str, Any]  # what is to be done: see `request`
     created_at: float
     updated_at: float
     max_failures: int
@@ -40,6 +41,7 @@ class Job:
     done: int = 0
     total: int | None = None
     per_s: float = 0.0
+    stage: Mapping[str, Any] = field(default_factory=dict)  # of a training: its phase and its loss
     checkpoint: Mapping[str, Any] = field(default_factory=dict)  # from where it goes on
     result: Mapping[str, Any] | None = None
     error: str | None = None
@@ -77,12 +79,24 @@ class Job:
             "updated_at": _iso(self.updated_at),
             "started_at": _iso(self.started_at),
             "finished_at": _iso(self.finished_at),
-            "progress": {"done": self.done, "total": self.total, "per_s": round(self.per_s, 1), "eta_s": eta_s},
+            "progress": {
+                "done": self.done,
+                "total": self.total,
+                "per_s": round(self.per_s, 2),
+                "eta_s": eta_s,
+                "phase": self.stage.get("phase") if self.status == "running" else None,
+                "loss": self.stage.get("loss"),
+            },
             "attempts": self.attempts,
             "result": self.result,
             "error": self.error,
             "metadata": {**about, "priority": self.priority, **schedule, **self.metadata},
         }
+
+
+def queue_of(kind: JobType, priority: Priority) -> str:
+    """Return the queue in which a job begins to wait."""
+    return TRAINING if kind == "training" else priority
 
 
 def _iso(time_s: float | None) -> str | None:

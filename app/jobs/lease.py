@@ -42,6 +42,8 @@ class Lease:
         self.job = job
         self.on_stop: Callable[[], object] = lambda: None
         self._done, self._total = job.done, job.total
+        self._stage = job.stage
+        self._per_s: float | None = None
         self._samples = [(time.monotonic(), job.done)]
         self._reason: type[Stopped] | None = None
         self._ended = threading.Event()
@@ -68,15 +70,28 @@ class Lease:
         if self._reason:
             raise self._reason
 
-    def advance(self, done: int, total: int | None, checkpoint: Mapping[str, Any] | None = None) -> None:
-        """Note how far the job is. With a checkpoint, returns when it is stored."""
+    def advance(
+        self,
+        done: int,
+        total: int | None,
+        checkpoint: Mapping[str, Any] | None = None,
+        *,
+        stage: Mapping[str, Any] | None = None,
+        per_s: float | None = None,
+    ) -> None:
+        """Note how far the job is, and its rate if the caller knows it. Returns when a checkpoint is stored."""
         self.check()
-        self._done, self._total = done, total
+        self._done, self._total, self._stage, self._per_s = done, total, stage or {}, per_s
         now_s = time.monotonic()
         self._samples = [sample for sample in self._samples if sample[0] > now_s - _RATE_OVER_S] or self._samples[-1:]
         self._samples.append((now_s, done))
         if checkpoint is not None:
             self._change(checkpoint)
+
+    def keep(self, checkpoint: Mapping[str, Any]) -> None:
+        """Store a checkpoint of a job that is as far as before."""
+        self.check()
+        self._change(checkpoint)
 
     def end(self, transition: Callable[[Job, float], Job]) -> Job:
         """Apply the last change, however long Redis is away. Raises `LeaseLost` if the job is not ours."""
@@ -93,6 +108,7 @@ class Lease:
                 done=self._done,
                 total=self._total,
                 per_s=self._rate(),
+                stage=self._stage,
                 checkpoint=checkpoint,
             )
 
@@ -111,6 +127,8 @@ class Lease:
                 pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 
     def _rate(self) -> float:
+        if self._per_s is not None:
+            return self._per_s
         (since_s, before), (now_s, done) = self._samples[0], self._samples[-1]
         return (done - before) / (now_s - since_s) if now_s > since_s else 0.0
 
@@ -127,4 +145,6 @@ class Lease:
                 continue
 
     def _renew(self, job: Job, now_s: float) -> Job:
-        return transitions.progress(job, self._token, now_s, done=self._done, total=self._total, per_s=self._rate())
+        return transitions.progress(
+            job, self._token, now_s, done=self._done, total=self._total, per_s=self._rate(), stage=self._stage
+        )

@@ -17,6 +17,7 @@ class JobOptions:
     job_max_open: int
     job_max_upload_bytes: int
     redis_password_file: Path | None = None
+    job_bases: Path | None = None  # where trainings may find what they start from
 
     @classmethod
     def of(cls, settings: Any) -> Self:

@@ -8,9 +8,9 @@ import secrets
 from typing import Any
 
 from .connection import translated
-from .job import PRIORITIES, Job
+from .job import PRIORITIES, TRAINING, Job
 
-QUEUES = (*PRIORITIES,)
+QUEUES = (*PRIORITIES, TRAINING)
 _QUEUE = "rt-sentiment-{}"
 # The package is called `app` in a working tree and `rt_sentiment` in the wheel; workers know the function by this name.
 TASK_MODULE = "rt_sentiment_jobs"
@@ -35,6 +35,7 @@ class Queues:
                 failure_ttl=_FAILURE_TTL_S,
                 job_id=f"{job.id}-{secrets.token_hex(4)}",
                 description=job.id,
+                at_front=job.queue == TRAINING and job.priority == "high",
             )
 
     def waiting(self, name: str) -> list[str]:

@@ -1,7 +1,8 @@
-"""The result of an inference job: its parts in the store, as one stream in the format that the caller wants."""
+"""The result of a job: the parts of its rows as one stream in the format that the caller wants, or a trained model."""
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 from ..errors import InvalidInput, TableOptionError
 from ..tables import Result, Rows, decode_part, encoder_for, stream_rows
@@ -14,7 +15,18 @@ MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
     "tsv": "text/tab-separated-values; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
+    "tar": "application/x-tar",  # of a training, which has no other
 }
+_PIECE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """The bytes of a result, and what they are called."""
+
+    pieces: Iterator[bytes]
+    media_type: str
+    file_name: str
 
 
 def input_path(job_id: str) -> str:
@@ -25,8 +37,29 @@ def part_path(job_id: str, generation: int, number: int) -> str:
     return f"{job_id}/parts-{generation}/{number:06d}"
 
 
-def stream_result(job: Job, store: Store, target: str) -> Iterator[bytes]:
-    """Return the bytes of the result of a completed job. Raises `InvalidInput` if the format cannot hold it."""
+def archive_path(job_id: str) -> str:
+    return f"{job_id}/model.tar"
+
+
+def open_result(job: Job, store: Store, target: str | None) -> ResultFile:
+    """Return the result of a completed job. Raises `InvalidInput` if the format cannot hold it."""
+    default = "tar" if job.type == "training" else "ndjson"
+    target = target or default
+    if (target == "tar") != (default == "tar"):
+        raise InvalidInput(f"the result of this job is not available as {target}", ("query", "format"))
+    if job.type == "training":
+        name = f"{job.request['name']}.tar"
+        return ResultFile(_read(store.open(archive_path(job.id))), MEDIA_TYPES[target], name)
+    return ResultFile(_rows(job, store, target), MEDIA_TYPES[target], f"{job.id}.{target}")
+
+
+def _read(stream: BinaryIO) -> Iterator[bytes]:
+    with stream:
+        while piece := stream.read(_PIECE_BYTES):
+            yield piece
+
+
+def _rows(job: Job, store: Store, target: str) -> Iterator[bytes]:
     request = InferenceRequest.from_dict(job.request)
     state: Any = job.checkpoint
     source = request.source(lambda: store.open(input_path(job.id)))

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -13,12 +13,12 @@ import orjson
 from ..errors import Conflict, NotReady, TextTooLong
 from . import transitions
 from .connection import connect
-from .job import Job, JobType, Priority
+from .job import Job, JobType, Priority, queue_of
 from .options import JobOptions
 from .queue import Queues
 from .records import Records
-from .request import InferenceRequest
-from .results import input_path, stream_result
+from .request import InferenceRequest, TrainingRequest
+from .results import ResultFile, input_path, open_result
 from .sources import check_url
 from .store import open_store
 
@@ -28,7 +28,7 @@ class NewJob:
     """A job that a caller wants."""
 
     owner: str
-    request: InferenceRequest
+    request: InferenceRequest | TrainingRequest
     type: JobType = "inference"
     priority: Priority = "normal"
     run_at: float | None = None
@@ -87,7 +87,7 @@ class Jobs:
             max_failures=self.options.job_attempts,
             ttl_s=self.options.job_ttl_s,
             priority=new.priority,
-            queue=new.priority,
+            queue=queue_of(new.type, new.priority),
             run_at=new.run_at,
             due_at=new.run_at or 0.0,
             every_s=new.every_s,
@@ -152,11 +152,11 @@ class Jobs:
         self._deliver(again)
         return again
 
-    def result(self, job: Job, target: str) -> Iterator[bytes]:
-        """Return the bytes of a result. Raises `Conflict`, and `InvalidInput` if the format cannot hold it."""
+    def result(self, job: Job, target: str | None) -> ResultFile:
+        """Return a result. Raises `Conflict`, and `InvalidInput` if the format cannot hold it."""
         if job.status != "completed":
             raise Conflict(f"only a completed job has a result; this one is {job.status}")
-        return stream_result(job, self._store, target)
+        return open_result(job, self._store, target)
 
     def close(self) -> None:
         self._records.redis.close()

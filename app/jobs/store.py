@@ -8,6 +8,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,10 @@ class Store(ABC):
     @abstractmethod
     def delete(self, folder: str) -> None:
         """Delete a folder and its files, if there is one."""
+
+    @abstractmethod
+    def workplace(self, path: str) -> contextlib.AbstractContextManager[Path]:
+        """Give a folder for a process that needs real files. In a local store, it is there for the next attempt."""
 
     def write(self, path: str, data: bytes) -> None:
         with self.writer(path) as stream:
@@ -65,6 +70,13 @@ class LocalStore(Store):
 
     def delete(self, folder: str) -> None:
         shutil.rmtree(self._root / folder, ignore_errors=True)
+
+    @contextmanager
+    def workplace(self, path: str) -> Iterator[Path]:
+        folder = (self._root / path).absolute()
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        yield folder
 
 
 class ObjectStore(Store):
@@ -101,6 +113,11 @@ class ObjectStore(Store):
     def delete(self, folder: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._files.delete_dir(f"{self._root}/{folder}")
+
+    @contextmanager
+    def workplace(self, path: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix=f"rt-sentiment-{path.partition('/')[0]}-") as folder:
+            yield Path(folder)
 
 
 def open_store(place: str) -> Store:

@@ -22,12 +22,13 @@ from .queue import Queues
 from .records import Records
 from .scoring import LoadScorer, score_job
 from .store import open_store
+from .training import TrainingFailed, train_job
 
 _MAX_ERROR_CHARS = 2000  # an error may list the columns of the source
 
 # Another attempt would end in the same way.
 _FINAL = (TableError, InvalidInput)
-_BRIEF_ERRORS = (TableError, InvalidInput, ArtifactError, SetupError, NotReady)
+_BRIEF_ERRORS = (TableError, InvalidInput, ArtifactError, SetupError, NotReady, TrainingFailed)
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ def run(job_id: str, token: str) -> None:
             queues.deliver(ended)
         except NotReady:  # another worker finds it
             log(logging.WARNING, "job not delivered", **fields)
-    log(logging.INFO, "job ended", status=ended.status, rows=ended.done, **fields)
+    log(logging.INFO, "job ended", status=ended.status, done=ended.done, **fields)
 
 
 def _run(lease: Lease, token: str) -> Job:
@@ -87,7 +88,11 @@ def _run(lease: Lease, token: str) -> Job:
     assert context is not None
     end: Callable[[Job, float], Job]
     try:
-        result = score_job(lease, open_store(context.options.job_store), context.load_scorer, context.options)
+        store = open_store(context.options.job_store)
+        if lease.job.type == "training":
+            result = train_job(lease, store, context.options)
+        else:
+            result = score_job(lease, store, context.load_scorer, context.options)
     except LeaseLost:
         raise
     except HandedBack:
@@ -118,7 +123,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, TableError):  # the names of columns may have half a surrogate pair
         return error.explain()[:_MAX_ERROR_CHARS].encode("utf-8", "backslashreplace").decode()
     if isinstance(error, _BRIEF_ERRORS):
-        return str(error)
+        return str(error)[:_MAX_ERROR_CHARS]
     if isinstance(error, OSError):
         return f"the worker failed: {error.strerror or type(error).__name__}"
     return f"the worker failed: {type(error).__name__}"

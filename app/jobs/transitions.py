@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .job import Job
+from .job import Job, queue_of
 
 _FIRST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 600.0
@@ -49,13 +49,14 @@ def progress(
     done: int,
     total: int | None,
     per_s: float,
+    stage: Mapping[str, Any] | None = None,
     checkpoint: Mapping[str, Any] | None = None,
 ) -> Job:
     """Note how far a job is; with a checkpoint, from where it goes on if its process ends now."""
     _check_token(job, token)
-    changes: dict[str, Any] = {"done": done, "total": total, "per_s": per_s}
+    changes: dict[str, Any] = {"done": done, "total": total, "per_s": per_s, "stage": stage or {}}
     if checkpoint is not None:
-        got_on = checkpoint.get("rows", 0) > job.checkpoint.get("rows", 0)
+        got_on = any(checkpoint.get(name, 0) > job.checkpoint.get(name, 0) for name in ("rows", "steps"))
         changes |= {"checkpoint": checkpoint, "failures": 0 if got_on else job.failures}
     return _change(job, now_s, **changes)
 
@@ -120,7 +121,7 @@ def successor(job: Job, job_id: str, now_s: float) -> Job:
         max_failures=job.max_failures,
         ttl_s=job.ttl_s,
         priority=job.priority,
-        queue=job.priority,
+        queue=queue_of(job.type, job.priority),
         run_at=run_at,
         due_at=run_at,
         every_s=job.every_s,

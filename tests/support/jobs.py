@@ -100,7 +100,10 @@ def running_stack(folder: Path, *, prelude: str = "", slow: bool = False, **more
 class JobsClient:
     """Calls the routes of jobs as a caller does."""
 
-    def __init__(self, server: Server, **headers: str) -> None:
+    route = "/jobs/inference"
+
+    def __init__(self, server: Server, *, kind: str = "inference", **headers: str) -> None:
+        self.route = f"/jobs/{kind}"
         self.http = server.client(headers=headers)
 
     def close(self) -> None:
@@ -108,13 +111,13 @@ class JobsClient:
 
     def submit(self, body: Mapping[str, Any] | None = None, **options: Any) -> str:
         """Send a job, and return its id."""
-        response = self.http.post("/jobs/inference", json=body, **options)
+        response = self.http.post(self.route, json=body, **options)
         assert response.status_code == 202, response.text
         job_id: str = response.json()["id"]
         return job_id
 
-    def upload(self, content: bytes, name: str = "in.csv", **fields: str) -> str:
-        response = self.http.post("/jobs/inference", files={"file": (name, content)}, data=fields)
+    def upload(self, content: bytes, name: str = "in.csv", /, **fields: str) -> str:
+        response = self.http.post(self.route, files={"file": (name, content)}, data=fields)
         assert response.status_code == 202, response.text
         job_id: str = response.json()["id"]
         return job_id

@@ -7,10 +7,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from training.files import note
 from training.fit.run import Run
 
 RECORD_EVERY = 10  # steps
 _LINE_EVERY_S = 60.0
+_NOTE_EVERY_S = 0.5
 
 
 def averaged_steps(steps: int) -> int:
@@ -31,7 +33,8 @@ class Progress:
         self._bar = tqdm(total=steps, initial=done, unit="step", mininterval=1, dynamic_ncols=True, disable=None)
         self._losses = deque(losses, maxlen=averaged_steps(steps))
         self._recent: deque[tuple[int, float]] = deque(maxlen=100)  # rows and seconds of the last steps
-        self._began_s = self._line_s = time.perf_counter()
+        self._began_s = self._line_s = self._noted_s = time.perf_counter()
+        note(run.directory, phase="train", done=done, total=steps)
 
     def __enter__(self) -> "Progress":
         return self
@@ -65,6 +68,10 @@ class Progress:
         if self._done % RECORD_EVERY == 0 or self._done == self._steps:
             self._bar.set_postfix(figures, refresh=False)
             self._run.record({"step": self._done, "epoch": epoch} | figures)
+        if now_s - self._noted_s >= _NOTE_EVERY_S or self._done == self._steps:
+            self._noted_s = now_s
+            rate = round(len(self._recent) / seconds, 4)
+            note(self._run.directory, done=self._done, loss=figures["loss"], per_s=rate)
         if self._bar.disable and now_s - self._line_s >= _LINE_EVERY_S:
             self._line_s = now_s
             left_s = (self._steps - self._done) * seconds / len(self._recent)

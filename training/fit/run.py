@@ -12,8 +12,8 @@ from typing import Any, TextIO
 
 import torch
 
-from training.errors import InputError
-from training.files import read_json, replace
+from training.errors import BusyRun, InputError
+from training.files import note, read_json, replace
 
 _SAVE_EVERY_S = 600.0
 _MOST_DIFFERENCES = 5
@@ -28,7 +28,7 @@ class Run:
     """`run.json` (settings), `history.jsonl` (steps and evaluations), `checkpoint/` (the model), `plots/`, `state.pt`.
 
     An interrupted run with the same settings is resumed. A run that has other settings or is finished raises
-    `InputError`, so that no result is overwritten.
+    `InputError`, so that no result is overwritten. `progress.json` is for programs that follow the run.
     """
 
     def __init__(self, directory: Path, settings: Mapping[str, Any]) -> None:
@@ -78,6 +78,7 @@ class Run:
         torch.save(state, fresh)
         fresh.replace(self._state_file)
         self._saved_s = time.monotonic()
+        note(self.directory, saved=state["step"])
 
     @property
     def is_save_due(self) -> bool:
@@ -117,7 +118,7 @@ class Run:
             with file:
                 file.seek(0)
                 process = file.read()
-            raise InputError(
+            raise BusyRun(
                 f"process {process} is training in {self.directory}; wait until it is finished, or choose another "
                 "directory"
             ) from None

@@ -9,7 +9,7 @@ print(trained.macro_f1, trained.serve_command)
 import re
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from training.checkpoints import Calibration, calibrate_checkpoint, keep_memory
 from training.data import DataReport, Example, LabelMap, Table, hold_out, labels_of, read_source, report, split
 from training.errors import InputError
 from training.evaluation import ALL, Evaluation, suite_examples
+from training.files import note
 from training.fit import EMBEDDED, ENCODER, Choice, FinishedRun, artifact_of, choose_for, fine_tune, start_directory
 from training.workflow.export import export_checkpoint
 from training.workflow.results import evaluate_checkpoint, write_results
@@ -60,17 +61,24 @@ def train_table(
     name: str | None = None,
     dev: str | Path | None = None,
     label_map: str = "",
+    layout: Mapping[str, Any] | None = None,
+    drop_bad_rows: bool = False,
     **options: Any,
 ) -> Trained:
     """Train on a file; see `train_rows` for the `options`.
 
-    `dev` is a file to measure on; without it, a part of the rows is set aside. `label_map` is as for --map. Raises
-    `InputError` for what cannot be used.
+    `dev` is a file to measure on; without it, a part of the rows is set aside. `label_map` is as for --map, and
+    `layout` has `format`, `delimiter`, `encoding` and `quotes`. Raises `InputError` for what cannot be used.
     """
-    layout: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
-    layout["label_map"] = LabelMap.parse(label_map) or None
-    table = read_source(source, **layout).check()
-    measured_on = read_source(dev, **layout).check() if dev else None
+    reading: dict[str, Any] = {"text_column": text_column, "label_column": label_column, **(layout or {})}
+    reading["label_map"] = LabelMap.parse(label_map) or None
+
+    def read(file: str | Path) -> Table:
+        table = read_source(file, **reading)
+        return (table.drop_bad() if drop_bad_rows else table).check()
+
+    table = read(source)
+    measured_on = read(dev) if dev else None
     return train_rows(table, measured_on, name or name_of(table), **options)
 
 
@@ -109,10 +117,12 @@ def train_rows(
         fine_tune(start_directory(choice.start), run, train.rows, measured_on, choice.recipe)
     except FinishedRun:
         print("  it is finished; the steps after it are done again")
+    note(run, phase="calibrate")
     calibration = _calibrate(run / "checkpoint", measured_on)
     evaluation = evaluate_checkpoint(run / "checkpoint", measured_on)
     write_results(run, evaluation, calibration, rows)
     if export:
+        note(run, phase="export")
         export_checkpoint(run / "checkpoint", model, [*measured_on, *train.rows])
     trained = Trained(run, model if export else None, evaluation, calibration)
     print(f"Done in {(time.monotonic() - began_s) / 60:.1f} min. To serve it:\n  {trained.serve_command}", flush=True)

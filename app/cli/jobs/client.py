@@ -39,20 +39,19 @@ class JobsClient:
             raise Failure(f"{self._server.url}: no rt-sentiment server answers there ({status})")
         return answer
 
-    def submit_url(
-        self, url: str, layout: Mapping[str, Any], options: Mapping[str, Any], schedule: Mapping[str, Any]
-    ) -> Any:
-        body = {"source": {"url": url, **layout}, "options": options, **schedule}
-        return self.call("POST", "/jobs/inference", body)
+    def submit_url(self, kind: str, url: str, layout: Mapping[str, Any], others: Mapping[str, Any]) -> Any:
+        return self.call("POST", f"/jobs/{kind}", {"source": {"url": url, **layout}, **others})
 
-    def upload(self, file: Path, fields: Mapping[str, Any]) -> Any:
+    def upload(self, kind: str, file: Path, fields: Mapping[str, Any]) -> Any:
         """Send a file. A failure is tried again with the same key, so that there is one job."""
-        form = Form(file, {name: str(value).lower() if value is True else value for name, value in fields.items()})
+        form = Form(
+            file, {name: str(value).lower() if isinstance(value, bool) else value for name, value in fields.items()}
+        )
         headers = form.headers | {"Idempotency-Key": secrets.token_hex(16)}
         for attempt in range(_ATTEMPTS):
             pause_s = 2.0**attempt
             try:
-                with self._server.stream("POST", "/jobs/inference", form, headers) as response:
+                with self._server.stream("POST", f"/jobs/{kind}", form, headers) as response:
                     status, data = response.status, response.read()
                     after = response.getheader("Retry-After", "")
             except Failure:
@@ -82,14 +81,15 @@ class JobsClient:
         while job["progress"]["total"] is None and not _is_over(job):
             time.sleep(_ASK_EVERY_S)
             job = self.call("GET", path_of(job_id))
-        with progress(job["progress"]["total"], job["progress"]["done"], "rows", quiet=quiet) as advance:
+        unit = "steps" if job["type"] == "training" else "rows"
+        with progress(job["progress"]["total"], job["progress"]["done"], unit, quiet=quiet) as advance:
             while not _is_over(job):
                 time.sleep(_ASK_EVERY_S)
                 job = self.call("GET", path_of(job_id))
                 advance(job["progress"]["done"])
         return dict(job)
 
-    def download(self, job_id: str, form: str, out: str) -> None:
+    def download(self, job_id: str, form: str | None, out: str) -> None:
         """Write a result to a file, which has its name only when it is whole, or to standard output."""
         if out == "-":
             self._fetch(job_id, form, sys.stdout.buffer)
@@ -106,8 +106,9 @@ class JobsClient:
             part.unlink(missing_ok=True)
             raise
 
-    def _fetch(self, job_id: str, form: str, stream: BinaryIO) -> None:
-        with self._server.stream("GET", f"{path_of(job_id)}/result?format={form}") as response:
+    def _fetch(self, job_id: str, form: str | None, stream: BinaryIO) -> None:
+        query = f"?format={form}" if form else ""
+        with self._server.stream("GET", f"{path_of(job_id)}/result{query}") as response:
             if response.status != 200:
                 self._checked(response.status, json_of(response.read()))
                 raise Failure(f"{self._server.url}: unexpected status {response.status}")

@@ -15,6 +15,7 @@ from tests.support.process import Server, serve
 OPERATIONS = {
     "GET /jobs": "list_jobs",
     "POST /jobs/inference": "submit_inference_job",
+    "POST /jobs/training": "submit_training_job",
     "GET /jobs/{id}": "get_job",
     "DELETE /jobs/{id}": "cancel_job",
     "GET /jobs/{id}/status": "get_job_status",

@@ -39,6 +39,7 @@ def client_of(guarded: tuple[Server, dict[str, str]], name: str) -> JobsClient:
     ("method", "path"),
     [
         ("POST", "/jobs/inference"),
+        ("POST", "/jobs/training"),
         ("GET", "/jobs"),
         ("GET", "/jobs/a"),
         ("GET", "/jobs/a/events"),

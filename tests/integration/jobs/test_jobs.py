@@ -34,7 +34,8 @@ def test_texts_become_rows_in_their_order(client: JobsClient) -> None:
     job_id = client.submit({"texts": ["good", "", "bad \u2028 é😀"]})
     job = client.wait(job_id)
     assert (job["status"], job["attempts"], job["error"]) == ("completed", 1, None)
-    assert job["progress"] | {"per_s": 0} == {"done": 3, "total": 3, "per_s": 0, "eta_s": None}
+    progress = {"done": 3, "total": 3, "per_s": 0, "eta_s": None, "phase": None, "loss": None}
+    assert job["progress"] | {"per_s": 0} == progress
     assert job["result"] == {"rows": 3, "errors": 1, "model": "mock mock None"}
     rows = client.rows(job_id)
     assert [row["text"] for row in rows] == ["good", "", "bad \u2028 é😀"]

@@ -36,8 +36,9 @@ def test_uploads_and_live_events_pass_nginx(tmp_path: Path) -> None:
                     events = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
             assert events[-1]["status"] == "completed"
             assert [int(row["id"]) for row in client.rows(job_id)] == list(range(5))
+            assert client.http.post("/jobs/training").status_code == 415
             refused = client.http.post("/predict", content=b"x" * 5_000_000)
             assert refused.status_code == 413
         names = {line["path"] for line in replicas.lines(event="request")}
-        assert {"/jobs/inference", "/jobs/{id}/events", "/jobs/{id}/result"} <= names
+        assert {"/jobs/inference", "/jobs/training", "/jobs/{id}/events", "/jobs/{id}/result"} <= names
         assert not any(job_id in name for name in names)

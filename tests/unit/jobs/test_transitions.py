@@ -35,6 +35,20 @@ def test_a_job_does_not_begin_before_its_time() -> None:
     assert transitions.claim(pending(due_at=10.0), "t", 10.0).status == "running"
 
 
+def test_a_training_that_gets_on_may_fail_as_often_as_before() -> None:
+    def save(job: Job, steps: int) -> Job:
+        return transitions.progress(job, "t", 2.0, done=steps, total=9, per_s=1.0, checkpoint={"steps": steps})
+
+    job = save(running(failures=2, type="training"), 3)
+    assert job.failures == 0
+    assert save(replace(job, failures=2), 3).failures == 2
+
+
+def test_a_repeated_training_waits_with_the_trainings() -> None:
+    job = pending(type="training", queue="training", every_s=60.0)
+    assert transitions.successor(job, "a2", 90.0).queue == "training"
+
+
 CHANGES: list[Callable[[Job], Job]] = [
     lambda job: checkpoint(job, 1, "other"),
     lambda job: transitions.complete(job, "other", 2.0, {}),
@@ -125,7 +139,8 @@ def test_a_job_survives_json_also_with_fields_of_another_version() -> None:
 
 def test_the_time_left_is_known_while_a_job_runs() -> None:
     job = transitions.progress(running(), "t", 2.0, done=3, total=9, per_s=2.0)
-    assert job.view()["progress"] == {"done": 3, "total": 9, "per_s": 2.0, "eta_s": 3.0}
+    figures = {"done": 3, "total": 9, "per_s": 2.0, "eta_s": 3.0}
+    assert job.view()["progress"] == figures | {"phase": None, "loss": None}
     assert transitions.cancel(job, 3.0).view()["progress"]["eta_s"] is None
 
 
