@@ -122,6 +122,18 @@ class SharedCache:
         self._pending[key] = value
         self._run("write", self._write)
 
+    async def connected(self) -> None:
+        """Wait until an attempt to connect has ended, if there is one."""
+        await self._end_of("connect")
+
+    async def written(self) -> None:
+        """Wait until no write is pending."""
+        await self._end_of("write")
+
+    async def _end_of(self, name: str) -> None:
+        if task := self._tasks.get(name):
+            await asyncio.shield(task)
+
     async def close(self) -> None:
         """Stop at once. What has not been written is lost."""
         self._closed = True

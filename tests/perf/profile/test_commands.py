@@ -19,6 +19,7 @@ from tests.support.process import ROOT
         ("perf.profile.invariance --count 20", ["lists of 256", "beside 32 clients"]),
         ("perf.profile.callers --callers 1 500", ["bytes per caller", "500"]),
         ("perf.profile.stream --lines 2000", ["lines/s", "MiB in the second"]),
+        ("perf.profile.shared_cache --rounds 1 --texts 3", ["pays from", "sentence", "2000 tokens, windows"]),
         ("perf.profile.parts --rounds 1", ["run the model, one text", "tokenise, one by one"]),
     ],
 )
