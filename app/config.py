@@ -14,6 +14,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from .cache_settings import CacheSettings
 from .job_settings import JobSettings
 from .setting_types import Address, Backend, Digest, Hosts, Networks, Origins, PathPrefix, Rate, RateStorage
 
@@ -28,7 +29,7 @@ class SettingsError(ValueError):
     """A setting is invalid; the message names it."""
 
 
-class Settings(JobSettings):
+class Settings(CacheSettings, JobSettings):
     """All settings. Each field is `SENTIMENT_<NAME>` in the environment and `--<name>` as a flag."""
 
     model_config = SettingsConfigDict(
@@ -83,13 +84,6 @@ class Settings(JobSettings):
     mock_delay_ms: float = Field(0, ge=0, description="mock backend: milliseconds added to each batch")
     mock_failure_rate: float = Field(0, ge=0, le=1, description="mock backend: fraction of batches that fail")
 
-    cache_entries: int = Field(
-        10_000, ge=0, description="predictions to cache for repeated texts; 0 disables the cache"
-    )
-    cache_scope: Literal["shared", "key"] = Field(
-        "shared",
-        description="who shares cached and running predictions: all clients, or only those with the same API key",
-    )
     max_text_chars: int = Field(10_000, ge=1, description="maximum characters in a text")
     max_batch_texts: int = Field(256, ge=1, description="maximum texts in a /predict/batch request")
     max_body_bytes: int = Field(

@@ -49,7 +49,7 @@ from .errors import KeysError
 from .inference import Model, load_model
 from .jobs import JobOptions, Jobs
 from .metrics import Metrics
-from .serving import Lifecycle, Loader, ServingLimits
+from .serving import Lifecycle, Loader, RedisStore, ServingLimits, SharedCache, SharedCacheOptions
 
 # Of SENTIMENT_MAX_WAIT_MS: streams leave the rest to requests that cannot wait for room.
 _STREAM_SHARE = 0.5
@@ -89,6 +89,7 @@ def create_app(
     keys = _keys(settings)
     refusals = Refusals()
     rate = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
+    shared = _shared_cache(settings, metrics)
     loader = Loader(
         partial(_load, settings),
         _serving_limits(settings),
@@ -96,6 +97,7 @@ def create_app(
         metrics,
         on_ready=on_ready,
         on_broken=on_broken,
+        shared=shared,
     )
     limits = _limits(settings)
     bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
@@ -109,6 +111,8 @@ def create_app(
             raise RuntimeError("an application runs once; call create_app again")
         app.openapi()  # takes 20 ms, which the first request for it would wait
         inspect.getsourcelines(create_app)  # FastAPI does this for each route once; the first call takes 5 ms
+        if shared:
+            shared.start()
         tasks = [asyncio.create_task(loader.run())]
         if settings.workers > 1:  # the kernel would give connections to a worker that cannot answer yet
             await tasks[0]
@@ -124,6 +128,8 @@ def create_app(
             if lifecycle.service is not None:
                 lifecycle.service.close()
             await jobs.close()
+            if shared:
+                await shared.close()
             if rate:
                 await rate.close()
 
@@ -217,6 +223,18 @@ def _serving_limits(settings: Settings) -> ServingLimits:
         # Without keys, all callers share the cache.
         cache_per_caller=settings.cache_scope == "key" and settings.api_keys_file is not None,
     )
+
+
+def _shared_cache(settings: Settings, metrics: Metrics) -> SharedCache | None:
+    if not settings.cache_redis_url:
+        return None
+    options = SharedCacheOptions(
+        settings.cache_redis_url,
+        settings.cache_redis_password_file,
+        timeout_s=settings.cache_redis_timeout_ms / 1000,
+        ttl_s=settings.cache_redis_ttl_s,
+    )
+    return SharedCache(RedisStore(options), metrics, timeout_s=options.timeout_s)
 
 
 def _keys(settings: Settings) -> Keys | None:

@@ -73,6 +73,8 @@ class Metrics:
         stages = histogram("sentiment_stage_seconds", "Duration of each stage of a request.", SECONDS, ["stage"])
         refused = counter("sentiment_refused", "Requests rejected by admission.", ["reason"])
         cache = counter("sentiment_cache", "Texts by the outcome of the cache lookup.", ["outcome"])
+        shared = counter("sentiment_shared_cache", "Texts by the outcome of the lookup in Redis.", ["outcome"])
+        written = counter("sentiment_shared_cache_writes", "Predictions by whether Redis got them.", ["outcome"])
         self._batch_texts = histogram("sentiment_batch_texts", "Texts per batch of the model.", _BATCH_SIZES)
         self._batch_tokens = counter("sentiment_batch_padded_tokens", "Tokens that the model ran, with any padding.")
         self._errors = counter("sentiment_backend_errors", "Texts that the model failed on.")
@@ -94,9 +96,11 @@ class Metrics:
 
         # Label lookups are cached, because a lookup takes longer than an increment. Series that exist from the start
         # have a rate from their first event on.
-        self._stages = {stage: stages.labels(stage) for stage in ("tokenize", "queue", "infer")}
+        self._stages = {stage: stages.labels(stage) for stage in ("shared", "tokenize", "queue", "infer")}
         self._reasons = {reason: refused.labels(reason) for reason in ("wait", "full", "deadline")}
         self._outcomes = {outcome: cache.labels(outcome) for outcome in ("hit", "miss", "joined")}
+        self._shared = {outcome: shared.labels(outcome) for outcome in ("hit", "miss", "failed", "skipped")}
+        self._written = {outcome: written.labels(outcome) for outcome in ("written", "failed", "dropped")}
         self._label = functools.cache(predictions.labels)
         self._lines = functools.cache(lambda status: lines.labels(str(status)))
         self._responses = functools.cache(self._response_series)
@@ -156,6 +160,20 @@ class Metrics:
         """Texts were cached ("hit"), computed ("miss"), or shared a computation already in progress ("joined")."""
         if texts:
             self._outcomes[outcome].inc(texts)
+
+    def shared_looked_up(self, outcome: str, texts: int) -> None:
+        """Texts were looked up in the shared cache, or could not be."""
+        if texts:
+            self._shared[outcome].inc(texts)
+
+    def shared_waited(self, seconds: float) -> None:
+        """A request waited for the shared cache."""
+        self._stages["shared"].observe(seconds)
+
+    def shared_written(self, outcome: str, predictions: int) -> None:
+        """Predictions were written to the shared cache, or could not be."""
+        if predictions:
+            self._written[outcome].inc(predictions)
 
     def varied(self, variants: int) -> None:
         """Variants of texts were scored, for explanations."""

@@ -3,6 +3,7 @@
 import re
 from ipaddress import ip_network
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
@@ -64,6 +65,12 @@ def _redis_url(value: str) -> str:
     scheme, separator, rest = value.partition("://")
     if value and (not separator or scheme.lower() not in ("redis", "rediss", "unix")):
         raise ValueError("expected redis://…, rediss://… or unix://…")
+    try:
+        _ = urlsplit(value).port
+    except ValueError:  # its message may quote a part of the password
+        raise ValueError(
+            "the address is not valid; in a password, write %23 for #, %2F for /, %3F for ?, %40 for @ and %3A for :"
+        ) from None
     return scheme.lower() + separator + rest
 
 

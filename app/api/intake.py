@@ -164,6 +164,7 @@ class Intake:
                     truncate=options.truncate,
                     long_text=options.long_text,
                     caller=self._caller,
+                    uses_shared_cache=False,
                 )
                 answer = await service.begin(query)
                 return outcome_of(answer) if isinstance(answer, Answer) else answer

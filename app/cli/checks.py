@@ -209,26 +209,30 @@ def _tls(settings: Settings) -> Iterator[Finding]:
 
 
 def _redis(settings: Settings) -> Iterator[Finding]:
-    storage = settings.rate_limit_storage
-    if not settings.rate_limit or storage == "memory":
-        return
-    if not importlib.util.find_spec("redis"):
-        yield Finding("redis", "problem", "its client is not installed", "pip install 'rt-sentiment[redis]'")
-        return
-    address = urlsplit(storage)
-    where = address.path if address.scheme == "redis+unix" else authority(address.hostname or "", address.port or 6379)
-    try:
-        if address.scheme == "redis+unix":
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(2)
-                connection.connect(address.path)
+    storage = settings.rate_limit_storage if settings.rate_limit else "memory"
+    for name, url, without in (
+        ("RATE_LIMIT_STORAGE", storage.removeprefix("memory"), "rate limits are not enforced"),
+        ("CACHE_REDIS_URL", settings.cache_redis_url, "replicas share no predictions"),
+    ):
+        if not url:
+            continue
+        if not importlib.util.find_spec("redis"):
+            yield Finding("redis", "problem", "its client is not installed", "pip install 'rt-sentiment[redis]'")
+            return
+        address, is_socket = urlsplit(url), url.startswith(("redis+unix:", "unix:"))
+        where = address.path if is_socket else authority(address.hostname or "localhost", address.port or 6379)
+        try:
+            if is_socket:
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.settimeout(2)
+                    connection.connect(address.path)
+            else:
+                socket.create_connection((address.hostname or "localhost", address.port or 6379), timeout=2).close()
+        except OSError as error:
+            fix = f"start Redis, or change {PREFIX}{name}; until then {without}"
+            yield Finding("redis", "problem", f"{where} cannot be reached: {error.strerror or error}", fix)
         else:
-            socket.create_connection((address.hostname or "localhost", address.port or 6379), timeout=2).close()
-    except OSError as error:
-        fix = f"start Redis, or change {PREFIX}RATE_LIMIT_STORAGE; until then rate limits are not enforced"
-        yield Finding("redis", "problem", f"{where} cannot be reached: {error.strerror or error}", fix)
-        return
-    yield Finding("redis", "ok", f"{where} accepts connections")
+            yield Finding("redis", "ok", f"{where} accepts connections")
 
 
 def _version(*names: str) -> str:

@@ -1,6 +1,7 @@
 """`rt-sentiment config`."""
 
 import os
+import re
 from typing import Any
 
 import click
@@ -11,7 +12,8 @@ from .console import print_json, print_table
 from .flags import ALL_SETTINGS, read_settings, setting_flags
 
 # Their values may contain passwords: redis://user:password@host.
-_URLS = ("rate_limit_storage", "redis_url")
+_PASSWORD = re.compile(r"(?<=[?&]password=)[^&]*")
+_URLS = ("rate_limit_storage", "redis_url", "cache_redis_url")
 
 
 @click.command()
@@ -52,9 +54,11 @@ def source_of(name: str, settings: Settings, flags: dict[str, Any]) -> str:
 
 def shown(name: str, value: Any) -> Any:
     """Return a value as JSON has it, without passwords."""
-    if name in _URLS and "@" in value:
-        scheme, _, rest = value.partition("://")
-        return f"{scheme}://***@{rest.rpartition('@')[2]}"
+    if name in _URLS:
+        scheme, separator, rest = value.partition("://")
+        *passwords, rest = rest.rsplit("@", 1)
+        rest = _PASSWORD.sub("***", rest)
+        return f"{scheme}{separator}{'***@' if passwords else ''}{rest}"
     if isinstance(value, tuple):
         return list(value)
     return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -2,6 +2,7 @@
 
 from .artifact import Artifact, open_artifact
 from .backends import Backend, choices, has_gpu, has_torch
+from .fingerprint import fingerprint_of
 from .model import Model, load_model
 from .runner import Runner
 from .text import expands_beyond, normalise
@@ -17,6 +18,7 @@ __all__ = [
     "average",
     "choices",
     "expands_beyond",
+    "fingerprint_of",
     "has_gpu",
     "has_torch",
     "load_model",

@@ -1,5 +1,6 @@
 """From texts to token ids. The number of tokens determines the cost of a text, so this happens before queueing."""
 
+import hashlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -45,6 +46,10 @@ class Tokenizer:
             raise
         except Exception as error:  # tokenizers raises a bare Exception for a file that it cannot parse
             raise ArtifactError(f"{files.directory}: the tokenizer cannot be read: {error}") from error
+
+    def digest(self) -> str:
+        """Return a digest of everything that decides how texts are tokenised."""
+        return hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
 
     def encode(self, text: str) -> Encoding:
         return _encoding(self._tokenizer.encode(text))

@@ -8,6 +8,7 @@ from .loader import Loader, ServingLimits
 from .pending import Pending
 from .query import Query
 from .service import Service
+from .shared import RedisStore, SharedCache, SharedCacheOptions
 
 __all__ = [
     "MAX_EXPLAINED_CHARS",
@@ -16,8 +17,11 @@ __all__ = [
     "Loader",
     "Pending",
     "Query",
+    "RedisStore",
     "Service",
     "ServingLimits",
+    "SharedCache",
+    "SharedCacheOptions",
     "cost_of",
     "weigh_words",
 ]

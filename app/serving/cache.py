@@ -57,5 +57,10 @@ class Cache(Generic[K, V, W]):
     def finish(self, key: K, value: V | None) -> None:
         """The work for `key` is over: keep its value if it has one."""
         self._in_flight.pop(key, None)
-        if value is not None and self._values.maxsize:
+        if value is not None:
+            self.put(key, value)
+
+    def put(self, key: K, value: V) -> None:
+        """Keep a value that was computed elsewhere."""
+        if self._values.maxsize:
             self._values[key] = value

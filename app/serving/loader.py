@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from ..errors import SentimentError
-from ..inference import Model
+from ..inference import Model, fingerprint_of
 from ..logs import log, log_exception
 from ..scheduling import CostModel, RunBatch, Scheduler, SchedulerLimits
 from ..types import Encoding, ModelInfo, Prediction
@@ -18,6 +18,7 @@ from .lifecycle import Lifecycle
 from .observer import Observer as ServiceObserver
 from .resolution import Item
 from .service import Service
+from .shared import Entries, SharedCache, SharedPredictions
 
 # The largest batch, in texts and tokens, unless the limits say otherwise. A processor gains nothing from more than 16
 # texts. On a GPU little but the fixed cost of a batch counts (`python -m perf.profile.simulate --cost 1.5 0.0002`).
@@ -68,6 +69,7 @@ class Loader:
         *,
         on_ready: Callable[[], None],
         on_broken: Callable[[], None],
+        shared: SharedCache | None = None,
     ) -> None:
         self._load = load
         self._limits = limits
@@ -75,6 +77,7 @@ class Loader:
         self._observer = observer
         self._on_ready = on_ready
         self._on_broken = on_broken
+        self._shared = shared
         self._recovery: asyncio.Task[None] | None = None  # the event loop holds only weak references to tasks
 
     async def run(self) -> None:
@@ -82,7 +85,7 @@ class Loader:
         started_s = time.perf_counter()
         try:
             model = await asyncio.to_thread(self._load)
-            service = self._serve(model)
+            service = self._serve(model, await asyncio.to_thread(self._share, model))
             self._observer.model_loaded(model.info, model.backend.slots)
             self._lifecycle.ready(service, model.info, self._max_texts(model) * model.backend.slots)
         except SentimentError as error:
@@ -96,7 +99,17 @@ class Loader:
             log(logging.INFO, "model loaded", seconds=round(time.perf_counter() - started_s, 2), **asdict(model.info))
             self._on_ready()
 
-    def _serve(self, model: Model) -> Service:
+    def _share(self, model: Model) -> SharedPredictions | None:
+        """Return the predictions that this model shares with those of other processes, if any."""
+        if self._shared is None:
+            return None
+        digest = fingerprint_of(model)
+        if digest is None:
+            log(logging.WARNING, "shared cache not in use", reason="it is unknown which model the backend runs")
+            return None
+        return SharedPredictions(self._shared, Entries(digest, model.info.labels, model.info.abstain_below))
+
+    def _serve(self, model: Model, shared: SharedPredictions | None) -> Service:
         limits = self._limits
         cost = CostModel()
         for tokens, elapsed_ms in model.warmup:
@@ -127,6 +140,7 @@ class Loader:
             model=model.info.id,
             max_text_chars=limits.max_text_chars,
             cache_per_caller=limits.cache_per_caller,
+            shared=shared,
         )
 
     def _max_texts(self, model: Model) -> int:

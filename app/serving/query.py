@@ -22,6 +22,7 @@ class Query:
     caller: str = ""
     partial: bool = False
     explain: bool = False  # `Service.explain` does it, in addition
+    uses_shared_cache: bool = True  # a line of a stream does not: the lines after it would wait, too
     are_variants: bool = False  # of texts that are explained: metrics count them apart
     location_of: Callable[[int], Location] = lambda index: (index,)
 

@@ -16,6 +16,7 @@ from .pending import Pending
 from .preparation import BLANK, TOO_LONG, Preparation
 from .query import Query
 from .resolution import Item, Resolution
+from .shared import SharedPredictions
 
 
 class Service:
@@ -31,8 +32,12 @@ class Service:
         model: str,
         max_text_chars: int,
         cache_per_caller: bool = False,
+        shared: SharedPredictions | None = None,
     ) -> None:
-        """`model` is the `ModelInfo.id` of the model. With `cache_per_caller`, callers share no predictions."""
+        """`model` is the `ModelInfo.id` of the model. With `cache_per_caller`, callers share no predictions.
+
+        `shared` are the predictions of all replicas.
+        """
         self.model = model
         self._preparation = Preparation(
             tokenizer, scheduler, max_text_chars=max_text_chars, cache_per_caller=cache_per_caller
@@ -40,6 +45,7 @@ class Service:
         self._tokenizer = tokenizer
         self._scheduler = scheduler
         self._cache = cache
+        self._shared = shared
         self._observer = observer
         self._variant_observer = VariantObserver(observer)
 
@@ -68,7 +74,8 @@ class Service:
     async def begin(self, query: Query) -> Answer | Pending:
         """Answer from the cache, or queue what is missing and return what to wait for.
 
-        Yields to the event loop only while long texts are prepared in a thread.
+        Yields to the event loop only while long texts are prepared in a thread, and while the shared cache is asked
+        for what is not in that of the process.
 
         Raises `Overloaded`, `NotReady` and `DeadlineExceeded`. Raises `InvalidInput` if a text is blank, and
         `TextTooLong` if one has too many characters, or more tokens than the model reads while `truncate` is off and
@@ -86,19 +93,25 @@ class Service:
             self._reject(TOO_LONG, TextTooLong, self._preparation.too_many_characters, texts, query)
         if BLANK in keys:
             self._reject(BLANK, InvalidInput, "the text has no visible character", texts, query)
-        inline = is_simple(normalised)
         # A computation in progress may end while this yields to the event loop, unless it is joined at once.
+        inline = is_simple(normalised) and not (self._shared and query.reads_windows)
         self._look_up(texts.valid, texts, query, join=inline)
         if len(texts.cached) == len(set(keys)) and not query.partial:  # the common case, kept short
             self._check_tokens(texts, query)
             observer.looked_up("hit", len(keys))
             return Answer(_observed(observer, texts, [texts.cached[key] for key in keys]), "hit")
+        shared_s = await self._look_up_shared(texts, texts.valid, query, deadline_s)
+        if shared_s:
+            texts.joined.clear()
+            self._look_up(texts.valid, texts, query, join=inline)
         admitted = None
         if missing := {key: text for key, text in zip(keys, normalised, strict=True) if not texts.has_result(key)}:
             admitted = self._admit(missing, query, deadline_s)
             began_s = time.perf_counter()
             await self._tokenize(missing, texts, query, deadline_s)
             observer.tokenized(time.perf_counter() - began_s)
+            windows = [part for parts in texts.windows.values() for part in parts]
+            shared_s += await self._look_up_shared(texts, windows, query, deadline_s)
         tokenized_s = time.monotonic()
         self._check_tokens(texts, query)
         # From here on nothing yields to the event loop, so that no computation is missed or started twice.
@@ -125,7 +138,7 @@ class Service:
             return Answer(
                 results,
                 "miss" if texts.new else "joined",
-                tokenize_ms=(tokenized_s - started_s) * 1000,
+                tokenize_ms=(tokenized_s - started_s - shared_s) * 1000,
                 queue_ms=(run_s - tokenized_s) * 1000,
                 infer_ms=(max(run_s, *(item.finished_s for item in items.values())) - run_s) * 1000,
             )
@@ -152,11 +165,34 @@ class Service:
 
     def _look_up(self, keys: Iterable[bytes], texts: Resolution, query: Query, *, join: bool = True) -> None:
         for key in keys:
+            if key in texts.cached:
+                continue
             prediction = self._cache.get(key)
             if prediction is not None and not (query.reads_windows and prediction.truncated):
                 texts.cached[key] = prediction
             elif join and (item := self._cache.in_flight(key)) and not (query.reads_windows and item.payload.truncated):
                 texts.joined[key] = item
+
+    async def _look_up_shared(self, texts: Resolution, keys: Sequence[bytes], query: Query, deadline_s: float) -> float:
+        """Look up in the shared cache what is neither cached nor running here. Return the seconds that it took.
+
+        0 means that this has not yielded to the event loop.
+        """
+        if self._shared is None or not query.uses_shared_cache:
+            return 0.0
+        missing = [
+            key
+            for key in dict.fromkeys(keys)
+            if not (texts.has_result(key) or self._cache.in_flight(key) or self._cache.get(key))
+        ]
+        if not missing:
+            return 0.0
+        started_s = time.monotonic()
+        for key, prediction in (await self._shared.get(missing, deadline_s - started_s)).items():
+            self._cache.put(key, prediction)
+            if not (query.reads_windows and prediction.truncated):
+                texts.cached[key] = prediction
+        return max(time.monotonic() - started_s, 1e-9)
 
     def _admit(self, missing: Mapping[bytes, str], query: Query, deadline_s: float) -> Wait | None:
         """Admit the missing texts before they are tokenised: a refusal must be cheap."""
@@ -197,6 +233,8 @@ class Service:
 
     def _settled(self, key: bytes, result: Prediction | Exception | None) -> None:
         self._cache.finish(key, result if isinstance(result, Prediction) else None)
+        if self._shared and isinstance(result, Prediction):
+            self._shared.put(key, result)
         if isinstance(result, BackendError):
             self._observer.backend_failed()
 

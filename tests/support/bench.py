@@ -18,6 +18,7 @@ from app.serving.cache import Cache
 from app.serving.query import Query
 from app.serving.resolution import Item
 from app.serving.service import Service
+from app.serving.shared import SharedPredictions
 from app.types import Answer, Encoding, Prediction
 from tests.support.waiting import HANG_S
 
@@ -73,6 +74,7 @@ async def serving(
     is_open: bool = True,
     skips_padding: bool = False,
     cache_per_caller: bool = False,
+    shared: SharedPredictions | None = None,
     **limits: float,
 ) -> AsyncIterator[Bench]:
     """Yield a service with one slot, a cache of `entries` predictions and the `limits` of its scheduler.
@@ -92,7 +94,14 @@ async def serving(
     cache: Cache[bytes, Prediction, Item] = Cache(entries)
     tokenizer = Tokenizer(mock_tokenizer(), MAX_TOKENS)
     bench.service = Service(
-        tokenizer, scheduler, cache, bench.metrics, model="m@1", max_text_chars=5000, cache_per_caller=cache_per_caller
+        tokenizer,
+        scheduler,
+        cache,
+        bench.metrics,
+        model="m@1",
+        max_text_chars=5000,
+        cache_per_caller=cache_per_caller,
+        shared=shared,
     )
     bench.cache = cache
     if is_open:

@@ -136,7 +136,8 @@ def test_a_runtime_is_imported_by_its_backend_alone(package: str, module: str) -
 
 
 def test_redis_and_its_queue_are_imported_by_jobs_and_shared_stores_alone() -> None:
-    assert {module for module in importers("redis") if folder_of(module) != "app.jobs"} == {"app.access.rate_limit"}
+    stores = {module for module in importers("redis") if folder_of(module) != "app.jobs"}
+    assert stores == {"app.access.rate_limit", "app.serving.shared.store"}
     assert {folder_of(module) for module in importers("rq")} == {"app.jobs"}
     assert {folder_of(module) for module in importers("pyarrow")} == {"app.jobs", "app.tables"}
 

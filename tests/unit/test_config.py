@@ -55,6 +55,13 @@ def test_there_are_two_profiles() -> None:
         ("RATE_LIMIT", "10/second;1000/hour", "SENTIMENT_RATE_LIMIT"),
         ("RATE_LIMIT", "0/minute", "SENTIMENT_RATE_LIMIT"),
         ("RATE_LIMIT_STORAGE", "mysql://a", "SENTIMENT_RATE_LIMIT_STORAGE"),
+        ("CACHE_REDIS_URL", "mysql://a", "SENTIMENT_CACHE_REDIS_URL: expected redis://"),
+        (
+            "CACHE_REDIS_URL",
+            "redis://:pass/word@a",
+            "SENTIMENT_CACHE_REDIS_URL: the address is not valid; in a password",
+        ),
+        ("REDIS_URL", "redis://a:port", "SENTIMENT_REDIS_URL: the address is not valid"),
         ("TLS_CERT_FILE", "cert.pem", "TLS_CERT_FILE and TLS_KEY_FILE must be set together"),
     ],
 )

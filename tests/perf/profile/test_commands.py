@@ -23,6 +23,7 @@ from tests.support.process import ROOT
             "perf.profile.jobs --jobs 2 --rate 20 --seconds 2 --rounds 1 --rows 200",
             ["first event of progress", "p99 beside a job / alone", "rows/s of a job / score"],
         ),
+        ("perf.profile.shared_cache --rounds 1 --texts 3", ["pays from", "sentence", "2000 tokens, windows"]),
         ("perf.profile.parts --rounds 1", ["run the model, one text", "tokenise, one by one"]),
     ],
 )

@@ -113,6 +113,7 @@ def test_config_says_where_each_value_comes_from(
     monkeypatch.setenv("SENTIMENT_PROFILE", "prod")
     monkeypatch.setenv("SENTIMENT_DRAIN_DELAY_MS", "7")
     monkeypatch.setenv("SENTIMENT_RATE_LIMIT_STORAGE", "redis://user:secret@host:6379/1")
+    monkeypatch.setenv("SENTIMENT_CACHE_REDIS_URL", "unix:///redis.sock?db=1&password=secret")
     assert run("config", "--port", "9000", "--json") == 0
     rows = {row["setting"]: row for row in output(capsys)}
     assert rows.keys() == Settings.model_fields.keys()
@@ -124,6 +125,7 @@ def test_config_says_where_each_value_comes_from(
     assert (rows["host"]["value"], rows["host"]["source"]) == ("0.0.0.0", "profile prod")
     assert rows["workers"]["source"] == "default"
     assert rows["rate_limit_storage"]["value"] == "redis://***@host:6379/1"
+    assert rows["cache_redis_url"]["value"] == "unix:///redis.sock?db=1&password=***"
     assert run("config", "--changed") == 0
     shown = capsys.readouterr().out
     assert "secret" not in shown
