@@ -8,16 +8,17 @@ from ..config import PREFIX
 from .exits import OK, WRONG_USAGE, Failure
 from .flags import MODEL_SETTINGS, read_settings, setting_flags
 
-_SETTINGS = ("redis_url", "job_store", "job_sources", "job_ttl_s", "job_attempts", *MODEL_SETTINGS, "slots")
+_SETTINGS = ("redis_url", "job_store", "job_sources", "job_ttl_s", "job_attempts", *MODEL_SETTINGS)
 
 
 @click.command()
 @click.option("--queues", default="high,normal,low", show_default=True, help="Which jobs to run, the first ones first.")
+@click.option("--slots", "at_a_time", type=click.IntRange(1, 64), default=1, show_default=True, help="Jobs at a time.")
 @setting_flags((*_SETTINGS, "host", "worker_port", "log_format", "log_level"))
-def worker(*, queues: str, **flags: Any) -> int:
-    """Run background jobs until SIGTERM or Ctrl-C. Another worker then goes on with the job in progress.
+def worker(*, queues: str, at_a_time: int, **flags: Any) -> int:
+    """Run background jobs until SIGTERM or Ctrl-C. Another worker then goes on with the jobs in progress.
 
-    Start as many workers as jobs are to run at a time. Each uses all cores, or SENTIMENT_SLOTS of them.
+    Each job has its own copy of the model, and its share of all cores, or SENTIMENT_SLOTS of them.
     """
     settings = read_settings(flags)
     from .. import logs
@@ -35,11 +36,11 @@ def worker(*, queues: str, **flags: Any) -> int:
     logs.configure(settings.log_format, settings.log_level)
 
     def load_scorer(long_text: LongText) -> ModelScorer:
-        return ModelScorer(load_model(settings), long_text)
+        return ModelScorer(load_model(settings, processes=at_a_time), long_text)
 
     try:
         listener = listen(settings.host, settings.worker_port) if settings.worker_port else None
     except OSError as error:
         raise Failure(f"cannot listen on {authority(settings.host, settings.worker_port)}: {error.strerror}") from None
-    work(JobOptions.of(settings), names, load_scorer, listener)
+    work(JobOptions.of(settings), names, load_scorer, listener, at_a_time)
     return OK
