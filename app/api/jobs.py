@@ -11,6 +11,7 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field, ValidationError
 from starlette.responses import StreamingResponse
+from starlette.types import Scope
 
 from ..errors import NotFound, NotReady
 from ..jobs import MEDIA_TYPES, Job, Jobs, JobType, NewJob, Status
@@ -18,6 +19,7 @@ from ..serving import Lifecycle
 from . import job_schemas as schemas
 from .auth import jobs_owner
 from .bodies import Bodies
+from .checks import Check
 from .context import UPLOAD, RequestContext, context_of
 from .invalid import BodyInvalid
 from .job_documents import DOCUMENTS
@@ -40,12 +42,20 @@ _KEY = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_l
 class JobsApi:
     """Calls `Jobs` in threads. Without Redis, every call says that jobs are off."""
 
-    def __init__(self, jobs: Jobs | None, bodies: Bodies, max_body_bytes: int, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        jobs: Jobs | None,
+        bodies: Bodies,
+        max_body_bytes: int,
+        lifecycle: Lifecycle,
+        authentication: Check | None = None,
+    ) -> None:
         self._jobs = jobs
         self._bodies = bodies
         self._max_body_bytes = max_body_bytes
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
         self._lifecycle = lifecycle
+        self._authentication = authentication
         self.events = JobEvents(self._get_any, lambda: lifecycle.status == "draining")
 
     @property
@@ -66,6 +76,12 @@ class JobsApi:
         if job is None:
             raise NotFound("you have no job of this id")
         return job
+
+    def may_follow(self, scope: Scope, context: RequestContext, job: Job) -> bool:
+        """Return whether the key of a request is still valid, and that of the job's owner."""
+        if self._authentication is None:
+            return True
+        return self._authentication(scope, context) is None and jobs_owner(context) == job.owner
 
     async def close(self) -> None:
         """Finish what runs, such as the removal of an upload that was cut off, unless it takes long."""
@@ -189,11 +205,13 @@ def jobs_router(api: JobsApi) -> APIRouter:
         last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=20)] = None,
     ) -> Response:
         """Follow a job with server-sent events: `status`, at each change and every five seconds, until its end."""
-        job = await api.find(context_of(request.scope), id)
+        context = context_of(request.scope)
+        job = await api.find(context, id)
         if job.is_over and str(job.version) == last_event_id:
             return Response(status_code=204)  # a browser then stops to reconnect
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        events = api.events.follow(job, last_event_id) if request.method == "GET" else _nothing()
+        may_follow = partial(api.may_follow, request.scope, context, job)
+        events = api.events.follow(job, last_event_id, may_follow) if request.method == "GET" else _nothing()
         return GeneratedResponse(events, "text/event-stream", headers)
 
     @router.get("/jobs/{id}/result", response_class=StreamingResponse, **DOCUMENTS["result"])

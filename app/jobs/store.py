@@ -32,6 +32,14 @@ class Store(ABC):
     def delete(self, folder: str) -> None:
         """Delete a folder and its files, if there is one."""
 
+    @abstractmethod
+    def folders(self) -> list[str]:
+        """Return the names of all folders."""
+
+    @abstractmethod
+    def changed_at(self, folder: str) -> float:
+        """Return when a folder or a file in it was last changed, in seconds since 1970; 0 if it is not there."""
+
     def write(self, path: str, data: bytes) -> None:
         with self.writer(path) as stream:
             stream.write(data)
@@ -65,6 +73,18 @@ class LocalStore(Store):
 
     def delete(self, folder: str) -> None:
         shutil.rmtree(self._root / folder, ignore_errors=True)
+
+    def folders(self) -> list[str]:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._root) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return []
+
+    def changed_at(self, folder: str) -> float:
+        latest_s = 0.0
+        for path in (self._root / folder, *(self._root / folder).rglob("*")):
+            with contextlib.suppress(FileNotFoundError):  # it is being renamed
+                latest_s = max(latest_s, path.stat().st_mtime)
+        return latest_s
 
 
 class ObjectStore(Store):
@@ -101,6 +121,19 @@ class ObjectStore(Store):
     def delete(self, folder: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._files.delete_dir(f"{self._root}/{folder}")
+
+    def folders(self) -> list[str]:
+        return [each.base_name for each in self._list(self._root) if not each.is_file]
+
+    def changed_at(self, folder: str) -> float:
+        found = self._list(f"{self._root}/{folder}", recursive=True)
+        return max((each.mtime.timestamp() for each in found if each.mtime), default=0.0)
+
+    def _list(self, folder: str, *, recursive: bool = False) -> list[Any]:
+        from pyarrow.fs import FileSelector
+
+        found: list[Any] = self._files.get_file_info(FileSelector(folder, allow_not_found=True, recursive=recursive))
+        return found
 
 
 def open_store(place: str) -> Store:

@@ -267,7 +267,7 @@ def test_a_redis_with_a_password_says_when_it_is_wrong(tmp_path: Path) -> None:
     with redis(port, "--requirepass", "secret"):
         for password, detail in (("wrong", "refuses the password"), ("secret", None)):
             url = f"redis://:{password}@127.0.0.1:{port}"
-            jobs = Jobs(JobOptions(url, str(tmp_path), (), 60, 3, 10, 10_000))
+            jobs = Jobs(JobOptions(url, str(tmp_path), (), 60, 3, 10, 10_000, 10_000))
             if detail:
                 with pytest.raises(Exception, match=detail):
                     jobs.check("all")
