@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from nginx.process import free_port
-from tests.integration.jobs.test_faults import ROWS, SLOW, SMALL_PARTS, WINDOW, check_rows, wait_for_rows
+from tests.integration.jobs.test_faults import check_rows
 from tests.integration.jobs.test_monitor import figures
-from tests.support.jobs import JobsClient, Worker, csv_of, worker
+from tests.support.jobs import ROWS, SLOW, SMALL_PARTS, WINDOW, JobsClient, Worker, csv_of, wait_for_rows, worker
 from tests.support.process import Server, serve
 from tests.support.redis import redis
 from tests.support.waiting import until
