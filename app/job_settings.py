@@ -38,6 +38,12 @@ class JobSettings(BaseSettings):
         3, ge=1, le=100, description="times that a job may fail in a row, without a row scored in between"
     )
     job_max_open: int = Field(100, ge=1, description="maximum jobs of an API key that are not finished; more get 429")
+    job_max_open_bytes: int = Field(
+        10 * 1024**3,
+        ge=1024,
+        description="maximum bytes in the uploads and texts of these jobs together; more get 429. A source at "
+        "https://… counts as the largest upload",
+    )
     worker_port: int = Field(
         0, ge=0, le=65535, description="port of a worker for /livez and /metrics, on SENTIMENT_HOST; 0 means none"
     )

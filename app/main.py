@@ -101,8 +101,15 @@ def create_app(
     )
     limits = _limits(settings)
     bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
+    authenticate = (
+        authentication(keys, protect_information=settings.api_keys_for_all, refusals=refusals) if keys else None
+    )
     jobs = JobsApi(
-        Jobs(JobOptions.of(settings)) if settings.redis_url else None, bodies, settings.max_body_bytes, lifecycle
+        Jobs(JobOptions.of(settings)) if settings.redis_url else None,
+        bodies,
+        settings.max_body_bytes,
+        lifecycle,
+        authenticate,
     )
 
     @asynccontextmanager
@@ -142,9 +149,6 @@ def create_app(
         is_public=partial(is_public, protect_information=settings.api_keys_for_all) if keys else lambda *_: True,
         models=[*JOB_MODELS, *(model for protocol in protocols for model in protocol.models)],
         page=settings.page,
-    )
-    authenticate = (
-        authentication(keys, protect_information=settings.api_keys_for_all, refusals=refusals) if keys else None
     )
     kinds: tuple[type[Endpoint], ...] = (
         PredictEndpoint,

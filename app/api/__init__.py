@@ -8,8 +8,9 @@ from .context import BROKEN, BUSY, PEER, PROBES, REFUSED, UPLOAD, new_id
 from .cors import Cors
 from .endpoint import Endpoint
 from .errors import problem
+from .job_calls import JobsApi
 from .job_documents import MODELS as JOB_MODELS
-from .jobs import JobsApi, jobs_router
+from .jobs import jobs_router
 from .middleware import Middleware
 from .openapi import prediction_routes
 from .predict import PredictBatchEndpoint, PredictEndpoint

@@ -10,6 +10,21 @@ _REFERENCE = "#/components/schemas/{model}"
 MODELS = (schemas.InferenceJob, schemas.InferenceForm, TrainingJob, TrainingForm)
 
 _STREAM = {"type": "string"}
+# Of each event: OpenAPI 3.1 has no word for a stream of them.
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"const": "status", "description": "The only kind of event."},
+        "data": {
+            "type": "string",
+            "description": "The state of the job.",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": _REFERENCE.format(model="JobStatus")},
+        },
+        "id": {"type": "string", "description": "For `Last-Event-ID`."},
+        "retry": {"type": "integer", "description": "Milliseconds after which a client connects again."},
+    },
+}
 
 
 def _responses(*statuses: int, **more: Any) -> dict[int | str, dict[str, Any]]:
@@ -39,7 +54,10 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     "one": {"responses": _responses(404, 409)},
     "events": {
         "responses": _responses(
-            404, 422, _200=_content("text/event-stream", _STREAM), _204={"description": "It is over, and you know."}
+            404,
+            422,
+            _200=_content("text/event-stream", _EVENT),
+            _204={"description": "It is over, and you know."},
         )
     },
     "result": {

@@ -30,10 +30,12 @@ class JobEvents:
         self._asked = asyncio.Event()  # set and replaced after each round
         self._task: asyncio.Task[None] | None = None
 
-    async def follow(self, job: Job, last_id: str | None) -> AsyncGenerator[bytes, None]:
+    async def follow(
+        self, job: Job, last_id: str | None, is_allowed: Callable[[], bool] = lambda: True
+    ) -> AsyncGenerator[bytes, None]:
         """Yield an event for each change of `job`, and every few seconds, until it is over.
 
-        `last_id` is that of the last event that the client has got.
+        `last_id` is that of the last event that the client has got. Ends when the client `is_allowed` no more.
         """
         self._followers[job.id] = self._followers.get(job.id, 0) + 1
         if self._task is None or self._task.done():
@@ -42,7 +44,7 @@ class JobEvents:
         sent = None if str(job.version) != last_id else job.version
         current: Job | None = job
         try:
-            while current is not None and not self._is_ending():
+            while current is not None and not self._is_ending() and is_allowed():
                 if current.version != sent or time.monotonic() - sent_s >= _SEND_EVERY_S:
                     yield _event(current)
                     sent, sent_s = current.version, time.monotonic()

@@ -138,8 +138,19 @@ class InferenceUpload(Layout, InferenceOptions, Schedule):
         return InferenceRequest(name=name, **self.model_dump(exclude={*Schedule.model_fields}))
 
 
+def _as_form(schema: dict[str, Any]) -> None:
+    """Leave out what a form cannot have: null, and a job that is repeated."""
+    del schema["properties"]["every"]
+    for field in schema["properties"].values():
+        if kinds := field.pop("anyOf", None):
+            field.update(kinds[0])
+            field.pop("default", None)
+
+
 class InferenceForm(InferenceUpload):
     """A form with the file that is to be scored."""
+
+    model_config = STRICT | ConfigDict(json_schema_extra=_as_form)
 
     file: bytes = Field(description="The file. Send it last.")
 

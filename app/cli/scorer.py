@@ -8,8 +8,8 @@ from ..tables import ModelScorer
 from ..types import LongText
 
 
-def load_model(settings: Settings) -> Model:
-    """Load the model. Raises what `app.inference.load_model` raises."""
+def load_model(settings: Settings, processes: int = 1) -> Model:
+    """Load the model in one of so many processes. Raises what `app.inference.load_model` raises."""
     return load(
         settings.model,
         digest=settings.model_digest,
@@ -17,6 +17,7 @@ def load_model(settings: Settings) -> Model:
         device=settings.device,
         precision=settings.precision,
         slots=settings.slots,
+        workers=processes,
         abstain_below=settings.abstain_below,
         mock_delay_ms=settings.mock_delay_ms,
         mock_failure_rate=settings.mock_failure_rate,

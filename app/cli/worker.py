@@ -10,7 +10,6 @@ from .exits import OK, WRONG_USAGE, Failure
 from .flags import MODEL_SETTINGS, read_settings, setting_flags
 
 _JOB_SETTINGS = ("redis_url", "job_store", "job_sources", "job_bases", "job_ttl_s", "job_attempts")
-_SETTINGS = (*_JOB_SETTINGS, *MODEL_SETTINGS, "slots")
 
 
 @click.command()
@@ -19,11 +18,12 @@ _SETTINGS = (*_JOB_SETTINGS, *MODEL_SETTINGS, "slots")
     metavar="NAMES",
     help="Which jobs to run, the first ones first.  [default: high,normal,low, and training if it can train]",
 )
-@setting_flags((*_SETTINGS, "host", "worker_port", "log_format", "log_level"))
-def worker(*, queues: str | None, **flags: Any) -> int:
-    """Run background jobs until SIGTERM or Ctrl-C. Another worker then goes on with the job in progress.
+@click.option("--slots", "at_a_time", type=click.IntRange(1, 64), default=1, show_default=True, help="Jobs at a time.")
+@setting_flags((*_JOB_SETTINGS, *MODEL_SETTINGS, "host", "worker_port", "log_format", "log_level"))
+def worker(*, queues: str | None, at_a_time: int, **flags: Any) -> int:
+    """Run background jobs until SIGTERM or Ctrl-C. Another worker then goes on with the jobs in progress.
 
-    Start as many workers as jobs are to run at a time. Each uses all cores, or SENTIMENT_SLOTS of them. Trainings take
+    Each job has its own copy of the model, and its share of all cores, or SENTIMENT_SLOTS of them. Trainings take
     PyTorch and a clone of the repository; give them a worker of their own with --queues training.
     """
     settings = read_settings(flags)
@@ -48,11 +48,11 @@ def worker(*, queues: str | None, **flags: Any) -> int:
         logs.log(logging.INFO, "no trainings", reason=cannot_train)
 
     def load_scorer(long_text: LongText) -> ModelScorer:
-        return ModelScorer(load_model(settings), long_text)
+        return ModelScorer(load_model(settings, processes=at_a_time), long_text)
 
     try:
         listener = listen(settings.host, settings.worker_port) if settings.worker_port else None
     except OSError as error:
         raise Failure(f"cannot listen on {authority(settings.host, settings.worker_port)}: {error.strerror}") from None
-    work(JobOptions.of(settings), names, load_scorer, listener)
+    work(JobOptions.of(settings), names, load_scorer, listener, at_a_time)
     return OK

@@ -46,6 +46,7 @@ class Job:
     result: Mapping[str, Any] | None = None
     error: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    input_bytes: int = 0  # that it has, or may have, in the store
     version: int = 0  # counts the changes
 
     @classmethod

@@ -15,9 +15,15 @@ class JobOptions:
     job_ttl_s: int
     job_attempts: int
     job_max_open: int
+    job_max_open_bytes: int
     job_max_upload_bytes: int
     redis_password_file: Path | None = None
     job_bases: Path | None = None  # where trainings may find what they start from
+
+    @property
+    def max_input_bytes(self) -> int:
+        """What one job may have in the store."""
+        return min(self.job_max_upload_bytes, self.job_max_open_bytes)
 
     @classmethod
     def of(cls, settings: Any) -> Self:

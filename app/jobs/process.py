@@ -1,11 +1,14 @@
 """The process of a worker: it runs jobs until it is told to end, and waits while Redis is away."""
 
 import logging
+import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from mmap import mmap
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 from ..logs import log
 from . import tasks
@@ -15,6 +18,7 @@ from .options import JobOptions
 from .queue import TASK_MODULE, Queues
 from .records import Records
 from .scoring import LoadScorer
+from .slots import Slots, end_with_parent
 from .store import open_store
 from .sweep import EVERY_S, Sweeper
 
@@ -29,16 +33,18 @@ _SILENT_S = 120.0  # a worker that has not gone round its loop for so long hangs
 
 
 class _Pulse:
-    """When the loop of the worker last went round."""
+    """When the loop of each slot last went round. It is in memory that their processes share."""
 
-    def __init__(self) -> None:
-        self._beat_s = time.monotonic()
+    def __init__(self, slots: int = 1) -> None:
+        self._beats_s = memoryview(mmap(-1, 8 * slots)).cast("d")
+        for slot in range(slots):
+            self.beat(slot)
 
-    def beat(self) -> None:
-        self._beat_s = time.monotonic()
+    def beat(self, slot: int = 0) -> None:
+        self._beats_s[slot] = time.monotonic()
 
     def is_alive(self) -> bool:
-        return time.monotonic() - self._beat_s < _SILENT_S
+        return time.monotonic() - min(self._beats_s) < _SILENT_S
 
 
 def work(
@@ -46,21 +52,45 @@ def work(
     queues: Sequence[str],
     load_scorer: LoadScorer,
     listener: socket.socket | None = None,
+    slots: int = 1,
 ) -> None:
-    """Run jobs from these queues, in their order, until SIGTERM or SIGINT. Answer probes and scrapes on `listener`."""
+    """Run jobs from these queues, in their order, until SIGTERM or SIGINT: at most `slots` at a time.
+
+    Answers probes and scrapes on `listener`.
+    """
     tasks.context = tasks.Context(options, load_scorer)
     sys.modules[TASK_MODULE] = tasks
     for name in ("rq.worker", "rq.job"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    pulse = _Pulse()
+    pulse = _Pulse(slots)
     if listener:
         records = Records(connect(options))
         start_monitor(listener, JobsCollector(records, Queues(records.redis)), pulse.is_alive)
+    if slots == 1:
+        _work(options, queues, pulse.beat)
+        return
+
+    def run(slot: int) -> None:
+        check_parent = end_with_parent()
+
+        def beat() -> None:
+            pulse.beat(slot)
+            check_parent()
+
+        _work(options, queues, beat)
+
+    Slots(slots, run).run()
+
+
+def _work(options: JobOptions, queues: Sequence[str], beat: Callable[[], object]) -> None:
+    """Run one job at a time."""
     pause_s = 1.0
     while True:
-        pulse.beat()
+        for number in (signal.SIGTERM, signal.SIGINT):  # until RQ has its own handlers, and again after that
+            signal.signal(number, _end)
+        beat()
         started_s = time.monotonic()
-        worker = _start(options, queues, pulse)
+        worker = _start(options, queues, beat)
         if worker:
             worker.work(logging_level=None)
             if worker.is_stopped:
@@ -70,7 +100,11 @@ def work(
         time.sleep(pause_s)
 
 
-def _start(options: JobOptions, queues: Sequence[str], pulse: "_Pulse") -> "Worker | None":
+def _end(_number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit()
+
+
+def _start(options: JobOptions, queues: Sequence[str], beat: Callable[[], object]) -> "Worker | None":
     from redis.exceptions import RedisError
     from rq.serializers import JSONSerializer
 
@@ -87,7 +121,7 @@ def _start(options: JobOptions, queues: Sequence[str], pulse: "_Pulse") -> "Work
             job_monitoring_interval=_BEAT_EVERY_S,
             maintenance_interval=EVERY_S,
             log_job_description=False,
-            on_beat=pulse.beat,
+            on_beat=beat,
             sweeper=Sweeper(Records(connect(options)), ours, open_store(options.job_store)),
         )
     except RedisError as error:

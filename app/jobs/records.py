@@ -2,7 +2,7 @@
 
     rt-sentiment:job:ID            the job
     rt-sentiment:owner:OWNER       sorted set: all jobs of a caller, as TIME-ID
-    rt-sentiment:open:OWNER        set: those that are not over
+    rt-sentiment:open:OWNER        sorted set: those that are not over, by the bytes of their inputs in the store
     rt-sentiment:pending           sorted set: jobs that wait, by the time from which they may begin
     rt-sentiment:running           set
     rt-sentiment:suspect:ID        a running job whose lease was gone a moment ago
@@ -17,8 +17,9 @@ somebody else has changed the job meanwhile.
 """
 
 import hashlib
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import InvalidInput, Overloaded
@@ -42,18 +43,22 @@ class Records:
     def __init__(self, redis: Any) -> None:
         self.redis = redis
 
-    def create(self, job: Job, max_open: int, idempotency_key: str | None = None) -> Job:
+    def create(
+        self, job: Job, max_open: int, idempotency_key: str | None = None, *, max_bytes: int = sys.maxsize
+    ) -> Job:
         """Store a new job, or return the one that was created with the same key.
 
-        Raises `Overloaded` if its owner has `max_open` jobs that are not over, and `InvalidInput` for a key that came
-        with another request.
+        Raises `Overloaded` if its owner has `max_open` jobs that are not over, or if they would have more than
+        `max_bytes` in the store; and `InvalidInput` for a key that came with another request.
         """
         once = _once(job.owner, idempotency_key) if idempotency_key else None
 
         def store(pipe: Any) -> Job:
             if once and (first := pipe.get(once)) and (earlier := pipe.get(_key(first.decode()))):
                 return _same(Job.from_json(earlier), job)
-            _check_room(pipe, job.owner, max_open)
+            if stored := pipe.get(_key(job.id)):  # this is a repetition: the reply to the first transaction was lost
+                return Job.from_json(stored)
+            _check_room(pipe, job.owner, max_open, max_bytes - job.input_bytes)
             pipe.multi()
             if once:
                 pipe.set(once, job.id, ex=job.ttl_s)
@@ -66,10 +71,10 @@ class Records:
             created: Job = self.redis.transaction(store, *watched, value_from_callable=True)
             return created
 
-    def check_room(self, owner: str, max_open: int) -> None:
-        """Raise `Overloaded` if a caller has so many jobs that are not over."""
+    def check_room(self, owner: str, max_open: int, max_bytes: int) -> None:
+        """Raise `Overloaded` if a caller has so many jobs that are not over, or more than so many bytes in them."""
         with translated():
-            _check_room(self.redis, owner, max_open)
+            _check_room(self.redis, owner, max_open, max_bytes)
 
     def get(self, job_id: str) -> Job | None:
         return self.get_many([job_id])[0]
@@ -106,10 +111,10 @@ class Records:
         with translated(), self.redis.pipeline() as pipe:
             pipe.delete(_key(job.id), _lease(job.id))
             pipe.zrem(_owner(job.owner), _member(job))
-            for name in (_open(job.owner), RUNNING, DEAD):
+            for name in (RUNNING, DEAD):
                 pipe.srem(name, job.id)
-            pipe.zrem(PENDING, job.id)
-            pipe.zrem(ENDED, job.id)
+            for name in (_open(job.owner), PENDING, ENDED):
+                pipe.zrem(name, job.id)
             pipe.execute()
 
     def page(self, owner: str, cursor: str, limit: int) -> list[tuple[str, Job | None]]:
@@ -157,14 +162,25 @@ class Records:
         with translated():
             return [job_id.decode() for job_id in self.redis.zrangebyscore(PENDING, 0, now_s)]
 
+    def unknown(self, job_ids: Sequence[str]) -> list[str]:
+        """Return those ids that no job has."""
+        with translated(), self.redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.exists(_key(job_id))
+            return [job_id for job_id, exists in zip(job_ids, pipe.execute(), strict=True) if not exists]
+
     def expired(self, now_s: float) -> list[str]:
         with translated():
             return [job_id.decode() for job_id in self.redis.zrangebyscore(ENDED, 0, now_s)]
 
 
-def _check_room(redis: Any, owner: str, max_open: int) -> None:
-    if redis.scard(_open(owner)) >= max_open:
+def _check_room(redis: Any, owner: str, max_open: int, max_bytes: int) -> None:
+    sizes = [size for _, size in redis.zrange(_open(owner), 0, -1, withscores=True)]
+    if len(sizes) >= max_open:
         raise Overloaded(f"you have {max_open} jobs that are not over; wait, or cancel one", _RETRY_AFTER_S)
+    if (held := int(sum(sizes))) > max_bytes:
+        detail = f"your jobs that are not over have {held} bytes in the store, which leaves no room for this one"
+        raise Overloaded(f"{detail}; wait, or cancel one", _RETRY_AFTER_S)
 
 
 def _write(pipe: Any, job: Job, old: Job | None = None) -> None:
@@ -179,11 +195,11 @@ def _write(pipe: Any, job: Job, old: Job | None = None) -> None:
         pipe.zrem(PENDING, job.id)
         pipe.srem(RUNNING, job.id)
     if job.is_over:
-        pipe.srem(_open(job.owner), job.id)
+        pipe.zrem(_open(job.owner), job.id)
         pipe.zadd(ENDED, {job.id: (job.finished_at or 0) + job.ttl_s})
         pipe.delete(_lease(job.id))
     else:
-        pipe.sadd(_open(job.owner), job.id)
+        pipe.zadd(_open(job.owner), {job.id: job.input_bytes})
         pipe.zrem(ENDED, job.id)
     (pipe.sadd if job.status == "failed" else pipe.srem)(DEAD, job.id)
     for name, amount in _counts(job, old).items():

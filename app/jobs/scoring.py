@@ -43,7 +43,7 @@ def score_job(lease: Lease, store: Store, load_scorer: LoadScorer, options: JobO
     total, known = job.total, job.checkpoint
     if total is None and request.url and is_download(request.url):
         check_url(request.url, options.job_sources)
-        _fetch(request.url, store, job.id, lease, options.job_max_upload_bytes)
+        _fetch(request.url, store, job.id, lease, options.max_input_bytes)
     source = request.source(_opener(request, job.id, store, options.job_sources), lease.check)
     if total is None:  # a first look at all rows, so that a bad one is reported now and not after hours
         found = scan(source, request.columns, _MAX_NAME_CHARS)

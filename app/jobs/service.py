@@ -19,7 +19,7 @@ from .queue import Queues
 from .records import Records
 from .request import InferenceRequest, TrainingRequest
 from .results import ResultFile, input_path, open_result
-from .sources import check_url
+from .sources import check_url, is_download
 from .store import open_store
 
 
@@ -48,7 +48,7 @@ class Jobs:
 
     def upload(self) -> "Upload":
         """Return an empty input, for `submit`."""
-        return Upload(secrets.token_hex(12), self._store, self.options.job_max_upload_bytes)
+        return Upload(secrets.token_hex(12), self._store, self.options.max_input_bytes)
 
     def submit(self, new: NewJob, upload: "Upload | None" = None) -> Job:
         """Create a job for rows that were uploaded, or for those of its URL. Discards an upload that no job needs.
@@ -57,13 +57,15 @@ class Jobs:
         """
         try:
             job = self._create(new, upload)
+        except NotReady:
+            raise  # the job may be there, and only the reply of Redis be lost; if it is not, a sweep deletes its rows
         except BaseException:
             if upload:
                 upload.discard()
             raise
         if upload and job.id != upload.job_id:  # the job was sent before
             upload.discard()
-        elif job.status == "pending" and job.due_at <= time.time():
+        else:
             self._deliver(job)
         return job
 
@@ -76,6 +78,7 @@ class Jobs:
         spec = new.request.to_dict()
         about = [new.type, new.priority, new.run_at, new.every_s, spec, content]
         request = replace(new.request, digest=sha256(orjson.dumps(about, option=orjson.OPT_SORT_KEYS)).hexdigest())
+        size = upload.size if upload else self.options.max_input_bytes if is_download(new.request.url) else 0
         now_s = time.time()
         job = Job(
             id=job_id,
@@ -92,16 +95,20 @@ class Jobs:
             due_at=new.run_at or 0.0,
             every_s=new.every_s,
             metadata=new.metadata,
+            input_bytes=size,
         )
-        return self._records.create(job, self.options.job_max_open, new.idempotency_key)
+        limits = self.options
+        return self._records.create(job, limits.job_max_open, new.idempotency_key, max_bytes=limits.job_max_open_bytes)
 
     def _deliver(self, job: Job) -> None:
+        if job.status != "pending" or job.due_at > time.time():
+            return
         with suppress(NotReady):  # the job is stored, and a sweep delivers it
             self._queues.deliver(job)
 
     def check(self, owner: str) -> None:
         """Raise `NotReady` if no job can be stored now, and `Overloaded` if this caller has too many."""
-        self._records.check_room(owner, self.options.job_max_open)
+        self._records.check_room(owner, self.options.job_max_open, self.options.job_max_open_bytes)
 
     def get(self, owner: str, job_id: str) -> Job | None:
         """Return a job of this caller."""
@@ -136,7 +143,9 @@ class Jobs:
             try:
                 return self._records.change(job.id, transitions.cancel)
             except transitions.Refused:  # it has just ended
-                pass
+                ended = self._records.get(job.id)
+                if ended and ended.status == "cancelled":  # perhaps by us, and the reply was lost
+                    return ended
         self._records.forget(job)
         self._store.delete(job.id)
         return None
@@ -173,15 +182,15 @@ class Upload:
         self.job_id = job_id
         self._store = store
         self._max_bytes = max_bytes
-        self._size = 0
+        self.size = 0
         self._digest = sha256()
         self._stack = ExitStack()
         self._stream = self._stack.enter_context(store.writer(input_path(job_id)))
 
     def write(self, data: bytes) -> None:
         """Raises `TextTooLong` if the whole is too large."""
-        self._size += len(data)
-        if self._size > self._max_bytes:
+        self.size += len(data)
+        if self.size > self._max_bytes:
             raise TextTooLong(f"the upload is larger than {self._max_bytes} bytes")
         self._digest.update(data)
         self._stream.write(data)

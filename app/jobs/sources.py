@@ -4,7 +4,10 @@ A place is a folder (`file:///data`), a prefix of a bucket (`s3://`, `gs://`, `a
 A caller's URL names something below such a place and nothing else: its own options could name another server.
 """
 
+import errno
 import io
+import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -113,7 +116,7 @@ def open_url(url: str, allowed: Sequence[str]) -> BinaryIO:
     """Open a source. It is checked again, because links and settings may have changed since the job was sent."""
     check_url(url, allowed)
     if url.startswith("file:"):
-        return _file(url, allowed).open("rb")
+        return _open_file(*_file(url, allowed))
     from pyarrow import fs
 
     place = _place(url, allowed)
@@ -125,8 +128,11 @@ def open_url(url: str, allowed: Sequence[str]) -> BinaryIO:
     return stream
 
 
-def _file(url: str, allowed: Sequence[str]) -> Path:
-    """Return the file of a URL, which must lie below an allowed folder after every link has been followed."""
+def _file(url: str, allowed: Sequence[str]) -> tuple[Path, Path]:
+    """Return an allowed folder, and the file of a URL in it, or the folder and the name of an allowed file.
+
+    Every link has been followed.
+    """
     parts = urlsplit(url)
     path = unquote(parts.path)
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or "\0" in path:
@@ -136,9 +142,33 @@ def _file(url: str, allowed: Sequence[str]) -> Path:
     except (OSError, RuntimeError):  # links in a circle
         raise _refusal() from None
     roots = [Path(unquote(urlsplit(root).path)).resolve() for root in allowed if root.startswith("file://")]
-    if not any(file.is_relative_to(root) for root in roots):
-        raise _refusal()  # the same answer whether the file exists or not
-    return file
+    for root in roots:
+        if file == root:
+            return root.parent, Path(root.name)
+        if file.is_relative_to(root):
+            return root, file.relative_to(root)
+    raise _refusal()  # the same answer whether the file exists or not
+
+
+def _open_file(root: Path, file: Path) -> BinaryIO:
+    """Open a file below a folder, both without links: one that is there now was put there after the check."""
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in file.parts[:-1]:
+            above, folder = folder, os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(above)
+        # Without O_NONBLOCK, it would wait for somebody to write into a pipe.
+        descriptor = os.open(file.name or ".", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _refusal() from None
+        raise
+    finally:
+        os.close(folder)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise IsADirectoryError(errno.EISDIR, "it is not a file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _place(url: str, allowed: Sequence[str]) -> str:

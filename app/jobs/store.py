@@ -37,6 +37,14 @@ class Store(ABC):
     def workplace(self, path: str) -> contextlib.AbstractContextManager[Path]:
         """Give a folder for a process that needs real files. In a local store, it is there for the next attempt."""
 
+    @abstractmethod
+    def folders(self) -> list[str]:
+        """Return the names of all folders."""
+
+    @abstractmethod
+    def changed_at(self, folder: str) -> float:
+        """Return when a folder or a file in it was last changed, in seconds since 1970; 0 if it is not there."""
+
     def write(self, path: str, data: bytes) -> None:
         with self.writer(path) as stream:
             stream.write(data)
@@ -78,6 +86,18 @@ class LocalStore(Store):
         folder.mkdir(mode=0o700, exist_ok=True)
         yield folder
 
+    def folders(self) -> list[str]:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._root) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return []
+
+    def changed_at(self, folder: str) -> float:
+        latest_s = 0.0
+        for path in (self._root / folder, *(self._root / folder).rglob("*")):
+            with contextlib.suppress(FileNotFoundError):  # it is being renamed
+                latest_s = max(latest_s, path.stat().st_mtime)
+        return latest_s
+
 
 class ObjectStore(Store):
     """S3, Google Cloud Storage or Azure: an object appears when its upload has ended."""
@@ -118,6 +138,19 @@ class ObjectStore(Store):
     def workplace(self, path: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=f"rt-sentiment-{path.partition('/')[0]}-") as folder:
             yield Path(folder)
+
+    def folders(self) -> list[str]:
+        return [each.base_name for each in self._list(self._root) if not each.is_file]
+
+    def changed_at(self, folder: str) -> float:
+        found = self._list(f"{self._root}/{folder}", recursive=True)
+        return max((each.mtime.timestamp() for each in found if each.mtime), default=0.0)
+
+    def _list(self, folder: str, *, recursive: bool = False) -> list[Any]:
+        from pyarrow.fs import FileSelector
+
+        found: list[Any] = self._files.get_file_info(FileSelector(folder, allow_not_found=True, recursive=recursive))
+        return found
 
 
 def open_store(place: str) -> Store:

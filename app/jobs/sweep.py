@@ -1,6 +1,10 @@
-"""Finds what nobody else takes care of: lost jobs, jobs in no queue, jobs that wait for long, and expired ones."""
+"""Finds what nobody else takes care of.
+
+Lost jobs, jobs in no queue, jobs that wait for long, expired ones, and files in the store that belong to no job.
+"""
 
 import logging
+import re
 import time
 from functools import partial
 from itertools import pairwise
@@ -18,6 +22,11 @@ _LOCK = "rt-sentiment:sweeping"
 _NOT_DELIVERED_S = 5.0  # a process that has changed a job delivers it within this time
 _OLD_S = 60.0  # after which a job is served like those of the next priority
 _MOVED = 100  # at a time
+_TIDYING = "rt-sentiment:tidying"
+_TIDY_EVERY_S = 600
+_ORPHAN_S = 3600.0  # no upload pauses for so long, and its job follows at once
+_JOB_ID = re.compile("[0-9a-f]{24}")
+_CHUNK = 1000
 
 
 class Sweeper:
@@ -37,6 +46,7 @@ class Sweeper:
         self._deliver()
         self._raise_old()
         self._forget()
+        self._tidy()
 
     def lose(self, job_id: str, token: str | None = None) -> None:
         """Let somebody else run a job whose process is gone."""
@@ -87,3 +97,18 @@ class Sweeper:
             self._store.delete(job_id)
             if job:
                 self._records.forget(job)
+
+    def _tidy(self) -> None:
+        """Delete what a process has left in the store that died, or lost Redis, before its job was there."""
+        with translated():
+            if not self._records.redis.set(_TIDYING, 1, nx=True, ex=_TIDY_EVERY_S):
+                return
+        try:
+            folders = [name for name in self._store.folders() if _JOB_ID.fullmatch(name)]
+            for start in range(0, len(folders), _CHUNK):
+                for name in self._records.unknown(folders[start : start + _CHUNK]):
+                    if self._store.changed_at(name) < time.time() - _ORPHAN_S:
+                        self._store.delete(name)
+                        log(logging.WARNING, "files without a job deleted", job=name)
+        except OSError as error:
+            log(logging.WARNING, "store not tidied", reason=error.strerror or type(error).__name__)

@@ -27,7 +27,9 @@ class Refused(Exception):
 
 
 def claim(job: Job, token: str, now_s: float) -> Job:
-    """Begin, or go on with, a job."""
+    """Begin, or go on with, a job. Again with the same token, nothing changes: the reply to the first was lost."""
+    if job.status == "running" and job.token == token:
+        return job
     if job.status != "pending" or job.due_at > now_s:
         raise Refused
     return _change(
@@ -92,10 +94,14 @@ def cancel(job: Job, now_s: float) -> Job:
 
 
 def retry(job: Job, now_s: float) -> Job:
-    """Try a job again that failed or was cancelled. It goes on from its last checkpoint."""
+    """Try a job again that failed or was cancelled. It goes on from its last checkpoint.
+
+    One that was cancelled before its time still begins then, and a series goes on with it.
+    """
     if job.status not in ("failed", "cancelled"):
         raise Refused
-    return _change(job, now_s, status="pending", failures=0, due_at=0.0, finished_at=None)
+    due_at = job.run_at if job.run_at and job.run_at > now_s else 0.0
+    return _change(job, now_s, status="pending", failures=0, due_at=due_at, finished_at=None)
 
 
 def move(job: Job, now_s: float, queue: str) -> Job:
@@ -126,6 +132,7 @@ def successor(job: Job, job_id: str, now_s: float) -> Job:
         due_at=run_at,
         every_s=job.every_s,
         metadata=job.metadata,
+        input_bytes=job.input_bytes,
     )
 
 

@@ -48,6 +48,23 @@ def series() -> set[str]:
     return {sample.name for family in registry.collect() for sample in family.samples}
 
 
+def location(name: str) -> dict[str, str]:
+    """The directives of a location of nginx/api.conf."""
+    start = f"location ~ {name}" if name[0] == "/" else f"location {name} "
+    block = (NGINX.parent / "api.conf").read_text().partition(start)[2]
+    return dict(re.findall(r"^ +(\w+) +(.+?)s?;", block.partition("\n}")[0], re.MULTILINE))
+
+
+def annotations(ingress: dict[str, Any]) -> dict[str, str]:
+    """The annotations of an Ingress, by the names that nginx has for them, without the one that all have."""
+    named = {
+        name.rpartition("/")[2].replace("-", "_"): str(value)
+        for name, value in ingress["metadata"]["annotations"].items()
+    }
+    del named["proxy_connect_timeout"]
+    return {("client_max_body_size" if name == "proxy_body_size" else name): value for name, value in named.items()}
+
+
 class TestSchema:
     def test_every_object_is_valid(self, manifests: Manifests) -> None:
         for document in manifests:
@@ -244,13 +261,9 @@ class TestIngress:
                 assert directives[directive].removesuffix("s") == value
 
     def test_streams_have_an_ingress_with_the_settings_of_nginx(self, manifests: Manifests, settings: Settings) -> None:
-        [stream] = [ingress for ingress in manifests.all("Ingress") if ingress["metadata"]["name"] != "sentiment"]
-        location = (NGINX.parent / "api.conf").read_text().partition("location ~ /predict/stream")[2].partition("}")[0]
-        directives = dict(re.findall(r"^ +(\w+) +(.+?)s?;", location, re.MULTILINE))
-        for name, value in stream["metadata"]["annotations"].items():
-            directive = name.rpartition("/")[2].replace("-", "_").replace("proxy_body_size", "client_max_body_size")
-            if directive != "proxy_connect_timeout":
-                assert directives[directive] == value
+        stream = manifests.one("Ingress", "sentiment-stream")
+        directives = location("/predict/stream")
+        assert annotations(stream).items() <= directives.items()
         for name in ("proxy_read_timeout", "proxy_send_timeout", "client_body_timeout", "send_timeout"):
             assert float(directives[name]) > settings.stream_idle_s
         main = manifests.one("Ingress")["spec"]
@@ -258,11 +271,22 @@ class TestIngress:
         [path] = stream["spec"]["rules"][0]["http"]["paths"]
         assert (path["path"], path["pathType"]) == ("/predict/stream", "Exact")
 
+    def test_jobs_have_an_ingress_with_the_settings_of_nginx(self, manifests: Manifests, settings: Settings) -> None:
+        jobs = manifests.one("Ingress", "sentiment-jobs")
+        mine, upload = annotations(jobs), location("/jobs/inference")
+        assert mine.pop("proxy_read_timeout") + "s" in re.findall(r"proxy_read_timeout +(\w+);", NGINX.read_text())
+        assert mine.pop("proxy_next_upstream") == location("@delete")["proxy_next_upstream"] == "off"
+        assert mine.items() <= upload.items()
+        assert mine["client_max_body_size"] == "1g"
+        assert settings.job_max_upload_bytes == 2**30
+        main = manifests.one("Ingress")["spec"]
+        assert (jobs["spec"]["tls"], jobs["spec"]["rules"][0]["host"]) == (main["tls"], main["rules"][0]["host"])
+
     def test_every_route_except_the_metrics_is_public(self, manifests: Manifests) -> None:
-        [rule] = manifests.one("Ingress")["spec"]["rules"]
+        rules = [ingress["spec"]["rules"][0] for ingress in manifests.all("Ingress")]
         patterns = [
             pattern
-            for path in rule["http"]["paths"]
+            for path in [path for rule in rules for path in rule["http"]["paths"]]
             for pattern in ([path["path"]] + [path["path"] + "/*"] * (path["pathType"] == "Prefix"))
         ]
         app = create_app(Settings(backend="mock")).fastapi

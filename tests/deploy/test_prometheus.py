@@ -139,15 +139,23 @@ class TestDashboard:
             assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
             assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, panel["title"]
             for target in panel["targets"]:
-                assert 'instance=~"$instance"' in target["expr"] or "ALERTS" in target["expr"], panel["title"]
+                # Each worker shows the figures of all of them, and is no replica.
+                is_of_all = re.search("ALERTS|sentiment_jobs_", target["expr"])
+                assert 'instance=~"$instance"' in target["expr"] or is_of_all, panel["title"]
+
+    def test_figures_of_jobs_are_not_added_up(self) -> None:
+        summed = r"\bsum\s*(?:by \([^)]*\)\s*)?\((?:rate|increase)?\(?sentiment_jobs_"
+        assert re.search(summed, "sum by (queue) (rate(sentiment_jobs_rows_total[5m]))")
+        for query in [*rule_queries(), *panel_queries(), *document_queries()]:
+            assert not re.search(summed, query.expression), query.where
 
     def test_windows_follow_the_zoom(self) -> None:
         for query in panel_queries():
             assert set(re.findall(r"\[(.*?)\]", query.expression)) <= {"$__rate_interval"}, query.where
 
-    def test_it_shows_every_metric_of_the_service(self) -> None:
+    def test_it_shows_every_metric_of_the_service_and_workers(self) -> None:
         shown = {name for query in panel_queries() for name in query.metrics()}
-        expected = {name for name in documented() if name.startswith("sentiment_")}
+        expected = {name for name in [*documented(), *documented(JOBS)] if name.startswith("sentiment_")}
         assert {name for name in expected if not any(used.startswith(name) for used in shown)} == set()
 
     def test_its_variables_are_the_data_source_and_the_replica(self) -> None:

@@ -88,13 +88,34 @@ async def site(folder: Path, count: int = 3) -> AsyncIterator[Site]:
             replica.stop()
 
 
-@pytest.mark.parametrize("method", ["POST", "GET", "PUT", "OPTIONS", "DELETE"])
+@pytest.mark.parametrize("method", ["POST", "GET", "PUT", "OPTIONS"])
 async def test_a_request_that_kills_ends_at_most_two_replicas(tmp_path: Path, method: str) -> None:
     async with site(tmp_path, count=4) as behind:
         await behind.warm()  # nginx does not count attempts over connections that it has kept
         assert await behind.send(method, "kill") == (500 if method == "POST" else 503)
         assert sum(replica.deaths for replica in behind.replicas) == 2
         assert [await behind.send() for _ in range(8)] == [200] * 8
+
+
+async def test_a_delete_that_a_replica_may_have_seen_is_not_repeated(tmp_path: Path) -> None:
+    """The first one cancels a job, and the next one deletes it."""
+    async with site(tmp_path) as behind:
+        assert await behind.send("DELETE", "kill") == 500
+        assert sum(replica.requests for replica in behind.replicas) == 1
+        for replica in behind.replicas:
+            replica.status = "503 Service Unavailable"  # perhaps Redis has done it, but has not said so
+        assert await behind.send("DELETE") == 503
+        assert sum(replica.requests for replica in behind.replicas) == 2
+
+
+async def test_a_delete_is_answered_although_a_replica_refuses_it(tmp_path: Path) -> None:
+    async with site(tmp_path) as behind:
+        behind.replicas[0].stop()
+        assert [await behind.send("DELETE") for _ in range(8)] == [200] * 8
+        assert sum(replica.requests for replica in behind.replicas) == 8
+        for replica in behind.replicas:
+            replica.stop()
+        assert await behind.send("DELETE") == 503
 
 
 async def test_a_post_is_answered_although_all_but_one_refuse_it(tmp_path: Path) -> None:

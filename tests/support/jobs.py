@@ -26,6 +26,21 @@ app.jobs.process._TTL_S, app.jobs.process._LONGEST_PAUSE_S = 16, 1
 app.jobs.sweep._NOT_DELIVERED_S, app.jobs.transitions._FIRST_PAUSE_S = 1, 0.5
 """
 
+ROWS, WINDOW = 400, 20
+# Small parts that take a moment each, so that there is a middle of a job.
+SLOW = {"mock_delay_ms": "60", "slots": "1"}
+SMALL_PARTS = f"import app.tables.scoring as scoring\nscoring._WINDOW = scoring.Window(rows={WINDOW})"
+# A worker whose model kills its process at a certain text.
+LETHAL = f"""{SMALL_PARTS}
+import os
+from app.tables import ModelScorer
+score = ModelScorer.score
+def lethal(self, texts):
+    if any("lethal" in text for text in texts):
+        os.kill(os.getpid(), 9)
+    return score(self, texts)
+ModelScorer.score = lethal"""
+
 
 class Worker(Server):
     """A running `rt-sentiment worker` and its log."""
@@ -151,3 +166,7 @@ def csv_of(rows: int) -> bytes:
     """Rows whose label is known: every third one is bad."""
     lines = (f'{number},"it is {"good" if number % 3 else "bad"}, {number}"\n' for number in range(rows))
     return ("id,text\n" + "".join(lines)).encode()
+
+
+def wait_for_rows(client: JobsClient, job_id: str, rows: int) -> None:
+    until(lambda: client.job(job_id)["progress"]["done"] >= rows, on_timeout=lambda: str(client.job(job_id)))

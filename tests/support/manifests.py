@@ -19,6 +19,15 @@ FOLDER = ROOT / "deploy" / "kubernetes"
 # The plain files, which need no tool; the shipped overlays; and the custom overlay from the documentation.
 SHAPES = ["files", "base", "overlays/cpu", "overlays/gpu", "overlays/mine"]
 
+# As docs/jobs.md says.
+_WITH_JOBS = """
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: sentiment
+resources: [../cpu]
+components: [../../components/jobs, ../../components/jobs-autoscaler]
+"""
+
 
 class Manifests(list[dict[str, Any]]):
     """The objects of one deployment."""
@@ -26,9 +35,9 @@ class Manifests(list[dict[str, Any]]):
     def all(self, kind: str) -> list[dict[str, Any]]:
         return [document for document in self if document["kind"] == kind]
 
-    def one(self, kind: str) -> dict[str, Any]:
-        """The object of this kind with the name of the service."""
-        [document] = [document for document in self.all(kind) if document["metadata"]["name"] == "sentiment"]
+    def one(self, kind: str, name: str = "sentiment") -> dict[str, Any]:
+        """The object of this kind with the name of the service, or with another one."""
+        [document] = [document for document in self.all(kind) if document["metadata"]["name"] == name]
         return document
 
     @property
@@ -52,9 +61,10 @@ class Manifests(list[dict[str, Any]]):
 
 
 def files() -> list[Path]:
-    """The files that are complete objects: not kustomizations, patches or Helm values."""
+    """The files that are complete objects: not kustomizations, patches or Helm values. Without those of jobs."""
     named = [file for file in sorted(FOLDER.rglob("*.yaml")) if re.fullmatch(r"[a-z-]+", file.stem)]
-    return [file for file in named if file.stem != "kustomization" and not file.stem.endswith("-values")]
+    whole = [file for file in named if file.stem != "kustomization" and not file.stem.endswith("-values")]
+    return [file for file in whole if not file.parent.name.startswith("jobs")]
 
 
 def env_file(file: Path) -> dict[str, str]:
@@ -69,13 +79,14 @@ def load(shape: str) -> Manifests:
         settings = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "sentiment-settings"}}
         settings["data"] = env_file(FOLDER / "base" / "settings.env")
         return Manifests([settings, *(yaml.safe_load(file.read_text()) for file in files())])
-    if shape != "overlays/mine":
+    if shape not in ("overlays/mine", "overlays/jobs"):
         return _build(FOLDER / shape)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "kubernetes"
         shutil.copytree(FOLDER, copy)
         (copy / shape).mkdir()
-        (copy / shape / "kustomization.yaml").write_text(documented_overlay())
+        overlay = documented_overlay() if shape == "overlays/mine" else _WITH_JOBS
+        (copy / shape / "kustomization.yaml").write_text(overlay)
         (copy / shape / "secrets.env").write_text("HF_TOKEN=not-a-token\n")
         return _build(copy / shape)
 

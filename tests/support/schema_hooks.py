@@ -12,13 +12,21 @@ from app.inference.text import normalise
 
 @schemathesis.hook
 def filter_case(_context: schemathesis.HookContext, case: schemathesis.Case) -> bool:
-    """Skip headers that the document does not name: servers ignore unknown headers (RFC 9110, 5.1).
+    """Skip headers and parameters that the document does not name: servers ignore unknown ones (RFC 9110, 5.1).
 
     Also skip what JSON Schema cannot exclude, in every phase: shapes that are not those of the data, for example.
     """
-    if any("schemathesis-unknown-property" in name.lower() for name in case.headers or {}):
+    if any("schemathesis-unknown-property" in name.lower() for name in [*(case.headers or ()), *(case.query or ())]):
+        return False
+    if case.media_type == "multipart/form-data" and _has_absent_fields(case.body):
         return False
     return _is_in_the_schema(case.body) and agrees(case.body)
+
+
+def _has_absent_fields(body: object) -> bool:
+    """Whether a field of a form is empty that must not be: it counts as absent, which JSON Schema cannot say."""
+    may_be_empty = {"encoding", "delimiter", "prefix"}
+    return isinstance(body, dict) and any(body[name] in ("", b"", None, []) for name in body.keys() - may_be_empty)
 
 
 def _is_in_the_schema(body: object) -> bool:

@@ -4,25 +4,52 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.access import add_key
+from nginx.process import free_port
 from tests.support.process import ROOT, serve
+from tests.support.redis import redis
 from tests.support.waiting import HANG_S
 
 HOOKS = {"SCHEMATHESIS_HOOKS": "tests.support.schema_hooks"}
 # The examples are the same in every run. To try more: `SCHEMA_EXAMPLES=5000 pytest tests/system/test_schema.py`.
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "50"))
 
-# Without a Redis, every route of jobs answers 503.
-_WITHOUT_JOBS = ("--exclude-path-regex", "^/jobs")
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The settings of a Redis and a store. There is no worker, so every job waits."""
+    port, folder = free_port(), tmp_path_factory.mktemp("jobs")
+    with redis(port):
+        yield {
+            "redis_url": f"redis://127.0.0.1:{port}",
+            "job_store": str(folder / "store"),
+            "job_sources": f"file://{folder}",
+            "job_max_open": "1000000",
+        }
+
+
+# The first DELETE of a job only cancels it.
+_EXCEPT = ("--exclude-checks", "use_after_free")
+# No job ends, so neither would its live events: the client gets only the first one.
+_ONE_EVENT = """
+from app.api.job_events import JobEvents
+follow = JobEvents.follow
+async def one(self, *args):
+    async for event in follow(self, *args):
+        yield event
+        return
+JobEvents.follow = one
+"""
 
 
 def run(address: str, *flags: str) -> str:
     command = [Path(sys.executable).parent / "schemathesis", "--config-file", "tests/support/schemathesis.toml", "run"]
-    command += [f"{address}/openapi.json", "--checks", "all", *_WITHOUT_JOBS]
+    command += [f"{address}/openapi.json", "--checks", "all", *_EXCEPT]
     generation = ["--generation-deterministic"] if EXAMPLES == 50 else []
     options = ["--max-examples", str(EXAMPLES), "--request-timeout", str(HANG_S), "--no-color", *generation]
     done = subprocess.run(
@@ -33,13 +60,13 @@ def run(address: str, *flags: str) -> str:
 
 
 @pytest.mark.parametrize("with_keys", [False, True])
-def test_every_response_is_as_documented(tmp_path: Path, with_keys: bool) -> None:
+def test_every_response_is_as_documented(tmp_path: Path, jobs: dict[str, str], with_keys: bool) -> None:
     file = tmp_path / "keys.yaml"
-    key = add_key(file, "fuzzer")
+    key = add_key(file, "fuzzer", scopes=["predict", "jobs"])
     keys = {"api_keys_file": str(file)} if with_keys else {}
-    with serve(backend="mock", **keys) as server:
+    with serve(backend="mock", prelude=_ONE_EVENT, **jobs, **keys) as server:
         report = run(server.address, *(["--header", f"X-API-Key: {key}"] if with_keys else []))
-        assert "Tested: 19" in report
+        assert "Tested: 28" in report
         assert int(re.search(r"(\d+) generated", report)[1]) > 300  # type: ignore[index]
         assert not server.events("unexpected error")
         assert server.process.poll() is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis as redis_client
 
-from app.access import Scope, add_key
+from app.access import Scope, add_key, remove_key
 from app.jobs.job import Job
 from app.jobs.queue import Queues, job_of
 from app.jobs.records import Records
@@ -71,6 +71,43 @@ def test_a_caller_sees_only_its_own_jobs(guarded: tuple[Server, dict[str, str]],
             assert stranger.http.delete(f"/jobs/{job_id}").status_code == 404
             assert stranger.http.post(f"/jobs/{job_id}/retry").status_code == 404
         assert one.job(job_id)["status"] == "completed"
+
+
+@pytest.mark.parametrize("change", ["removed", "given to another owner"])
+def test_live_events_end_when_the_key_is_no_longer_valid(tmp_path: Path, stack: Stack, change: str) -> None:
+    file = tmp_path / "keys.yaml"
+    key = add_key(file, "leaves", scopes=["jobs"])
+    add_key(file, "stays", scopes=["jobs"])
+    with serve(backend="mock", api_keys_file=str(file), **stack.settings) as server:
+        client = JobsClient(server, **{"X-API-Key": key})
+        with closing(client):
+            job_id = client.submit({"texts": ["good"], "run_at": "2027-06-30T00:00:00Z"})
+            with client.http.stream("GET", f"/jobs/{job_id}/events") as response:
+                lines = response.iter_lines()
+                assert next(lines).startswith("event: status")
+                if change == "removed":
+                    remove_key(file, "leaves")
+                else:
+                    file.write_text(file.read_text().replace("leaves", "another"))
+                for _ in lines:
+                    pass  # until the server ends it
+            assert client.http.get(f"/jobs/{job_id}").status_code == (403 if change == "removed" else 404)
+
+
+def test_a_caller_has_limited_bytes_in_open_jobs(tmp_path: Path, stack: Stack) -> None:
+    settings = stack.settings | {"job_max_open_bytes": "2000", "job_store": str(tmp_path)}
+    with serve(backend="mock", **settings) as server:
+        client = JobsClient(server)
+        with closing(client):
+            refused = client.http.post("/jobs/inference", json={"texts": ["good " * 500]})
+            assert (refused.status_code, refused.json()["detail"]) == (413, "the upload is larger than 2000 bytes")
+            later = {"texts": ["good " * 250], "run_at": "2027-06-30T00:00:00Z"}
+            job_id = client.submit(later)
+            refused = client.http.post("/jobs/inference", files={"file": ("a.csv", b"text\n" + b"x" * 900)})
+            assert refused.status_code == 429
+            assert "bytes in the store, which leaves no room" in refused.json()["detail"]
+            client.http.delete(f"/jobs/{job_id}")
+            client.http.delete(f"/jobs/{client.submit(later)}")
 
 
 def test_a_caller_has_a_limited_number_of_open_jobs(tmp_path: Path) -> None:

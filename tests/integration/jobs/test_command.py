@@ -115,7 +115,12 @@ def test_make_jobs_runs_all_three_and_stops_them(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("flags", "why"), [((), "SENTIMENT_REDIS_URL"), (("--queues", "high,what"), "no queue 'what'")]
+    ("flags", "why"),
+    [
+        ((), "SENTIMENT_REDIS_URL"),
+        (("--queues", "high,what"), "no queue 'what'"),
+        (("--slots", "0"), "0 is not in the range"),
+    ],
 )
 def test_a_worker_says_what_it_needs(flags: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("worker", *flags) == 2
@@ -132,6 +137,6 @@ def test_make_jobs_says_that_its_path_is_too_long(
 
 def test_a_worker_has_the_same_model_as_the_other_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     loaders: list[Any] = []
-    monkeypatch.setattr("app.jobs.work", lambda _options, _names, load_scorer, _listener: loaders.append(load_scorer))
+    monkeypatch.setattr("app.jobs.work", lambda _options, _names, load_scorer, *_: loaders.append(load_scorer))
     assert run("worker", "--redis-url", "redis://127.0.0.1", "--backend", "mock", "--abstain-below", "0.9") == 0
     assert loaders[0]("truncate").description["abstain_below"] == 0.9

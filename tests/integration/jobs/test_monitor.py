@@ -55,6 +55,8 @@ def test_a_worker_without_redis_lives_and_says_so(tmp_path: Path) -> None:
         running.wait_for("redis unreachable")
         assert figures(monitor) == {"sentiment_jobs_redis_up": 0}
         assert httpx.get(f"http://127.0.0.1:{monitor}/livez", timeout=HANG_S).status_code == 200
+        running.terminate()
+        assert running.wait() == 0
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
@@ -77,9 +79,10 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
 
 def test_a_loop_that_hangs_is_noticed() -> None:
-    pulse = _Pulse()
+    pulse = _Pulse(slots=2)
     assert pulse.is_alive()
-    pulse._beat_s -= 1000
+    pulse._beats_s[1] -= 1000
+    pulse.beat(0)
     assert not pulse.is_alive()
-    pulse.beat()
+    pulse.beat(1)
     assert pulse.is_alive()

@@ -13,25 +13,10 @@ from app.jobs import JobOptions, Jobs
 from app.jobs.queue import Queues
 from app.jobs.records import Records
 from nginx.process import free_port
-from tests.support.jobs import JobsClient, csv_of, worker
+from tests.support.jobs import LETHAL, ROWS, SLOW, SMALL_PARTS, WINDOW, JobsClient, csv_of, wait_for_rows, worker
 from tests.support.process import Server, serve
 from tests.support.redis import redis
 from tests.support.waiting import until
-
-ROWS, WINDOW = 400, 20
-# Small parts that take a moment each, so that there is a middle of a job.
-SLOW = {"mock_delay_ms": "60", "slots": "1"}
-SMALL_PARTS = f"import app.tables.scoring as scoring\nscoring._WINDOW = scoring.Window(rows={WINDOW})"
-# A worker whose model kills its process at a certain text.
-LETHAL = f"""{SMALL_PARTS}
-import os
-from app.tables import ModelScorer
-score = ModelScorer.score
-def lethal(self, texts):
-    if any("lethal" in text for text in texts):
-        os.kill(os.getpid(), 9)
-    return score(self, texts)
-ModelScorer.score = lethal"""
 
 ANOTHER = f"""{SMALL_PARTS}
 from app.tables import ModelScorer
@@ -74,10 +59,6 @@ def check_rows(client: JobsClient, job_id: str, rows: int = ROWS) -> None:
     found = client.rows(job_id)
     assert [int(row["id"]) for row in found] == list(range(rows))
     assert all(row["label"] == ("positive" if int(row["id"]) % 3 else "negative") for row in found)
-
-
-def wait_for_rows(client: JobsClient, job_id: str, rows: int) -> None:
-    until(lambda: client.job(job_id)["progress"]["done"] >= rows, on_timeout=lambda: str(client.job(job_id)))
 
 
 def test_a_worker_killed_with_9_loses_and_doubles_nothing(stack: Stack, client: JobsClient) -> None:
@@ -267,7 +248,7 @@ def test_a_redis_with_a_password_says_when_it_is_wrong(tmp_path: Path) -> None:
     with redis(port, "--requirepass", "secret"):
         for password, detail in (("wrong", "refuses the password"), ("secret", None)):
             url = f"redis://:{password}@127.0.0.1:{port}"
-            jobs = Jobs(JobOptions(url, str(tmp_path), (), 60, 3, 10, 10_000))
+            jobs = Jobs(JobOptions(url, str(tmp_path), (), 60, 3, 10, 10_000, 10_000))
             if detail:
                 with pytest.raises(Exception, match=detail):
                     jobs.check("all")

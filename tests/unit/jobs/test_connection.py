@@ -11,7 +11,7 @@ from app.jobs.options import JobOptions
 
 
 def options(url: str, password_file: Path | None = None) -> JobOptions:
-    return JobOptions(url, "store", (), 60, 3, 10, 1024, password_file)
+    return JobOptions(url, "store", (), 60, 3, 10, 4096, 1024, password_file)
 
 
 def test_a_file_may_have_the_password(tmp_path: Path) -> None:

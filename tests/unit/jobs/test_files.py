@@ -1,6 +1,9 @@
 """Where rows come from, and where results go."""
 
 import contextlib
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.errors import InvalidInput, SetupError
+from app.jobs import sources
 from app.jobs.sources import check_url, open_url
 from app.jobs.store import LocalStore, ObjectStore, Store, open_store
 
@@ -123,6 +127,55 @@ def test_a_link_that_changes_after_the_check_is_refused_when_it_is_read(folder: 
     (folder / "in" / "link").symlink_to(folder / "secret")
     with pytest.raises(InvalidInput):
         open_url(url, allowed)
+
+
+@pytest.mark.parametrize("replaced", ["sub", "sub/a file"])
+def test_a_link_put_between_check_and_open_is_not_followed(
+    folder: Path, replaced: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "a file").write_text("secret")
+    target = folder / "elsewhere" / ("a file" if " " in replaced else "")
+    check = sources._file
+
+    def check_and_replace(url: str, allowed: list[str]) -> tuple[Path, Path]:
+        found = check(url, allowed)
+        (folder / "in" / replaced).rename(folder / "moved")
+        (folder / "in" / replaced).symlink_to(target)
+        return found
+
+    monkeypatch.setattr(sources, "_file", check_and_replace)
+    monkeypatch.setattr(sources, "check_url", lambda *_: None)
+    with pytest.raises((InvalidInput, NotADirectoryError)):
+        open_url(f"{folder.as_uri()}/in/sub/a%20file", [f"{folder.as_uri()}/in"])
+
+
+def test_what_is_no_file_is_not_opened(folder: Path) -> None:
+    os.mkfifo(folder / "in" / "pipe")  # nobody writes into it: an open that waits would never end
+    for name in ("pipe", "sub"):
+        with pytest.raises(IsADirectoryError):
+            read(f"{folder.as_uri()}/in/{name}", [f"{folder.as_uri()}/in"])
+
+
+def test_a_place_can_be_one_file(folder: Path) -> None:
+    url = f"{folder.as_uri()}/in/file"
+    assert read(url, [url]) == b"in/file"
+
+
+def test_the_folders_of_a_store_are_listed_with_their_age(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "root" / "a" / "parts").mkdir()
+    store.write("a/parts/one", b"x")
+    assert store.folders() == ["a"]
+    assert store.changed_at("a") > time.time() - 1000
+    for path in (tmp_path / "root" / "a", *(tmp_path / "root" / "a").rglob("*")):
+        os.utime(path, (1000, 1000))
+    assert store.changed_at("a") == 1000
+    assert store.changed_at("b") == 0
+
+
+@pytest.mark.parametrize("kind", [LocalStore, lambda root: ObjectStore(root.as_uri())])
+def test_a_store_that_is_not_there_yet_has_no_folders(tmp_path: Path, kind: Callable[[Path], Store]) -> None:
+    assert kind(tmp_path / "store").folders() == []
 
 
 def test_pyarrow_reads_what_the_store_opens(store: Store) -> None:

@@ -52,7 +52,7 @@ def no_scorer(*_: object) -> Any:
 def test_a_job_ends_while_its_source_is_looked_through(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.write(input_path("a"), b"\n" * 1000 + b"not JSON\n")
-    options = JobOptions("redis://localhost", str(tmp_path), (), 60, 3, 3, 1024)
+    options = JobOptions("redis://localhost", str(tmp_path), (), 60, 3, 3, 4096, 1024)
     with pytest.raises(HandedBack):
         score_job(cast("Lease", StoppedLease()), store, no_scorer, options)
 
@@ -109,7 +109,7 @@ def test_a_file_that_becomes_far_too_large_is_refused(tmp_path: Path, monkeypatc
 def test_names_that_would_fill_redis_are_refused(tmp_path: Path, name: str, data: bytes) -> None:
     store = LocalStore(tmp_path)
     store.write(input_path("a"), data)
-    options = JobOptions("redis://localhost", str(tmp_path), (), 60, 3, 3, 1024)
+    options = JobOptions("redis://localhost", str(tmp_path), (), 60, 3, 3, 4096, 1024)
     lease = RunningLease(InferenceRequest(name))
     with pytest.raises(TableError, match="names of its columns"):
         score_job(cast("Lease", lease), store, no_scorer, options)

@@ -15,7 +15,7 @@ from app.jobs.results import input_path
 from app.jobs.store import LocalStore, ObjectStore
 from tests.support.command import run
 
-OPTIONS = JobOptions("redis://localhost", "", (), 60, 3, 3, 1000)
+OPTIONS = JobOptions("redis://localhost", "", (), 60, 3, 3, 4096, 1000)
 
 
 class Running:
