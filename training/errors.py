@@ -7,3 +7,7 @@ Exceptions that libraries raise because of a user's file are converted to `Input
 
 class InputError(ValueError):
     """A text, file or setting cannot be used. The message says what is wrong, and where."""
+
+
+class UsageError(InputError):
+    """An option does not exist or does not fit the file: a column, a setting or a value. A step ends with status 2."""

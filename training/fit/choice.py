@@ -14,7 +14,7 @@ import numpy as np
 
 from app.inference.tokenizer import Tokenizer
 from training.data import LABELS, Example, label_key, labels_of
-from training.errors import InputError
+from training.errors import UsageError
 from training.fit.recipe import Recipe, read_recipe
 
 EMBEDDED, ENCODER = "sentiment-en", "encoder"  # names of what a training can start from
@@ -82,10 +82,10 @@ def choose(
     """Choose how to train on data with these facts. `given` are settings that are not to be chosen.
 
     `base_labels` are those of the trained model that it starts from, if it does not start from the plain encoder.
-    Raises `InputError` for an unknown preset, and for a setting that is unknown or invalid.
+    Raises `UsageError` for an unknown preset, and for a setting that is unknown or invalid.
     """
     if preset not in PRESETS:
-        raise InputError(f"unknown preset {preset}; use {', '.join(PRESETS)}")
+        raise UsageError(f"unknown preset {preset}; use {', '.join(PRESETS)}")
     named = PRESETS[preset]
     begin, why = (start, "as given") if start else (named.start, f"preset {preset}") if named.start else _start(facts)
     batch_size = _batch_size(facts)

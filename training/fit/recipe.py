@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from training.errors import InputError
+from training.errors import InputError, UsageError
 
 
 def _setting(description: str, **limits: float) -> Any:
@@ -57,7 +57,7 @@ class Recipe:
 def read_recipe(path: Path | None, **flags: Any) -> Recipe:
     """Read the recipe at `path`. `flags` that are not None override it.
 
-    Raises `InputError` for an unknown setting, an invalid value or a file that is not TOML.
+    Raises `UsageError` for an unknown setting or an invalid value, and `InputError` for a file that is not TOML.
     """
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
@@ -68,7 +68,7 @@ def read_recipe(path: Path | None, **flags: Any) -> Recipe:
         return TypeAdapter(Recipe).validate_python(settings)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {_message(each)}" for each in error.errors())
-        raise InputError(f"{path or 'recipe'}: {wrong}") from None
+        raise UsageError(f"{path or 'recipe'}: {wrong}") from None
 
 
 def _message(error: Mapping[str, Any]) -> str:
