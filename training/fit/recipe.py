@@ -25,6 +25,11 @@ class Recipe:
     max_tokens: Annotated[int, _setting("tokens per text; a longer text is cut to its beginning or its end", ge=3)] = 96
     learning_rate: Annotated[float, _setting("highest learning rate", gt=0)] = 7e-5
     layer_decay: Annotated[float, _setting("learning rate of a layer relative to the layer above it", gt=0, le=1)] = 1.0
+    head_rate: Annotated[float, _setting("learning rate of the head relative to the highest layer", gt=0)] = 1.0
+    head_first: Annotated[
+        float, _setting("share of the steps, at the beginning, in which only the head learns", ge=0, lt=1)
+    ] = 0.0
+    train_embeddings: Annotated[bool, _setting("train the embeddings of words, too")] = True
     weight_decay: Annotated[float, _setting("weight decay of AdamW", ge=0)] = 0.01
     warmup: Annotated[float, _setting("share of the steps in which the learning rate rises", ge=0, le=1)] = 0.06
     dropout: Annotated[float, _setting("dropout in training, in every dropout layer of the model", ge=0, le=1)] = 0.1
