@@ -5,7 +5,7 @@ import importlib
 import sys
 
 from app.errors import SentimentError
-from training.errors import InputError
+from training.errors import InputError, UsageError
 
 # Each step is a module with `add_arguments(parser)` and `main(args)`. It is imported only when it runs, so that
 # measuring a server does not need PyTorch.
@@ -78,7 +78,7 @@ STEPS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one step. Bad input ends it with exit code 1 and a message of one line."""
+    """Run one step. Bad input ends it with a message of one line and status 1; a wrong option with status 2."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] not in STEPS:
         is_help = bool(argv) and argv[0] in ("-h", "--help")
@@ -103,6 +103,9 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt as error:
         print(f"{name}: {error or 'interrupted'}", file=sys.stderr)
         sys.exit(130)
+    except UsageError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(2)
     except (SentimentError, InputError, OSError) as error:
         sys.exit(f"{name}: {error}")
 

@@ -11,3 +11,7 @@ class InputError(ValueError):
 
 class BusyRun(InputError):
     """Another process trains in the directory."""
+
+
+class UsageError(InputError):
+    """An option does not exist or does not fit the file: a column, a setting or a value. A step ends with status 2."""

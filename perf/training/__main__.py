@@ -1,7 +1,9 @@
-"""`python -m perf.training`: train on six sets with the one command, and compare with the best of a sweep.
+"""`python -m perf.training`: train on sets with the one command, and compare with the best of a sweep.
 
-The sets come from a grammar (`sets.py`). Each model is measured on an exam that neither the command nor the sweep sees.
-The best of the sweep is the best on the exam, which is more than a person without the exam could find.
+The sets come from grammars (`sets.py`). Without --sets, they are the six that the choice was made on.
+
+Each model is measured on an exam that neither the command nor the sweep sees. The best of the sweep is the best on the
+exam, which is more than a person without the exam could find.
 """
 
 import argparse
@@ -13,23 +15,23 @@ import sys
 import time
 from pathlib import Path
 
-from perf.training.sets import Row, make_sets
-
-_NAMES = [each.name for each in make_sets()]
+from perf.training.sets import OTHERS, SIX, Row, make_sets
 
 
 def main() -> None:
     """Train, measure and print a table."""
     parser = argparse.ArgumentParser(prog="python -m perf.training", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/perf-training"), help="directory (%(default)s)")
-    parser.add_argument("--sets", nargs="+", choices=_NAMES, default=_NAMES)
+    parser.add_argument("--sets", nargs="+", choices=SIX + OTHERS, default=SIX)
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the texts, and of the phrases that only the exam has (%(default)s)"
+    )
     parser.add_argument("--trials", type=int, default=6, help="trials of each sweep; 0: none (%(default)s)")
     args = parser.parse_args()
+    args.out /= f"seed-{args.seed}"
     args.out.mkdir(parents=True, exist_ok=True)
-    print(f"{'set':8} {'rows':>5} {'labels':>6} {'macro F1':>9} {'best':>6} {'minutes':>8} {'peak MB':>8}", flush=True)
-    for each in make_sets():
-        if each.name not in args.sets:
-            continue
+    print(f"{'set':11} {'rows':>5} {'labels':>6} {'macro F1':>9} {'best':>6} {'minutes':>8} {'peak MB':>8}", flush=True)
+    for each in make_sets(args.seed, args.sets):
         train, exam = args.out / f"{each.name}.csv", args.out / f"{each.name}_exam.csv"
         _write(train, each.train)
         _write(exam, each.exam)
@@ -59,7 +61,7 @@ def main() -> None:
             best = max(trial["test_macro_f1"] for trial in trials)
         labels = len({label for _, label in each.train})
         figures = f"{100 * ours:9.1f} {100 * best:6.1f} {minutes:8.1f} {peak_mb:8}"
-        print(f"{each.name:8} {len(each.train):5} {labels:6} {figures}", flush=True)
+        print(f"{each.name:11} {len(each.train):5} {labels:6} {figures}", flush=True)
 
 
 def _write(file: Path, rows: list[Row]) -> None:

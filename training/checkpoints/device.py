@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from app.inference.checkpoint import KEEP_LABEL_CASE
-from training.data import label_key
+from training.data import meaning
 from training.errors import InputError
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
@@ -70,8 +70,8 @@ def read_classifier(directory: Path, **options: Any) -> Any:
 
 
 def relabel(model: Any, labels: Sequence[str]) -> None:
-    """Give the classifier `labels`. Those that it has, in any spelling, keep their weights; others are new."""
-    old = [label_key(model.config.id2label[index]) for index in range(model.config.num_labels)]
+    """Give the classifier `labels`. Those that mean one that it has keep its weights; others are new."""
+    old = [meaning(model.config.id2label[index]) for index in range(model.config.num_labels)]
     if [model.config.id2label[index] for index in range(model.config.num_labels)] == list(labels):
         return
     name, head = next(
@@ -84,8 +84,8 @@ def relabel(model: Any, labels: Sequence[str]) -> None:
         fresh.weight.normal_(std=0.02)
         fresh.bias.zero_()
         for index, label in enumerate(labels):
-            if label_key(label) in old:
-                place = old.index(label_key(label))
+            if meaning(label) in old:
+                place = old.index(meaning(label))
                 fresh.weight[index] = head.weight[place]
                 fresh.bias[index] = head.bias[place]
     model.set_submodule(name, fresh)

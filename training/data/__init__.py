@@ -3,7 +3,7 @@
 from training.data.arguments import add_layout_arguments, read_tables
 from training.data.examples import check_labels, read, read_all, read_source
 from training.data.findings import DataReport
-from training.data.labels import LABELS, LabelMap, label_key, order_labels, respell
+from training.data.labels import LABELS, LabelMap, label_key, meaning, order_labels, respell
 from training.data.overlap import hold_out, without
 from training.data.parsing import read_table
 from training.data.passages import detokenise, split_passages
@@ -29,6 +29,7 @@ __all__ = [
     "label_key",
     "labels_of",
     "make_splices",
+    "meaning",
     "order_labels",
     "read",
     "read_all",

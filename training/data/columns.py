@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from training.errors import InputError
+from training.errors import UsageError
 
 TEXT, LABEL = "text", "label"
 # Names that are common in published data sets, in lower case. A guess needs exactly one of them.
@@ -31,7 +31,7 @@ class Choice:
 def choose_columns(names: Sequence[str], text: str | None, label: str | None, where: str) -> Choice:
     """Return the columns that are named, or else those that can only be meant.
 
-    `label=""` means that there are no labels. Raises `InputError` if a column is missing, or if several may be meant.
+    `label=""` means that there are no labels. Raises `UsageError` if a column is missing, or if several may be meant.
     """
     text_column = _named(names, text, where) if text else None
     label_column = _named(names, label, where) if label else label
@@ -40,16 +40,16 @@ def choose_columns(names: Sequence[str], text: str | None, label: str | None, wh
         label_column = _only(names, LABEL, _LABELS, text_column) or _other(names, text_column)
     text_column = text_column or _other(names, label_column)
     if label_column is None:
-        raise InputError(_question(names, LABEL, where))
+        raise UsageError(_question(names, LABEL, where))
     if text_column is None:
-        raise InputError(_question(names, TEXT, where))
+        raise UsageError(_question(names, TEXT, where))
     if text_column == label_column:
-        raise InputError(f"{where}: text and label cannot both be in the column {text_column}")
+        raise UsageError(f"{where}: text and label cannot both be in the column {text_column}")
     guessed = {TEXT: text_column} if not text and text_column != TEXT else {}
     guessed |= {LABEL: label_column} if label is None and label_column != LABEL else {}
     for name in (text_column, label_column):
         if names.count(name) > 1:
-            raise InputError(f"{where}: two columns have the same name: {name}")
+            raise UsageError(f"{where}: two columns have the same name: {name}")
     return Choice(text_column, label_column, guessed)
 
 
@@ -77,7 +77,7 @@ def _named(names: Sequence[str], wanted: str, where: str) -> str:
     meant = next((name for name in names if close and name.lower() == close[0]), None)
     hint = _separator(names) or (f"do you mean {meant}?" if meant else "")
     listed = f"{where}: no column {wanted}; the columns are {list_names(names)}"
-    raise InputError(f"{listed}; {hint}" if hint else listed)
+    raise UsageError(f"{listed}; {hint}" if hint else listed)
 
 
 def _question(names: Sequence[str], what: str, where: str) -> str:

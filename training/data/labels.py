@@ -14,6 +14,12 @@ from typing import Any, Self
 from training.errors import InputError
 
 LABELS = ("negative", "neutral", "positive")  # of the embedded model, in its order
+# What they are called in short and in other European languages.
+_MEANINGS = {
+    "negative": re.compile(r"neg|n[eé]gat[iíy]+e?[vfw]\w*"),
+    "neutral": re.compile(r"neu|neutr(?:[aá]+l\w*|[aeo])|nötr"),
+    "positive": re.compile(r"pos|po[sz][iíy]t[iíy]+e?[vfw]\w*"),
+}
 # Without leading zeros, which would make it a code.
 _INTEGER = re.compile(r"([+-]?(?:0|[1-9][0-9]{0,99}))(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
@@ -25,6 +31,12 @@ KEEP, DROP = "keep", "drop"
 def label_key(label: str) -> str:
     """Return the form that all spellings of a label have in common."""
     return _integer(" ".join(_visible(unicodedata.normalize("NFKC", label)).lower().split()))
+
+
+def meaning(label: str) -> str:
+    """Return which of `LABELS` a label means, such as `negative` for `négatif`, or else its key."""
+    key = label_key(label)
+    return next((name for name, pattern in _MEANINGS.items() if pattern.fullmatch(key)), key)
 
 
 def _integer(name: str) -> str:

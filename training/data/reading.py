@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.errors import TableError
+from app.errors import TableError, TableOptionError
 from app.tables import Columns, JsonRows, Rows, Source, TableRows, Window, format_of, open_reader, source_of
-from training.errors import InputError
+from training.errors import InputError, UsageError
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq")
@@ -40,7 +40,8 @@ def as_input_error() -> Iterator[None]:
     try:
         yield
     except TableError as error:
-        raise InputError(error.explain(lambda option: f"--{option.replace('_', '-')}")) from None
+        kind = UsageError if isinstance(error, TableOptionError) else InputError
+        raise kind(error.explain(lambda option: f"--{option.replace('_', '-')}")) from None
 
 
 def is_data(path: Path) -> bool:

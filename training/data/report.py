@@ -11,7 +11,7 @@ from app.inference.artifact import open_artifact
 from app.inference.tokenizer import Tokenizer
 from training.data.arguments import add_layout_arguments, read_tables
 from training.data.findings import FEW, DataReport, Truncated
-from training.data.labels import label_key, lists_of_labels, near_equal
+from training.data.labels import lists_of_labels, meaning, near_equal
 from training.data.language import guess_languages
 from training.data.overlap import hold_out
 from training.data.table import LeftOut, Table
@@ -38,8 +38,8 @@ def report(
     rows_by_label = Counter(row.label for row in table.rows if row.label is not None)
     counts = {label: rows_by_label[label] for label in labels}
     duplicates, contradictions = _repetitions(table)
-    keys = {label_key(label) for label in labels}
-    missing = [label for label in base_labels if label_key(label) not in keys]
+    keys = {meaning(label) for label in labels}
+    missing = [label for label in base_labels if meaning(label) not in keys]
     is_new = len(missing) == len(base_labels)
     return DataReport(
         name=table.name,

@@ -14,7 +14,7 @@ from pathlib import Path
 from training.data.arguments import add_layout_arguments, read_tables
 from training.data.overlap import Texts, letters_of
 from training.data.table import Example
-from training.errors import InputError
+from training.errors import InputError, UsageError
 from training.files import atomic_output
 
 _MOST_DEV_ROWS = 5000  # more would make an evaluation slow, and hardly more precise
@@ -33,12 +33,13 @@ def split(
 
     A label with at least two different texts is on both sides. One with a single text is only trained on, as are rows
     without a label. The place of a row depends on its text and the seed, so that most rows keep their place if others
-    are added. Raises `InputError` for a share that is not between 0 and 1, or if nothing could be measured on.
+    are added. Raises `UsageError` for a share that is not between 0 and 1, and `InputError` if there is nothing to
+    measure on.
     """
     rows = list(table)
     share = default_dev_share(len(rows)) if dev_share is None else dev_share
     if not 0 < share < 1:
-        raise InputError(f"the share to measure on must be between 0 and 1, not {share:g}")
+        raise UsageError(f"the share to measure on must be between 0 and 1, not {share:g}")
     chosen: set[int] = set()
     for label, groups in _groups(rows, seed).items():
         if label is not None:

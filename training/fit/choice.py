@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from app.inference.tokenizer import Tokenizer
-from training.data import LABELS, Example, label_key, labels_of
-from training.errors import InputError
+from training.data import LABELS, Example, labels_of, meaning
+from training.errors import UsageError
 from training.fit.recipe import Recipe, read_recipe
 
 EMBEDDED, ENCODER = "sentiment-en", "encoder"  # names of what a training can start from
@@ -24,7 +24,10 @@ _RATING = re.compile(r"(?:10|[0-9])(?: ?/ ?(?:5|10)| ?stars?| ?★)?", re.IGNORE
 _LENGTHS = (32, 64, 96, 128, 192, 256)
 _COVERED = 98  # percent of the texts that are read whole, if they are not longer than the last of these
 _IMBALANCE = 5  # times that the most frequent label has more rows than the rarest
+_MANY_ROWS = 5000
 _EVALUATIONS, _PATIENCE = 10, 4
+# A new head is random. As long as it is, the layers below it learn from it what spoils their knowledge of other words.
+_HEAD_FIRST, _HEAD_RATE = 0.25, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +85,16 @@ def choose(
     """Choose how to train on data with these facts. `given` are settings that are not to be chosen.
 
     `base_labels` are those of the trained model that it starts from, if it does not start from the plain encoder.
-    Raises `InputError` for an unknown preset, and for a setting that is unknown or invalid.
+    Raises `UsageError` for an unknown preset, and for a setting that is unknown or invalid.
     """
     if preset not in PRESETS:
-        raise InputError(f"unknown preset {preset}; use {', '.join(PRESETS)}")
+        raise UsageError(f"unknown preset {preset}; use {', '.join(PRESETS)}")
     named = PRESETS[preset]
     begin, why = (start, "as given") if start else (named.start, f"preset {preset}") if named.start else _start(facts)
     batch_size = _batch_size(facts)
     # A model that is not new to the labels needs fewer and smaller steps; the more labels are new, the more it needs.
     is_new = begin == ENCODER or not _keys(facts.counts) <= _keys(base_labels)
-    wanted = (300 + 10 * len(facts.counts) if is_new else 200) * named.steps
+    wanted = (150 + 5 * len(facts.counts) if is_new else 200) * named.steps
     epoch_steps = max(1, math.ceil(facts.rows / given.get("batch_size", batch_size)))
     epochs = min(_most_epochs(facts), max(_least_epochs(facts, named.steps), math.ceil(wanted / epoch_steps)))
     max_tokens = next((length for length in _LENGTHS if length >= facts.tokens), _LENGTHS[-1])
@@ -100,6 +103,9 @@ def choose(
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": _learning_rate(facts, begin),
+        "head_first": _HEAD_FIRST if is_new else 0.0,
+        "head_rate": _HEAD_RATE if is_new else 1.0,
+        "train_embeddings": facts.rows >= _MANY_ROWS,
         "max_tokens": max_tokens,
         "class_weights": uneven,
         "evaluations": _EVALUATIONS,
@@ -110,9 +116,19 @@ def choose(
         f"start: {begin} ({why})",
         f"steps: {recipe.epochs} epochs with {recipe.batch_size} texts per step, about {recipe.epochs * epoch_steps} "
         f"steps for {facts.rows} rows and {len(facts.counts)} labels",
-        f"learning rate: {recipe.learning_rate:g} (a model that is trained already gets less than the plain encoder)",
+        f"learning rate: {recipe.learning_rate:g} (a model that is trained already gets less than the plain encoder)"
+        + (
+            f"; {recipe.head_rate:g} times as much for the head, which is new and learns alone for the first "
+            f"{100 * recipe.head_first:g} % of the steps, so that the model does not forget what it knows"
+            if recipe.head_first
+            else ""
+        ),
         f"length: {recipe.max_tokens} tokens ({_COVERED} % of the texts have at most {facts.tokens})",
     ]
+    if not recipe.train_embeddings:
+        reasons.insert(
+            3, "words: their embeddings stay as they are, because those of words that no row has would be left behind"
+        )
     if recipe.class_weights:
         low, high = (pick(facts.counts, key=facts.counts.__getitem__) for pick in (min, max))
         reasons.append(
@@ -124,18 +140,18 @@ def choose(
 
 def _start(facts: Facts) -> tuple[str, str]:
     if _keys(facts.counts) <= set(LABELS):
-        return EMBEDDED, "your labels are among those of the embedded model"
+        return EMBEDDED, "your labels are those of the embedded model, perhaps in another language"
     if all(_RATING.fullmatch(label) for label in facts.counts):
         return EMBEDDED, "your labels look like ratings, which the embedded model knows something about"
     return ENCODER, "your labels are not those of the embedded model, which learns others slowly"
 
 
 def _keys(labels: Iterable[str]) -> set[str]:
-    return {label_key(label) for label in labels}
+    return {meaning(label) for label in labels}
 
 
 def _batch_size(facts: Facts) -> int:
-    return 8 if facts.rows < 200 else 16 if facts.rows < 5000 else 32
+    return 8 if facts.rows < 200 else 16 if facts.rows < _MANY_ROWS else 32
 
 
 def _learning_rate(facts: Facts, start: str) -> float:

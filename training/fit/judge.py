@@ -80,9 +80,16 @@ class Judge:
 
 
 def figures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
-    """Return the main figures of each set. `loss` is the mean of -log p of the true label, without label smoothing."""
+    """Return the main figures of each set.
+
+    `loss` is the mean of -log p of the true label, without label smoothing. `margin` is the margin of error of the
+    accuracy: half of its 95 % interval.
+    """
     return {
-        name: _rounded({shown: getattr(report, field) for shown, field in _FIGURES.items()})
+        name: _rounded(
+            {shown: getattr(report, field) for shown, field in _FIGURES.items()}
+            | {"margin": (report.interval[1] - report.interval[0]) / 2}
+        )
         for name, report in evaluation.reports.items()
     }
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -45,8 +46,10 @@ class Learner:
         self._averaged_from = steps * (1 - recipe.average)
         self._ranges = Ranges(model, recipe.max_activation)
         self._optimizer = torch.optim.AdamW(parameter_groups(model, recipe), recipe.learning_rate, fused=True)
+        self._begins = {depth: _first_step(depth, model, recipe, steps) for depth in range(_head(model) + 1)}
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda step: linear_schedule(step, steps, recipe.warmup)
+            self._optimizer,
+            [_schedule(steps, self._begins[group["depth"]], recipe.warmup) for group in self._optimizer.param_groups],
         )
         self._average = AveragedModel(model) if recipe.average else None
         self._class_weights = None if class_weights is None else device.put(class_weights)
@@ -80,6 +83,7 @@ class Learner:
         Raises `InputError` if the gradient is not finite. The weights are unchanged then.
         """
         torch.manual_seed(self._seed * 1_000_003 + self.step)  # so that a resumed run has the same dropout
+        self._freeze()
         inputs, targets, is_open = self._tensors(rows)
         # The penalty takes a quarter of the time of a step, and its effect lasts for the steps in between.
         with self._ranges if self.step % _PENALTY_EVERY == 0 else nullcontext(), self._device.autocast():
@@ -94,6 +98,12 @@ class Learner:
         if self._average and self.step > self._averaged_from:
             self._average.update_parameters(self.model)
         return float(loss.item())
+
+    def _freeze(self) -> None:
+        """Compute no gradients of weights that do not learn in this step."""
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.requires_grad_(self.step >= self._begins[group["depth"]])
 
     def check(self, rows: list[Row]) -> None:
         """Raise `InputError` if the results are not finite after the last step, before that state is saved."""
@@ -124,22 +134,42 @@ def _set_dropout(model: torch.nn.Module, share: float) -> None:
             module.dropout_prob = share
 
 
+def _head(model: torch.nn.Module) -> int:
+    """Return the depth of the head. That of the embeddings is 0, and the layers are between them."""
+    return int(model.config.num_hidden_layers) + 1
+
+
+def _first_step(depth: int, model: torch.nn.Module, recipe: Recipe, steps: int) -> int:
+    """Return the step in which the weights at a depth begin to learn. If it is `steps`, they never do."""
+    if depth == _head(model):
+        return 0
+    return int(steps * recipe.head_first) if depth or recipe.train_embeddings else steps
+
+
 def parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Group parameters by depth and kind: lower layers learn more slowly, and biases and norms do not decay."""
-    layers = model.config.num_hidden_layers
+    head = _head(model)
     groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         layer = re.search(r"\.layer\.(\d+)\.", name)
-        depth = int(layer[1]) + 1 if layer else 0 if "embeddings" in name else layers + 1
+        depth = int(layer[1]) + 1 if layer else 0 if "embeddings" in name else head
         groups.setdefault((depth, parameter.ndim > 1), []).append(parameter)
     return [
         {
             "params": parameters,
-            "lr": recipe.learning_rate * recipe.layer_decay ** (layers + 1 - depth),
+            "lr": recipe.learning_rate
+            * (recipe.head_rate if depth == head else 1.0)
+            * recipe.layer_decay ** (head - depth),
+            "depth": depth,
             "weight_decay": recipe.weight_decay if decays else 0.0,
         }
         for (depth, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
+
+
+def _schedule(steps: int, after: int, warmup: float) -> Callable[[int], float]:
+    """Return a schedule that begins after some steps, and is 0 before."""
+    return lambda step: linear_schedule(step - after, steps - after, warmup) if step >= after else 0.0
 
 
 def linear_schedule(step: int, steps: int, warmup: float) -> float:

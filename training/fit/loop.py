@@ -12,7 +12,7 @@ from tqdm import tqdm
 from app.inference.artifact import open_artifact, sha256
 from app.inference.tokenizer import Tokenizer
 from training.checkpoints import TEMPERATURE_KEY, Device
-from training.data import Example, check_labels, label_key, labels_of, order_labels, without
+from training.data import Example, check_labels, labels_of, meaning, order_labels, without
 from training.errors import InputError
 from training.evaluation import ALL, Evaluation, aligned, suite_examples
 from training.evaluation.plots import draw_evaluations
@@ -134,10 +134,8 @@ def _labels(start: Path, examples: Sequence[Example], recipe: Recipe) -> tuple[s
     labels = labels_of(examples)
     if not recipe.keep_labels:
         return labels
-    keys = {label_key(label) for label in labels}
-    return order_labels(
-        [*labels, *(label for label in open_artifact(str(start)).labels if label_key(label) not in keys)]
-    )
+    keys = {meaning(label) for label in labels}
+    return order_labels([*labels, *(label for label in open_artifact(str(start)).labels if meaning(label) not in keys)])
 
 
 def _check(start: Path, dev: Sequence[Example], labels: Sequence[str], recipe: Recipe) -> list[Example]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from training.errors import InputError
+from training.errors import InputError, UsageError
 
 
 def _setting(description: str, **limits: float) -> Any:
@@ -25,6 +25,11 @@ class Recipe:
     max_tokens: Annotated[int, _setting("tokens per text; a longer text is cut to its beginning or its end", ge=3)] = 96
     learning_rate: Annotated[float, _setting("highest learning rate", gt=0)] = 7e-5
     layer_decay: Annotated[float, _setting("learning rate of a layer relative to the layer above it", gt=0, le=1)] = 1.0
+    head_rate: Annotated[float, _setting("learning rate of the head relative to the highest layer", gt=0)] = 1.0
+    head_first: Annotated[
+        float, _setting("share of the steps, at the beginning, in which only the head learns", ge=0, lt=1)
+    ] = 0.0
+    train_embeddings: Annotated[bool, _setting("train the embeddings of words, too")] = True
     weight_decay: Annotated[float, _setting("weight decay of AdamW", ge=0)] = 0.01
     warmup: Annotated[float, _setting("share of the steps in which the learning rate rises", ge=0, le=1)] = 0.06
     dropout: Annotated[float, _setting("dropout in training, in every dropout layer of the model", ge=0, le=1)] = 0.1
@@ -57,7 +62,7 @@ class Recipe:
 def read_recipe(path: Path | None, **flags: Any) -> Recipe:
     """Read the recipe at `path`. `flags` that are not None override it.
 
-    Raises `InputError` for an unknown setting, an invalid value or a file that is not TOML.
+    Raises `UsageError` for an unknown setting or an invalid value, and `InputError` for a file that is not TOML.
     """
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
@@ -68,7 +73,7 @@ def read_recipe(path: Path | None, **flags: Any) -> Recipe:
         return TypeAdapter(Recipe).validate_python(settings)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {_message(each)}" for each in error.errors())
-        raise InputError(f"{path or 'recipe'}: {wrong}") from None
+        raise UsageError(f"{path or 'recipe'}: {wrong}") from None
 
 
 def _message(error: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from app.inference.files import MANIFEST
 from app.inference.tokenizer import Tokenizer
 from training.checkpoints import Calibration, calibrate_checkpoint, keep_memory
 from training.data import DataReport, Example, LabelMap, Table, hold_out, labels_of, read_source, report, split
-from training.errors import InputError
+from training.errors import InputError, UsageError
 from training.evaluation import ALL, Evaluation, suite_examples
 from training.files import note
 from training.fit import EMBEDDED, ENCODER, Choice, FinishedRun, artifact_of, choose_for, fine_tune, start_directory
@@ -159,14 +159,14 @@ def _calibrate(checkpoint: Path, dev: Sequence[Example]) -> Calibration | None:
 def name_of(table: Table) -> str:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", table.rows[0].source).strip("-._")
     if not name:
-        raise InputError(f"{table.name}: give the model a name with --name")
+        raise UsageError(f"{table.name}: give the model a name with --name")
     return name
 
 
 def _check_name(name: str, model: Path | None) -> None:
     if not _NAME.fullmatch(name):
-        raise InputError(f"{name!r} cannot be the name of a model: use letters, digits, '.', '_' and '-'")
+        raise UsageError(f"{name!r} cannot be the name of a model: use letters, digits, '.', '_' and '-'")
     if name in _TAKEN:
-        raise InputError(f"{name} is the name of a model that comes with rt-sentiment; choose another --name")
+        raise UsageError(f"{name} is the name of a model that comes with rt-sentiment; choose another --name")
     if model and model.exists() and not (model / MANIFEST).is_file():
-        raise InputError(f"{model} exists and is not a model that could be replaced; choose another --name")
+        raise UsageError(f"{model} exists and is not a model that could be replaced; choose another --name")

@@ -25,6 +25,12 @@ def test_labels_in_another_order_keep_their_weights(checkpoint: Path) -> None:
     assert logits(checkpoint, "positive", "negative", "neutral") == pytest.approx(logits(checkpoint), abs=1e-5)
 
 
+def test_labels_of_another_language_keep_the_weights_of_what_they_mean(checkpoint: Path) -> None:
+    before, after = logits(checkpoint), logits(checkpoint, "négatif", "neutre", "positif")
+    assert list(after) == ["négatif", "neutre", "positif"]
+    assert [*after.values()] == pytest.approx([*before.values()], abs=1e-5)
+
+
 def test_a_subset_of_the_labels_keeps_its_weights(checkpoint: Path) -> None:
     before, after = logits(checkpoint), logits(checkpoint, "negative", "positive")
     assert after == pytest.approx({label: before[label] for label in ("negative", "positive")}, abs=1e-5)

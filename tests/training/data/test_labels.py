@@ -3,7 +3,7 @@
 import pytest
 
 from training.data import Example, LabelMap, check_labels, labels_of, order_labels
-from training.data.labels import common_spellings, edit_distance, near_equal
+from training.data.labels import common_spellings, edit_distance, meaning, near_equal
 from training.errors import InputError
 
 
@@ -94,3 +94,17 @@ def test_labels_are_spelt_as_the_model_spells_them() -> None:
         check_labels([Example("a", "joy", "dev")], ("Positive", "1"), "the model has")
     with pytest.raises(InputError, match="dev: a row without a label"):
         check_labels([Example("a", None, "dev")], ("Positive", "1"), "the model has")
+
+
+@pytest.mark.parametrize(
+    ("label", "what"),
+    [
+        ("Positive", "positive"), ("positiv", "positive"), ("positif", "positive"), ("positivo", "positive"),
+        ("positief", "positive"), ("pozytywny", "positive"), ("POS", "positive"), ("négatif", "negative"),
+        ("negativa", "negative"), ("neg", "negative"), ("neutre", "neutral"), ("neutraal", "neutral"),
+        ("neutrální", "neutral"), ("neutro", "neutral"), ("position", "position"), ("neutron", "neutron"),
+        ("negation", "negation"), ("very positive", "very positive"), ("Post", "post"), ("1.0", "1"),
+    ],
+)  # fmt: skip
+def test_names_of_sentiment_in_other_languages_mean_the_same(label: str, what: str) -> None:
+    assert meaning(label) == what

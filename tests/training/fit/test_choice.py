@@ -24,7 +24,8 @@ def facts(counts: dict[str, int], tokens: int = 20) -> Facts:
         (("3/5", "4/5"), "sentiment-en"),
         (("refund", "delivery"), "encoder"),
         (("positive", "negative", "spam"), "encoder"),
-        (("positiv", "negativ"), "encoder"),
+        (("positiv", "negativ"), "sentiment-en"),
+        (("neg", "neu", "pos"), "sentiment-en"),
         (("2024", "2025"), "encoder"),
     ],
 )
@@ -34,17 +35,33 @@ def test_the_start_depends_on_the_labels(labels: tuple[str, ...], start: str) ->
     assert choice.reasons[0].startswith(f"start: {start} (your labels ")
 
 
-def test_labels_that_are_new_get_more_and_larger_steps() -> None:
+def test_labels_that_are_new_get_larger_steps_and_a_head_that_learns_alone_first() -> None:
     known, new = choose(facts(THREE)), choose(facts({f"topic {label}": rows for label, rows in THREE.items()}))
-    assert new.recipe.epochs > known.recipe.epochs
     assert new.recipe.learning_rate > known.recipe.learning_rate
+    assert (new.recipe.head_first, new.recipe.head_rate) == (0.25, 10)
+    assert (known.recipe.head_first, known.recipe.head_rate) == (0, 1)
+    assert "10 times as much for the head, which is new and learns alone for the first 25 %" in new.reasons[2]
+    assert "head" not in known.reasons[2]
+
+
+def test_the_more_labels_are_new_the_more_steps_there_are() -> None:
+    few, many = ({f"topic {number}": 600 // labels for number in range(labels)} for labels in (5, 40))
+    assert choose(facts(few)).recipe.epochs < choose(facts(many)).recipe.epochs
+
+
+def test_few_rows_leave_the_embeddings_of_words_as_they_are() -> None:
+    few, many = choose(facts(THREE)), choose(facts(dict.fromkeys(THREE, 2000)))
+    assert not few.recipe.train_embeddings
+    assert many.recipe.train_embeddings
+    assert few.reasons[3].startswith("words: their embeddings stay as they are")
+    assert "words:" not in "".join(many.reasons)
 
 
 @pytest.mark.parametrize(("rows", "labels"), [(100, 2), (700, 12), (5000, 40), (100_000, 3), (100_000, 77)])
 def test_the_number_of_steps_is_sensible_for_any_number_of_rows(rows: int, labels: int) -> None:
     recipe = choose(facts({f"label {number}": rows // labels for number in range(labels)})).recipe
     steps = recipe.epochs * rows / recipe.batch_size
-    assert steps >= 200
+    assert steps >= 150
     assert recipe.epochs <= 40
     assert rows < 20_000 or recipe.epochs <= 3
 
@@ -92,8 +109,8 @@ def test_rows_with_the_scores_of_a_teacher_count_as_rows() -> None:
     assert choose(found).recipe.epochs < 40
 
 
-def test_a_checkpoint_with_the_labels_needs_fewer_steps_than_one_without() -> None:
+def test_only_a_checkpoint_without_the_labels_has_a_head_that_is_new() -> None:
     topics = facts({"refund": 100, "delivery": 100})
     known, new = (choose(topics, start="runs/a", base_labels=labels) for labels in (("Refund", "delivery"), ("a", "b")))
-    assert known.recipe.epochs < new.recipe.epochs
-    assert choose(facts(THREE), start="encoder").recipe.epochs > choose(facts(THREE)).recipe.epochs
+    assert (known.recipe.head_first, new.recipe.head_first) == (0, 0.25)
+    assert choose(facts(THREE), start="encoder").recipe.head_first == 0.25

@@ -1,6 +1,7 @@
 """One training step: loss, learning rate and parameter groups."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -77,6 +78,42 @@ class TestParameters:
         assert settings["distilbert.transformer.layer.2.ffn.lin1.weight"] == (0.5, 0.1)
         assert settings["distilbert.transformer.layer.0.sa_layer_norm.weight"] == (0.125, 0.0)
         assert settings["distilbert.embeddings.word_embeddings.weight"] == (0.0625, 0.1)
+
+
+class TestHead:
+    """The head can learn alone at first, and faster; the embeddings of words can stay as they are."""
+
+    @staticmethod
+    def changes(recipe: Recipe, steps: int) -> list[set[str]]:
+        """Return which parts change in each step."""
+        network = model()
+        tokenizer = Tokenizer.load(open_artifact("sentiment-en").directory, max_tokens=512)
+        learner = Learner(network, tokenizer, recipe, steps=steps, device=Device())
+        row = Row(np.arange(100, 120, dtype=np.int32), np.array([1, 0, 0], np.float32), np.ones(3, np.bool_))
+        found = []
+        for _ in range(steps):
+            before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+            learner.learn([row])
+            changed = [name for name, old in before.items() if not torch.equal(old, network.get_parameter(name))]
+            found.append({re.sub(r"^distilbert\.", "", name).split(".")[0] for name in changed})
+        return found
+
+    def test_it_learns_alone_for_a_share_of_the_steps(self) -> None:
+        head, everything = (
+            {"pre_classifier", "classifier"},
+            {"pre_classifier", "classifier", "transformer", "embeddings"},
+        )
+        assert self.changes(Recipe(head_first=0.5), steps=4) == [head, head, everything, everything]
+        assert self.changes(Recipe(), steps=1) == [everything]
+
+    def test_embeddings_can_stay_as_they_are(self) -> None:
+        (changed,) = self.changes(Recipe(train_embeddings=False), steps=1)
+        assert changed == {"pre_classifier", "classifier", "transformer"}
+
+    def test_its_learning_rate_is_relative_to_that_of_the_highest_layer(self) -> None:
+        groups = parameter_groups(model(), Recipe(learning_rate=1.0, layer_decay=0.5, head_rate=10))
+        rates = {group["depth"]: group["lr"] for group in groups}
+        assert rates == {4: 10.0, 3: 0.5, 2: 0.25, 1: 0.125, 0: 0.0625}
 
 
 class TestDropout:

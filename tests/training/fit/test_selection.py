@@ -7,8 +7,8 @@ import pytest
 from training.fit.selection import best, is_over
 
 
-def evaluation(step: int, macro_f1: float, loss: float = 1.0) -> dict[str, Any]:
-    return {"step": step, "dev": {"a": {"macro_f1": macro_f1, "loss": loss}}}
+def evaluation(step: int, macro_f1: float, loss: float = 1.0, margin: float = 0.0) -> dict[str, Any]:
+    return {"step": step, "dev": {"a": {"macro_f1": macro_f1, "loss": loss, "margin": margin}}}
 
 
 def test_the_highest_macro_f1_wins_and_not_the_last() -> None:
@@ -20,6 +20,15 @@ def test_the_highest_macro_f1_wins_and_not_the_last() -> None:
 def test_of_equal_ones_the_lower_loss_wins_and_then_the_first() -> None:
     history = [evaluation(10, 0.9, 0.5), evaluation(20, 0.9, 0.4), evaluation(30, 0.9, 0.4)]
     assert best(history) is history[1]
+
+
+def test_of_those_within_the_margin_of_error_the_last_wins() -> None:
+    scores = [(10, 1.0), (20, 0.95), (30, 0.8), (40, 0.92), (50, 0.85)]
+    history = [evaluation(step, score, margin=0.09) for step, score in scores]
+    assert best(history) is history[3]
+    assert best([evaluation(step, score, margin=0.01) for step, score in scores]) == evaluation(10, 1.0, margin=0.01)
+    assert not is_over(history, 2)
+    assert is_over([*history, evaluation(60, 0.9)], 2)
 
 
 def test_each_set_counts_as_much_and_all_sets_together_do_not_count_again() -> None:

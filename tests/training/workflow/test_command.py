@@ -1,6 +1,7 @@
 """The flags of the one command."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,28 @@ def test_all_flags_have_a_sentence(capsys: pytest.CaptureFixture[str], monkeypat
 def test_errors_begin_with_the_name_of_the_command() -> None:
     with pytest.raises(SystemExit, match=r"^rt-sentiment train: nothing\.csv: no such file"):
         main(["all", "nothing.csv"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--text-column", "body"], "no column body; the columns are review, stars"),
+        (["--label-column", "body"], "no column body; the columns are review, stars"),
+        (["--encoding", "utf-99"], "utf-99 is not known"),
+        (["--name", "a/b"], "'a/b' cannot be the name of a model"),
+        (["--dev-share", "3"], "must be between 0 and 1, not 3"),
+        (["--epochs", "0"], "epochs: Input should be greater than or equal to 1"),
+    ],
+)
+def test_a_flag_that_cannot_be_used_ends_it_with_status_2(
+    tmp_path: Path, flags: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "reviews.csv"
+    table.write_text("review,stars\n" + "".join(f"review number {n},{n % 2}\n" for n in range(20)))
+    with pytest.raises(SystemExit) as stopped:
+        main(["all", str(table), *flags, "--runs", str(tmp_path / "runs")])
+    assert stopped.value.code == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("rt-sentiment train: ")
+    assert complaint in shown
+    assert not (tmp_path / "runs").exists()
