@@ -11,3 +11,7 @@ class InputError(ValueError):
 
 class BusyRun(InputError):
     """Another process trains in the directory."""
+
+
+class FetchFailed(InputError):
+    """A package cannot be fetched, perhaps only now."""
