@@ -15,3 +15,7 @@ class BusyRun(InputError):
 
 class UsageError(InputError):
     """An option does not exist or does not fit the file: a column, a setting or a value. A step ends with status 2."""
+
+
+class FetchFailed(InputError):
+    """A package cannot be fetched, perhaps only now."""

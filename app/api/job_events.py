@@ -76,6 +76,6 @@ class JobEvents:
 
 
 def _event(job: Job) -> bytes:
-    return format_sse_event(
-        event="status", data_str=to_json(job.view()).decode(), id=str(job.version), retry=_RECONNECT_MS
-    )
+    # The loss of a training that diverges is not a number, which JSON does not have.
+    data = to_json(job.view(), inf_nan_mode="null").decode()
+    return format_sse_event(event="status", data_str=data, id=str(job.version), retry=_RECONNECT_MS)

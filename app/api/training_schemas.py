@@ -12,6 +12,7 @@ from .job_schemas import STRICT, Name, Schedule, Short, UrlOfSource
 
 _MAX_SETTINGS = 40
 _SETTING = re.compile(r"[a-z_]{1,32}")
+_MAX_NUMBER = 2**53  # beyond, JSON has no exact integers
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 
@@ -22,10 +23,14 @@ def _check_recipe(value: object) -> object:
         isinstance(value, dict)
         and len(value) <= _MAX_SETTINGS
         and all(_SETTING.fullmatch(str(name)) for name in value)
-        and all(isinstance(each, bool | int | float) or each in ("best", "last") for each in value.values())
+        and all(_is_number(each) or each in ("best", "last") for each in value.values())
     ):
         raise PydanticCustomError("recipe", 'expected settings and their values, such as {"epochs": 4}')
     return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, bool | int | float) and abs(value) <= _MAX_NUMBER  # which NaN is not
 
 
 def _parse_recipe(value: object) -> object:

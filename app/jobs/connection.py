@@ -19,12 +19,13 @@ def connect(options: JobOptions) -> Any:
     try:
         from redis import Redis
         from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
         from redis.retry import Retry
     except ModuleNotFoundError as error:
         raise SetupError("REDIS_URL: background jobs need an extra: pip install 'rt-sentiment[jobs]'") from error
     try:
         file = options.redis_password_file
-        return Redis.from_url(
+        client = Redis.from_url(
             options.redis_url,
             password=file.read_text().strip() if file else None,
             socket_timeout=_TIMEOUT_S,
@@ -32,10 +33,12 @@ def connect(options: JobOptions) -> Any:
             health_check_interval=15,
             retry=Retry(NoBackoff(), 0),  # callers get 503 soon, and workers try again themselves
         )
+        client.connection_pool.make_connection()  # connects to nothing, but raises for an option that does not exist
     except OSError as error:
         raise SetupError(f"REDIS_PASSWORD_FILE: {error.strerror}") from None
-    except ValueError as error:
-        raise SetupError(f"REDIS_URL: {error}") from None
+    except (ValueError, TypeError, RedisError):  # whose messages may quote the password
+        raise SetupError("REDIS_URL: an option after ? is not valid") from None
+    return client
 
 
 @contextmanager

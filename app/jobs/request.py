@@ -9,6 +9,8 @@ from ..errors import InvalidInput, TableOptionError
 from ..tables import ADDED, Columns, Source, source_of
 from .sources import JobSource
 
+_MAX_STEM = 128  # names of files have a limit of 255 bytes
+
 
 @dataclass(frozen=True, slots=True)
 class InferenceRequest:
@@ -95,7 +97,7 @@ class TrainingRequest:
     def table(self) -> str:
         """The name of the copy that the training reads. It says the format, and nothing that a path could mean."""
         kind = source_of(self.file, self.format, "", "").format
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", self.file.partition(".")[0]).strip("-") or "rows"
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", self.file.partition(".")[0])[:_MAX_STEM].strip("-") or "rows"
         stem = "rows" if stem == "all" else stem  # which reports call all sets together
         return f"{stem}.{kind}"
 

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -67,7 +68,8 @@ class Slots:
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._is_stopping = True
         for process in self._running:
-            os.kill(process, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(process, signal.SIGTERM)
 
 
 def end_with_parent() -> Callable[[], None]:

@@ -120,10 +120,10 @@ def _hand_back(lease: Lease) -> Callable[[int, FrameType | None], Any]:
 
 def _explain(error: Exception) -> str:
     """Return what the job's owner sees: nothing of a library's message, which may quote a text."""
-    if isinstance(error, TableError):  # the names of columns may have half a surrogate pair
-        return error.explain()[:_MAX_ERROR_CHARS].encode("utf-8", "backslashreplace").decode()
     if isinstance(error, _BRIEF_ERRORS):
-        return str(error)[:_MAX_ERROR_CHARS]
+        why = error.explain() if isinstance(error, TableError) else str(error)
+        # The names of columns may have half a surrogate pair.
+        return why[:_MAX_ERROR_CHARS].encode("utf-8", "backslashreplace").decode()
     if isinstance(error, OSError):
         return f"the worker failed: {error.strerror or type(error).__name__}"
     return f"the worker failed: {type(error).__name__}"

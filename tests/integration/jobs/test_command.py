@@ -53,6 +53,16 @@ def test_a_place_that_the_worker_reads_can_be_named(stack: Stack, capsys: pytest
     assert output(capsys, "result", job["id"]).startswith('{"column_1": "good", "s_label": "positive"')
 
 
+def test_a_recipe_with_a_date_is_refused_by_the_server(
+    tmp_path: Path, stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.csv").write_text("text,label\ngood,a\n")
+    (tmp_path / "recipe.toml").write_text("epochs = 2027-01-31\n")
+    for source in (tmp_path / "in.csv", f"file://{stack.sources}/in.csv"):
+        assert run("jobs", "train", source, "--name", "mine", "--recipe", tmp_path / "recipe.toml") == 1
+        assert "recipe: expected settings and their values" in capsys.readouterr().err
+
+
 def test_a_failed_job_is_listed_and_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in.csv").write_text("a,b\n1,2\n")
     job_id = output(capsys, "submit", tmp_path / "in.csv", "--wait", status=1).split()[0]

@@ -202,6 +202,27 @@ async def test_jobs_that_others_sent_appear(page: "Page", stack: Stack, problems
     assert problems == []
 
 
+async def test_a_training_counts_steps(page: "Page", stack: Stack, problems: list[str]) -> None:
+    with closing(JobsClient(stack.server)) as client:
+        job = client.wait(client.submit({"texts": ["good"]}))
+        forget(client, job["id"])
+    job["type"], job["metadata"]["name"] = "training", "stars"
+
+    async def answer(route: Any) -> None:
+        await route.fulfill(json={"jobs": [job], "cursor": None})
+
+    await page.route("**/jobs?limit=*", answer)
+    for status, total, text in (
+        ("running", 20, "1 of 20 steps"),
+        ("cancelled", 20, "1 steps are done"),
+        ("completed", 1, "1 step in "),
+    ):
+        job["status"], job["progress"]["total"] = status, total
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await wait_for(entry(page, "stars"), text)
+    assert problems == []
+
+
 async def test_a_key_shows_its_own_jobs(browser: "Browser", stack: Stack, problems: list[str], tmp_path: Path) -> None:
     from playwright.async_api import expect
 

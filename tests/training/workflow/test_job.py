@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from training.errors import BusyRun
+from training.errors import BusyRun, FetchFailed
 from training.workflow import job
 
 ROWS = "text,label\n" + "".join(f"row {number} of many,late\n" for number in range(20))
@@ -45,6 +45,7 @@ def test_what_another_attempt_would_not_change_is_final(folder: Path, options: d
     ("error", "why"),
     [
         (BusyRun("process 7 is training there"), "process 7 is training there"),
+        (FetchFailed("no connection"), "no connection"),
         (OSError(28, "No space left on device"), "the training failed: No space left on device"),
         (RuntimeError("a text of somebody"), "the training failed: RuntimeError"),
     ],
@@ -57,6 +58,14 @@ def test_what_may_pass_is_not_final(folder: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(sys.modules["training.workflow.train_table"], "train_table", fail)
     assert run(folder) == {"error": why, "is_final": False}
+
+
+def test_an_error_has_no_path_of_the_worker(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    bases = tmp_path_factory.mktemp("bases")
+    (bases / "empty").mkdir()
+    error = run(folder, start=str(bases / "empty"), preset="quick")["error"]
+    assert "empty" in error
+    assert str(bases) not in error
 
 
 def test_what_a_killed_attempt_has_left_is_removed_unless_it_is_a_run(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from app.api.job_events import JobEvents
 from app.jobs import Job
 
 
-def job(job_id: str, version: int = 0) -> Job:
+def job(job_id: str, version: int = 0, **more: Any) -> Job:
     return Job(
         id=job_id,
         type="inference",
@@ -22,6 +24,7 @@ def job(job_id: str, version: int = 0) -> Job:
         max_failures=1,
         ttl_s=1,
         version=version,
+        **more,
     )
 
 
@@ -58,3 +61,14 @@ async def test_an_error_in_one_round_does_not_end_the_next_ones(monkeypatch: pyt
         assert b"id: 0" in await anext(following)
         assert b"id: 1" in await anext(following)
     await following.aclose()
+
+
+async def test_a_training_that_diverges_is_followed_as_json() -> None:
+    async def get_many(job_ids: Sequence[str]) -> list[Job | None]:
+        return []
+
+    following = JobEvents(get_many, lambda: False).follow(job("a", stage={"loss": float("nan")}), None)
+    event = (await anext(following)).decode()
+    await following.aclose()
+    data = next(line for line in event.splitlines() if line.startswith("data: ")).removeprefix("data: ")
+    assert json.loads(data, parse_constant=pytest.fail)["progress"]["loss"] is None

@@ -8,6 +8,7 @@ from redis import exceptions
 from app.errors import NotReady, SetupError
 from app.jobs.connection import connect, translated
 from app.jobs.options import JobOptions
+from app.serving import RedisStore, SharedCacheOptions
 
 
 def options(url: str, password_file: Path | None = None) -> JobOptions:
@@ -35,6 +36,19 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
 def test_a_url_that_is_not_valid_is_named() -> None:
     with pytest.raises(SetupError, match="REDIS_URL"):
         connect(options("redis://a.example:port"))
+
+
+@pytest.mark.parametrize("option", ["what=1", "socket_timeout=secret"])
+def test_an_option_that_is_not_valid_is_refused_at_once(option: str) -> None:
+    with pytest.raises(SetupError, match=r"^REDIS_URL: an option after \? is not valid$"):
+        connect(options(f"redis://a.example/0?{option}"))
+
+
+def test_an_option_of_tls_that_is_not_valid_is_refused_at_once() -> None:
+    with pytest.raises(SetupError, match=r"^REDIS_URL: an option after \? is not valid$"):
+        connect(options("rediss://a.example/0?ssl_cert_reqs=secret"))
+    with pytest.raises(SetupError, match=r"^CACHE_REDIS_URL: an option after \? is not valid$"):
+        RedisStore(SharedCacheOptions("rediss://a.example/0?ssl_cert_reqs=secret"))
 
 
 @pytest.mark.parametrize(

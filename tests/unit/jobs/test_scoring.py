@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from app.errors import NotReady, TableError, TableOptionError
+from app.errors import InvalidInput, NotReady, TableError, TableOptionError
 from app.jobs import JobOptions
 from app.jobs.job import Job
 from app.jobs.lease import HandedBack, Lease
@@ -137,3 +137,4 @@ def test_half_a_surrogate_pair_in_a_name_can_be_shown(tmp_path: Path) -> None:
     with pytest.raises(TableError) as raised, open_reader(source, request.columns) as reader:
         list(reader.windows(Window()))
     _explain(raised.value).encode()
+    _explain(InvalidInput("no column a; the columns are \ud800")).encode()  # of a training

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,6 +37,7 @@ class Running:
         ("..", "jsonl", "rows.jsonl"),
         ("a?text=b/c.tsv.gz", None, "a-text-b-c.tsv"),
         ("all.parquet", None, "rows.parquet"),
+        ("a" * 1000, "parquet", "a" * 128 + ".parquet"),
     ],
 )
 def test_the_name_of_the_rows_is_no_path_and_no_module(file: str, kind: str | None, name: str) -> None:
@@ -74,6 +76,20 @@ def test_rows_that_cannot_be_copied_are_refused(tmp_path: Path, data: bytes, why
     with pytest.raises((InvalidInput, TableError), match=why):
         copy(tmp_path, data)
     assert not (tmp_path / "table").exists()
+
+
+def test_rows_of_a_web_site_have_the_room_that_their_job_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[int] = []
+
+    def download(_url: str, max_bytes: int) -> list[bytes]:
+        limits.append(max_bytes)
+        return [b"text,label\n"]
+
+    monkeypatch.setattr(training, "download", download)
+    options = replace(OPTIONS, job_sources=("https://a.example",), job_max_open_bytes=500)
+    request = TrainingRequest("a.csv", "mine", url="https://a.example/a.csv")
+    training._copy_table(request, cast("Lease", Running()), LocalStore(tmp_path), options, tmp_path / "table")
+    assert limits == [500]
 
 
 def test_a_base_is_a_folder_among_those_of_the_worker(tmp_path: Path) -> None:

@@ -193,9 +193,10 @@ function showItem(item, job) {
   if (focused?.hidden) item.node.querySelector("button:not([hidden]), select:not([hidden])")?.focus();
 }
 
-function factsOf({ status, progress, result, error, metadata, started_at, finished_at }) {
+function factsOf({ type, status, progress, result, error, metadata, started_at, finished_at }) {
   const { done, total, per_s, eta_s } = progress;
   const count = (number) => number.toLocaleString("en");
+  const unit = type === "training" ? "step" : "row";
   if (status === "pending") {
     if (Date.parse(metadata.run_at) > Date.now()) return `Begins at ${timeOf(metadata.run_at)}`;
     return error ? `Waits for another attempt, after: ${error}` : "Waits for a worker";
@@ -204,12 +205,12 @@ function factsOf({ status, progress, result, error, metadata, started_at, finish
     if (total === null) return "Looks through the file";
     const left = eta_s === null ? "" : `, ${duration(eta_s)} left`;
     const rate = per_s ? `, ${count(Math.round(per_s))} per second` : "";
-    return `${count(done)} of ${count(total)} rows${rate}${left}`;
+    return `${count(done)} of ${count(total)} ${unit}s${rate}${left}`;
   }
-  if (status !== "completed") return done ? `${count(done)} rows are done` : "";
+  if (status !== "completed") return done ? `${count(done)} ${unit}s are done` : "";
   const tookS = (Date.parse(finished_at) - Date.parse(started_at)) / 1000;
   const failed = result?.errors ? `, ${count(result.errors)} of them with an error` : "";
-  return `${count(done)} ${done === 1 ? "row" : "rows"} in ${duration(tookS)}${failed}`;
+  return `${count(done)} ${done === 1 ? unit : `${unit}s`} in ${duration(tookS)}${failed}`;
 }
 
 function timeOf(text) {

@@ -94,6 +94,7 @@ async def test_it_is_used_again_when_the_store_is_back(caplog: pytest.LogCapture
 
 async def test_a_short_failure_is_repaired_without_a_pause(caplog: pytest.LogCaptureFixture) -> None:
     async with replica() as one:
+        caplog.clear()
         with caplog.at_level(logging.INFO, "sentiment"):
             with patch.object(one.store, "get_many", side_effect=StoreError("once")):
                 assert await one.cache.get([b"a"], PATIENT_S) is None
@@ -123,6 +124,7 @@ async def test_writes_are_dropped_when_they_are_behind() -> None:
 
 async def test_writes_that_fail_pause_and_lookups_go_on(caplog: pytest.LogCaptureFixture) -> None:
     async with replica() as one:
+        caplog.clear()
         failing = patch.object(one.store, "set_many", side_effect=OSError)
         with caplog.at_level(logging.INFO, "sentiment"), failing as write:
             for number in range(300):
