@@ -196,7 +196,9 @@ class JobStatus(BaseModel):
         description="A summary, once it is completed."
     )
     error: str | None = Field(description="Why it failed.")
-    metadata: dict[str, object] = Field(description="Name of the file, priority, schedule, id of the request.")
+    metadata: dict[str, object] = Field(
+        description="Name of the file or of the new model, priority, schedule, id of the request."
+    )
 
 
 class JobList(BaseModel):

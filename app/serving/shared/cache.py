@@ -1,6 +1,6 @@
 """Reads and writes of the shared cache: together, in the background, and not at all while Redis fails.
 
-Requests never wait for more than one time-out. Lookups that arrive while Redis is answering others go together in the
+A lookup never waits for more than one time-out. Lookups that arrive while Redis is answering others go together in the
 next command. After a failure nobody waits any more until Redis has answered a PING over a new connection.
 """
 
