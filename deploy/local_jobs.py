@@ -1,7 +1,7 @@
 """Run background jobs on one machine: a Redis, the service and a worker. `make jobs` starts this.
 
 Ctrl-C or SIGTERM ends all three: first the service and the worker, which hands its job back, then Redis. What they
-store stays in runs/jobs, so that the next start goes on with it.
+store stays in runs/jobs, so that the next start goes on with it. A worker that breaks is started again.
 """
 
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "runs" / "jobs"
 _GRACE_S = 30.0
+_WORKER = (sys.executable, "-m", "app", "worker")
 _MAX_SOCKET_BYTES = 103  # of a path: the smallest limit of the usual systems, beyond which Redis cuts it off
 
 
@@ -74,8 +75,13 @@ def main() -> int:
         while not socket.is_socket() and not stack.ended() and not stack.stopping:
             time.sleep(0.05)
         stack.start("service", sys.executable, "-m", "app", "serve")
-        stack.start("worker", sys.executable, "-m", "app", "worker")
-        while not stack.stopping and not stack.ended():
+        stack.start("worker", *_WORKER)
+        while not stack.stopping and (ended := stack.ended()) in {None, "worker"}:
+            if ended and stack.processes[ended].returncode > 0:  # a setting is wrong, as it has said
+                break
+            if ended:
+                print("jobs: the worker was killed; starting another", file=sys.stderr)
+                stack.start("worker", *_WORKER)
             time.sleep(0.2)
         if ended := stack.ended():
             print(f"jobs: the {ended} has ended", file=sys.stderr)

@@ -47,6 +47,7 @@ class Job:
     error: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     input_bytes: int = 0  # that it has, or may have, in the store
+    store: str = ""  # the identity of the store that has its files
     version: int = 0  # counts the changes
 
     @classmethod

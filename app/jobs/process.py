@@ -1,6 +1,7 @@
 """The process of a worker: it runs jobs until it is told to end, and waits while Redis is away."""
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -10,6 +11,7 @@ from mmap import mmap
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from ..errors import NotReady, SetupError
 from ..logs import log
 from . import tasks
 from .connection import connect
@@ -19,7 +21,7 @@ from .queue import TASK_MODULE, Queues
 from .records import Records
 from .scoring import LoadScorer
 from .slots import Slots, end_with_parent
-from .store import open_store
+from .store import OTHER_STORE, open_store
 from .sweep import EVERY_S, Sweeper
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def work(
     pulse = _Pulse(slots)
     if listener:
         records = Records(connect(options))
+        os.register_at_fork(after_in_child=listener.close)  # a process that outlives this one must not keep the port
         start_monitor(listener, JobsCollector(records, Queues(records.redis)), pulse.is_alive)
     if slots == 1:
         _work(options, queues, pulse.beat)
@@ -112,7 +115,10 @@ def _start(options: JobOptions, queues: Sequence[str], beat: Callable[[], object
 
     redis = connect(options)
     ours = Queues(redis)
+    records, store = Records(connect(options)), open_store(options.job_store)
     try:
+        if records.store() not in {"", store.identity()}:
+            raise SetupError(OTHER_STORE)
         worker = Worker(
             [ours.queue(name) for name in queues],
             connection=redis,
@@ -122,10 +128,13 @@ def _start(options: JobOptions, queues: Sequence[str], beat: Callable[[], object
             maintenance_interval=EVERY_S,
             log_job_description=False,
             on_beat=beat,
-            sweeper=Sweeper(Records(connect(options)), ours, open_store(options.job_store)),
+            sweeper=Sweeper(records, ours, store),
         )
-    except RedisError as error:
-        log(logging.WARNING, "redis unreachable", reason=type(error).__name__)
+    except (NotReady, RedisError) as error:
+        log(logging.WARNING, "redis unreachable", reason=type(error.__cause__ or error).__name__)
+        return None
+    except OSError as error:
+        log(logging.WARNING, "store cannot be used", reason=error.strerror or type(error).__name__)
         return None
     log(logging.INFO, "worker started", worker=worker.name, queues=list(queues))
     return worker

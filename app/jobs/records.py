@@ -10,6 +10,7 @@
     rt-sentiment:ended             sorted set: jobs that are over, by the time at which they are forgotten
     rt-sentiment:dead              set: jobs that failed
     rt-sentiment:once:OWNER:HASH   the job of an idempotency key
+    rt-sentiment:store             the identity of the store of the newest job
     rt-sentiment:counts            hash: how many jobs have ended in which way, rows, retries
 
 A change reads the job, computes the new one, and writes it with its sets, in a transaction that begins again if
@@ -31,6 +32,7 @@ _PREFIX = "rt-sentiment"
 PENDING, RUNNING, ENDED, DEAD, COUNTS = (
     f"{_PREFIX}:{name}" for name in ("pending", "running", "ended", "dead", "counts")
 )
+STORE = f"{_PREFIX}:store"
 _WORKERS = "rq:workers"
 LEASE_S = 8
 _SUSPECT_S = 30
@@ -62,6 +64,7 @@ class Records:
             pipe.multi()
             if once:
                 pipe.set(once, job.id, ex=job.ttl_s)
+            pipe.set(STORE, job.store)
             pipe.zadd(_owner(job.owner), {_member(job): 0})
             _write(pipe, job)
             return job
@@ -75,6 +78,11 @@ class Records:
         """Raise `Overloaded` if a caller has so many jobs that are not over, or more than so many bytes in them."""
         with translated():
             _check_room(self.redis, owner, max_open, max_bytes)
+
+    def store(self) -> str:
+        """Return the identity of the store that services use, "" before the first job."""
+        with translated():
+            return (self.redis.get(STORE) or b"").decode()
 
     def get(self, job_id: str) -> Job | None:
         return self.get_many([job_id])[0]

@@ -96,6 +96,7 @@ class Jobs:
             every_s=new.every_s,
             metadata=new.metadata,
             input_bytes=size,
+            store=self._store.identity(),
         )
         limits = self.options
         return self._records.create(job, limits.job_max_open, new.idempotency_key, max_bytes=limits.job_max_open_bytes)

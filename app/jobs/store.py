@@ -17,6 +17,9 @@ from typing import Any, BinaryIO
 
 from ..errors import SetupError
 
+_IDENTITY = ".identity"
+OTHER_STORE = "the worker has another store than the service: both need the same SENTIMENT_JOB_STORE"
+
 
 class Store(ABC):
     """Files below a root. Paths have the form `job/name`, and are made by us alone."""
@@ -36,6 +39,10 @@ class Store(ABC):
     @abstractmethod
     def workplace(self, path: str) -> contextlib.AbstractContextManager[Path]:
         """Give a folder for a process that needs real files. In a local store, it is there for the next attempt."""
+
+    @abstractmethod
+    def identity(self) -> str:
+        """Return what tells this store from others, on whatever machine it is used."""
 
     @abstractmethod
     def folders(self) -> list[str]:
@@ -85,6 +92,19 @@ class LocalStore(Store):
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         yield folder
+
+    def identity(self) -> str:
+        file = self._root / _IDENTITY
+        with contextlib.suppress(FileNotFoundError):
+            return file.read_text()
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own = file.with_name(f"{_IDENTITY}-{secrets.token_hex(8)}")
+        own.write_text(secrets.token_hex(12))
+        # Unlike a rename, this replaces nothing: the first of several processes decides.
+        with contextlib.suppress(FileExistsError):
+            file.hardlink_to(own)
+        own.unlink()
+        return file.read_text()
 
     def folders(self) -> list[str]:
         with contextlib.suppress(FileNotFoundError), os.scandir(self._root) as entries:
@@ -138,6 +158,9 @@ class ObjectStore(Store):
     def workplace(self, path: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=f"rt-sentiment-{path.partition('/')[0]}-") as folder:
             yield Path(folder)
+
+    def identity(self) -> str:
+        return f"{self._files.type_name}:{self._root}"
 
     def folders(self) -> list[str]:
         return [each.base_name for each in self._list(self._root) if not each.is_file]

@@ -21,7 +21,7 @@ from .options import JobOptions
 from .queue import Queues
 from .records import Records
 from .scoring import LoadScorer, score_job
-from .store import open_store
+from .store import OTHER_STORE, open_store
 from .training import TrainingFailed, train_job
 
 _MAX_ERROR_CHARS = 2000  # an error may list the columns of the source
@@ -89,6 +89,8 @@ def _run(lease: Lease, token: str) -> Job:
     end: Callable[[Job, float], Job]
     try:
         store = open_store(context.options.job_store)
+        if lease.job.store not in {"", store.identity()}:
+            raise SetupError(OTHER_STORE)
         if lease.job.type == "training":
             result = train_job(lease, store, context.options)
         else:
@@ -102,6 +104,8 @@ def _run(lease: Lease, token: str) -> Job:
     except Exception as error:
         if not isinstance(error, _BRIEF_ERRORS):
             log_exception("job failed", error, job=lease.job.id)
+        elif isinstance(error, (ArtifactError, SetupError, NotReady)):  # which quote nothing of the rows
+            log(logging.ERROR, "job failed", job=lease.job.id, reason=str(error))
         why, is_final = _explain(error), isinstance(error, _FINAL)
 
         def end(job: Job, now_s: float) -> Job:

@@ -133,6 +133,7 @@ def successor(job: Job, job_id: str, now_s: float) -> Job:
         every_s=job.every_s,
         metadata=job.metadata,
         input_bytes=job.input_bytes,
+        store=job.store,
     )
 
 

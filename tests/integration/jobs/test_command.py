@@ -97,6 +97,11 @@ def get(port: int, path: str) -> Any:
         return None
 
 
+def worker_of(pid: int) -> int | None:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return next((int(child) for child in children if b"worker" in Path(f"/proc/{child}/cmdline").read_bytes()), None)
+
+
 def test_make_jobs_runs_all_three_and_stops_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
     prelude = f"import pathlib, deploy.local_jobs as local\nlocal.FOLDER = pathlib.Path({str(tmp_path)!r})\n"
@@ -109,6 +114,9 @@ def test_make_jobs_runs_all_three_and_stops_them(tmp_path: Path, capsys: pytest.
     )
     try:
         until(lambda: (response := get(port, "/readyz")) and response.status_code == 200)
+        killed = until(lambda: worker_of(process.pid))
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: worker_of(process.pid) not in {None, killed})
         (tmp_path / "in.csv").write_bytes(csv_of(10))
         url = f"http://127.0.0.1:{port}"
         assert "completed: 10 rows" in output(capsys, "submit", tmp_path / "in.csv", "--wait", "--url", url)

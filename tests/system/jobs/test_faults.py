@@ -255,3 +255,40 @@ def test_a_redis_with_a_password_says_when_it_is_wrong(tmp_path: Path) -> None:
             else:
                 jobs.check("all")
             jobs.close()
+
+
+def test_a_worker_with_another_store_runs_nothing(stack: Stack, client: JobsClient, tmp_path: Path) -> None:
+    job_id = client.upload(csv_of(3))
+    with worker(wait=False, **stack.settings | {"job_store": str(tmp_path)}) as wrong:
+        assert wrong.wait() != 0
+        assert "both need the same SENTIMENT_JOB_STORE" in wrong.log.read_text()
+    assert client.job(job_id)["status"] == "pending"
+    with worker(**stack.settings):
+        assert client.wait(job_id)["status"] == "completed"
+
+
+def test_a_job_waits_for_a_worker_with_its_store(stack: Stack, client: JobsClient, tmp_path: Path) -> None:
+    with redis_client.Redis(port=stack.port) as database:
+        database.delete("rt-sentiment:store")  # no job has told the worker yet which store is used
+        with worker(**stack.settings | {"job_store": str(tmp_path)}) as wrong:
+            job_id = client.upload(csv_of(3))
+            until(lambda: wrong.events("job failed"))
+            assert "SENTIMENT_JOB_STORE" in client.wait(job_id, "pending")["error"]
+    with worker(**stack.settings):
+        assert client.wait(job_id)["status"] == "completed"
+
+
+def test_a_port_is_free_again_at_once_after_kill_9(stack: Stack, client: JobsClient) -> None:
+    port = str(free_port())
+    job_id = client.upload(csv_of(ROWS))
+    with worker(prelude=SMALL_PARTS, worker_port=port, **stack.settings, **SLOW) as first:
+        wait_for_rows(client, job_id, WINDOW)
+        os.kill(first.child, signal.SIGSTOP)  # it does not notice the end of its worker
+        child = first.child
+        first.process.kill()
+        first.wait()
+    try:
+        with worker(worker_port=port, **stack.settings):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), in_browser]
 PREFIX = "/sentiment"
 SMALL_PARTS = "import app.tables.scoring as scoring\nscoring._WINDOW = scoring.Window(rows=16)"
-FAR = "2027-01-31T04:00:00Z"
+FAR = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%dT%H:%M:%SZ}"
 LONG_MS = 120_000
 # The worker takes minutes for it.
 ENDLESS = b"text\n" + b"".join(b"%d\n" % number for number in range(30_000))

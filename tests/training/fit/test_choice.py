@@ -35,7 +35,7 @@ def test_the_start_depends_on_the_labels(labels: tuple[str, ...], start: str) ->
     assert choice.reasons[0].startswith(f"start: {start} (your labels ")
 
 
-def test_labels_that_are_new_get_larger_steps_and_a_head_that_learns_alone_first() -> None:
+def test_new_labels_get_larger_steps_and_a_head_that_learns_first() -> None:
     known, new = choose(facts(THREE)), choose(facts({f"topic {label}": rows for label, rows in THREE.items()}))
     assert new.recipe.learning_rate > known.recipe.learning_rate
     assert (new.recipe.head_first, new.recipe.head_rate) == (0.25, 10)

@@ -7,7 +7,7 @@ import sys
 from app.jobs.slots import Slots
 
 
-def test_a_slot_that_ends_as_a_signal_arrives_does_not_keep_it_from_the_others() -> None:
+def test_a_slot_that_ends_as_a_signal_arrives_keeps_it_from_no_other() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     other = subprocess.Popen(["sleep", "600"])
