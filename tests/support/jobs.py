@@ -17,9 +17,10 @@ from tests.support.process import ROOT, Server, clean_environment, serve
 from tests.support.redis import redis
 from tests.support.waiting import until
 
-# Workers of tests notice within a second what takes real ones some seconds.
+# Workers of tests notice within a second what takes real ones some seconds, and do not give way to other tests.
 _FAST = """
-import app.jobs.lease, app.jobs.process, app.jobs.records, app.jobs.sweep, app.jobs.transitions
+import app.jobs.lease, app.jobs.process, app.jobs.records, app.jobs.sweep, app.jobs.transitions, app.jobs.worker
+app.jobs.worker._NICENESS = 0
 app.jobs.records.LEASE_S, app.jobs.lease._BEAT_EVERY_S = 2, 0.2
 app.jobs.sweep.EVERY_S = app.jobs.process.EVERY_S = app.jobs.process._BEAT_EVERY_S = 1
 app.jobs.process._TTL_S, app.jobs.process._LONGEST_PAUSE_S = 16, 1
