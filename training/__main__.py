@@ -86,6 +86,20 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(0 if is_help else 2)
     step, *rest = argv
     name = "rt-sentiment train" if step == "all" else step
+    try:
+        _run(step, name, rest)
+    except KeyboardInterrupt as error:
+        again = "; run the same command to go on" if step == "all" else ""
+        print(f"{name}: {str(error) or f'interrupted{again}'}", file=sys.stderr)
+        sys.exit(130)
+    except UsageError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (SentimentError, InputError, OSError) as error:
+        sys.exit(f"{name}: {error}")
+
+
+def _run(step: str, name: str, arguments: list[str]) -> None:
     path, description = STEPS[step]
     try:
         module = importlib.import_module(path)
@@ -98,16 +112,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     parser = argparse.ArgumentParser(prog=f"python -m training {step}", description=description)
     module.add_arguments(parser)
-    try:
-        module.main(parser.parse_args(rest))
-    except KeyboardInterrupt as error:
-        print(f"{name}: {error or 'interrupted'}", file=sys.stderr)
-        sys.exit(130)
-    except UsageError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (SentimentError, InputError, OSError) as error:
-        sys.exit(f"{name}: {error}")
+    module.main(parser.parse_args(arguments))
 
 
 def _usage() -> str:

@@ -125,6 +125,20 @@ def test_an_interrupted_step_exits_with_130(
     assert capsys.readouterr().err == "splices: stopped at step 7 of 9; run the same command again to resume\n"
 
 
+@pytest.mark.parametrize("part", ["importlib.import_module", "training.__main__._run"])
+def test_ctrl_c_at_any_time_says_how_to_go_on(
+    part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(part, stop)
+    with pytest.raises(SystemExit) as stopped:
+        main(["all", "rows.csv"])
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "rt-sentiment train: interrupted; run the same command to go on\n"
+
+
 def test_help_lists_the_steps_in_the_order_of_use(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])
