@@ -13,6 +13,7 @@ from .records import Records
 
 _BEAT_EVERY_S = 2.0
 _LONGEST_PAUSE_S = 5.0
+_GIVE_UP_S = 5.0
 _RATE_OVER_S = 10.0
 
 
@@ -116,6 +117,7 @@ class Lease:
 
     def _apply(self, transition: Callable[[Job, float], Job]) -> Job:
         pause_s = 0.1
+        give_up_s = time.monotonic() + _GIVE_UP_S
         while True:
             try:
                 return self._records.change(self.job.id, transition, lease=self._token)
@@ -123,6 +125,8 @@ class Lease:
                 self.stop(LeaseLost)
                 raise LeaseLost from None
             except NotReady:
+                if self._reason and time.monotonic() > give_up_s:
+                    raise LeaseLost from None  # the worker must end; its lease does too, and another one goes on
                 time.sleep(pause_s)
                 pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 

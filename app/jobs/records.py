@@ -114,16 +114,24 @@ class Records:
             changed: Job = self.redis.transaction(apply, _key(job_id), value_from_callable=True)
             return changed
 
-    def forget(self, job: Job) -> None:
-        """Delete a job that is over."""
-        with translated(), self.redis.pipeline() as pipe:
+    def forget(self, job: Job) -> bool:
+        """Delete a job that is over, unless somebody has changed it meanwhile. Return whether it is gone."""
+
+        def delete(pipe: Any) -> bool:
+            data = pipe.get(_key(job.id))
+            if data and Job.from_json(data).version != job.version:
+                return False
+            pipe.multi()
             pipe.delete(_key(job.id), _lease(job.id))
             pipe.zrem(_owner(job.owner), _member(job))
             for name in (RUNNING, DEAD):
                 pipe.srem(name, job.id)
             for name in (_open(job.owner), PENDING, ENDED):
                 pipe.zrem(name, job.id)
-            pipe.execute()
+            return True
+
+        with translated():
+            return bool(self.redis.transaction(delete, _key(job.id), value_from_callable=True))
 
     def page(self, owner: str, cursor: str, limit: int) -> list[tuple[str, Job | None]]:
         """Return the newest jobs of a caller that are older than `cursor`, each with its own cursor.

@@ -143,11 +143,10 @@ class Jobs:
         if not job.is_over:
             try:
                 return self._records.change(job.id, transitions.cancel)
-            except transitions.Refused:  # it has just ended
-                ended = self._records.get(job.id)
-                if ended and ended.status == "cancelled":  # perhaps by us, and the reply was lost
-                    return ended
-        self._records.forget(job)
+            except transitions.Refused:  # it has just ended, perhaps by us, and the reply was lost: its result stays
+                return self._records.get(job.id)
+        if not self._records.forget(job):  # it has just been tried again
+            return self._records.get(job.id)
         self._store.delete(job.id)
         return None
 

@@ -94,9 +94,8 @@ class Sweeper:
             job = self._records.get(job_id)
             if job and not job.is_over:  # it is tried again
                 continue
-            self._store.delete(job_id)
-            if job:
-                self._records.forget(job)
+            if job is None or self._records.forget(job):  # unless it has just been tried again
+                self._store.delete(job_id)
 
     def _tidy(self) -> None:
         """Delete what a process has left in the store that died, or lost Redis, before its job was there."""

@@ -214,6 +214,24 @@ def test_a_cancellation_whose_reply_was_lost_does_not_delete_the_job(jobs: Jobs,
     assert jobs.get("me", job.id).status == "cancelled"  # type: ignore[union-attr]
 
 
+def test_a_job_that_has_ended_just_before_it_is_cancelled_keeps_its_result(jobs: Jobs) -> None:
+    job = submit(jobs)
+    jobs._records.change(job.id, lambda job, now_s: transitions.claim(job, "t", now_s))
+    jobs._records.change(job.id, lambda job, now_s: transitions.complete(job, "t", now_s, {"rows": 1}))
+    assert jobs.cancel(job).status == "completed"  # type: ignore[union-attr]
+    assert jobs.get("me", job.id).result == {"rows": 1}  # type: ignore[union-attr]
+    assert inputs(jobs) == [job.id]
+
+
+def test_a_job_that_is_tried_again_just_before_it_is_forgotten_stays(jobs: Jobs) -> None:
+    job = submit(jobs)
+    over = jobs.cancel(job)
+    assert over is not None
+    jobs.retry(over)
+    assert jobs.cancel(over).status == "pending"  # type: ignore[union-attr]
+    assert inputs(jobs) == [job.id]
+
+
 def test_a_claim_whose_reply_was_lost_holds(jobs: Jobs, port: int) -> None:
     job = submit(jobs)
     with losing(jobs, port, lambda _line: None) as remote:
