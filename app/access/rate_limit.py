@@ -54,7 +54,7 @@ class RateLimit:
                 )
                 self._counter = SlidingWindowCounterRateLimiter(self._storage)
             except ConfigurationError as error:  # the Redis client is too old
-                raise SetupError(f"RATE_LIMIT_STORAGE: {error}") from None
+                raise SetupError(f"SENTIMENT_RATE_LIMIT_STORAGE: {error}") from None
         self._logged_s = -math.inf
 
     async def take(self, caller: str, texts: int, *, counted: int = 0) -> Quota | None:
@@ -110,10 +110,12 @@ def _connection_pool(address: str) -> Any:
     try:
         from redis.asyncio import ConnectionPool  # an optional dependency, needed only with several replicas
     except ModuleNotFoundError as error:
-        raise SetupError("RATE_LIMIT_STORAGE: Redis needs an extra: pip install 'rt-sentiment[redis]'") from error
+        raise SetupError(
+            "SENTIMENT_RATE_LIMIT_STORAGE: Redis needs an extra: pip install 'rt-sentiment[redis]'"
+        ) from error
     try:
         return ConnectionPool.from_url(
             address, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
         )
     except ValueError as error:
-        raise SetupError(f"RATE_LIMIT_STORAGE: {error}") from None
+        raise SetupError(f"SENTIMENT_RATE_LIMIT_STORAGE: {error}") from None

@@ -2,30 +2,50 @@
 
 import json
 import re
+from difflib import get_close_matches
+from functools import partial
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from ..jobs import TrainingRequest
+from ..jobs import MODEL_NAME, TrainingRequest, why_no_name
 from .job_schemas import STRICT, Name, Schedule, Short, UrlOfSource
 
-_MAX_SETTINGS = 40
-_SETTING = re.compile(r"[a-z_]{1,32}")
+# Those of `training.fit.Recipe`, without the one that needs several files. Workers check their values.
+SETTINGS = frozenset((
+    "average", "batch_size", "class_weights", "dropout", "epochs", "evaluations", "gold", "head_first", "head_rate",
+    "keep", "keep_labels", "label_smoothing", "layer_decay", "learning_rate", "max_activation", "max_tokens",
+    "patience", "seed", "train_embeddings", "warmup", "weight_decay",
+))  # fmt: skip
+_NAME_OF_SETTING = re.compile(r"[a-z_]{1,32}")  # what is none may be a text, and is not repeated in an error
 _MAX_NUMBER = 2**53  # beyond, JSON has no exact integers
 
-ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+
+def _check_name(name: str, *, is_new: bool = False) -> str:
+    if why := why_no_name(name, is_new=is_new):
+        raise PydanticCustomError("model_name", "{why}", {"why": why})
+    return name
+
+
+_AsPattern = Field(json_schema_extra={"pattern": f"^{MODEL_NAME}$"})
+ModelName = Annotated[str, AfterValidator(_check_name), _AsPattern]
+NewName = Annotated[str, AfterValidator(partial(_check_name, is_new=True)), _AsPattern]
 
 
 def _check_recipe(value: object) -> object:
-    """Refuse what no recipe has. The error has no name of a setting, because the client may have put a text there."""
-    if not (
-        isinstance(value, dict)
-        and len(value) <= _MAX_SETTINGS
-        and all(_SETTING.fullmatch(str(name)) for name in value)
-        and all(_is_number(each) or each in ("best", "last") for each in value.values())
-    ):
+    """Refuse what no recipe has. The error names the setting, and not its value."""
+    if not isinstance(value, dict):
         raise PydanticCustomError("recipe", 'expected settings and their values, such as {"epochs": 4}')
+    for name, setting in value.items():
+        if name not in SETTINGS:
+            known = f" {name}" if _NAME_OF_SETTING.fullmatch(str(name)) else ""
+            similar = get_close_matches(known.strip(), SETTINGS, 1)
+            hint = f"did you mean {similar[0]}?" if similar else f"expected {', '.join(sorted(SETTINGS))}"
+            raise PydanticCustomError("recipe", "unknown setting{name}; {hint}", {"name": known, "hint": hint})
+        if not (_is_number(setting) or setting in ("best", "last")):
+            why = '{name}: expected a number, true or false, or for keep "best" or "last"'
+            raise PydanticCustomError("recipe", why, {"name": name})
     return value
 
 
@@ -89,7 +109,7 @@ class TrainingOptions(BaseModel):
 
     model_config = STRICT
 
-    name: ModelName = Field(description="Name of the new model.", examples=["stars"])
+    name: NewName = Field(description="Name of the new model.", examples=["stars"])
     base: ModelName | None = Field(
         None,
         description="What to start from: `sentiment-en`, `encoder`, or the name of a folder in SENTIMENT_JOB_BASES. "

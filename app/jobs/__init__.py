@@ -7,13 +7,14 @@ from .job import PRIORITIES, STATUSES, TRAINING, TYPES, Job, JobType, Priority, 
 from .options import JobOptions
 from .process import work
 from .queue import QUEUES
-from .request import InferenceRequest, TrainingRequest
+from .request import MODEL_NAME, InferenceRequest, TrainingRequest, why_no_name
 from .results import MEDIA_TYPES, ResultFile
 from .service import Jobs, NewJob, Upload
 from .training import why_not_here
 
 __all__ = [
     "MEDIA_TYPES",
+    "MODEL_NAME",
     "PRIORITIES",
     "QUEUES",
     "STATUSES",
@@ -30,6 +31,7 @@ __all__ = [
     "Status",
     "TrainingRequest",
     "Upload",
+    "why_no_name",
     "why_not_here",
     "work",
 ]

@@ -22,7 +22,9 @@ def connect(options: JobOptions) -> Any:
         from redis.exceptions import RedisError
         from redis.retry import Retry
     except ModuleNotFoundError as error:
-        raise SetupError("REDIS_URL: background jobs need an extra: pip install 'rt-sentiment[jobs]'") from error
+        raise SetupError(
+            "SENTIMENT_REDIS_URL: background jobs need an extra: pip install 'rt-sentiment[jobs]'"
+        ) from error
     try:
         file = options.redis_password_file
         client = Redis.from_url(
@@ -35,9 +37,9 @@ def connect(options: JobOptions) -> Any:
         )
         client.connection_pool.make_connection()  # connects to nothing, but raises for an option that does not exist
     except OSError as error:
-        raise SetupError(f"REDIS_PASSWORD_FILE: {error.strerror}") from None
+        raise SetupError(f"SENTIMENT_REDIS_PASSWORD_FILE: {file}: {error.strerror}") from None
     except (ValueError, TypeError, RedisError):  # whose messages may quote the password
-        raise SetupError("REDIS_URL: an option after ? is not valid") from None
+        raise SetupError("SENTIMENT_REDIS_URL: an option after ? is not valid") from None
     return client
 
 

@@ -9,7 +9,18 @@ from ..errors import InvalidInput, TableOptionError
 from ..tables import ADDED, Columns, Source, source_of
 from .sources import JobSource
 
+EMBEDDED = ("sentiment-en", "encoder")  # what a training can start from on each worker
+MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _MAX_STEM = 128  # names of files have a limit of 255 bytes
+
+
+def why_no_name(name: str, *, is_new: bool = True) -> str | None:
+    """Return why this cannot be the name of a model, or of a new one; None if it can."""
+    if not re.fullmatch(MODEL_NAME, name):
+        return "expected letters, digits, . _ and -, at most 64, of which the first is a letter or a digit"
+    if is_new and name in EMBEDDED:
+        return f"{name} is the name of a model that comes with rt-sentiment; choose another"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,9 @@ def open_result(job: Job, store: Store, target: str | None) -> ResultFile:
     default = "tar" if job.type == "training" else "ndjson"
     target = target or default
     if (target == "tar") != (default == "tar"):
-        raise InvalidInput(f"the result of this job is not available as {target}", ("query", "format"))
+        why = "the result of a training is a model, which is always tar"
+        why = why if job.type == "training" else "rows are ndjson, csv, tsv or parquet; only a model is tar"
+        raise InvalidInput(why, ("query", "format"))
     if job.type == "training":
         name = f"{job.request['name']}.tar"
         return ResultFile(_read(store.open(archive_path(job.id))), MEDIA_TYPES[target], name)

@@ -123,7 +123,7 @@ def open_url(url: str, allowed: Sequence[str]) -> BinaryIO:
     try:
         files, root = fs.FileSystem.from_uri(place)  # with the options of the settings
     except (ValueError, OSError) as error:
-        raise SetupError(f"JOB_SOURCES: {error}") from None
+        raise SetupError(f"SENTIMENT_JOB_SOURCES: {error}") from None
     stream: BinaryIO = files.open_input_file(root.rstrip("/") + url.removeprefix(_without_options(place)))
     return stream
 

@@ -126,11 +126,13 @@ class ObjectStore(Store):
         try:
             from pyarrow import fs
         except ModuleNotFoundError as error:
-            raise SetupError("JOB_STORE: object stores need an extra: pip install 'rt-sentiment[jobs]'") from error
+            raise SetupError(
+                "SENTIMENT_JOB_STORE: object stores need an extra: pip install 'rt-sentiment[jobs]'"
+            ) from error
         try:
             self._files, root = fs.FileSystem.from_uri(url)
         except (ValueError, OSError) as error:
-            raise SetupError(f"JOB_STORE: {error}") from None
+            raise SetupError(f"SENTIMENT_JOB_STORE: {error}") from None
         self._root = root.rstrip("/")
 
     @contextmanager

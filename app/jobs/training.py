@@ -24,13 +24,12 @@ from ..errors import InvalidInput, NotReady, TableError
 from .download import download
 from .lease import HandedBack, Lease
 from .options import JobOptions
-from .request import TrainingRequest
+from .request import EMBEDDED, TrainingRequest
 from .results import archive_path, input_path
 from .sources import check_url, is_download, open_url
 from .store import Store
 
 _NEEDED = ("training", "torch", "transformers", "onnx")
-_EMBEDDED = ("sentiment-en", "encoder")
 _LOOK_EVERY_S = 0.2
 _TO_SAVE_S = 20.0  # after the worker was told to end
 _PIECE_BYTES = 1024 * 1024
@@ -168,12 +167,12 @@ def _environment() -> dict[str, str]:
 
 
 def _start(base: str | None, bases: Path | None) -> str | None:
-    if base is None or base in _EMBEDDED:
+    if base is None or base in EMBEDDED:
         return base
     folder = bases.expanduser() / base if bases else None  # the name is no path: the API has checked it
     if folder is None or not folder.is_dir():
         others = sorted(path.name for path in bases.expanduser().iterdir() if path.is_dir()) if bases else []
-        raise InvalidInput(f"unknown base {base}; there are {', '.join((*_EMBEDDED, *others))}")
+        raise InvalidInput(f"unknown base {base}; there are {', '.join((*EMBEDDED, *others))}")
     return str(folder.absolute())
 
 

@@ -159,18 +159,29 @@ async def test_a_download_is_whole_or_not_there(connect: Connect, tmp_path: Path
 
 
 @EITHER
-@pytest.mark.parametrize("name", ["cancel", "retry"])
+@pytest.mark.parametrize("name", ["cancel", "delete", "retry"])
 async def test_what_must_not_be_done_twice_is_sent_once(connect: Connect, name: str) -> None:
-    async with scripted(disconnect, respond(content=job())) as server, connect(server.address) as client:
+    looks = {"cancel": [respond(content=job())], "delete": [respond(content=job("failed"))], "retry": []}[name]
+    async with scripted(*looks, disconnect, respond(content=job())) as server, connect(server.address) as client:
         with pytest.raises(Unavailable):
             await getattr(client.jobs, name)("a1")
-    assert len(server.requests) == 1
+    assert len(server.requests) == len(looks) + 1
     async with (
-        scripted(problem(429), problem(503), respond(content=job())) as server,
+        scripted(*looks, problem(429), problem(503), respond(content=job())) as server,
         connect(server.address) as client,
     ):
-        assert (await getattr(client.jobs, name)("a1")).status == "running"
-    assert len(server.requests) == 3
+        done = await getattr(client.jobs, name)("a1")
+        assert done is None if name == "delete" else done.status == "running"
+    assert len(server.requests) == len(looks) + 3
+
+
+@EITHER
+async def test_a_training_is_downloaded_as_it_is(connect: Connect, tmp_path: Path) -> None:
+    for name, looks in (("stars", [respond(content=job("completed", type="training"))]), ("stars.TAR", [])):
+        async with scripted(*looks, pieces(b"model", whole=True)) as server, connect(server.address) as client:
+            await client.jobs.download("a1", tmp_path / name)
+        assert server.requests[-1].path == "/jobs/a1/result?format=tar"
+        assert (tmp_path / name).read_bytes() == b"model"
 
 
 @EITHER
@@ -213,6 +224,10 @@ async def test_what_is_not_from_our_server_is_an_error(
         (lambda jobs: jobs.list(page_size=0), "page_size"),
         (lambda jobs: jobs.wait("a1", 0), "timeout_s"),
         (lambda jobs: jobs.download("a1", "out", format="xml"), "format"),
+        (lambda jobs: jobs.download("a1", "out.csv.gz"), "leave out .gz"),
+        (lambda jobs: jobs.train(name="mine"), "either file or source"),
+        (lambda jobs: jobs.train(name="", source="file:///a.csv"), "the name of the new model"),
+        (lambda jobs: jobs.train(name="mine", source="a", run_at=datetime(2027, 1, 1)), "time zone"),  # noqa: DTZ001
     ],
 )
 async def test_wrong_arguments_are_refused(connect: Connect, call: Callable[[Any], Any], match: str) -> None:

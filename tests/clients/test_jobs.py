@@ -84,7 +84,7 @@ async def test_a_file_is_scored_and_downloaded(connect: Connect, address: str, t
         job = await client.jobs.wait(submitted.id)
         assert job.status == "completed", job.error
         await client.jobs.download(job.id, tmp_path / "out.csv")
-        await client.jobs.download(job.id, tmp_path / "out.parquet", format="parquet")
+        await client.jobs.download(job.id, tmp_path / "out.parquet")
         rows = await client.jobs.result(job.id)
     names = {"path": "in _1_.csv", "file": "in _1_.csv", "memory": "reviews.csv", "pipe": "upload"}
     assert job.metadata["name"] == names[kind]
@@ -173,10 +173,35 @@ async def test_a_job_is_cancelled_tried_again_and_deleted(connect: Connect, addr
         with pytest.raises(InvalidRequest, match="only a job that failed or was cancelled"):
             await client.jobs.retry(job_id)
         assert (await client.jobs.cancel(job_id)).status == "cancelled"
-        assert await client.jobs.cancel(job_id) is None
+        with pytest.raises(InvalidRequest, match="cancel it before"):
+            await client.jobs.delete((await client.jobs.retry(job_id)).id)
+        for _ in range(2):  # the second time, it is over
+            assert (await client.jobs.cancel(job_id)).status == "cancelled"
+        await client.jobs.delete(job_id)
         with pytest.raises(InvalidRequest, match="you have no job of this id") as raised:
             await client.jobs.events(job_id)
         assert raised.value.status == 404
+
+
+@EITHER
+async def test_a_training_is_sent(connect: Connect, stack: Stack, address: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("review;stars\ngood;5\n")
+    layout = {"text_column": "review", "label_column": 2, "map": "5:positive", "delimiter": ";", "quotes": False}
+    how = {"base": "encoder", "preset": "quick", "recipe": {"epochs": 2, "keep": "last"}, "priority": "high"}
+    later = datetime.now(UTC) + SOON
+    source = f"file://{stack.sources}/rows.csv"
+    with (tmp_path / "rows.csv").open("rb") as stream:
+        for rows in ({"file": tmp_path / "rows.csv"}, {"file": stream, "file_name": "a.csv"}, {"source": source}):
+            async with connect(address, **PATIENT) as client:
+                sent = await client.jobs.train(name="stars", **rows, **layout, **how, run_at=later)
+                job = await client.jobs.get(sent.id)
+                assert (job.type, job.metadata["name"], job.metadata["priority"]) == ("training", "stars", "high")
+                assert await client.jobs.cancel(sent.id)
+                await client.jobs.delete(sent.id)
+    async with connect(address, **PATIENT) as client:
+        for wrong in ({"name": "a b"}, {"recipe": {"epoch": 1}}, {"name": "encoder"}):
+            with pytest.raises(InvalidRequest, match=r"expected letters|did you mean epochs|comes with"):
+                await client.jobs.train(**{"name": "stars", "source": source} | wrong)
 
 
 @EITHER

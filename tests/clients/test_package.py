@@ -23,11 +23,12 @@ FOLDER = ROOT / "clients" / "python"
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 README = (FOLDER / "README.md").read_text()
 PAGE = (ROOT / "docs" / "client.md").read_text()
-OF_JOBS = ["cancel", "download", "events", "get", "list", "result", "retry", "submit", "wait"]
+OF_JOBS = ["cancel", "delete", "download", "events", "get", "list", "result", "retry", "submit", "train", "wait"]
 
 
 def examples(text: str) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    """The programs that can be run: those that need more say so in a comment before them."""
+    return re.findall(r"(?<!-->\n)^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
 ALL_EXAMPLES = [*examples(README), *examples(PAGE)]

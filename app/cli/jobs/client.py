@@ -1,12 +1,10 @@
 """What the commands ask of a server."""
 
-import os
 import secrets
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from ..console import progress
@@ -89,32 +87,35 @@ class JobsClient:
                 advance(job["progress"]["done"])
         return dict(job)
 
-    def download(self, job_id: str, form: str | None, out: str) -> None:
-        """Write a result to a file, which has its name only when it is whole, or to standard output."""
-        if out == "-":
-            self._fetch(job_id, form, sys.stdout.buffer)
-            return
-        target = Path(out)
-        part = target.with_name(target.name + ".part")
-        try:
-            with part.open("wb") as stream:
-                self._fetch(job_id, form, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-
-    def _fetch(self, job_id: str, form: str | None, stream: BinaryIO) -> None:
+    def result(self, job_id: str, form: str | None) -> Iterator[bytes]:
+        """Yield the pieces of a result."""
         query = f"?format={form}" if form else ""
         with self._server.stream("GET", f"{path_of(job_id)}/result{query}") as response:
             if response.status != 200:
                 self._checked(response.status, json_of(response.read()))
                 raise Failure(f"{self._server.url}: unexpected status {response.status}")
-            read: Callable[[], bytes] = lambda: response.read(_PIECE_BYTES)  # noqa: E731
-            while piece := read():
-                stream.write(piece)
+            while piece := response.read(_PIECE_BYTES):
+                yield piece
+
+    def cancel(self, job_id: str) -> str:
+        """Cancel a job, and return its status. Raises `Failure` if it is over: the same request would delete it."""
+        job = self.call("GET", path_of(job_id))
+        if _is_over(job):
+            raise Failure(f"{job_id} is over ({job['status']}); to delete it: rt-sentiment jobs delete {job_id}")
+        cancelled = self._delete(job_id)
+        return str(cancelled["status"]) if cancelled else "it has ended meanwhile, and is deleted"
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job that is over, with its result. Raises `Failure` for another one: it would only be cancelled."""
+        job = self.call("GET", path_of(job_id))
+        if not _is_over(job):
+            raise Failure(f"{job_id} is {job['status']}; cancel it first: rt-sentiment jobs cancel {job_id}")
+        self._delete(job_id)
+
+    def _delete(self, job_id: str) -> Any:
+        """Cancel or delete. It is sent once: after a reply that was lost, a second one would delete the job."""
+        with self._server.stream("DELETE", path_of(job_id)) as response:
+            return self._checked(response.status, json_of(response.read()))
 
 
 def path_of(job_id: str) -> str:

@@ -8,6 +8,7 @@ from ...jobs import MEDIA_TYPES, STATUSES, TYPES
 from ..console import print_json, print_table
 from ..exits import OK
 from .client import JobsClient, path_of
+from .result import file_for, format_for, write
 from .server import call, finish, server_flags
 from .submit import submit, train
 
@@ -75,13 +76,20 @@ def wait(*, job_id: str, as_json: bool, url: str, api_key: str | None) -> int:
 @jobs.command()
 @click.argument("job_id", metavar="ID")
 @click.option("-o", "--out", default="-", metavar="FILE", help="Where to write.  [default: standard output]")
-@click.option("--format", "form", type=click.Choice(tuple(MEDIA_TYPES)), help="Of rows.  [default: ndjson]")
+@click.option(
+    "--format", "form", type=click.Choice(tuple(MEDIA_TYPES)), help="[default: by the name of FILE, or ndjson and tar]"
+)
+@click.option("--force", is_flag=True, help="Replace FILE.")
 @server_flags
-def result(*, job_id: str, out: str, form: str | None, url: str, api_key: str | None) -> int:
-    """Fetch the result of a completed job: its rows, or the archive with a model."""
+def result(*, job_id: str, out: str, form: str | None, force: bool, url: str, api_key: str | None) -> int:
+    """Fetch the result of a completed job: its rows, or the archive (tar) with a model.
+
+    The name of FILE says the format, as in `score`, and may end in .gz.
+    """
+    wanted, target = format_for(out, form), file_for(out, force=force)
 
     def use(client: JobsClient) -> int:
-        client.download(job_id, form, out)
+        write(client.result(job_id, wanted), target)
         return OK
 
     return call(url, api_key, use)
@@ -104,11 +112,24 @@ def retry(*, job_id: str, url: str, api_key: str | None) -> int:
 @click.argument("job_id", metavar="ID")
 @server_flags
 def cancel(*, job_id: str, url: str, api_key: str | None) -> int:
-    """Cancel a job. One that is over is forgotten, with its result."""
+    """Cancel a job that is not over. A running one stops within seconds."""
 
     def use(client: JobsClient) -> int:
-        cancelled = client.call("DELETE", path_of(job_id))
-        click.echo(cancelled["status"] if cancelled else "forgotten")
+        click.echo(client.cancel(job_id))
+        return OK
+
+    return call(url, api_key, use)
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@server_flags
+def delete(*, job_id: str, url: str, api_key: str | None) -> int:
+    """Delete a job that is over, with its result."""
+
+    def use(client: JobsClient) -> int:
+        client.delete(job_id)
+        click.echo("deleted")
         return OK
 
     return call(url, api_key, use)

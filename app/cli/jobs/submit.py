@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ...jobs import PRIORITIES
+from ...jobs import PRIORITIES, why_no_name
 from ...tables import INPUTS
 from ..console import print_json
 from ..exits import OK, WRONG_USAGE, Failure
@@ -65,7 +65,7 @@ def submit(
 
 @click.command()
 @click.argument("source", metavar="FILE|URL")
-@click.option("--name", required=True, help="Name of the model.")
+@click.option("--name", required=True, help="Name of the model: letters, digits, . _ and -.")
 @click.option("--text-column", metavar="NAME|NUMBER", help="Column of the text.  [default: text, or a guess]")
 @click.option("--label-column", metavar="NAME|NUMBER", help="Column of the label.  [default: label, or a guess]")
 @click.option("--map", "map_", metavar="THEIRS:OURS,…", help="Other names for labels: see `train --help-all`.")
@@ -99,6 +99,8 @@ def train(
 
     `rt-sentiment jobs result ID -o model.tar` then fetches the model.
     """
+    if why := why_no_name(flags["name"]):
+        raise Failure(f"--name: {why}", WRONG_USAGE)
     named = {"format": format_, "map": map_} | flags
     given = {name: value for name, value in named.items() if value or (name == "quotes" and value is not None)}
     settings = _settings(recipe)

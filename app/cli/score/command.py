@@ -9,7 +9,7 @@ import click
 from ...tables import ADDED, INPUTS, OUTPUTS, Columns, converter_for, format_of, source_of
 from ..exits import OK, WRONG_USAGE, Failure
 from ..flags import MODEL_SETTINGS, read_settings, setting_flags
-from .output import Output, StandardOutput
+from .output import Output, StandardOutput, target_of
 
 if TYPE_CHECKING:
     from ...tables import Scorer
@@ -134,11 +134,7 @@ def score(
 def _output(out: str, written: str, file: str) -> Output | StandardOutput:
     if out == "-":
         return StandardOutput()
-    target = Path(out)
-    if not target.absolute().parent.is_dir():
-        raise Failure(f"{out}: no such folder", WRONG_USAGE)
-    if target.exists() and not target.is_file():  # a folder or a device; a file beside it would have its name
-        raise Failure(f"{out}: it is not a file; use standard output, --out -", WRONG_USAGE)
+    target = target_of(out)
     if file != "-" and target.exists() and Path(file).exists() and target.samefile(file):
         raise Failure(f"{out}: the output cannot replace the input", WRONG_USAGE)
     return Output(target, converter_for(written))

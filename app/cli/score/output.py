@@ -157,6 +157,16 @@ class StandardOutput:
         pass
 
 
+def target_of(out: str) -> Path:
+    """Return the file that is to be written. Raises `Failure` if nothing can be written there."""
+    target = Path(out)
+    if not target.absolute().parent.is_dir():
+        raise Failure(f"{out}: no such folder", WRONG_USAGE)
+    if target.exists() and not target.is_file():  # a folder or a device; a file beside it would have its name
+        raise Failure(f"{out}: it is not a file; use standard output, --out -", WRONG_USAGE)
+    return target
+
+
 def check_same(old: dict[str, Any], new: dict[str, Any], target: Path) -> None:
     """Raise unless an output that was begun with `old` may be continued with `new`."""
     if changed := [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]:

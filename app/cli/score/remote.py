@@ -98,20 +98,19 @@ class Server:
     @contextmanager
     def stream(
         self, method: str, path: str, body: Iterable[bytes] = (), headers: Mapping[str, str] | None = None
-    ) -> Iterator[http.client.HTTPResponse]:
+    ) -> "Iterator[Response]":
         """Send a request over a connection of its own, and yield the response to read it in pieces.
 
         Raises `Failure` if the server cannot be reached, or refuses the key.
         """
         connection = self._connect()
         try:
-            connection.request(method, self._path + path, body or None, self._headers | dict(headers or {}))
-            response = connection.getresponse()
+            with _explained(self.url):
+                connection.request(method, self._path + path, body or None, self._headers | dict(headers or {}))
+                response = Response(connection.getresponse(), self.url)
             if response.status in (401, 403):
                 raise Failure(f"{self.url}: {detail_of(json_of(response.read()))} (--api-key)", WRONG_USAGE)
             yield response
-        except (OSError, http.client.HTTPException) as error:
-            raise Failure(f"{self.url}: {error or type(error).__name__}") from None
         finally:
             connection.close()
 
@@ -134,6 +133,29 @@ class Server:
             connection = self._local.connection = self._connect()
             self._connections.append(connection)
         return connection
+
+
+class Response:
+    """A response. What breaks while it is read is an error of the server, unlike what breaks where it is written to."""
+
+    def __init__(self, response: http.client.HTTPResponse, url: str) -> None:
+        self.status = response.status
+        self.getheader = response.getheader
+        self._response = response
+        self._url = url
+
+    def read(self, size: int | None = None) -> bytes:
+        with _explained(self._url):
+            return self._response.read(size)
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Raise `Failure` for a connection that breaks."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        raise Failure(f"{url}: {error or type(error).__name__}") from None
 
 
 class ServerScorer(Scorer):

@@ -72,7 +72,7 @@ def _client(options: SharedCacheOptions) -> Any:
         from redis.exceptions import RedisError
     except ModuleNotFoundError as error:
         raise SetupError(
-            "CACHE_REDIS_URL: the shared cache needs an extra: pip install 'rt-sentiment[redis]'"
+            "SENTIMENT_CACHE_REDIS_URL: the shared cache needs an extra: pip install 'rt-sentiment[redis]'"
         ) from error
     try:
         file = options.password_file
@@ -86,9 +86,9 @@ def _client(options: SharedCacheOptions) -> Any:
         )
         client.connection_pool.make_connection()  # connects to nothing, but raises for an option that does not exist
     except OSError as error:
-        raise SetupError(f"CACHE_REDIS_PASSWORD_FILE: {error.strerror}") from None
+        raise SetupError(f"SENTIMENT_CACHE_REDIS_PASSWORD_FILE: {file}: {error.strerror}") from None
     except (ValueError, TypeError, RedisError):  # whose messages may quote the password
-        raise SetupError("CACHE_REDIS_URL: an option after ? is not valid") from None
+        raise SetupError("SENTIMENT_CACHE_REDIS_URL: an option after ? is not valid") from None
     return client
 
 

@@ -1,10 +1,10 @@
 """`AsyncClient.jobs`."""
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from datetime import datetime, timedelta
-from typing import BinaryIO
+from typing import Any
 
 from anyio import to_thread
 
@@ -12,13 +12,12 @@ from .async_http import AsyncHTTP
 from .connection import Connection, request_id_of
 from .errors import DeadlineExceeded
 from .job_messages import (
-    FileFormat,
     Listing,
-    OnBadRow,
-    Priority,
     ResultFormat,
-    Submission,
-    cancel_message,
+    check_over,
+    delete_message,
+    format_of,
+    format_said_by,
     get_message,
     read_cancelled,
     read_job,
@@ -29,6 +28,18 @@ from .job_messages import (
 from .messages import LongText
 from .part_file import PartFile
 from .retry import Deadline, Recovery, check_timeout_s
+from .submissions import (
+    File,
+    FileFormat,
+    OnBadRow,
+    Preset,
+    Priority,
+    Sending,
+    Submission,
+    TableFormat,
+    Training,
+    TrainingPriority,
+)
 from .transfers import Events, ResultBytes, ResultRows
 from .types import Job, JobRow, JobState, SubmittedJob
 
@@ -47,7 +58,7 @@ class AsyncJobs:
         self,
         *,
         texts: Iterable[str] | None = None,
-        file: str | os.PathLike[str] | BinaryIO | None = None,
+        file: File | None = None,
         source: str | None = None,
         name: str | None = None,
         format: FileFormat | None = None,  # noqa: A002 - the name that the server has for it
@@ -81,7 +92,7 @@ class AsyncJobs:
             texts=texts,
             file=file,
             source=source,
-            name=name,
+            file_name=name,
             format=format,
             text_column=text_column,
             encoding=encoding,
@@ -96,8 +107,66 @@ class AsyncJobs:
             every=every,
             idempotency_key=idempotency_key,
         )
-        form = await to_thread.run_sync(submission.form)
-        message = submission.message(form)
+        return await self._send(submission, timeout_s)
+
+    async def train(
+        self,
+        *,
+        name: str,
+        file: File | None = None,
+        source: str | None = None,
+        file_name: str | None = None,
+        format: TableFormat | None = None,  # noqa: A002 - the name that the server has for it
+        text_column: str | int | None = None,
+        label_column: str | int | None = None,
+        map: str | None = None,  # noqa: A002 - the same
+        encoding: str | None = None,
+        delimiter: str | None = None,
+        quotes: bool | None = None,
+        drop_bad_rows: bool = False,
+        base: str | None = None,
+        preset: Preset | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        priority: TrainingPriority | None = None,
+        run_at: datetime | str | None = None,
+        every: timedelta | str | None = None,
+        idempotency_key: str | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> SubmittedJob:
+        """Train a model on the labels in a `file` (a path, or a file that is open for bytes), or in that of a `source`.
+
+        `name` is that of the new model, and `file_name` that of a file that has none of its own. `recipe` has settings
+        of the training. The other arguments are those of the server's API. As with `submit`, a repeated attempt makes
+        no second job. The worker takes minutes or hours; `wait` waits for it, and `download` fetches the model.
+        """
+        training = Training(
+            request_id=request_id_of(request_id),
+            name=name,
+            file=file,
+            source=source,
+            file_name=file_name,
+            format=format,
+            text_column=text_column,
+            label_column=label_column,
+            map=map,
+            encoding=encoding,
+            delimiter=delimiter,
+            quotes=quotes,
+            drop_bad_rows=drop_bad_rows,
+            base=base,
+            preset=preset,
+            recipe=recipe,
+            priority=priority,
+            run_at=run_at,
+            every=every,
+            idempotency_key=idempotency_key,
+        )
+        return await self._send(training, timeout_s)
+
+    async def _send(self, sending: Sending, timeout_s: float | None) -> SubmittedJob:
+        form = await to_thread.run_sync(sending.form)
+        message = sending.message(form)
         if form:
             answer = await self._http.upload(form, message, self._connection.timeout_of(timeout_s))
         else:
@@ -190,15 +259,17 @@ class AsyncJobs:
         job_id: str,
         path: str | os.PathLike[str],
         *,
-        format: ResultFormat = "csv",  # noqa: A002 - the name that the server has for it
+        format: ResultFormat | None = None,  # noqa: A002 - the name that the server has for it
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> None:
         """Write the result of a completed job to a file, which has its name only when it is whole.
 
+        The format is that of the file's name, unless it is given. If neither says it, rows are CSV. A model is `tar`.
         If the connection breaks, the file is written again. `timeout_s` is the longest time in which it does not grow.
         """
-        content = ResultBytes(job_id, format, request_id_of(request_id))
+        chosen = format or format_said_by(path) or format_of(await self.get(job_id, timeout_s=timeout_s))
+        content = ResultBytes(job_id, chosen, request_id_of(request_id))
         recovery = self._recovery(timeout_s)
         file = await to_thread.run_sync(PartFile, path)
         try:
@@ -211,12 +282,31 @@ class AsyncJobs:
         await to_thread.run_sync(file.finish)
 
     async def cancel(self, job_id: str, *, timeout_s: float | None = None, request_id: str | None = None) -> Job | None:
-        """Cancel a job that is not over. One that is over is deleted with its result, and None is returned.
+        """Cancel a job, and return it. One that is over is returned as it is.
 
-        This is not repeated after a connection that broke, because a second time would delete the job.
+        None is returned if it ends just before the request arrives, which then deletes it. For this reason, the request
+        is not repeated after a connection that broke.
         """
-        message = cancel_message(job_id, request_id_of(request_id))
-        return read_cancelled(await self._http.send(message, self._connection.deadline(timeout_s)), message)
+        deadline, request_id = self._connection.deadline(timeout_s), request_id_of(request_id)
+        job = await self._look(job_id, deadline, request_id)
+        if job.is_over:
+            return job
+        message = delete_message(job_id, request_id)
+        return read_cancelled(await self._http.send(message, deadline), message)
+
+    async def delete(self, job_id: str, *, timeout_s: float | None = None, request_id: str | None = None) -> None:
+        """Delete a job that is over, with its result. Raises `InvalidRequest` if it is not over.
+
+        This is not repeated after a connection that broke.
+        """
+        deadline, request_id = self._connection.deadline(timeout_s), request_id_of(request_id)
+        message = delete_message(job_id, request_id)
+        check_over(await self._look(job_id, deadline, request_id), message)
+        await self._http.send(message, deadline)
+
+    async def _look(self, job_id: str, deadline: Deadline, request_id: str) -> Job:
+        message = get_message(job_id, request_id)
+        return read_job(await self._http.send(message, deadline), message)
 
     async def retry(self, job_id: str, *, timeout_s: float | None = None, request_id: str | None = None) -> Job:
         """Try a job again that failed or was cancelled. It goes on after the last row that was scored."""

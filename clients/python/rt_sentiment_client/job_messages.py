@@ -1,105 +1,26 @@
 """Requests and responses of jobs as bytes. No I/O."""
 
-import json
 import os
-import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, BinaryIO, Literal
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
-from .forms import FileRows, Form, StreamRows, TextRows
-from .messages import Answer, LongText, Message, json_of, typed, unexpected
+from .errors import InvalidRequest
+from .messages import Answer, Message, json_of, typed, unexpected
 from .types import Job, JobState, Progress, SubmittedJob
 
-FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "lines"]
-ResultFormat = Literal["ndjson", "csv", "tsv", "parquet"]
-Priority = Literal["high", "normal", "low"]
-OnBadRow = Literal["error", "keep"]
-
-_SUBMIT = "/jobs/inference"
-_MAX_KEY_CHARS = 255
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """The arguments of `submit`, checked. None and False leave the choice to the server."""
-
-    request_id: str
-    texts: Iterable[str] | None = None
-    file: str | os.PathLike[str] | BinaryIO | None = None
-    source: str | None = None
-    name: str | None = None
-    format: FileFormat | None = None
-    text_column: str | int | None = None
-    encoding: str | None = None
-    delimiter: str | None = None
-    no_header: bool = False
-    no_quotes: bool = False
-    on_bad_row: OnBadRow | None = None
-    prefix: str | None = None
-    long_text: LongText | None = None
-    priority: Priority | None = None
-    run_at: datetime | str | None = None
-    every: timedelta | str | None = None
-    idempotency_key: str | None = None
-
-    def __post_init__(self) -> None:
-        if sum(each is not None for each in (self.texts, self.file, self.source)) != 1:
-            raise ValueError("submit needs one of texts, file and source")
-        if isinstance(self.run_at, datetime) and self.run_at.tzinfo is None:
-            raise ValueError("run_at must have a time zone")
-        key = self.idempotency_key
-        if key is not None and (not key.isascii() or not key.isprintable() or not 1 <= len(key) <= _MAX_KEY_CHARS):
-            raise ValueError(f"idempotency_key must consist of 1 to {_MAX_KEY_CHARS} visible ASCII characters")
-
-    def form(self) -> Form | None:
-        """Return what is uploaded; None if the worker reads the rows itself."""
-        if self.source is not None:
-            return None
-        fields = {name: _field(value) for name, value in (self._layout | self._options | self._schedule).items()}
-        if self.texts is not None:
-            return Form(TextRows(self.texts), fields)
-        if isinstance(self.file, str | os.PathLike):
-            return Form(FileRows(self.file, self.name), fields)
-        assert self.file is not None
-        return Form(StreamRows(self.file, self.name), fields)
-
-    def message(self, form: Form | None) -> Message:
-        """Return the request. All its attempts have the same key, so that they make one job."""
-        headers = {"idempotency-key": self.idempotency_key or uuid.uuid4().hex}
-        if form:
-            return Message("POST", _SUBMIT, self.request_id, more_headers=headers | form.headers)
-        content = {"source": {"url": self.source} | self._layout, "options": self._options} | self._schedule
-        return Message("POST", _SUBMIT, self.request_id, json.dumps(content).encode(), more_headers=headers)
-
-    @property
-    def _layout(self) -> dict[str, Any]:
-        names = ("format", "text_column", "encoding", "delimiter", "no_header", "no_quotes")
-        given = self._given(*names)
-        return given | {"text_column": str(self.text_column)} if "text_column" in given else given
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        return self._given("on_bad_row", "prefix", "long_text")
-
-    @property
-    def _schedule(self) -> dict[str, Any]:
-        given = self._given("priority", "run_at", "every")
-        if isinstance(self.run_at, datetime):
-            given["run_at"] = self.run_at.isoformat()
-        if isinstance(self.every, timedelta):
-            given["every"] = f"PT{self.every.total_seconds():.6f}S"
-        return given
-
-    def _given(self, *names: str) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in values.items() if value is not None and value is not False}
-
-
-def _field(value: object) -> str:
-    return "true" if value is True else str(value)
+ResultFormat = Literal["ndjson", "csv", "tsv", "parquet", "tar"]
+_ENDINGS: dict[str, ResultFormat] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+}
+_ENDINGS |= {".parquet": "parquet", ".pq": "parquet", ".tar": "tar"}
 
 
 def job_path(job_id: str, below: str = "") -> str:
@@ -113,8 +34,8 @@ def get_message(job_id: str, request_id: str) -> Message:
     return Message("GET", job_path(job_id), request_id)
 
 
-def cancel_message(job_id: str, request_id: str) -> Message:
-    """Return the request that cancels a job. A second one would delete the job."""
+def delete_message(job_id: str, request_id: str) -> Message:
+    """Return the request that cancels a job, or deletes one that is over. A second one could delete the first's job."""
     return Message("DELETE", job_path(job_id), request_id, can_be_repeated=False)
 
 
@@ -157,8 +78,27 @@ def read_job(answer: Answer, message: Message) -> Job:
 
 
 def read_cancelled(answer: Answer, message: Message) -> Job | None:
-    """Read the answer to `cancel`: None for a job that was over, and is deleted."""
+    """Read the answer to `cancel`: None for a job that has ended since it was looked at, and is deleted."""
     return None if answer.status == 204 else read_job(answer, message)
+
+
+def check_over(job: Job, message: Message) -> None:
+    """Raise `InvalidRequest` unless a job may be deleted."""
+    if not job.is_over:
+        raise InvalidRequest(f"the job is {job.status}; cancel it before you delete it", request_id=message.request_id)
+
+
+def format_said_by(path: str | os.PathLike[str]) -> ResultFormat | None:
+    """Return the format that the name of a file says, or None."""
+    name = os.fspath(path).lower()
+    if name.endswith(".gz"):
+        raise ValueError("a result is not compressed: leave out .gz, or give the format")
+    return _ENDINGS.get(Path(name).suffix)
+
+
+def format_of(job: Job) -> ResultFormat:
+    """Return the format of a result if nothing says another one."""
+    return "tar" if job.type == "training" else "csv"
 
 
 def read_page(answer: Answer, message: Message) -> tuple[tuple[Job, ...], str]:

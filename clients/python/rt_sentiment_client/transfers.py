@@ -116,8 +116,8 @@ class ResultBytes:
     """The bytes of a result, each piece with its offset. A new attempt begins at 0."""
 
     def __init__(self, job_id: str, format_: ResultFormat, request_id: str) -> None:
-        if format_ not in ("ndjson", "csv", "tsv", "parquet"):
-            raise ValueError("format must be ndjson, csv, tsv or parquet")
+        if format_ not in ("ndjson", "csv", "tsv", "parquet", "tar"):
+            raise ValueError("format must be ndjson, csv, tsv, parquet or tar")
         self._path = job_path(job_id, f"/result?format={format_}")
         self._request_id = request_id
         self._offset = 0

@@ -72,7 +72,7 @@ class SubmittedJob:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is, in rows.
+    """How far a job is, in rows, or in steps of a training.
 
     `total` is None until the job has looked through its source, and `eta_s`, the estimated seconds until its end, while
     it does not run.

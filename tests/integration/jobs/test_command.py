@@ -1,21 +1,24 @@
 """`rt-sentiment jobs` against a real service, and `make jobs`."""
 
+import gzip
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from app.cli.jobs import client as client_module
 from deploy import local_jobs
 from nginx.process import free_port
 from tests.support.command import run
-from tests.support.jobs import Stack, csv_of
+from tests.support.jobs import JobsClient, Stack, csv_of
 from tests.support.process import ROOT, clean_environment
 from tests.support.waiting import HANG_S, until
 
@@ -41,8 +44,52 @@ def test_a_file_is_sent_followed_and_fetched(tmp_path: Path, capsys: pytest.Capt
     output(capsys, "result", job_id, "--format", "csv", "-o", tmp_path / "out.csv")
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 201
     assert not list(tmp_path.glob("*.part"))
-    assert output(capsys, "cancel", job_id) == "forgotten"
+    assert run("jobs", "cancel", job_id) == 1
+    assert f"is over (completed); to delete it: rt-sentiment jobs delete {job_id}" in capsys.readouterr().err
+    assert output(capsys, "delete", job_id) == "deleted"
     output(capsys, "show", job_id, status=1)
+
+
+def test_the_name_of_the_file_says_the_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.csv").write_bytes(csv_of(20))
+    job_id = output(capsys, "submit", tmp_path / "in.csv", "--wait").split()[0]
+    for name in ("out.parquet", "out.jsonl.gz"):
+        output(capsys, "result", job_id, "-o", tmp_path / name)
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 20
+    rows = gzip.decompress((tmp_path / "out.jsonl.gz").read_bytes()).splitlines()
+    assert [json.loads(row)["id"] for row in rows] == [*map(str, range(20))]
+    (tmp_path / "old.csv").write_text("old")
+    output(capsys, "result", job_id, "-o", tmp_path / "old.csv", status=2)
+    assert (tmp_path / "old.csv").read_text() == "old"
+    output(capsys, "result", job_id, "-o", tmp_path / "old.csv", "--force")
+    assert (tmp_path / "old.csv").read_text().startswith("id,text,label")
+    output(capsys, "result", job_id, "-o", tmp_path / "model.tar", status=1)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.csv").write_bytes(csv_of(5000))  # more than a pipe holds
+    job_id = output(capsys, "submit", tmp_path / "in.csv", "--wait").split()[0]
+    command = [sys.executable, "-m", "app", "jobs", "result", job_id]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(1) == b"{"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_a_job_is_cancelled_before_it_is_deleted(capsys: pytest.CaptureFixture[str], stack: Stack) -> None:
+    with JobsClient(stack.server).http as http:
+        job_id = http.post(
+            "/jobs/inference", json={"texts": ["good"], "run_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
+        ).json()["id"]
+    assert run("jobs", "delete", job_id) == 1
+    assert f"is pending; cancel it first: rt-sentiment jobs cancel {job_id}" in capsys.readouterr().err
+    assert output(capsys, "cancel", job_id) == "cancelled"
+    output(capsys, "cancel", job_id, status=1)
+    assert json.loads(output(capsys, "show", job_id))["status"] == "cancelled"
+    assert output(capsys, "delete", job_id) == "deleted"
 
 
 def test_a_place_that_the_worker_reads_can_be_named(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,7 +107,13 @@ def test_a_recipe_with_a_date_is_refused_by_the_server(
     (tmp_path / "recipe.toml").write_text("epochs = 2027-01-31\n")
     for source in (tmp_path / "in.csv", f"file://{stack.sources}/in.csv"):
         assert run("jobs", "train", source, "--name", "mine", "--recipe", tmp_path / "recipe.toml") == 1
-        assert "recipe: expected settings and their values" in capsys.readouterr().err
+        assert "recipe: epochs: expected a number" in capsys.readouterr().err
+        for name, why in (
+            ("", "name: expected letters, digits, . _ and -"),
+            ("encoder", "name: encoder is the name of"),
+        ):
+            assert run("jobs", "train", source, "--name", name) == 2
+            assert why in capsys.readouterr().err
 
 
 def test_a_failed_job_is_listed_and_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

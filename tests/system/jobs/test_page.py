@@ -215,12 +215,40 @@ async def test_a_training_counts_steps(page: "Page", stack: Stack, problems: lis
     await page.route("**/jobs?limit=*", answer)
     for status, total, text in (
         ("running", 20, "1 of 20 steps"),
-        ("cancelled", 20, "1 steps are done"),
+        ("cancelled", 20, "1 step is done"),
         ("completed", 1, "1 step in "),
     ):
         job["status"], job["progress"]["total"] = status, total
         await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         await wait_for(entry(page, "stars"), text)
+    item = entry(page, "stars")
+    assert await item.get_by_label("Format of the result").is_hidden()
+    await page.route("**/result?format=tar", lambda route: route.fulfill(body=b"model"))
+    async with page.expect_download() as downloading:
+        await item.get_by_role("button", name="Download").click()
+    download = await downloading.value
+    assert (download.suggested_filename, read(await download.path())) == ("stars.tar", b"model")
+    assert problems == []
+
+
+async def test_a_job_that_is_over_can_be_removed(page: "Page", stack: Stack, problems: list[str]) -> None:
+    from playwright.async_api import expect
+
+    with closing(JobsClient(stack.server)) as client:
+        job_id = client.upload(b"text\ngood\n", "gone.csv", run_at=FAR)
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        item = entry(page, "gone.csv")
+        await wait_for(item, "pending")
+        assert await item.get_by_role("button", name="Remove").is_hidden()
+        await item.get_by_role("button", name="Cancel").click()
+        await wait_for(item, "cancelled")
+        await item.get_by_role("button", name="Remove").click()  # a browser that is driven answers no
+        await expect(item).to_have_count(1)
+        page.once("dialog", lambda dialog: dialog.accept())
+        await item.get_by_role("button", name="Remove").click()
+        await expect(item).to_have_count(0, timeout=LONG_MS)
+        assert client.http.get(f"/jobs/{job_id}").status_code == 404
+        assert await page.evaluate("document.activeElement !== document.body")
     assert problems == []
 
 

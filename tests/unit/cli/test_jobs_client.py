@@ -9,6 +9,7 @@ import pytest
 
 from app.cli.exits import Failure
 from app.cli.jobs.client import JobsClient
+from app.cli.jobs.result import format_for
 from app.cli.score import remote
 from app.cli.score.remote import Server
 from tests.support.command import run
@@ -68,9 +69,35 @@ def test_a_server_of_something_else_is_named(
     command: str, status: int, page: type[Page], table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page.status = status
-    args = [table] if command == "submit" else ["-o", tmp_path / "out"] if command == "result x" else []
+    args = [table] if command == "submit" else ["-o", tmp_path / "out.csv"] if command == "result x" else []
     assert run("jobs", *command.split(), *args) == 1
     assert f"no rt-sentiment server answers there ({status})" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("out", "named", "why"),
+    [
+        ("a.parquet", "csv", "a.parquet: the name says parquet, and --format csv"),
+        ("a.jsonl.gz", "csv", "a.jsonl.gz: the name says ndjson, and --format csv"),
+        ("a.parquet.gz", None, "a.parquet.gz: Parquet is compressed already"),
+        ("a", None, "a: the format is not known by its name; set --format"),
+        ("no/such/a.csv", None, "no/such/a.csv: no such folder"),
+    ],
+)
+def test_a_result_that_cannot_be_written_so_is_refused(
+    out: str, named: str | None, why: str, page: type[Page], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("jobs", "result", "x", "-o", out, *(["--format", named] if named else [])) == 2
+    assert why in capsys.readouterr().err
+    assert page.paths == []
+
+
+@pytest.mark.parametrize(
+    ("out", "named", "form"),
+    [("-", None, None), ("-", "csv", "csv"), ("a.B.TAB", None, "tsv"), ("a.tar.gz", None, "tar"), ("a", "csv", "csv")],
+)
+def test_the_format_of_a_result_follows_the_name(out: str, named: str | None, form: str | None) -> None:
+    assert format_for(out, named) == form
 
 
 def test_an_upload_is_not_repeated_if_waiting_does_not_help(

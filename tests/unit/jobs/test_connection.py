@@ -29,8 +29,11 @@ def test_a_password_in_the_url_counts_first(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="REDIS_PASSWORD_FILE"):
-        connect(options("redis://a.example", tmp_path / "nothing"))
+    file = tmp_path / "nothing"
+    with pytest.raises(SetupError, match=f"^SENTIMENT_REDIS_PASSWORD_FILE: {file}: No such file"):
+        connect(options("redis://a.example", file))
+    with pytest.raises(SetupError, match=f"^SENTIMENT_CACHE_REDIS_PASSWORD_FILE: {file}: No such file"):
+        RedisStore(SharedCacheOptions("redis://a.example", file))
 
 
 def test_a_url_that_is_not_valid_is_named() -> None:
@@ -40,14 +43,14 @@ def test_a_url_that_is_not_valid_is_named() -> None:
 
 @pytest.mark.parametrize("option", ["what=1", "socket_timeout=secret"])
 def test_an_option_that_is_not_valid_is_refused_at_once(option: str) -> None:
-    with pytest.raises(SetupError, match=r"^REDIS_URL: an option after \? is not valid$"):
+    with pytest.raises(SetupError, match=r"^SENTIMENT_REDIS_URL: an option after \? is not valid$"):
         connect(options(f"redis://a.example/0?{option}"))
 
 
 def test_an_option_of_tls_that_is_not_valid_is_refused_at_once() -> None:
-    with pytest.raises(SetupError, match=r"^REDIS_URL: an option after \? is not valid$"):
+    with pytest.raises(SetupError, match=r"^SENTIMENT_REDIS_URL: an option after \? is not valid$"):
         connect(options("rediss://a.example/0?ssl_cert_reqs=secret"))
-    with pytest.raises(SetupError, match=r"^CACHE_REDIS_URL: an option after \? is not valid$"):
+    with pytest.raises(SetupError, match=r"^SENTIMENT_CACHE_REDIS_URL: an option after \? is not valid$"):
         RedisStore(SharedCacheOptions("rediss://a.example/0?ssl_cert_reqs=secret"))
 
 

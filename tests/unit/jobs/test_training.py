@@ -10,9 +10,9 @@ import pytest
 
 from app.errors import InvalidInput, NotReady, TableError
 from app.jobs import JobOptions, TrainingRequest, training
-from app.jobs.job import Job
+from app.jobs.job import Job, JobType
 from app.jobs.lease import Lease
-from app.jobs.results import input_path
+from app.jobs.results import input_path, open_result
 from app.jobs.store import LocalStore, ObjectStore
 from tests.support.command import run
 
@@ -160,3 +160,12 @@ def test_a_worker_without_the_code_for_training_says_so(monkeypatch: pytest.Monk
     monkeypatch.setattr(training, "find_spec", lambda _: None)
     with pytest.raises(NotReady, match="this worker cannot train: the code for training is not installed"):
         training._environment()
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "why"), [("training", "csv", "which is always tar"), ("inference", "tar", "only a model is tar")]
+)
+def test_a_result_in_another_format_says_which_there_are(tmp_path: Path, kind: JobType, target: str, why: str) -> None:
+    job = Job("a", kind, "me", {}, 0.0, 0.0, 3, 60, status="completed")
+    with pytest.raises(InvalidInput, match=why):
+        open_result(job, LocalStore(tmp_path), target)

@@ -2,7 +2,7 @@
 
 import { onKey, request, upload } from "./api.js";
 import { peek } from "./rows.js";
-import { $, duration, element, followDrops, save, showMessage } from "./view.js";
+import { $, duration, element, followDrops, nameLike, save, showMessage } from "./view.js";
 
 // One list has the state of all jobs. Live events would need a connection for each, and a browser has six for a service.
 const BUSY_MS = 1500;
@@ -11,6 +11,8 @@ const MORE = 10;
 const MOST = 100; // that a list may have
 const PEEK_BYTES = 64 * 1024;
 const SOON_MS = 60000;
+const OPEN = ["pending", "running"];
+const OVER = ["completed", "failed", "cancelled"];
 const FORMATS = { csv: "CSV", tsv: "TSV", ndjson: "JSON lines", parquet: "Parquet" };
 
 let maxBytes = null; // of an upload; null while it is not known that there are jobs
@@ -133,7 +135,7 @@ function isBusy({ status, metadata }) {
 function showList(jobs, cursor) {
   const known = shown.size > 0;
   const ids = new Set(jobs.map(({ id }) => id));
-  for (const [id, item] of shown) if (!ids.has(id)) { item.node.remove(); shown.delete(id); }
+  for (const [id, item] of shown) if (!ids.has(id)) drop(id, item);
   jobs.forEach((job, index) => {
     if (!shown.has(job.id)) shown.set(job.id, itemOf(job));
     const item = shown.get(job.id);
@@ -145,6 +147,14 @@ function showList(jobs, cursor) {
   $("job-more").hidden = !cursor || limit >= MOST;
 }
 
+function drop(id, { node }) {
+  const next = node.contains(document.activeElement) ? node.nextElementSibling ?? node.previousElementSibling : null;
+  const hadFocus = node.contains(document.activeElement);
+  node.remove();
+  shown.delete(id);
+  if (hadFocus) (next?.querySelector("button:not([hidden])") ?? $("job-start")).focus();
+}
+
 const nameOf = ({ id, metadata }) => metadata.name ?? id;
 
 function itemOf(job) {
@@ -152,11 +162,13 @@ function itemOf(job) {
   const item = {
     id: job.id,
     name,
+    type: job.type,
     tag: element("span", { className: "tag" }),
     progress: element("progress", { max: 1, ariaLabel: `Progress of ${name}` }),
     facts: element("p", { className: "hint grow" }),
     error: element("p", { className: "error grow" }),
-    cancel: button("Cancel", name, () => cancel(item)),
+    cancel: button("Cancel", name, () => act(item, () => end(item, OPEN))),
+    remove: button("Remove", name, () => confirm(`Remove ${name} and its result?`) && act(item, () => end(item, OVER))),
     retry: button("Try again", name, () => act(item, () => request(`jobs/${job.id}/retry`, { method: "POST" }))),
     format: element("select", { ariaLabel: `Format of the result of ${name}` },
       ...Object.entries(FORMATS).map(([format, title]) => new Option(title, format))),
@@ -167,7 +179,7 @@ function itemOf(job) {
   item.node = element("li", {},
     element("div", { className: "row" }, element("strong", { className: "grow", textContent: name }), ...type, created, item.tag),
     item.progress,
-    element("div", { className: "row" }, item.facts, item.error, item.cancel, item.retry, item.format, item.download));
+    element("div", { className: "row" }, item.facts, item.error, item.cancel, item.retry, item.format, item.download, item.remove));
   return item;
 }
 
@@ -187,9 +199,11 @@ function showItem(item, job) {
   else item.progress.value = progress.total ? progress.done / progress.total : 1;
   showMessage(item.facts, factsOf(job));
   showMessage(item.error, status === "failed" ? job.error : "");
-  item.cancel.hidden = !["pending", "running"].includes(status);
+  item.cancel.hidden = !OPEN.includes(status);
+  item.remove.hidden = !OVER.includes(status);
   item.retry.hidden = !["failed", "cancelled"].includes(status);
-  item.format.hidden = item.download.hidden = status !== "completed" || type !== "inference";
+  item.download.hidden = status !== "completed";
+  item.format.hidden = item.download.hidden || type === "training"; // a model is always tar
   if (focused?.hidden) item.node.querySelector("button:not([hidden]), select:not([hidden])")?.focus();
 }
 
@@ -197,6 +211,7 @@ function factsOf({ type, status, progress, result, error, metadata, started_at, 
   const { done, total, per_s, eta_s } = progress;
   const count = (number) => number.toLocaleString("en");
   const unit = type === "training" ? "step" : "row";
+  const units = `${count(done)} ${done === 1 ? unit : `${unit}s`}`;
   if (status === "pending") {
     if (Date.parse(metadata.run_at) > Date.now()) return `Begins at ${timeOf(metadata.run_at)}`;
     return error ? `Waits for another attempt, after: ${error}` : "Waits for a worker";
@@ -207,10 +222,10 @@ function factsOf({ type, status, progress, result, error, metadata, started_at, 
     const rate = per_s ? `, ${count(Math.round(per_s))} per second` : "";
     return `${count(done)} of ${count(total)} ${unit}s${rate}${left}`;
   }
-  if (status !== "completed") return done ? `${count(done)} ${unit}s are done` : "";
+  if (status !== "completed") return done ? `${units} ${done === 1 ? "is" : "are"} done` : "";
   const tookS = (Date.parse(finished_at) - Date.parse(started_at)) / 1000;
   const failed = result?.errors ? `, ${count(result.errors)} of them with an error` : "";
-  return `${count(done)} ${done === 1 ? unit : `${unit}s`} in ${duration(tookS)}${failed}`;
+  return `${units} in ${duration(tookS)}${failed}`;
 }
 
 function timeOf(text) {
@@ -227,20 +242,18 @@ async function act(item, work) {
   await refresh();
 }
 
-// To cancel a job that has just ended would delete its result.
-function cancel(item) {
-  return act(item, async () => {
-    const { value } = await request(`jobs/${item.id}`);
-    if (["pending", "running"].includes(value.status)) await request(`jobs/${item.id}`, { method: "DELETE" });
-  });
+// Cancels or removes a job, which is the same request: what it does depends on the state, which may have changed.
+async function end({ id }, statuses) {
+  const { value } = await request(`jobs/${id}`);
+  if (statuses.includes(value.status)) await request(`jobs/${id}`, { method: "DELETE" });
 }
 
 async function download(item) {
-  const format = item.format.value;
+  const format = item.type === "training" ? "tar" : item.format.value;
   item.download.textContent = "Downloads …";
   try {
     const { value } = await request(`jobs/${item.id}/result?format=${format}`, { as: "blob" });
-    save(value, item.name, `scored.${format}`);
+    save(value, item.type === "training" ? `${item.name}.tar` : nameLike(item.name, `scored.${format}`));
   } finally {
     item.download.textContent = "Download";
   }

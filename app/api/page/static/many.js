@@ -2,7 +2,7 @@
 
 import { predictList, request } from "./api.js";
 import { readRows, writeCsv } from "./rows.js";
-import { $, UNSURE, duration, element, followDrops, percent, save, showBars, showMessage, tag, toggle } from "./view.js";
+import { $, UNSURE, duration, element, followDrops, nameLike, percent, save, showBars, showMessage, tag, toggle } from "./view.js";
 
 const PER_LIST = 64; // at most, if the service allows it
 const LISTS_AT_ONCE = 3;
@@ -204,5 +204,5 @@ function download() {
     const { label = "", confidence = "", scores = {}, truncated = "", error } = results[index] ?? {};
     return [...row, label ?? "", confidence, ...labels.map((name) => scores[name] ?? ""), truncated, error?.detail ?? ""];
   });
-  save(new Blob(["\ufeff", writeCsv([head, ...rows])], { type: "text/csv" }), file, "predictions.csv");
+  save(new Blob(["\ufeff", writeCsv([head, ...rows])], { type: "text/csv" }), nameLike(file, "predictions.csv"));
 }

@@ -68,9 +68,12 @@ export function duration(seconds) {
   return seconds < 5400 ? `${Math.ceil(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-// Lets the browser save a blob that was made from a file, under a name like it.
-export function save(blob, file, ending) {
+// The name of what was made from a file.
+export const nameLike = (file, ending) => `${file.replace(/\.\w+$/, "").replaceAll(" ", "-")}-${ending}`;
+
+// Lets the browser save a blob.
+export function save(blob, name) {
   const address = URL.createObjectURL(blob);
-  element("a", { href: address, download: `${file.replace(/\.\w+$/, "").replaceAll(" ", "-")}-${ending}` }).click();
+  element("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10000);
 }
