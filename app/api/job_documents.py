@@ -7,24 +7,10 @@ from .openapi import problems
 from .training_schemas import TrainingForm, TrainingJob
 
 _REFERENCE = "#/components/schemas/{model}"
-MODELS = (schemas.InferenceJob, schemas.InferenceForm, TrainingJob, TrainingForm)
+MODELS = (schemas.InferenceJob, schemas.InferenceForm, schemas.JobEvent, TrainingJob, TrainingForm)
 
 _STREAM = {"type": "string"}
-# Of each event: OpenAPI 3.1 has no word for a stream of them.
-_EVENT = {
-    "type": "object",
-    "properties": {
-        "event": {"const": "status", "description": "The only kind of event."},
-        "data": {
-            "type": "string",
-            "description": "The state of the job.",
-            "contentMediaType": "application/json",
-            "contentSchema": {"$ref": _REFERENCE.format(model="JobStatus")},
-        },
-        "id": {"type": "string", "description": "For `Last-Event-ID`."},
-        "retry": {"type": "integer", "description": "Milliseconds after which a client connects again."},
-    },
-}
+_EVENT = {"$ref": _REFERENCE.format(model="JobEvent")}  # each of them: OpenAPI 3.1 has no word for a stream
 
 
 def _responses(*statuses: int, **more: Any) -> dict[int | str, dict[str, Any]]:

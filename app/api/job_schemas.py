@@ -184,7 +184,7 @@ class JobStatus(BaseModel):
     """The state of a job. Times are in UTC."""
 
     id: str = Field(description="The id of the job.")
-    type: JobType = Field(description="What the job does.")
+    type: JobType = Field(title="JobKind", description="What the job does.")
     status: Status = Field(description="The last three are final.")
     created_at: str = Field(description="When it was accepted.")
     updated_at: str = Field(description="When anything here last changed.")
@@ -206,3 +206,18 @@ class JobList(BaseModel):
 
     jobs: list[JobStatus] = Field(description="One page of them.")
     cursor: str | None = Field(description="For the next page; null at the end.")
+
+
+class JobEvent(BaseModel):
+    """A server-sent event."""
+
+    event: Literal["status"] = Field(description="The only kind of event.")
+    data: str = Field(
+        description="The state of the job.",
+        json_schema_extra={
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/JobStatus"},
+        },
+    )
+    id: str = Field(description="For `Last-Event-ID`.")
+    retry: int | None = Field(None, description="Milliseconds after which a client connects again.")

@@ -46,7 +46,7 @@ def jobs_router(api: JobsApi) -> APIRouter:
     async def list_jobs(
         request: Request,
         status: Annotated[Status, Field(title="JobState")] | None = None,
-        type: JobType | None = None,  # noqa: A002 - the name of the parameter
+        type: Annotated[JobType, Field(title="JobKind")] | None = None,  # noqa: A002 - the name of the parameter
         cursor: Annotated[str, Query(max_length=64, pattern=r"^(\d{15}-[0-9a-f]{24})?$")] = "",
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
     ) -> schemas.JobList:

@@ -273,7 +273,7 @@ class TestIngress:
 
     def test_jobs_have_an_ingress_with_the_settings_of_nginx(self, manifests: Manifests, settings: Settings) -> None:
         jobs = manifests.one("Ingress", "sentiment-jobs")
-        mine, upload = annotations(jobs), location("/jobs/inference")
+        mine, upload = annotations(jobs), location("/jobs/(inference|training)")
         assert mine.pop("proxy_read_timeout") + "s" in re.findall(r"proxy_read_timeout +(\w+);", NGINX.read_text())
         assert mine.pop("proxy_next_upstream") == location("@delete")["proxy_next_upstream"] == "off"
         assert mine.items() <= upload.items()

@@ -192,7 +192,7 @@ async def test_jobs_that_others_sent_appear(page: "Page", stack: Stack, problems
     with closing(JobsClient(stack.server)) as client:
         job_ids = [client.submit({"texts": ["good"], "run_at": FAR}) for _ in range(11)]
         await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        await wait_for(entry(page, "texts").first, "pending", "Begins at Jan 31, 2027")
+        await wait_for(entry(page, "texts").first, "pending", "Begins at ")
         items = page.locator("#job-list li")
         await expect(items).to_have_count(10)
         await page.get_by_role("button", name="Show older jobs").click()

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from nginx.process import free_port
-from tests.integration.jobs.test_faults import check_rows
 from tests.integration.jobs.test_monitor import figures
 from tests.support.jobs import ROWS, SLOW, SMALL_PARTS, WINDOW, JobsClient, Worker, csv_of, wait_for_rows, worker
 from tests.support.process import Server, serve
 from tests.support.redis import redis
 from tests.support.waiting import until
+from tests.system.jobs.test_faults import check_rows
 
 SOON = "import app.jobs.slots\napp.jobs.slots._PAUSE_S = 0.1"
 
