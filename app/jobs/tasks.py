@@ -18,6 +18,7 @@ from .connection import connect
 from .job import Job
 from .lease import HandedBack, Lease, LeaseLost
 from .options import JobOptions
+from .priority import lower_work
 from .queue import Queues
 from .records import Records
 from .scoring import LoadScorer, score_job
@@ -70,6 +71,7 @@ def run(job_id: str, token: str) -> None:
     # A process whose worker was killed would otherwise run on beside the next one, and nobody could end it.
     with Lease(records, job, token, lambda: os.getppid() == worker) as lease:
         signal.signal(signal.SIGTERM, _hand_back(lease))
+        lower_work()  # after the thread of the lease has begun, which must not wait for so long
         try:
             ended = _run(lease, token)
         except LeaseLost:

@@ -140,7 +140,7 @@ def _started(output: BinaryIO) -> Iterator["subprocess.Popen[bytes]"]:
     # Not from the current directory, and in a session of its own, so that a signal reaches it once.
     command = [sys.executable, "-P", "-m", "training.workflow.job"]
     process = subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=_environment(), start_new_session=True
+        command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=_environment(), process_group=0
     )
     try:
         yield process

@@ -1,7 +1,6 @@
 """RQ's worker, changed where ours differs: it takes jobs from the queues, and runs each in a child process."""
 
 import logging
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -13,11 +12,11 @@ from rq.utils import now
 
 from ..errors import NotReady
 from ..logs import log
+from .priority import lower_process
 from .queue import job_of
 from .sweep import Sweeper
 
 _CLEAN_EVERY_S = 60.0
-_NICENESS = 19
 
 
 class Worker(rq.Worker):
@@ -58,8 +57,7 @@ class Worker(rq.Worker):
 
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        # Threads that begin later have the same priority, so scoring gives way to a service on the same cores.
-        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+        lower_process()
 
     def _sweep(self) -> None:
         try:

@@ -19,8 +19,8 @@ from tests.support.waiting import until
 
 # Workers of tests notice within a second what takes real ones some seconds, and do not give way to other tests.
 _FAST = """
-import app.jobs.lease, app.jobs.process, app.jobs.records, app.jobs.sweep, app.jobs.transitions, app.jobs.worker
-app.jobs.worker._NICENESS = 0
+import app.jobs.lease, app.jobs.priority, app.jobs.process, app.jobs.records, app.jobs.sweep, app.jobs.transitions
+app.jobs.priority.NICENESS = 0
 app.jobs.records.LEASE_S, app.jobs.lease._BEAT_EVERY_S = 2, 0.2
 app.jobs.sweep.EVERY_S = app.jobs.process.EVERY_S = app.jobs.process._BEAT_EVERY_S = 1
 app.jobs.process._TTL_S, app.jobs.process._LONGEST_PAUSE_S = 16, 1

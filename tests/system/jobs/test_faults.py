@@ -296,8 +296,12 @@ def test_a_port_is_free_again_at_once_after_kill_9(stack: Stack, client: JobsCli
 
 def test_the_process_of_a_job_gives_way_to_others(stack: Stack, client: JobsClient) -> None:
     job_id = client.upload(csv_of(ROWS))
-    with worker(prelude=f"{SMALL_PARTS}\napp.jobs.worker._NICENESS = 11", **stack.settings, **SLOW) as running:
+    with worker(prelude=f"{SMALL_PARTS}\napp.jobs.priority.NICENESS = 11", **stack.settings, **SLOW) as running:
         wait_for_rows(client, job_id, WINDOW)
         threads = [int(thread.name) for thread in Path(f"/proc/{running.child}/task").iterdir()]
         assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {11}
         assert os.getpriority(os.PRIO_PROCESS, running.process.pid) != 11
+        assert os.getsid(running.child) == running.child
+        # The lease is renewed by a thread that others do not hold up.
+        policies = [os.sched_getscheduler(thread) for thread in threads]
+        assert policies.count(os.SCHED_IDLE) == len(policies) - 1
