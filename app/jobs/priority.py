@@ -1,4 +1,4 @@
-"""How the process of a job gives way to a service on the same cores. A thread inherits it from the one that starts it."""
+"""How the process of a job gives way to a service on the same cores. Threads inherit it from what starts them."""
 
 import os
 from contextlib import suppress
