@@ -213,7 +213,7 @@ class Limits(BaseModel):
     max_batch_texts: int = Field(description="Texts of a list.")
     max_body_bytes: int = Field(description="Bytes of a body.")
     request_timeout_ms: float = Field(description="Milliseconds that a request may take.")
-    max_upload_bytes: int | None = Field(None, description="Bytes of an upload for a job; null if there are no jobs.")
+    max_upload_bytes: int | None = Field(None, description="Most bytes of an upload for a job; null if jobs are off.")
 
 
 class Build(BaseModel):

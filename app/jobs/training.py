@@ -169,7 +169,7 @@ def _environment() -> dict[str, str]:
 def _start(base: str | None, bases: Path | None) -> str | None:
     if base is None or base in EMBEDDED:
         return base
-    folder = bases.expanduser() / base if bases else None  # the name is no path: the API has checked it
+    folder = bases.expanduser() / base if bases else None  # the API has checked that `base` is not a path
     if folder is None or not folder.is_dir():
         others = sorted(path.name for path in bases.expanduser().iterdir() if path.is_dir()) if bases else []
         raise InvalidInput(f"unknown base {base}; there are {', '.join((*EMBEDDED, *others))}")

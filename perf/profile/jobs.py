@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from deploy.local_jobs import redis_server
 from perf.load.openloop import Phase, offer
+from perf.load.redis import running_redis
 from perf.load.server import ROOT, direct, running
 from perf.load.texts import sentences
 
@@ -41,17 +41,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--rows", type=int, default=20_000, help="of the job that is compared with score")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, running_redis("--appendonly", "yes") as redis_url:
         folder = Path(name)
         settings = {
-            "SENTIMENT_REDIS_URL": f"unix://{folder}/redis.sock",
+            "SENTIMENT_REDIS_URL": redis_url,
             "SENTIMENT_JOB_STORE": str(folder / "store"),
             "SENTIMENT_JOB_MAX_OPEN": "10000",
             "SENTIMENT_LOG_LEVEL": "warning",
             "SENTIMENT_CACHE_ENTRIES": "0",
         }
         serve = [sys.executable, "-m", "app", "serve", "--port"]
-        with _redis(folder), running(serve, environment=settings) as address, _worker(settings):
+        with running(serve, environment=settings) as address, _worker(settings):
             _wait(address, _submit(address, ["good"]))  # the worker has its model now
             _measure_times(address, args.jobs)
             _measure_latency(address, args.rate, args.seconds, args.rounds)
@@ -169,19 +169,6 @@ def _wait(address: str, job: str, until_done: int | None = None) -> dict[str, An
         if until_done and (state["progress"] or {}).get("done", 0) >= until_done:
             return state
         time.sleep(0.05)
-
-
-@contextmanager
-def _redis(folder: Path) -> Iterator[None]:
-    socket = folder / "redis.sock"
-    command = [redis_server(), "--dir", str(folder), "--unixsocket", str(socket), "--port", "0"]
-    with subprocess.Popen([*command, "--appendonly", "yes", "--save", ""], stdout=subprocess.DEVNULL) as process:
-        while not socket.is_socket():
-            time.sleep(0.05)
-        try:
-            yield
-        finally:
-            process.terminate()
 
 
 @contextmanager

@@ -9,12 +9,8 @@ time on average. Redis is on this machine; `--round-trip-ms` adds the time of a 
 import argparse
 import asyncio
 import statistics
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
 
@@ -31,7 +27,7 @@ from app.serving import (
     SharedCacheOptions,
 )
 from app.types import LongText
-from deploy.local_jobs import redis_server
+from perf.load.redis import running_redis
 from perf.load.texts import of_length, sentences
 
 _PATIENT_MS = 600_000.0
@@ -47,20 +43,6 @@ class _DistantStore(RedisStore):
         if self.round_trip_s:
             await asyncio.sleep(self.round_trip_s)
         return await super().get_many(keys)
-
-
-@contextmanager
-def _redis() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        socket = Path(folder) / "redis.sock"
-        command = [redis_server(), "--port", "0", "--unixsocket", str(socket), "--save", "", "--loglevel", "warning"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-            try:
-                while not socket.exists():
-                    time.sleep(0.01)
-                yield f"unix://{socket}"
-            finally:
-                process.terminate()
 
 
 def _texts(kind: str, number: int, seed: int) -> list[str]:
@@ -142,7 +124,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=200, help="sentences per round; a tenth of it for long texts")
     parser.add_argument("--round-trip-ms", type=float, default=0.0, help="added to each lookup (%(default)s)")
     args = parser.parse_args()
-    with _redis() as url:
+    with running_redis() as url:
         asyncio.run(_run(url, args.round_trip_ms, args.rounds, args.texts))
 
 

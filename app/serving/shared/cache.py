@@ -158,7 +158,8 @@ class SharedCache:
         try:
             await work()
         finally:
-            del self._tasks[name]  # not in a callback: what is added before that would wait for nobody
+            # At once, and not in a callback of the task: work that is added before the callback would never be done.
+            del self._tasks[name]
 
     async def _connect(self) -> None:
         while True:
@@ -174,6 +175,8 @@ class SharedCache:
     async def _read(self) -> None:
         while self._lookups:
             lookups, keys = self._take()
+            if not lookups:  # nobody waits any more
+                continue
             values: list[bytes | None] = []
             try:
                 for start in range(0, len(keys), _MAX_KEYS_AT_ONCE):

@@ -228,8 +228,8 @@ class AsyncJobs:
     ) -> Job:
         """Wait until a job is over, and return it: completed, failed or cancelled.
 
-        `on_progress` is called with each state, as `events` yields them. After `timeout_s`, or at most five seconds
-        later, `DeadlineExceeded` is raised; the job goes on. Without it, there is no limit.
+        `on_progress` is called with each state, as `events` yields them. Raises `DeadlineExceeded` after `timeout_s`,
+        or at most five seconds later; the job itself continues. By default, there is no limit.
         """
         limit = None if timeout_s is None else Deadline(check_timeout_s("timeout_s", timeout_s))
         request_id = request_id_of(request_id)

@@ -61,6 +61,16 @@ def check_rows(client: JobsClient, job_id: str, rows: int = ROWS) -> None:
     assert all(row["label"] == ("positive" if int(row["id"]) % 3 else "negative") for row in found)
 
 
+def begin(stack: Stack, client: JobsClient) -> str:
+    """Send a job, and end its worker after a part of the rows."""
+    job_id = client.upload(csv_of(ROWS))
+    with worker(prelude=SMALL_PARTS, **stack.settings, **SLOW) as first:
+        wait_for_rows(client, job_id, 2 * WINDOW)
+        first.terminate()
+        assert first.wait() == 0
+    return job_id
+
+
 def test_a_worker_killed_with_9_loses_and_doubles_nothing(stack: Stack, client: JobsClient) -> None:
     job_id = client.upload(csv_of(ROWS))
     with worker(prelude=SMALL_PARTS, **stack.settings, **SLOW) as first:
@@ -199,22 +209,14 @@ def test_a_running_job_is_cancelled_and_its_worker_goes_on(stack: Stack, client:
 
 
 def test_another_model_begins_the_job_again_from_the_first_row(stack: Stack, client: JobsClient) -> None:
-    job_id = client.upload(csv_of(ROWS))
-    with worker(prelude=SMALL_PARTS, **stack.settings, **SLOW) as first:
-        wait_for_rows(client, job_id, 2 * WINDOW)
-        first.terminate()
-        first.wait()
+    job_id = begin(stack, client)
     with worker(prelude=ANOTHER, **stack.settings):
         assert client.wait(job_id)["result"] == {"rows": ROWS, "errors": 0, "model": "another"}
     check_rows(client, job_id)
 
 
 def test_a_source_that_changes_while_the_job_waits_fails_it(stack: Stack, client: JobsClient) -> None:
-    job_id = client.upload(csv_of(ROWS))
-    with worker(prelude=SMALL_PARTS, **stack.settings, **SLOW) as first:
-        wait_for_rows(client, job_id, 2 * WINDOW)
-        first.terminate()
-        first.wait()
+    job_id = begin(stack, client)
     (stack.folder / "store" / job_id / "input").write_bytes(csv_of(ROWS).replace(b"good", b"fine"))
     with worker(prelude=SMALL_PARTS, **stack.settings):
         job = client.wait(job_id)
