@@ -17,7 +17,8 @@
     ├── ArtifactError         a model directory is missing, incomplete or corrupt
     │   └── CorruptArtifact   … because a file does not match its manifest
     └── SetupError            a setting names something that cannot be used
-        └── KeysError         … a file of API keys
+        ├── KeysError         … a file of API keys
+        └── ModelsFileError   … a models file, or a change to it
 
 Messages are for people and never contain a user's text. Errors of libraries are translated where they arise. One table
 in `api/errors.py` maps each error to a status code.
@@ -128,3 +129,11 @@ class SetupError(SentimentError):
 
 class KeysError(SetupError):
     """The file of API keys cannot be used."""
+
+
+class ModelsFileError(SetupError):
+    """The models file, its audit log or a change to it is not valid; `line` is where, from 1, or 0 if unknown."""
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        super().__init__(message)
+        self.line = line

@@ -18,11 +18,14 @@ MODULES = {
 FOLDERS = {module for module, file in MODULES.items() if file.stem == "__init__" and module.count(".") == 1}
 # What each folder may import, beside itself and the single files at the top of `app`.
 DOWN = {
-    "app.cli": {"app.server", "app.access", "app.jobs", "app.tables", "app.serving", "app.inference"},
+    "app.cli": {
+        "app.server", "app.access", "app.jobs", "app.tables", "app.serving", "app.inference", "app.catalog",
+    },
     "app.server": {"app.api"},
     "app.api": {"app.access", "app.serving", "app.jobs"},
     "app.serving": {"app.scheduling", "app.inference"},
     "app.access": set(),
+    "app.catalog": set(),
     "app.jobs": {"app.tables"},
     "app.tables": {"app.inference"},
     "app.inference": set(),

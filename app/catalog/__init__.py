@@ -1,0 +1,30 @@
+"""The models file: what it says, how it changes, and the log of its changes. Loads no model."""
+
+from .audit import Change, append, audit_file, previous, read_log
+from .changes import add, canary, promote, remove, rollback, shadow
+from .file import locate, locked, read, write
+from .spec import Catalog, Kind, ModelSpec, Shares, VersionSpec, kind_of
+
+__all__ = [
+    "Catalog",
+    "Change",
+    "Kind",
+    "ModelSpec",
+    "Shares",
+    "VersionSpec",
+    "add",
+    "append",
+    "audit_file",
+    "canary",
+    "kind_of",
+    "locate",
+    "locked",
+    "previous",
+    "promote",
+    "read",
+    "read_log",
+    "remove",
+    "rollback",
+    "shadow",
+    "write",
+]
