@@ -1,6 +1,6 @@
 """The models file: what it says, how it changes, and the log of its changes. Loads no model."""
 
-from .audit import Change, append, audit_file, previous, read_log
+from .audit import Change, appending, audit_file, previous, read_log
 from .changes import add, canary, promote, remove, rollback, shadow
 from .file import locate, locked, read, write
 from .spec import Catalog, Kind, ModelSpec, Shares, VersionSpec, kind_of
@@ -13,7 +13,7 @@ __all__ = [
     "Shares",
     "VersionSpec",
     "add",
-    "append",
+    "appending",
     "audit_file",
     "canary",
     "kind_of",

@@ -3,9 +3,11 @@
 One JSON object in each line. Lines are only ever added.
 """
 
+import errno
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,8 +44,8 @@ class Change:
             "command": self.command,
             "model": self.model,
             "version": self.version,
-            "from": dict(self.before),
-            "to": dict(self.after),
+            "from": _plain(self.before),
+            "to": _plain(self.after),
             "checksum": self.checksum,
         }
 
@@ -54,27 +56,37 @@ def audit_file(path: Path) -> Path:
     return target.with_name(f"{target.stem}.audit.jsonl")
 
 
-def append(file: Path, change: Change) -> None:
-    """Add a line, and wait until it is safe on the disk; nothing is added if that fails.
+@contextmanager
+def appending(file: Path) -> Iterator[Callable[[Change], None]]:
+    """Open a log, and yield a function that adds a line and waits until it is safe on the disk.
 
-    The caller has the lock of the models file. Raises `ModelsFileError` if the file cannot be written.
+    If that fails, nothing is added. The caller has the lock of the models file. Raises `ModelsFileError` if the log
+    cannot be written.
     """
-    line = (json.dumps(change.render(), ensure_ascii=False) + "\n").encode()
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            size = os.fstat(descriptor).st_size
-            try:
-                if os.write(descriptor, line) < len(line):
-                    raise OSError(0, "the disk is full")
-                os.fsync(descriptor)
-            except OSError:
-                os.ftruncate(descriptor, size)
-                raise
-        finally:
-            os.close(descriptor)
     except OSError as error:
-        raise ModelsFileError(f"{file}: the audit log cannot be written: {error.strerror}") from None
+        raise _not_written(file, error) from None
+
+    def append(change: Change) -> None:
+        line = (json.dumps(change.render(), ensure_ascii=False) + "\n").encode()
+        size = os.fstat(descriptor).st_size
+        try:
+            if os.write(descriptor, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(descriptor)
+        except OSError as error:
+            os.ftruncate(descriptor, size)
+            raise _not_written(file, error) from None
+
+    try:
+        yield append
+    finally:
+        os.close(descriptor)
+
+
+def _not_written(file: Path, error: OSError) -> ModelsFileError:
+    return ModelsFileError(f"{file}: the audit log cannot be written, so nothing is changed: {error.strerror}")
 
 
 def read_log(file: Path) -> list[Change]:
@@ -132,6 +144,14 @@ def _change(line: Mapping[str, Any]) -> Change:
     when = datetime.fromisoformat(line["when"])
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
     return Change(when, who, command, model, version, _shares(line["from"]), _shares(line["to"]), checksum)
+
+
+def _plain(shares: Shares) -> dict[str, object]:
+    """Return whole weights as integers, as people write them."""
+    return {
+        source: int(share) if isinstance(share, float) and share.is_integer() else share
+        for source, share in shares.items()
+    }
 
 
 def _shares(value: Mapping[str, Any]) -> Shares:

@@ -22,6 +22,7 @@ COMMANDS = {
     "score": (".score:score", "add the sentiment of each row to a file"),
     "evaluate": (".evaluate:evaluate", "measure the model on a file of labelled texts"),
     "train": (".train:train", "train a model on your own labels"),
+    "models": (".models:models", "change which versions of models are served, and for how many callers"),
     "jobs": (".jobs:jobs", "score files in the background, with a server"),
     "worker": (".worker:worker", "run background jobs"),
     "bench": (".bench:bench", "measure the speed of the model here, or of a server"),
