@@ -29,9 +29,11 @@ class SettingsError(ValueError):
     """A setting is invalid; the message names it."""
 
 
-class Settings(CacheSettings, JobSettings):
+class Settings(CacheSettings, JobSettings):  # TEMP
     """All settings. Each field is `SENTIMENT_<NAME>` in the environment and `--<name>` as a flag."""
 
+    models_file: Path | None = None
+    models_poll_s: float = 2.0
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False
     )

@@ -46,10 +46,20 @@ from .api import (
 )
 from .config import PREFIX, Settings, load_settings
 from .errors import KeysError
-from .inference import Model, load_model
 from .jobs import JobOptions, Jobs
 from .metrics import Metrics
-from .serving import Lifecycle, Loader, RedisStore, ServingLimits, SharedCache, SharedCacheOptions
+from .models import follow, open_model
+from .serving import (
+    Engine,
+    Follower,
+    Lifecycle,
+    Loader,
+    RedisStore,
+    ServingLimits,
+    SharedCache,
+    SharedCacheOptions,
+    Version,
+)
 
 # Of SENTIMENT_MAX_WAIT_MS: streams leave the rest to requests that cannot wait for room.
 _STREAM_SHARE = 0.5
@@ -90,15 +100,7 @@ def create_app(
     refusals = Refusals()
     rate = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
     shared = _shared_cache(settings, metrics)
-    loader = Loader(
-        partial(_load, settings),
-        _serving_limits(settings),
-        lifecycle,
-        metrics,
-        on_ready=on_ready,
-        on_broken=on_broken,
-        shared=shared,
-    )
+    follower = _follower(settings, lifecycle, metrics, shared, on_ready=on_ready, on_broken=on_broken)
     limits = _limits(settings)
     bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
     authenticate = (
@@ -120,9 +122,9 @@ def create_app(
         inspect.getsourcelines(create_app)  # FastAPI does this for each route once; the first call takes 5 ms
         if shared:
             shared.start()
-        tasks = [asyncio.create_task(loader.run())]
+        tasks = [asyncio.create_task(follow(settings, follower))]
         if settings.workers > 1:  # the kernel would give connections to a worker that cannot answer yet
-            await tasks[0]
+            await follower.first.wait()
         if keys:
             log_loaded(keys)
             tasks.append(asyncio.create_task(watch_keys(keys, refusals)))
@@ -131,9 +133,9 @@ def create_app(
         finally:
             for task in tasks:
                 task.cancel()
+            follower.close()
             lifecycle.drain()
-            if lifecycle.service is not None:
-                lifecycle.service.close()
+            lifecycle.close()
             await jobs.close()
             if shared:
                 await shared.close()
@@ -198,21 +200,27 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _load(settings: Settings) -> Model:
-    return load_model(
-        settings.model,
-        digest=settings.model_digest,
-        backend=settings.backend,
-        device=settings.device,
-        precision=settings.precision,
-        slots=settings.slots,
-        workers=settings.workers,
-        max_batch_size=settings.max_batch_size,
-        compare=settings.compare_backends,
-        abstain_below=settings.abstain_below,
-        mock_delay_ms=settings.mock_delay_ms,
-        mock_failure_rate=settings.mock_failure_rate,
-    )
+def _follower(
+    settings: Settings,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    shared: SharedCache | None,
+    *,
+    on_ready: Callable[[], None],
+    on_broken: Callable[[], None],
+) -> Follower:
+    """Return what loads the models into `lifecycle`, and keeps them what they are to be."""
+
+    def on_stall() -> None:
+        follower.stop("the model stopped answering")
+
+    def on_change(version: Version) -> None:
+        follower.changed(version)
+
+    engine = lifecycle.engine = Engine(_serving_limits(settings), metrics, on_stall=on_stall, shared=shared)
+    loader = Loader(partial(open_model, settings), engine, metrics, on_change=on_change)
+    follower = Follower(loader, lifecycle.registry, lifecycle, on_ready=on_ready, on_broken=on_broken)
+    return follower
 
 
 def _serving_limits(settings: Settings) -> ServingLimits:

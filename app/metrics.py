@@ -126,12 +126,13 @@ class Metrics:
         """A malformed request was refused with `status`."""
         self._http.labels("other", "none", str(status)).inc()
 
-    def model_loaded(self, info: ModelInfo, slots: int) -> None:
+    def model_loaded(self, info: ModelInfo, slots: int) -> "Metrics":
         """A model was loaded; it runs `slots` batches at the same time."""
         self._model.labels(*(str(getattr(info, name)) for name in _MODEL_LABELS)).set(1)
         for label in info.labels:
             self._label(label)
         self._slots.set(slots)
+        return self
 
     def state(self, *, ready: bool, depth: int, wait_s: float) -> None:
         """Set the gauges to the current state, before a scrape."""

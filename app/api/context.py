@@ -139,6 +139,11 @@ def context_of(scope: Scope) -> RequestContext:
     return context
 
 
+def sticky_id(context: RequestContext) -> str:
+    """Return what decides which version of a model answers: the API key or, without keys, the id of the request."""
+    return f"key {context.key_name}" if context.key_name else f"request {context.request_id}"
+
+
 def below(prefix: str, path: str) -> str:
     """Return what follows the prefix in a path; the whole path if it does not begin with it."""
     return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path

@@ -8,9 +8,9 @@ from starlette.types import Receive, Scope, Send
 
 from ..access import RateLimit
 from ..errors import BackendError
-from ..serving import Answer, Lifecycle, Pending, Query
+from ..serving import Answer, Lifecycle, Pending, Query, Version
 from .bodies import Bodies, Body
-from .context import Header, RequestContext, context_of
+from .context import Header, RequestContext, context_of, sticky_id
 from .errors import log_failure
 from .rate import count
 from .request import unless_disconnected
@@ -36,14 +36,26 @@ class Endpoint(ABC):
     async def _respond(self, context: RequestContext, body: Body, receive: Receive, send: Send) -> None:
         """Answer a request; its body must be read into `body`."""
 
-    async def _answer(self, query: Query, texts: int, context: RequestContext, receive: Receive) -> Answer:
-        """Answer a query that counts as so many texts, unless the client leaves. The body must have been read."""
-        service = self._lifecycle.serving()
+    async def _answer(
+        self, query: Query, texts: int, context: RequestContext, receive: Receive, model: str | None = None
+    ) -> Answer:
+        """Answer a query that counts as so many texts, unless the client leaves. The body must have been read.
+
+        `model` is the name of one that is not the default. Raises `NotFound` if there is none.
+        """
+        version = self._lifecycle.serving(model, sticky_id(context))
+        return await self._answer_with(version, query, texts, context, receive)
+
+    async def _answer_with(
+        self, version: Version, query: Query, texts: int, context: RequestContext, receive: Receive
+    ) -> Answer:
+        """Answer a query with one version of a model. See `_answer`."""
         # The middleware has counted one text. It has no quota while the storage is unreachable.
         if self._rate and context.quota and texts > 1:
             await count(self._rate, context, texts, counted=1)
         deadline_s = time.monotonic() + query.timeout_ms / 1000
         self._lifecycle.in_flight += 1
+        service = version.enter()
         try:
             answer = await service.begin(query)
             if isinstance(answer, Pending):
@@ -51,6 +63,7 @@ class Endpoint(ABC):
             if query.explain:
                 answer = await unless_disconnected(receive, service.explain(query, answer, deadline_s))
         finally:
+            version.leave()
             self._lifecycle.in_flight -= 1
         context.model = service.model
         context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)

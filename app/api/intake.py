@@ -15,7 +15,7 @@ from ..serving import Answer, Lifecycle, Pending, Query
 from .auth import caller_of
 from .bodies import SMALL_BYTES, Bodies
 from .checks import Check
-from .context import RequestContext
+from .context import RequestContext, sticky_id
 from .errors import unexpected
 from .form import Form
 from .invalid import BodyInvalid
@@ -91,6 +91,7 @@ class Intake:
         self._rate = services.rate if context.quota else None  # no quota: its storage is unreachable
         self._context = context
         self._caller = caller_of(context)
+        self._sticky_id = sticky_id(context)
         self._options = options
         self._pause = pause
         self._counted = 1  # lines that the rate limit has counted already: the request counts as one
@@ -154,8 +155,8 @@ class Intake:
         full_s, degraded_s = min(give_up_s, now_s + _PATIENCE * timeout_s), min(give_up_s, now_s + timeout_s)
         while True:
             try:
-                service = self._lifecycle.serving()
-                while (ahead_ms := service.predicted_wait_ms(self._caller) - self._max_wait_ms) > 0:
+                version = self._lifecycle.serving(options.model, self._sticky_id)
+                while (ahead_ms := version.predicted_wait_ms(self._caller) - self._max_wait_ms) > 0:
                     error = Overloaded("the queue is too long; try again later", ahead_ms / 1000)
                     await self._wait(error, ahead_ms / 1000, full_s)
                 query = Query(
@@ -166,7 +167,11 @@ class Intake:
                     caller=self._caller,
                     uses_shared_cache=False,
                 )
-                answer = await service.begin(query)
+                service = version.enter()
+                try:
+                    answer = await service.begin(query)
+                finally:
+                    version.leave()
                 return outcome_of(answer) if isinstance(answer, Answer) else answer
             except Overloaded as error:
                 await self._wait(error, error.retry_after_s, full_s)

@@ -54,7 +54,7 @@ class _Endpoint(Endpoint, Generic[O]):
             location_of=self._location_of,
         )
         cost = sum(cost_of(text) if query.explain and isinstance(text, str) else 1 for text in texts)
-        answer = await self._answer(query, cost, context, receive)
+        answer = await self._answer(query, cost, context, receive, _model_of(context, options))
         answers = zip(answer.results, answer.explanations or repeat(None), strict=False)
         results = [next(answers) if isinstance(text, str) else (text, None) for text in texts]
         content = orjson.dumps(self._wrap([_render(*result, options.top_k) for result in results]))
@@ -96,7 +96,7 @@ class _Endpoint(Endpoint, Generic[O]):
 class PredictEndpoint(_Endpoint[PredictRequest]):
     """Predicts one text."""
 
-    routes = ("/predict",)
+    routes = ("/predict", "/models/{name}/predict")
     model = PredictRequest
 
     def _max_bytes(self, limits: Limits) -> int:
@@ -116,7 +116,7 @@ class PredictEndpoint(_Endpoint[PredictRequest]):
 class PredictBatchEndpoint(_Endpoint[BatchRequest | PartialBatchRequest]):
     """Predicts a list of texts. The list is admitted or refused as a whole."""
 
-    routes = ("/predict/batch",)
+    routes = ("/predict/batch", "/models/{name}/predict/batch")
     model = BatchRequest
 
     def _form(self, limits: Limits) -> Form:
@@ -142,6 +142,16 @@ class PredictBatchEndpoint(_Endpoint[BatchRequest | PartialBatchRequest]):
 
     def _wrap(self, predictions: list[dict[str, Any]]) -> dict[str, Any]:
         return {"predictions": predictions}
+
+
+def _model_of(context: RequestContext, options: Options) -> str | None:
+    """Return the name of the model, which the path or the body says; None for the default one."""
+    if not context.path.startswith("/models/"):
+        return options.model
+    name = context.path.split("/")[2]
+    if options.model not in (None, name):
+        raise InvalidInput("the path names another model", ("body", "model"))
+    return name
 
 
 def _render(

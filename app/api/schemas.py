@@ -38,6 +38,9 @@ class Options(BaseModel):
         "reads all of it, in windows whose scores are averaged, weighted by length; the option `truncate` then has no "
         "effect.",
     )
+    model: str | None = Field(
+        None, max_length=64, description="The name of the model, one of those of `GET /models`; by default the first."
+    )
     top_k: Count | None = Field(None, description="Keep only the k most likely classes in `scores`.")
     explain: bool = Field(
         False,

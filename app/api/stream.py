@@ -12,7 +12,7 @@ from ..errors import InvalidInput
 from ..serving import Lifecycle
 from .bodies import Bodies
 from .checks import Check
-from .context import context_of
+from .context import context_of, sticky_id
 from .exchange import Exchange
 from .form import Form
 from .intake import LineOptions, Observer, Services
@@ -71,7 +71,8 @@ class PredictStreamEndpoint:
         patience_s = limit_ms / 1000 if b"x-request-timeout-ms" in headers else math.inf
         options = LineOptions(parse_options(scope["query_string"]), limit_ms, patience_s)
         lifecycle, observer = self._services.lifecycle, self._services.observer
-        context.model = lifecycle.serving().model
+        version = lifecycle.serving(options.options.model, sticky_id(context))
+        context.model = version.info.id if version.info else ""
         lifecycle.in_flight += 1
         observer.stream_changed(1)
         try:

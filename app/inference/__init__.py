@@ -1,6 +1,6 @@
 """Models and how they run: artifacts, tokenizers, runners and backends. Does not depend on HTTP."""
 
-from .artifact import Artifact, open_artifact
+from .artifact import Artifact, find_directory, open_artifact
 from .backends import Backend, choices, has_gpu, has_torch
 from .fingerprint import fingerprint_of
 from .model import Model, load_model
@@ -18,6 +18,7 @@ __all__ = [
     "average",
     "choices",
     "expands_beyond",
+    "find_directory",
     "fingerprint_of",
     "has_gpu",
     "has_torch",

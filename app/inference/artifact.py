@@ -154,16 +154,21 @@ def open_artifact(model: str, digest: str = "") -> Artifact:
     )
 
 
+def find_directory(model: str) -> Path | None:
+    """Return the directory of a model that is on this machine, or None."""
+    package = Path(__file__).resolve().parents[1]
+    # In a checkout the embedded models are next to the package, in a wheel inside it.
+    candidates = (Path(model).expanduser(), package.parent / "models" / model, package / "models" / model)
+    return next((candidate.resolve() for candidate in candidates if candidate.is_dir()), None)
+
+
 def locate(model: str) -> Path:
     """Return the directory of `model`; a hub model is downloaded first.
 
     A hub name is `owner/name` or `owner/name@revision`, with a commit, tag or branch. The default is the newest commit.
     """
-    package = Path(__file__).resolve().parents[1]
-    # In a checkout the embedded models are next to the package, in a wheel inside it.
-    for candidate in (Path(model).expanduser(), package.parent / "models" / model, package / "models" / model):
-        if candidate.is_dir():
-            return candidate.resolve()
+    if directory := find_directory(model):
+        return directory
     name, _, revision = model.partition("@")
     # A typing error in a path must not become a request to the hub.
     if "/" in name and not revision and (parent := Path(name).expanduser().parent).is_dir():

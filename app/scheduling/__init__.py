@@ -2,10 +2,12 @@
 
 from .admission import Elsewhere, Wait
 from .cost import CostModel
+from .entry import Entry
 from .executor import BatchExecutor, RunBatch
 from .fairness import Callers
 from .item import WorkItem
-from .queue import BatchQueue, Entry
+from .lane import Lane
+from .queue import BatchQueue
 from .scheduler import Scheduler, SchedulerLimits
 from .waiting import Waiting
 
@@ -16,6 +18,7 @@ __all__ = [
     "CostModel",
     "Elsewhere",
     "Entry",
+    "Lane",
     "RunBatch",
     "Scheduler",
     "SchedulerLimits",

@@ -29,15 +29,14 @@ class RunBatch(Protocol[P_contra, R_co]):
 class BatchExecutor(Generic[P, R]):
     """Runs batches in `slots` threads and hands the results back to the event loop."""
 
-    def __init__(self, run: RunBatch[P, R], slots: int) -> None:
-        self._run = run
+    def __init__(self, slots: int) -> None:
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="slot", initializer=give_way)
 
-    def start(self, payloads: Sequence[P], done: Done[R], *, alone: bool = False) -> None:
-        """Run a batch; `done` gets a result or an error for each payload, and the seconds that it took."""
+    def start(self, run: RunBatch[P, R], payloads: Sequence[P], done: Done[R], *, alone: bool = False) -> None:
+        """Run a batch with `run`; `done` gets a result or an error for each payload, and the seconds that it took."""
         loop = asyncio.get_running_loop()
         try:
-            self._threads.submit(self._work, loop, payloads, done, alone)
+            self._threads.submit(self._work, loop, run, payloads, done, alone)
         except RuntimeError as error:  # no thread could be started
             failure = f"the model could not be run ({type(error).__name__})"
             loop.call_soon(done, [BackendError(failure) for _ in payloads], 0.0)
@@ -46,12 +45,15 @@ class BatchExecutor(Generic[P, R]):
         """Start nothing more. Batches that run are not waited for."""
         self._threads.shutdown(wait=False)
 
-    def _work(self, loop: asyncio.AbstractEventLoop, payloads: Sequence[P], done: Done[R], alone: bool) -> None:
+    @staticmethod
+    def _work(
+        loop: asyncio.AbstractEventLoop, run: RunBatch[P, R], payloads: Sequence[P], done: Done[R], alone: bool
+    ) -> None:
         """Run a batch, in a thread. One call back to the loop is cheaper than the futures of `run_in_executor`."""
         started_s = time.perf_counter()
         results: Sequence[R | Exception]
         try:
-            results = self._run(payloads, alone=alone)
+            results = run(payloads, alone=alone)
             if len(results) != len(payloads):
                 raise BackendError("results for another number of texts")
         except BaseException as error:  # a panic in a library written in Rust is not an Exception

@@ -15,15 +15,15 @@ _MAX_IDLE = 1024
 
 @dataclass(slots=True, eq=False)
 class Caller:
-    """The entries of one caller in the queue. The queue counts `tokens` and what is due, `Callers` the rest."""
+    """The entries of one caller in the queue. The queue counts `cost` and what is due, `Callers` the rest."""
 
     name: str
     end: int = 0  # in virtual time, of all of its entries that are due
     entries: int = 0
     work: int = 0  # of all entries
-    tokens: int = 0
+    cost: int = 0
     due_entries: int = 0
-    due_tokens: int = 0
+    due_cost: int = 0
 
 
 class Callers:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from .admission import NO_WAIT, Wait
-from .queue import Entry
+from .entry import Entry
+from .lane import Lane
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -36,8 +37,8 @@ class WorkItem(Entry, Generic[P, R]):
         "started_s",
     )
 
-    def __init__(self, tokens: int, payload: P, on_settled: Callable[[R | Exception | None], None]) -> None:
-        super().__init__(max(1, tokens), 0.0)  # a text without tokens takes a row of a batch, too
+    def __init__(self, tokens: int, payload: P, on_settled: Callable[[R | Exception | None], None], lane: Lane) -> None:
+        super().__init__(max(1, tokens), 0.0, lane)  # a text without tokens takes a row of a batch, too
         self.payload = payload
         self.arrived_s = self.started_s = self.finished_s = self.deadline_s = 0.0
         self.predicted: Wait = NO_WAIT  # except for the first texts of a request
@@ -63,7 +64,7 @@ class WorkItem(Entry, Generic[P, R]):
 
         Never true if another request waits for this text, too: that request does not depend on the list.
         """
-        needs_s = token_ms * self.rest_tokens / 1000
+        needs_s = token_ms * self.lane.cost_of(self.rest_tokens) / 1000
         return len(self._waiters) == 1 and needs_s > _HOPELESS * (self.deadline_s - now_s)
 
     def add_waiter(self) -> asyncio.Future[R]:

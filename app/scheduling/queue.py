@@ -10,42 +10,24 @@ import heapq
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from .cost import CostModel
+from .entry import Entry
 from .fairness import Caller, Callers
+from .lane import Lane
 
 _SWEEP = 64  # stale entries that the heaps may hold beyond the number of queued ones
 _WORTH = 0.5  # what padding may cost, as a share of the cost of the run that it saves
 
 
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One text in the queue: its cost and its place in the order. Only the queue sets the other fields than `caller`.
-
-    For an entry with a caller, the queue replaces a finite `due` by the virtual time of `fairness`.
-    """
-
-    tokens: int
-    due: float
-    caller: Caller | None = field(default=None, init=False)
-    queued: bool = field(default=False, init=False)
-    work: int = field(default=0, init=False)
-
-
 E = TypeVar("E", bound=Entry)
-
-
-def padded_tokens(batch: Sequence[Entry]) -> int:
-    """Return the tokens of a batch in which every text is padded to the longest."""
-    return max(entry.tokens for entry in batch) * len(batch)
 
 
 class BatchQueue(Generic[E]):
     """Entries that wait for a slot, in the order in which they are due.
 
-    They are grouped by length unless the model skips padding.
+    A batch has entries of one lane. They are grouped by length unless its model skips padding.
 
     Entries that are due run in the order of `fairness`. A single text is due when it arrives. Of a list, only the first
     turn is. Whenever one of its texts starts, the next one becomes due. Lists of a caller thus take turns with each
@@ -54,17 +36,14 @@ class BatchQueue(Generic[E]):
     they also fill up the batch of an entry of similar length.
     """
 
-    def __init__(
-        self, cost: CostModel, *, max_batch_size: int, max_batch_tokens: int, skips_padding: bool = False
-    ) -> None:
+    def __init__(self, cost: CostModel, *, max_batch_size: int, max_batch_tokens: int) -> None:
         self._cost = cost
-        self._skips_padding = skips_padding
         self._max_size = max_batch_size
         self._max_tokens = max_batch_tokens
-        self._by_length: dict[int, list[tuple[float, int, E]]] = {}
+        self._lanes: dict[Lane, None] = {}  # those that may have entries
         self._order = itertools.count()
-        self._depth = self._tokens = 0
-        self._due_entries = self._due_tokens = 0
+        self._depth = self._tokens = self._queued_cost = 0
+        self._due_entries = self._due_cost = 0
         self._stale = 0  # entries removed since the last sweep
         self.callers = Callers()
 
@@ -73,66 +52,65 @@ class BatchQueue(Generic[E]):
 
     def batch_ms(self) -> float:
         """Return the milliseconds of a batch that is as full as its limits and the queue allow."""
-        full = self._tokens * min(1.0, self._max_size / self._depth) if self._depth else 0.0
-        return self._cost.predict(round(min(self._max_tokens, full)))
+        share = min(1.0, self._max_size / self._depth, self._max_tokens / self._tokens) if self._depth else 0.0
+        return self._cost.predict(round(self._queued_cost * share))
 
-    def tokens_of(self, batch: Sequence[Entry]) -> int:
-        """Return the tokens that the model computes for a batch."""
-        return sum(entry.tokens for entry in batch) if self._skips_padding else padded_tokens(batch)
-
-    def first_turn(self, tokens: Sequence[int]) -> int:
+    def first_turn(self, tokens: Sequence[int], lane: Lane) -> int:
         """Return how many texts of a list fit into its first batch, at least 1."""
         longest = total = 0
         for count, length in enumerate(tokens[: self._max_size]):
             longest = max(longest, length)
             total += length
-            if count and (total if self._skips_padding else longest * (count + 1)) > self._max_tokens:
+            if count and (total if lane.skips_padding else longest * (count + 1)) > self._max_tokens:
                 return count
         return min(len(tokens), self._max_size)
 
     def backlog_ms(self) -> float:
         """Return the milliseconds of one slot for all entries that are due."""
-        return self._milliseconds(self._due_entries, self._due_tokens)
+        return self._milliseconds(self._due_entries, self._due_cost)
 
-    def wait_ms(self, caller: Caller, tokens: int) -> float:
+    def wait_ms(self, caller: Caller, cost: int) -> float:
         """Return the milliseconds of one slot until a text of a caller that arrives now starts.
 
         First run the caller's own entries that are due, and meanwhile those of others.
         """
-        others = self.callers.ahead(caller, self._work(tokens))
-        return self._milliseconds(caller.due_entries, caller.due_tokens) + self._cost.token_ms * others
+        others = self.callers.ahead(caller, self._work(cost))
+        return self._milliseconds(caller.due_entries, caller.due_cost) + self._cost.token_ms * others
 
-    def in_turns_ms(self, tokens: Sequence[int], turns: float, caller: Caller) -> float:
+    def in_turns_ms(self, costs: Sequence[int], turns: float, caller: Caller) -> float:
         """Return the milliseconds of one slot until a list that arrives now is done; it takes `turns` turns.
 
         In each turn, all of the caller's entries that are due run before it. No entry counts more than once, though.
         Meanwhile, other callers get as much work done as this one.
         """
-        due_ms = self._milliseconds(caller.due_entries, caller.due_tokens)
-        own_ms = min(self._milliseconds(caller.entries, caller.tokens), math.ceil(turns) * due_ms)
+        due_ms = self._milliseconds(caller.due_entries, caller.due_cost)
+        own_ms = min(self._milliseconds(caller.entries, caller.cost), math.ceil(turns) * due_ms)
         # `ahead` includes the work of the caller that is due.
-        work = sum(map(self._work, tokens)) + round((own_ms - min(own_ms, due_ms)) / self._cost.token_ms)
+        work = sum(map(self._work, costs)) + round((own_ms - min(own_ms, due_ms)) / self._cost.token_ms)
         others_ms = self._cost.token_ms * self.callers.ahead(caller, work)
-        return own_ms + others_ms + self._milliseconds(len(tokens), sum(tokens))
+        return own_ms + others_ms + self._milliseconds(len(costs), sum(costs))
 
     def push(self, entry: E) -> None:
         """Queue an entry; one that is due gets its place in the order of its caller."""
-        is_due = entry.due < math.inf
+        is_due, lane = entry.due < math.inf, entry.lane
+        entry.cost = lane.cost_of(entry.tokens)
         if entry.caller:
-            entry.work = self._work(entry.tokens)
-            entry.caller.tokens += entry.tokens
+            entry.work = self._work(entry.cost)
+            entry.caller.cost += entry.cost
             if is_due:
                 entry.due = self.callers.charge(entry.caller, entry.work)
                 entry.caller.due_entries += 1
-                entry.caller.due_tokens += entry.tokens
+                entry.caller.due_cost += entry.cost
             self.callers.add(entry.caller, entry.work)
-        item = (entry.due, next(self._order), entry)
-        heapq.heappush(self._by_length.setdefault(0 if self._skips_padding else entry.tokens, []), item)
+        self._lanes[lane] = None
+        heapq.heappush(lane.heap_of(entry.tokens), (entry.due, next(self._order), entry))
         entry.queued = True
+        lane.depth += 1
         self._depth += 1
         self._tokens += entry.tokens
+        self._queued_cost += entry.cost
         self._due_entries += is_due
-        self._due_tokens += entry.tokens * is_due
+        self._due_cost += entry.cost * is_due
 
     def discard(self, entry: E) -> None:
         """Remove an entry that will not run; do nothing if it is not queued."""
@@ -161,10 +139,10 @@ class BatchQueue(Generic[E]):
         if anchor.caller and anchor.due < math.inf:
             self.callers.now = int(anchor.due)
         room = min(self._max_size, math.ceil(self._depth / idle_slots))
-        return self._next_due(room) if self._skips_padding else self._alike(anchor, room)
+        return self._next_due(anchor.lane, room) if anchor.lane.skips_padding else self._alike(anchor, room)
 
-    def _next_due(self, room: int) -> list[E]:
-        heap = self._by_length[0]
+    def _next_due(self, lane: Lane, room: int) -> list[E]:
+        heap = lane.by_length[0]
         batch: list[E] = []
         tokens = 0
         while heap and len(batch) < room:
@@ -186,26 +164,26 @@ class BatchQueue(Generic[E]):
         it wait for texts nearer to its length (`python -m perf.profile.simulate`).
         """
         batch: list[E] = []
-        longest = 0
-        for length in sorted(self._by_length, key=lambda length: (abs(length - anchor.tokens), length)):
+        longest, lane = 0, anchor.lane
+        for length in sorted(lane.by_length, key=lambda length: (abs(length - anchor.tokens), length)):
             widest = max(longest, length)
-            count = min(len(self._by_length[length]), room - len(batch), self._max_tokens // widest - len(batch))
+            count = min(len(lane.by_length[length]), room - len(batch), self._max_tokens // widest - len(batch))
             if not batch:
                 count = max(1, count)
             padding = (widest - longest) * len(batch) + (widest - length) * count
-            if count <= 0 or padding * self._cost.token_ms > _WORTH * self._cost.base_ms:
+            if count <= 0 or lane.weight * padding * self._cost.token_ms > _WORTH * self._cost.base_ms:
                 continue
-            if taken := self._pop(length, count):
+            if taken := self._pop(lane, length, count):
                 batch += taken
                 longest = widest
             if len(batch) >= room:
                 break
         return batch
 
-    def _work(self, tokens: int) -> int:
+    def _work(self, cost: int) -> int:
         """Return the work of a text, in tokens: its own, and as many as its part of the fixed cost of a full batch."""
         fixed = self._cost.base_ms / (self._max_size * self._cost.token_ms)
-        return tokens + round(min(self._max_tokens, fixed))
+        return cost + round(min(self._max_tokens, fixed))
 
     def _serve(self, entry: E) -> None:
         if entry.caller and entry.due == math.inf:
@@ -216,24 +194,26 @@ class BatchQueue(Generic[E]):
         is_due = entry.due < math.inf
         entry.queued = False
         if entry.caller:
-            entry.caller.tokens -= entry.tokens
+            entry.caller.cost -= entry.cost
             entry.caller.due_entries -= is_due
-            entry.caller.due_tokens -= entry.tokens * is_due
+            entry.caller.due_cost -= entry.cost * is_due
             self.callers.remove(entry.caller, entry.work)
+        entry.lane.depth -= 1
         self._depth -= 1
         self._tokens -= entry.tokens
+        self._queued_cost -= entry.cost
         self._due_entries -= is_due
-        self._due_tokens -= entry.tokens * is_due
+        self._due_cost -= entry.cost * is_due
         self._stale += 1
         # The heaps drop a removed entry only when it reaches their top, which may be never.
         if self._stale > self._depth + _SWEEP:
             self._sweep()
 
-    def _milliseconds(self, texts: int, tokens: int) -> float:
-        return self._cost.token_ms * tokens + self._cost.base_ms * math.ceil(texts / self._max_size)
+    def _milliseconds(self, texts: int, cost: int) -> float:
+        return self._cost.token_ms * cost + self._cost.base_ms * math.ceil(texts / self._max_size)
 
-    def _pop(self, length: int, count: int) -> list[E]:
-        heap = self._by_length[length]
+    def _pop(self, lane: Lane, length: int, count: int) -> list[E]:
+        heap = lane.by_length[length]
         taken: list[E] = []
         while heap and len(taken) < count:
             entry = heapq.heappop(heap)[2]
@@ -241,22 +221,25 @@ class BatchQueue(Generic[E]):
                 self._serve(entry)
                 taken.append(entry)
         if not heap:
-            self._by_length.pop(length, None)
+            lane.by_length.pop(length, None)
         return taken
 
     def _sweep(self) -> None:
         self._stale = 0
-        for heap in self._by_length.values():
+        for heap in (heap for lane in self._lanes for heap in lane.by_length.values()):
             heap[:] = [item for item in heap if item[2].queued]
             heapq.heapify(heap)
 
     def _first_due(self) -> E | None:
         first: tuple[float, int, E] | None = None
-        for length, heap in list(self._by_length.items()):
-            while heap and not heap[0][2].queued:
-                heapq.heappop(heap)
-            if not heap:
-                del self._by_length[length]
-            elif first is None or heap[0] < first:
-                first = heap[0]
+        for lane in list(self._lanes):
+            for length, heap in list(lane.by_length.items()):
+                while heap and not heap[0][2].queued:
+                    heapq.heappop(heap)
+                if not heap:
+                    del lane.by_length[length]
+                elif first is None or heap[0] < first:
+                    first = heap[0]
+            if not lane.depth:
+                del self._lanes[lane]  # its model may be gone for good
         return first[2] if first else None

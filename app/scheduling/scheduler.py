@@ -16,7 +16,8 @@ from typing import Generic, Protocol, TypeVar
 from ..errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError, TextTooLong
 from .admission import NO_WAIT, NOWHERE, Admission, Elsewhere, Room, Wait
 from .cost import CostModel
-from .executor import BatchExecutor, RunBatch
+from .entry import cost_of, tokens_of
+from .executor import BatchExecutor
 from .fairness import Caller
 from .item import WorkItem, link_turns
 from .queue import BatchQueue
@@ -50,20 +51,17 @@ class Observer(Protocol):
 class Scheduler(Generic[P, R]):
     """Runs items in batches on `slots` threads. Everything except the batches happens on the event loop.
 
-    `run` gets the payloads of a batch, and whether it is likely to have the machine to itself while it runs.
-    `on_stall` is called when a batch takes longer than allowed.
+    The lane of an item runs it. `on_stall` is called when a batch takes longer than allowed.
     """
 
     def __init__(
         self,
-        run: RunBatch[P, R],
         *,
         slots: int,
         limits: SchedulerLimits,
         cost: CostModel,
         observer: Observer,
         on_stall: Callable[[], None],
-        skips_padding: bool = False,
     ) -> None:
         self._slots: Slots[P, R] = Slots(slots)
         self._limits = limits
@@ -71,13 +69,10 @@ class Scheduler(Generic[P, R]):
         self._observer = observer
         self._on_stall = on_stall
         self._queue: BatchQueue[WorkItem[P, R]] = BatchQueue(
-            cost,
-            max_batch_size=limits.max_batch_size,
-            max_batch_tokens=limits.max_batch_tokens,
-            skips_padding=skips_padding,
+            cost, max_batch_size=limits.max_batch_size, max_batch_tokens=limits.max_batch_tokens
         )
         self._admission = Admission(limits.max_wait_ms, limits.max_queue_texts, observer.refused)
-        self._executor: BatchExecutor[P, R] = BatchExecutor(run, slots)
+        self._executor: BatchExecutor[P, R] = BatchExecutor(slots)
         self._refusal: str | None = None  # the reason, once nothing is accepted any more
 
     @property
@@ -85,35 +80,40 @@ class Scheduler(Generic[P, R]):
         """Texts in the queue."""
         return len(self._queue)
 
+    @property
+    def has_spare_slot(self) -> bool:
+        """Whether nothing is queued and, if there are several slots, two of them are idle."""
+        return not self._queue and self._slots.idle >= min(2, self._slots.count)
+
     def predicted_wait_ms(self, caller: str | None = None) -> float:
         """How long a text that arrived now would wait: one of a client, or one behind everything that is due."""
         if self._slots.idle or caller is not None:
             return self._wait(time.monotonic(), self._queue.callers.find(caller or ""), 0).ms
         return (self._slots.remaining_ms(time.monotonic()) + self._queue.backlog_ms()) / self._slots.count
 
-    def _wait(self, now_s: float, caller: Caller, tokens: int) -> Wait:
+    def _wait(self, now_s: float, caller: Caller, cost: int) -> Wait:
         if self._slots.idle:
             return NO_WAIT
         return Wait(
             self._slots.remaining_ms(now_s) / self._slots.count,
-            self._queue.wait_ms(caller, tokens) / self._slots.count,
+            self._queue.wait_ms(caller, cost) / self._slots.count,
             self._queue.batch_ms(),
         )
 
     def admit(
-        self, texts: int, deadline_s: float, caller: str = "", *, tokens: int = 0, elsewhere: Elsewhere = NOWHERE
+        self, texts: int, deadline_s: float, caller: str = "", *, cost: int = 0, elsewhere: Elsewhere = NOWHERE
     ) -> Wait:
         """Return the predicted wait if a request of so many texts may be queued now.
 
         Raises as `Admission.check` does, and `NotReady` after `close` or a stall. `caller` is the name of the client,
-        `tokens` an estimate of those of a text. What is `elsewhere` counts as if it were in the queue.
+        `cost` an estimate of `Lane.cost_of` a text. What is `elsewhere` counts as if it were in the queue.
         """
         if self._refusal:
             raise NotReady(self._refusal)
         now_s = time.monotonic()
         callers = self._queue.callers
         client = callers.find(caller)
-        wait = self._wait(now_s, client, tokens)
+        wait = self._wait(now_s, client, cost)
         room = Room(
             len(self._queue) + elsewhere.texts + texts,
             client.entries + elsewhere.own + texts,
@@ -130,7 +130,7 @@ class Scheduler(Generic[P, R]):
         *,
         admitted: Wait | None = None,
     ) -> None:
-        """Queue the texts of a request, all or none; those that can start do so at once.
+        """Queue the texts of a request, all or none; those that can start do so at once. All have the same lane.
 
         `admitted` is what `admit` returned in the same step of the event loop; without it, the request is admitted
         here. None of the items is settled before the caller yields to the event loop, so that there is
@@ -141,13 +141,15 @@ class Scheduler(Generic[P, R]):
         if len(items) > self._limits.max_queue_texts:
             raise TextTooLong(f"the request has more than {self._limits.max_queue_texts} texts and windows")
         now_s = time.monotonic()  # before `admit` looks at the clock, so that what is in time there is in time here
-        wait = admitted or self.admit(len(items), deadline_s, caller, tokens=items[0].tokens)
+        lane = items[0].lane
+        wait = admitted or self.admit(len(items), deadline_s, caller, cost=lane.cost_of(items[0].tokens))
         client = self._queue.callers.find(caller)
         tokens = [item.tokens for item in items]
-        turn = self._queue.first_turn(tokens) * self._slots.count
+        turn = self._queue.first_turn(tokens, lane) * self._slots.count
         if turn < len(items) and (self._slots.idle < self._slots.count or self._queue):
             done_ms = (
-                self._slots.remaining_ms(now_s) + self._queue.in_turns_ms(tokens, len(items) / turn, client)
+                self._slots.remaining_ms(now_s)
+                + self._queue.in_turns_ms([*map(lane.cost_of, tokens)], len(items) / turn, client)
             ) / self._slots.count
             if now_s + done_ms / 1000 > deadline_s:
                 self._observer.refused("deadline")
@@ -189,7 +191,7 @@ class Scheduler(Generic[P, R]):
     def _fill_slots(self, now_s: float) -> None:
         while self._slots.idle and (batch := self._queue.take(self._slots.idle)):
             self._pass_on(batch)
-            end_s = now_s + self._cost.predict(self._queue.tokens_of(batch)) / 1000
+            end_s = now_s + self._cost.predict(cost_of(batch)) / 1000
             self._learn(batch, now_s)
             # What would be late is not started. What has just arrived is, so that the cost model can learn from it.
             late = [item for item in batch if item.deadline_s <= (end_s if item.arrived_s < now_s else now_s)]
@@ -209,7 +211,7 @@ class Scheduler(Generic[P, R]):
         if (
             not self._refusal
             and not item.abandoned
-            and item.deadline_s > now_s + self._cost.predict(item.tokens) / 1000
+            and item.deadline_s > now_s + self._cost.predict(item.lane.cost_of(item.tokens)) / 1000
         ):
             item.arrived_s, item.due = now_s, 0.0  # a request with more time has joined it meanwhile
             item.caller = self._queue.callers.find(item.owner)
@@ -232,22 +234,23 @@ class Scheduler(Generic[P, R]):
         now_s = time.monotonic()
         for item in items:
             item.started_s = now_s
-        end_s = now_s + self._cost.predict(self._queue.tokens_of(items)) / 1000
+        end_s = now_s + self._cost.predict(cost_of(items)) / 1000
         watchdog = asyncio.get_running_loop().call_later(self._limits.run_timeout_s, self._stalled)
         batch = self._slots.start(items, end_s, watchdog)
-        self._executor.start([item.payload for item in items], partial(self._finish, batch), alone=batch.alone)
+        payloads = [item.payload for item in items]
+        self._executor.start(items[0].lane.run, payloads, partial(self._finish, batch), alone=batch.alone)
 
     def _finish(self, batch: RunningBatch[P, R], results: Sequence[R | Exception], run_s: float) -> None:
         if not self._slots.finish(batch):
             return  # no thread could be started for it, but another one has run it since
         now_s = time.monotonic()
-        first, tokens = batch.items[0], self._queue.tokens_of(batch.items)
+        first, tokens = batch.items[0], tokens_of(batch.items)
         try:
             if not any(
                 isinstance(result, Exception) for result in results
             ):  # a batch that was split would spoil the fit
                 # The cost of a batch is its slot's time, including the way from the event loop and back.
-                self._cost.observe(tokens, (now_s - first.started_s) * 1000)
+                self._cost.observe(cost_of(batch.items), (now_s - first.started_s) * 1000)
             self._observer.batch_finished(len(results), tokens, first.started_s - first.arrived_s, run_s)
             self._fill_slots(now_s)  # fill the slot first, then answer
         finally:

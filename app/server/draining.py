@@ -130,8 +130,7 @@ class DrainingServer(uvicorn.Server):
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             log(logging.WARNING, "drain timed out", in_flight=self._lifecycle.in_flight)
-            if self._lifecycle.service is not None:
-                self._lifecycle.service.close()  # they get 503
+            self._lifecycle.close()  # they get 503
         finally:
             self.should_exit = True
 

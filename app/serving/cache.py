@@ -11,12 +11,13 @@ V = TypeVar("V")
 W = TypeVar("W")
 
 
-def key_of(text: str, owner: bytes = b"") -> bytes:
+def key_of(text: str, owner: bytes = b"", salt: bytes = b"") -> bytes:
     """Return a digest of 16 bytes: the cache keeps no words of users.
 
-    Different owners, of up to 64 bytes, have different keys for the same text.
+    Different owners, of up to 64 bytes, and models, whose salts have up to 16 bytes, have different keys for the same
+    text.
     """
-    return hashlib.blake2b(text.encode(), digest_size=16, key=owner).digest()
+    return hashlib.blake2b(text.encode(), digest_size=16, key=owner, salt=salt).digest()
 
 
 def owner_of(caller: str | None) -> bytes:

@@ -7,23 +7,24 @@ from typing import Literal
 
 from ..errors import NotReady
 from ..types import ModelInfo
-from .service import Service
+from .engine import Engine
+from .registry import Registry
+from .version import Version
 
 Status = Literal["loading", "ok", "degraded", "draining"]
 
 
 @dataclass(slots=True)
 class Lifecycle:
-    """`loading` until a forward pass has succeeded, then `ok`; `degraded` while the model fails; `draining` at last."""
+    """`loading` until the default model can answer, then `ok`; `degraded` while it cannot; `draining` at last."""
 
+    registry: Registry = field(default_factory=Registry)
+    engine: Engine | None = None
     status: Status = "loading"
     reason: str = "the model is loading"
-    service: Service | None = None
-    model: ModelInfo | None = None
     started_s: float = field(default_factory=time.monotonic)
     _broken: bool = False
     in_flight: int = 0  # requests for which a drain waits: predictions, uploads and results of jobs
-    texts_at_once: int = 1  # that the model runs
     # Set when requests without an end have to end. Not by `drain`, which a signal may call outside the event loop.
     ending: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -34,39 +35,55 @@ class Lifecycle:
 
     @property
     def queue_depth(self) -> int:
-        """Texts that wait for the model."""
-        return self.service.queue_depth if self.service else 0
+        """Texts that wait for a model."""
+        return self.engine.queue_depth if self.engine else 0
+
+    @property
+    def texts_at_once(self) -> int:
+        """Texts that the models run at the same time."""
+        return self.engine.texts_at_once if self.engine else 1
 
     @property
     def predicted_wait_ms(self) -> float:
         """How long a text that arrived now would wait."""
-        return self.service.predicted_wait_ms() if self.service else 0.0
+        return self.engine.predicted_wait_ms if self.engine else 0.0
 
-    def ready(self, service: Service, model: ModelInfo, texts_at_once: int = 1) -> None:
-        """The model is loaded and has run. A process that is draining keeps draining."""
-        self.service, self.model, self.texts_at_once = service, model, texts_at_once
-        if self.status == "loading":
+    @property
+    def model(self) -> ModelInfo | None:
+        """The version of the default model that most callers get, or would get if it worked; None while it loads."""
+        default = self.registry.default
+        if default is None:
+            return None
+        main = default.main or next((version for version in default.versions if version.info), None)
+        return main.info if main else None
+
+    def ready(self) -> None:
+        """The default model can answer. A process that is draining keeps draining."""
+        if self.status == "loading" or (self.status == "degraded" and not self._broken):
             self.status, self.reason = "ok", ""
 
     def degrade(self, reason: str, *, final: bool = False) -> None:
-        """The model cannot answer, if `final` for good. A process that is draining keeps draining."""
+        """The default model cannot answer, if `final` for good. A process that is draining keeps draining."""
         self._broken |= final
         if final:
             self.ending.set()
         if self.status != "draining":
             self.status, self.reason = "degraded", reason
 
-    def recover(self) -> None:
-        """The model can answer again."""
-        if self.status == "degraded" and not self._broken:
-            self.status, self.reason = "ok", ""
-
     def drain(self) -> None:
         """The process has been asked to stop."""
         self.status, self.reason = "draining", "the server is shutting down"
 
-    def serving(self) -> Service:
-        """Return the service; raise `NotReady` unless the status is `ok`."""
-        if self.status != "ok" or self.service is None:
+    def close(self) -> None:
+        """Run nothing more; requests that still wait get `NotReady`."""
+        if self.engine:
+            self.engine.close()
+
+    def serving(self, model: str | None = None, caller: str = "") -> Version:
+        """Return the version of a model, by default the default one, that answers a caller.
+
+        Raises `NotFound` if there is no such model, and `NotReady` if it, or the process, cannot answer.
+        """
+        if self.status != "ok" and (model is None or self._broken or self.status != "degraded"):
             raise NotReady(self.reason)
-        return self.service
+        return self.registry.pick(model, caller)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from ..errors import TextTooLong
 from ..inference import Tokenizer, expands_beyond, normalise
-from ..scheduling import Scheduler, Wait
+from ..scheduling import Lane, Scheduler, Wait
 from ..types import Encoding
 from .cache import key_of, owner_of
 from .offload import Offload, is_short, is_simple
@@ -23,16 +23,26 @@ _TOKEN_CHARS = 4  # on average
 class Preparation:
     """Prepares the texts of queries. Texts that are prepared in threads count as queued for admission.
 
-    With `cache_per_caller`, the keys of different callers differ.
+    The keys of models with a different `cache_salt` differ; with `cache_per_caller`, those of different callers, too.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, scheduler: Scheduler[Any, Any], *, max_text_chars: int, cache_per_caller: bool
+        self,
+        tokenizer: Tokenizer,
+        scheduler: Scheduler[Any, Any],
+        lane: Lane,
+        offload: Offload,
+        *,
+        max_text_chars: int,
+        cache_salt: bytes = b"",
+        cache_per_caller: bool = False,
     ) -> None:
-        self.offload = Offload()
+        self.offload = offload
         self.too_many_characters = f"the text has more than {max_text_chars} characters"
         self._tokenizer = tokenizer
         self._scheduler = scheduler
+        self._lane = lane
+        self._cache_salt = cache_salt
         self._max_text_chars = max_text_chars
         self._cache_per_caller = cache_per_caller
 
@@ -49,7 +59,7 @@ class Preparation:
             copies * len(texts),
             deadline_s,
             query.caller,
-            tokens=min(tokens, self._tokenizer.max_tokens),
+            cost=self._lane.cost_of(min(tokens, self._tokenizer.max_tokens)),
             elsewhere=self.offload.texts(query.caller),
         )
 
@@ -68,7 +78,7 @@ class Preparation:
         if len(text) <= limit and not expands_beyond(text, 2 * limit):
             text = normalise(text)
             if len(text) <= limit:  # again, because NFKC expands some characters
-                return text, key_of(text, owner) if text else BLANK
+                return text, key_of(text, owner, self._cache_salt) if text else BLANK
         return "", TOO_LONG
 
     async def tokenize(

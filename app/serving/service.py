@@ -6,12 +6,12 @@ from functools import partial
 
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
 from ..inference import Tokenizer
-from ..scheduling import Scheduler, Wait, Waiting, WorkItem
+from ..scheduling import Lane, Scheduler, Wait, Waiting, WorkItem
 from ..types import Answer, Encoding, Location, Prediction
 from .cache import Cache, key_of_part
 from .explanations import explain_answer
 from .observer import Observer, VariantObserver
-from .offload import is_simple
+from .offload import Offload, is_simple
 from .pending import Pending
 from .preparation import BLANK, TOO_LONG, Preparation
 from .query import Query
@@ -26,21 +26,32 @@ class Service:
         self,
         tokenizer: Tokenizer,
         scheduler: Scheduler[Encoding, Prediction],
+        lane: Lane,
         cache: Cache[bytes, Prediction, Item],
-        observer: Observer,
         *,
+        offload: Offload,
+        observer: Observer,
         model: str,
         max_text_chars: int,
+        cache_salt: bytes = b"",
         cache_per_caller: bool = False,
         shared: SharedPredictions | None = None,
     ) -> None:
-        """`model` is the `ModelInfo.id` of the model. With `cache_per_caller`, callers share no predictions.
+        """`model` is the `ModelInfo.id` of the model, which runs in `lane`.
 
-        `shared` are the predictions of all replicas.
+        Models share `scheduler`, `cache` and `offload`. Those with another `cache_salt` share no predictions and, with
+        `cache_per_caller`, callers do not either. `shared` are the predictions of all replicas.
         """
         self.model = model
+        self._lane = lane
         self._preparation = Preparation(
-            tokenizer, scheduler, max_text_chars=max_text_chars, cache_per_caller=cache_per_caller
+            tokenizer,
+            scheduler,
+            lane,
+            offload,
+            max_text_chars=max_text_chars,
+            cache_salt=cache_salt,
+            cache_per_caller=cache_per_caller,
         )
         self._tokenizer = tokenizer
         self._scheduler = scheduler
@@ -49,18 +60,9 @@ class Service:
         self._observer = observer
         self._variant_observer = VariantObserver(observer)
 
-    @property
-    def queue_depth(self) -> int:
-        """Texts that wait for the model."""
-        return self._scheduler.depth
-
     def predicted_wait_ms(self, caller: str | None = None) -> float:
         """How long a text that arrived now would wait, from this caller or from a new one."""
         return self._scheduler.predicted_wait_ms(caller)
-
-    def close(self) -> None:
-        """Accept nothing more; requests that still wait get `NotReady`."""
-        self._scheduler.close()
 
     async def predict(self, query: Query) -> Answer:
         """Answer a query. Raises as `begin` and `Pending.result` do."""
@@ -119,7 +121,7 @@ class Service:
             self._look_up(texts.encodings, texts, query)
             admitted = None
         texts.new = {
-            key: WorkItem(len(encoding), encoding, partial(self._settled, key))
+            key: WorkItem(len(encoding), encoding, partial(self._settled, key), self._lane)
             for key, encoding in texts.encodings.items()
             if not texts.has_result(key)
         }

@@ -95,7 +95,7 @@ async def _service(*, refusing: bool = False) -> LimitedProtocol:
     while app.lifecycle.status != "ok":  # noqa: ASYNC110 - happens once
         await asyncio.sleep(0.01)
     if refusing:
-        app.lifecycle.serving()._scheduler._wait = lambda *_: Wait(5000)  # type: ignore[method-assign]  # noqa: SLF001
+        app.lifecycle.serving().service._scheduler._wait = lambda *_: Wait(5000)  # type: ignore[method-assign]  # noqa: SLF001
     limits = {"header_timeout_s": 10, "body_timeout_s": 10, "stream_idle_s": 10, "max_header_bytes": 32768}
     return LimitedProtocol(
         _config(app.asgi), ServerState(), {}, on_unreadable=print, connections=Connections(100), **limits

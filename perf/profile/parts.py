@@ -14,8 +14,7 @@ import orjson
 from app.api.schemas import PredictRequest
 from app.inference.text import normalise
 from app.inference.tokenizer import Tokenizer
-from app.scheduling.cost import CostModel
-from app.scheduling.queue import BatchQueue, Entry
+from app.scheduling import BatchQueue, CostModel, Entry, Lane
 from app.serving.cache import Cache, key_of
 from perf.load.bare_model import FOLDER, BareModel
 from perf.load.texts import sentences
@@ -64,8 +63,9 @@ def _steps() -> dict[str, Callable[[], object]]:
 def _queue_and_batch(lengths: Sequence[int], depth: int) -> None:
     """Push all texts, and take a batch whenever more than `depth` are in the queue."""
     queue: BatchQueue[Entry] = BatchQueue(CostModel(), max_batch_size=16, max_batch_tokens=512)
+    lane = Lane(lambda payloads, **_: payloads)
     for place, length in enumerate(random.Random(1).sample(lengths, len(lengths))):
-        entry = Entry(length, 0.0)
+        entry = Entry(length, 0.0, lane)
         entry.caller = queue.callers.find(f"{place % 4}")
         queue.wait_ms(entry.caller, length)
         queue.push(entry)

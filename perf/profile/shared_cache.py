@@ -17,8 +17,7 @@ from prometheus_client import CollectorRegistry
 from app.inference import Model, load_model
 from app.metrics import Metrics
 from app.serving import (
-    Lifecycle,
-    Loader,
+    Engine,
     Query,
     RedisStore,
     Service,
@@ -52,19 +51,9 @@ def _texts(kind: str, number: int, seed: int) -> list[str]:
 
 
 async def _service(model: Model, shared: SharedCache | None) -> Service:
-    lifecycle = Lifecycle()
     limits = ServingLimits(max_wait_ms=_PATIENT_MS, cache_entries=0, max_text_chars=100_000)
-    loader = Loader(
-        lambda: model,
-        limits,
-        lifecycle,
-        Metrics(CollectorRegistry()),
-        on_ready=lambda: None,
-        on_broken=lambda: None,
-        shared=shared,
-    )
-    await loader.run()
-    return lifecycle.serving()
+    engine = Engine(limits, Metrics(CollectorRegistry()), on_stall=lambda: None, shared=shared)
+    return engine.serve(engine.prepare(model), model.runner.run)
 
 
 async def _each_ms(service: Service, texts: Sequence[str], long_text: LongText, outcome: str) -> tuple[float, float]:
@@ -113,8 +102,6 @@ async def _run(url: str, round_trip_ms: float, rounds: int, count: int) -> None:
     for kind in _KINDS:
         few = count if kind == "sentence" else max(2, count // 10)
         print(await _compare(kind, sides, cache, rounds=rounds, count=few), flush=True)
-    for service in {id(each): each for each in sides.values()}.values():
-        service.close()
     await cache.close()
 
 

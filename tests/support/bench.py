@@ -13,8 +13,9 @@ from app.errors import BackendError
 from app.inference.backends.mock import mock_tokenizer
 from app.inference.tokenizer import Tokenizer
 from app.metrics import Metrics
-from app.scheduling import CostModel, Scheduler, SchedulerLimits
+from app.scheduling import CostModel, Lane, Scheduler, SchedulerLimits
 from app.serving.cache import Cache
+from app.serving.offload import Offload
 from app.serving.query import Query
 from app.serving.resolution import Item
 from app.serving.service import Service
@@ -33,6 +34,7 @@ class Bench:
     """
 
     service: Service
+    scheduler: Scheduler[Encoding, Prediction]
     cache: Cache[bytes, Prediction, Item] = field(default_factory=lambda: Cache(0))
     runs: list[list[int]] = field(default_factory=list)  # number of tokens of each text, by batch
     open: threading.Event = field(default_factory=threading.Event)
@@ -81,23 +83,24 @@ async def serving(
 
     Unless `is_open`, the model waits until the test sets `open`.
     """
-    bench = Bench(None)  # type: ignore[arg-type]
+    bench = Bench(None, None)  # type: ignore[arg-type]
     scheduler: Scheduler[Encoding, Prediction] = Scheduler(
-        bench.run,
         slots=1,
         limits=SchedulerLimits(**{"max_wait_ms": math.inf, "run_timeout_s": HANG_S, **limits}),  # type: ignore[arg-type]
         cost=CostModel(),
         observer=bench.metrics,
         on_stall=lambda: None,
-        skips_padding=skips_padding,
     )
+    bench.scheduler = scheduler
     cache: Cache[bytes, Prediction, Item] = Cache(entries)
     tokenizer = Tokenizer(mock_tokenizer(), MAX_TOKENS)
     bench.service = Service(
         tokenizer,
         scheduler,
+        Lane(bench.run, skips_padding=skips_padding),
         cache,
-        bench.metrics,
+        offload=Offload(),
+        observer=bench.metrics,
         model="m@1",
         max_text_chars=5000,
         cache_per_caller=cache_per_caller,

@@ -5,16 +5,17 @@ import math
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
-from app.scheduling import CostModel, Scheduler, SchedulerLimits, WorkItem
+from app.scheduling import CostModel, Lane, RunBatch, Scheduler, SchedulerLimits, WorkItem
 from app.scheduling import scheduler as module
 from tests.support.waiting import HANG_S
 
 Item = WorkItem[str, str]
 
-LAYOUT = {"skips_padding": True}  # keyword arguments of each scheduler; the fixture `layout` sets them
+LAYOUT = {"skips_padding": True}  # keyword arguments of each lane; the fixture `layout` sets them
 
 
 @pytest.fixture(autouse=True, params=[True, False], ids=["mixed", "padded"])
@@ -75,6 +76,7 @@ class Recorder:
 
 
 recorder = Recorder()
+LANES: list[Lane] = []  # those of this test run; new items are of the last
 settled: list[object] = []  # what each item was settled with, in order
 
 
@@ -88,14 +90,13 @@ async def scheduling(
     """Yield a scheduler that estimates 1 ms per batch and 0.1 ms per token; reset `recorder` and `settled`."""
     recorder.__init__()  # type: ignore[misc]
     settled.clear()
+    use_lane(run)
     scheduler: Scheduler[str, str] = Scheduler(
-        run,
         slots=slots,
         limits=SchedulerLimits(**{"max_wait_ms": math.inf, "run_timeout_s": HANG_S, **limits}),  # type: ignore[arg-type]
         cost=CostModel(base_ms=1.0, token_ms=0.1),
         observer=recorder,
         on_stall=on_stall,
-        **LAYOUT,
     )
     try:
         yield scheduler
@@ -116,8 +117,14 @@ class Request:
         return await asyncio.gather(*self.futures)
 
 
-def new_items(*texts: str, tokens: int = 5) -> list[Item]:
-    return [WorkItem(tokens, text, settled.append) for text in texts]
+def use_lane(run: RunBatch[str, str], **options: Any) -> Lane:
+    """Make `new_items` return items of a new lane."""
+    LANES.append(Lane(run, **LAYOUT, **options))
+    return LANES[-1]
+
+
+def new_items(*texts: str, tokens: int = 5, lane: Lane | None = None) -> list[Item]:
+    return [WorkItem(tokens, text, settled.append, lane or LANES[-1]) for text in texts]
 
 
 def submit(

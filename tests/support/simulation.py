@@ -12,7 +12,7 @@ from typing import Any
 
 from app.errors import SentimentError
 from app.scheduling import Scheduler, WorkItem
-from tests.support.scheduling import clock
+from tests.support.scheduling import clock, upper, use_lane
 
 BASE_MS, TOKEN_MS = 1.0, 0.1  # what the scheduler of `scheduling` estimates
 
@@ -48,6 +48,7 @@ class Simulation:
         self._order = itertools.count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._ended = False
+        self._lane = use_lane(upper)
         scheduler._executor = self  # type: ignore[assignment]
         for each in traffic:
             for _ in range(each.connections):
@@ -57,7 +58,9 @@ class Simulation:
     def _at(self, time_s: float, event: Callable[[], None]) -> None:
         heapq.heappush(self._events, (time_s, next(self._order), event))
 
-    def start(self, payloads: Sequence[int], done: Callable[[Any, float], None], *, alone: bool = False) -> None:
+    def start(
+        self, run: object, payloads: Sequence[int], done: Callable[[Any, float], None], *, alone: bool = False
+    ) -> None:
         run_s = (BASE_MS + TOKEN_MS * sum(payloads)) / 1000
         self._at(clock.now_s + run_s, partial(done, ["ok"] * len(payloads), run_s))
 
@@ -69,8 +72,8 @@ class Simulation:
             self._at(clock.now_s + traffic.interval_s, partial(self._send, traffic))
         deadline_s = clock.now_s + traffic.timeout_s
         try:
-            wait = self._scheduler.admit(traffic.texts, deadline_s, traffic.caller, tokens=traffic.tokens)
-            items = [WorkItem(traffic.tokens, traffic.tokens, lambda _: None) for _ in range(traffic.texts)]
+            wait = self._scheduler.admit(traffic.texts, deadline_s, traffic.caller, cost=traffic.tokens)
+            items = [WorkItem(traffic.tokens, traffic.tokens, lambda _: None, self._lane) for _ in range(traffic.texts)]
             self._scheduler.submit(items, deadline_s, traffic.caller, admitted=wait)
         except SentimentError as error:
             self._finish(traffic, type(error).__name__, traffic.retry_s)

@@ -10,9 +10,10 @@ from app.api.context import BUSY, begin
 from app.api.schemas import Limits
 from app.api.stream import PredictStreamEndpoint
 from app.errors import RateLimited
-from app.serving import Answer, Lifecycle, Pending, Query
+from app.serving import Answer, Pending, Query
 from app.types import Prediction
 from tests.support.client import AsgiClient, scope_of
+from tests.support.serving import engine_of, lifecycle_of
 from tests.support.waiting import async_until
 
 LIMITS = Limits(max_text_chars=5000, max_batch_texts=3, max_body_bytes=50_000, request_timeout_ms=300_000)
@@ -130,8 +131,9 @@ class StreamClient(AsgiClient):
 class StreamBench:
     def __init__(self, rate: FakeRate | None = None, **options: Any) -> None:
         self.service = FakeService()
-        self.lifecycle = Lifecycle(status="ok", service=self.service)  # type: ignore[arg-type]
-        self.lifecycle.texts_at_once = WINDOW // 2
+        self.lifecycle = lifecycle_of(self.service)
+        self.lifecycle.engine = engine_of()
+        self.lifecycle.engine.texts_at_once = WINDOW // 2
         self.bodies = Bodies(20_000)
         self.observer = FakeObserver()
         self.quota = Quota(10, 9, 7, passed=True) if rate else None

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ... import __version__
 from ...errors import NotFound, NotReady
-from ...serving import Lifecycle
+from ...serving import Lifecycle, ServedModel, Version
 from ..openapi import problems
 from ..status import accept_head
 
@@ -71,24 +71,41 @@ def served_name(name: str) -> str:
     return _NOT_PLAIN.sub("-", name.rpartition("/")[2])
 
 
-def find_model(lifecycle: Lifecycle, name: str, version: str | None) -> ModelMetadata:
-    """Return what the server has. Raises `NotFound` if that is another model, and `NotReady` while it loads."""
-    info = lifecycle.model
-    if info is None:
+def find_model(lifecycle: Lifecycle, name: str) -> ServedModel:
+    """Return a model by its name in paths. Raises `NotFound` if there is none, and `NotReady` while it loads."""
+    models = [model for model in lifecycle.registry.models.values() if model.name]
+    if not models:
         raise NotReady(lifecycle.reason)
-    own_name, own_version = served_name(info.model), served_name(info.model_version)
-    if name != own_name:
-        raise NotFound(f"no such model; this server has {own_name}")
-    if version not in (None, own_version):
-        raise NotFound(f"no such version; this server has {own_version} of {own_name}")
-    return _metadata(own_name, own_version, info.backend, len(info.labels))
+    for model in models:
+        if served_name(model.name) == name:
+            return model
+    raise NotFound(f"no such model; this server has {', '.join(served_name(model.name) for model in models)}")
+
+
+def find_version(lifecycle: Lifecycle, name: str, version: str) -> Version:
+    """Return a version of a model, whether callers get it or not. Raises as `find_model` does."""
+    model = find_model(lifecycle, name)
+    loaded = {served_name(each.info.model_version): each for each in model.versions if each.info and each.service}
+    if version not in loaded:
+        raise NotFound(f"no such version; this server has {', '.join(loaded)} of {name}")
+    return loaded[version]
+
+
+def describe(model: ServedModel, version: Version | None = None) -> ModelMetadata:
+    """Return the properties of a model, or of one version. Raises `NotReady` if none has been loaded."""
+    versions = [version] if version else [each for each in model.versions if each.service]
+    main = version or model.main or next(iter(versions), None)
+    if main is None or main.info is None:
+        raise NotReady(model.public_reason)
+    names = tuple(served_name(each.info.model_version) for each in versions if each.info)
+    return _metadata(served_name(model.name), names, main.info.backend, len(main.info.labels))
 
 
 @functools.lru_cache(64)
-def _metadata(name: str, version: str, backend: str, labels: int) -> ModelMetadata:
+def _metadata(name: str, versions: tuple[str, ...], backend: str, labels: int) -> ModelMetadata:
     return ModelMetadata(
         name=name,
-        versions=[version],
+        versions=list(versions),
         platform=_PLATFORMS.get(backend, backend),
         inputs=[Tensor(name="TEXT", datatype="BYTES", shape=[-1])],
         outputs=[
@@ -130,25 +147,29 @@ def metadata_router(lifecycle: Lifecycle) -> APIRouter:
     @router.get("/v2/models/{name}", responses=refusals | of_model)
     async def v2_model(name: str) -> ModelMetadata:
         """Report the inputs and outputs of the model."""
-        return find_model(lifecycle, name, None)
+        return describe(find_model(lifecycle, name))
 
     @router.get("/v2/models/{name}/versions/{version}", responses=refusals | of_model)
     async def v2_model_version(name: str, version: str) -> ModelMetadata:
         """Report the inputs and outputs of a version of the model."""
-        return find_model(lifecycle, name, version)
+        return describe(find_model(lifecycle, name), find_version(lifecycle, name, version))
 
     @router.get("/v2/models/{name}/ready", responses=of_model)
     async def v2_model_ready(name: str) -> ModelReady:
         """Report whether predictions of the model are available."""
-        find_model(lifecycle, name, None)
+        model = find_model(lifecycle, name)
         check_ready()
+        if not model.shares:
+            raise NotReady(model.public_reason)
         return ModelReady(name=name, ready=True)
 
     @router.get("/v2/models/{name}/versions/{version}/ready", responses=of_model)
     async def v2_model_version_ready(name: str, version: str) -> ModelReady:
         """Report whether predictions of a version of the model are available."""
-        find_model(lifecycle, name, version)
+        found = find_version(lifecycle, name, version)
         check_ready()
+        if found.state != "ready":
+            raise NotReady(found.public_reason)
         return ModelReady(name=name, ready=True)
 
     accept_head(router)

@@ -7,10 +7,10 @@ from starlette.types import Receive, Send
 
 from ...access import RateLimit
 from ...errors import MalformedBody
-from ...serving import Lifecycle, Query
+from ...serving import Lifecycle, Query, Version
 from ..auth import caller_of
 from ..bodies import Bodies, Body
-from ..context import Header, RequestContext
+from ..context import Header, RequestContext, sticky_id
 from ..endpoint import Endpoint, send_answer
 from ..json_body import JsonReader
 from ..openapi import STATUSES, documented, problems
@@ -19,7 +19,7 @@ from ..request import Headers, check_length, content_encoding, timeout_ms
 from ..schemas import Limits
 from .compression import ENCODINGS, accepted_encoding, compress, decompressed
 from .messages import InferRequest, InferResponse, count_of, form_of, location_of, texts_of, validate
-from .metadata import find_model, metadata_router
+from .metadata import find_model, find_version, metadata_router, served_name
 from .outputs import check_outputs, render
 from .protocol import PlainError, Protocol
 from .tensors import TensorParser
@@ -44,8 +44,9 @@ class InferEndpoint(Endpoint):
         )
 
     async def _respond(self, context: RequestContext, body: Body, receive: Receive, send: Send) -> None:
-        _, _, _, name, *version = context.path.removesuffix("/infer").split("/")
-        model = find_model(self._lifecycle, name, version[-1] if version else None)
+        _, _, _, name, *rest = context.path.removesuffix("/infer").split("/")
+        stated = find_version(self._lifecycle, name, rest[-1]) if rest else None
+        model = find_model(self._lifecycle, name)
         check_length(context.headers, self._limits.max_body_bytes)
         request, texts = await self._read(context.headers, body, receive)
         check_outputs(request)
@@ -55,8 +56,9 @@ class InferEndpoint(Endpoint):
             caller=caller_of(context),
             location_of=location_of,
         )
-        answer = await self._answer(query, len(texts), context, receive)
-        content, json_bytes = render(request, model.name, model.versions[0], answer.predictions)
+        version = stated or self._lifecycle.serving(model.name, sticky_id(context))
+        answer = await self._answer_with(version, query, len(texts), context, receive)
+        content, json_bytes = render(request, name, served_name(_version_of(version)), answer.predictions)
         headers: list[Header] = [(b"content-type", b"application/json"), (b"vary", b"accept-encoding")]
         if json_bytes < len(content):
             headers[0] = (b"content-type", b"application/octet-stream")
@@ -94,6 +96,10 @@ class InferEndpoint(Endpoint):
         stated_us = request.parameters.timeout if request.parameters else None
         # Python cannot convert integers of any size to a number of milliseconds.
         return limit_ms if not stated_us or stated_us >= limit_ms * 1000 else stated_us / 1000
+
+
+def _version_of(version: Version) -> str:
+    return version.info.model_version if version.info else ""
 
 
 def _json_bytes(headers: Headers) -> int | None:

@@ -67,5 +67,5 @@ def test_an_unknown_field_gets_the_name_of_a_similar_one(model: type[BaseModel],
 def test_the_name_of_an_unknown_field_is_not_repeated(field: str) -> None:
     refusal = refusal_of(PredictRequest, json.dumps({"text": "a", field: 1}))
     assert refusal["errors"] == [
-        {"loc": ["body"], "msg": "unknown field; expected explain, long_text, text, top_k, truncate"}
+        {"loc": ["body"], "msg": "unknown field; expected explain, long_text, model, text, top_k, truncate"}
     ]

@@ -16,9 +16,10 @@ from app.api.invalid import BodyInvalid
 from app.api.predict import PredictBatchEndpoint, PredictEndpoint
 from app.api.schemas import Limits
 from app.errors import BackendError, InvalidInput, NotReady, RateLimited, SentimentError, TextTooLong
-from app.serving import Answer, Lifecycle, Pending, Query
+from app.serving import Answer, Pending, Query
 from app.types import Prediction
 from tests.support.client import JSON, AsgiClient, scope_of
+from tests.support.serving import lifecycle_of
 from tests.support.waiting import async_until
 
 LIMITS = Limits(max_text_chars=100, max_batch_texts=3, max_body_bytes=5000, request_timeout_ms=1000)
@@ -70,7 +71,7 @@ class Bench:
     def __init__(self, rate: FakeRate | None = None) -> None:
         self.quota = rate and Quota(10, 9, 7, passed=True)  # of the text that the middleware has counted
         self.service = FakeService()
-        self.lifecycle = Lifecycle(status="ok", service=self.service)  # type: ignore[arg-type]
+        self.lifecycle = lifecycle_of(self.service)
         self.bodies = Bodies(LIMITS.max_body_bytes)
         self.single = PredictEndpoint(self.lifecycle, LIMITS, self.bodies, rate)  # type: ignore[arg-type]
         self.batch = PredictBatchEndpoint(self.lifecycle, LIMITS, self.bodies, rate)  # type: ignore[arg-type]

@@ -11,10 +11,11 @@ from app.api import PredictBatchEndpoint, PredictEndpoint, authentication, heade
 from app.api.bodies import Bodies
 from app.api.middleware import Middleware
 from app.api.schemas import Limits
-from app.serving import Answer, Lifecycle, Query
+from app.serving import Answer, Query
 from app.types import Prediction
 from tests.support.client import JSON, AsgiClient, scope_of
 from tests.support.middleware import APP, Recorder
+from tests.support.serving import lifecycle_of
 
 LIMITS = Limits(max_text_chars=100, max_batch_texts=3, max_body_bytes=5000, request_timeout_ms=1000)
 GOOD = Prediction("positive", 0.9, {"positive": 0.9})
@@ -35,7 +36,7 @@ class Bench:
 
     def __init__(self, *checks: Any) -> None:
         rate = RateLimit("10/day", "memory")
-        lifecycle = Lifecycle(status="ok", service=Service())  # type: ignore[arg-type]
+        lifecycle = lifecycle_of(Service())
         endpoints = [
             endpoint(lifecycle, LIMITS, Bodies(10**6), rate) for endpoint in (PredictEndpoint, PredictBatchEndpoint)
         ]

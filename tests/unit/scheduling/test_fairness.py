@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import Overloaded
-from app.scheduling import CostModel, Elsewhere
+from app.scheduling import BatchQueue, CostModel, Elsewhere, Entry, Lane
 from app.scheduling.fairness import Caller, Callers
-from app.scheduling.queue import BatchQueue, Entry
-from tests.support.scheduling import LAYOUT, Gate, clock, layout, recorder, scheduling, settled, submit
+from tests.support.scheduling import LAYOUT, Gate, clock, layout, recorder, scheduling, settled, submit, upper
 
 __all__ = ["layout"]
 
@@ -23,12 +22,13 @@ class Bench:
 
     def __init__(self, max_batch_size: int = 1) -> None:
         self.queue: BatchQueue[Entry] = BatchQueue(
-            CostModel(base_ms=0.0, token_ms=0.1), max_batch_size=max_batch_size, max_batch_tokens=512, **LAYOUT
+            CostModel(base_ms=0.0, token_ms=0.1), max_batch_size=max_batch_size, max_batch_tokens=512
         )
         self.callers = self.queue.callers
+        self.lane = Lane(upper, **LAYOUT)
 
     def push(self, name: str, tokens: int, *, due: bool = True) -> Entry:
-        entry = Entry(tokens, 0.0 if due else math.inf)
+        entry = Entry(tokens, 0.0 if due else math.inf, self.lane)
         entry.caller = self.callers.find(name)
         self.queue.push(entry)
         return entry

@@ -7,9 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.scheduling import BatchQueue, Lane
+from app.scheduling import Entry as LaneEntry
 from app.scheduling.cost import CostModel
+from app.scheduling.entry import tokens_of
 from app.scheduling.fairness import Caller
-from app.scheduling.queue import BatchQueue, Entry
+from tests.support.scheduling import upper
+
+
+class Entry(LaneEntry):
+    """Of the lane of the last `queue_of`, unless it has another."""
+
+    def __init__(self, tokens: int, due: float, lane: Lane | None = None) -> None:
+        super().__init__(tokens, due, lane or lanes[-1])
+
+
+lanes = [Lane(upper)]
 
 
 def queue_of(
@@ -24,9 +37,10 @@ def queue_of(
         cost or CostModel(base_ms=1, token_ms=0.1),
         max_batch_size=size,
         max_batch_tokens=tokens,
-        skips_padding=skips_padding,
     )
+    lanes.append(Lane(upper, skips_padding=skips_padding))
     for entry in entries:
+        entry.lane = lanes[-1]
         queue.push(entry)
     return queue
 
@@ -121,9 +135,11 @@ class TestTakeIfTheModelPacks:
         assert queue.take() == [last]
 
     def test_tokens_do_not_include_padding(self) -> None:
-        batch = [Entry(3, 0), Entry(40, 1)]
-        assert queue_of([], skips_padding=True).tokens_of(batch) == 43
-        assert queue_of([]).tokens_of(batch) == 80
+        lane = Lane(upper, skips_padding=True)
+        batch = [Entry(3, 0, lane), Entry(40, 1, lane)]
+        assert tokens_of(batch) == 43
+        lane.skips_padding = False
+        assert tokens_of(batch) == 80
 
     def test_only_a_single_long_text_may_exceed_the_token_limit(self) -> None:
         entries = [Entry(tokens, due) for due, tokens in enumerate((30, 40, 20, 600, 10))]
@@ -170,10 +186,10 @@ class TestFairness:
         [([10], 1), ([10] * 5, 5), ([10] * 40, 16), ([200] * 5, 2), ([600] * 3, 1), ([10, 500, 10], 1)],
     )
     def test_the_first_turn_of_a_list_is_one_batch(self, tokens: list[int], texts: int) -> None:
-        assert queue_of([], tokens=512).first_turn(tokens) == texts
+        assert queue_of([], tokens=512).first_turn(tokens, lanes[-1]) == texts
 
     def test_a_first_turn_does_not_count_skipped_padding(self) -> None:
-        assert queue_of([], tokens=512, skips_padding=True).first_turn([10, 490, 10, 10]) == 3
+        assert queue_of([], tokens=512, skips_padding=True).first_turn([10, 490, 10, 10], lanes[-1]) == 3
 
     def test_a_list_waits_each_turn_for_due_entries_but_once_for_all(self) -> None:
         queue = queue_of([])
@@ -245,5 +261,5 @@ def test_the_queue_keeps_no_entry_that_was_taken_or_discarded() -> None:
             queue.discard(entry)
         while queue.take():
             pass
-    held = sum(map(len, queue._by_length.values()))
+    held = sum(map(len, lanes[-1].by_length.values()))
     assert held < 200  # of 10 000

@@ -5,13 +5,25 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from app.errors import BackendError, NotReady
 from app.scheduling import CostModel, Scheduler, SchedulerLimits
 from app.scheduling.executor import Done
-from tests.support.scheduling import Gate, Recorder, clock, layout, recorder, scheduling, settled, submit, upper
+from tests.support.scheduling import (
+    Gate,
+    Recorder,
+    clock,
+    layout,
+    recorder,
+    scheduling,
+    settled,
+    submit,
+    upper,
+    use_lane,
+)
 from tests.support.waiting import async_until
 
 __all__ = ["layout"]
@@ -145,8 +157,9 @@ async def test_an_observer_that_fails_costs_no_request_its_result() -> None:
         def batch_finished(self, *_: float) -> None:
             raise ValueError("no metrics today")
 
+    use_lane(upper)
     scheduler: Scheduler[str, str] = Scheduler(
-        upper, slots=1, limits=SchedulerLimits(), cost=CostModel(), observer=Broken(), on_stall=lambda: None
+        slots=1, limits=SchedulerLimits(), cost=CostModel(), observer=Broken(), on_stall=lambda: None
     )
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
     assert await submit(scheduler, "a").results() == ["A"]
@@ -178,8 +191,9 @@ async def test_the_cost_model_learns_from_results_but_not_from_failures() -> Non
         return [BackendError("no") if payload == "fail" else payload for payload in payloads]
 
     cost = CostModel(base_ms=0.001, token_ms=0.001)
+    use_lane(slow)
     scheduler: Scheduler[str, str] = Scheduler(
-        slow, slots=1, limits=SchedulerLimits(), cost=cost, observer=Recorder(), on_stall=lambda: None
+        slots=1, limits=SchedulerLimits(), cost=cost, observer=Recorder(), on_stall=lambda: None
     )
     with pytest.raises(BackendError):
         await submit(scheduler, "fail").results()
@@ -242,9 +256,9 @@ async def test_a_batch_that_ends_twice_frees_one_slot() -> None:
     async with scheduling(upper) as scheduler:
         start = scheduler._executor.start
 
-        def start_twice(payloads: Sequence[str], done: Done[str], *, alone: bool = False) -> None:
+        def start_twice(run: Any, payloads: Sequence[str], done: Done[str], *, alone: bool = False) -> None:
             asyncio.get_running_loop().call_soon(done, [BackendError("no thread") for _ in payloads], 0.0)
-            start(payloads, done, alone=alone)
+            start(run, payloads, done, alone=alone)
 
         scheduler._executor.start = start_twice  # type: ignore[method-assign]
         with pytest.raises(BackendError, match="no thread"):

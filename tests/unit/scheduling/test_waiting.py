@@ -7,9 +7,12 @@ from typing import Any, cast
 import pytest
 
 from app.errors import DeadlineExceeded
-from app.scheduling import Scheduler, Waiting, WorkItem
+from app.scheduling import Lane, Scheduler, Waiting, WorkItem
+from tests.support.scheduling import upper
 
 Item = WorkItem[str, str]
+
+LANE = Lane(upper)
 
 
 class FakeScheduler:
@@ -24,7 +27,7 @@ class FakeScheduler:
 
 
 def new_items(count: int) -> list[Item]:
-    return [WorkItem(1, str(number), lambda _result: None) for number in range(count)]
+    return [WorkItem(1, str(number), lambda _result: None, LANE) for number in range(count)]
 
 
 def waiting_on(scheduler: FakeScheduler) -> Waiting[str, str]:

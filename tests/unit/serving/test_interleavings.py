@@ -110,7 +110,7 @@ async def play(script: list[Any], entries: int, skips_padding: bool) -> None:
                 for _ in range(details[0]):
                     await asyncio.sleep(0)
             elif step == "close":
-                bench.service.close()
+                bench.scheduler.close()
                 closed = True
         for _ in range(1000):
             if all(request.task.done() for request in requests) and not threads.batches:
@@ -123,7 +123,7 @@ async def play(script: list[Any], entries: int, skips_padding: bool) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 request.task.exception()
         assert bench.cache._in_flight == {}
-        assert bench.service.queue_depth == 0
+        assert bench.scheduler.depth == 0
         assert bench.service.predicted_wait_ms() == 0
         callers = scheduler._queue.callers
         assert len(callers) == callers._work == len(callers._levels) == 0

@@ -147,12 +147,12 @@ async def test_a_failing_window_fails_its_own_request_only() -> None:
 async def test_the_windows_of_a_text_are_all_admitted_or_all_refused() -> None:
     async with serving(is_open=False, max_queue_texts=4) as bench:
         blockers = [asyncio.create_task(read(bench, text)) for text in ("x", "y")]
-        await async_until(lambda: bench.service.queue_depth == 1)
+        await async_until(lambda: bench.scheduler.depth == 1)
         with pytest.raises(Overloaded):
             await read(bench, words(4 * MAX_TOKENS))
-        assert bench.service.queue_depth == 1
+        assert bench.scheduler.depth == 1
         accepted = asyncio.create_task(read(bench, words(3 * MAX_TOKENS)))
-        await async_until(lambda: bench.service.queue_depth == 4)
+        await async_until(lambda: bench.scheduler.depth == 4)
         bench.open.set()
         await asyncio.gather(*blockers, accepted)
         assert (await read(bench, words(4 * MAX_TOKENS))).predictions == [Prediction("8", 1.0, scores(8))]
@@ -169,9 +169,9 @@ async def test_more_windows_than_an_empty_queue_holds_are_too_long() -> None:
 async def test_a_single_text_takes_turns_with_windows() -> None:
     async with serving(is_open=False, max_batch_tokens=MAX_TOKENS) as bench:
         long = asyncio.create_task(read(bench, words(6 * MAX_TOKENS)))
-        await async_until(lambda: bench.service.queue_depth == 5)
+        await async_until(lambda: bench.scheduler.depth == 5)
         single = asyncio.create_task(read(bench, "x"))
-        await async_until(lambda: bench.service.queue_depth == 6)
+        await async_until(lambda: bench.scheduler.depth == 6)
         bench.open.set()
         await asyncio.gather(long, single)
         assert bench.runs.index([1]) <= 2
@@ -183,13 +183,13 @@ async def test_windows_leave_the_queue_with_the_last_caller_that_waits() -> None
         await async_until(lambda: bench.runs)
         first, second = (asyncio.create_task(read(bench, words(30))) for _ in range(2))
         await async_until(lambda: bench.count("joined") == 1)
-        assert bench.service.queue_depth == 4
+        assert bench.scheduler.depth == 4
         first.cancel()
         await asyncio.wait([first])
-        assert bench.service.queue_depth == 4
+        assert bench.scheduler.depth == 4
         second.cancel()
         await asyncio.wait([second])
-        assert bench.service.queue_depth == 0
+        assert bench.scheduler.depth == 0
         bench.open.set()
         await blocker
         assert bench.runs == [[1]]
@@ -200,7 +200,7 @@ async def test_a_long_text_in_flight_can_be_joined_during_overload() -> None:
     async with serving(is_open=False) as bench:
         blocker = asyncio.create_task(read(bench, "x"))
         first = asyncio.create_task(read(bench, words(30)))
-        await async_until(lambda: bench.service.queue_depth > 0)
+        await async_until(lambda: bench.scheduler.depth > 0)
         bench.service._scheduler._admission._max_wait_ms = 0
         joined = asyncio.create_task(read(bench, words(30)))
         await asyncio.sleep(0)
@@ -217,7 +217,7 @@ async def test_windows_past_their_deadline_leave_the_queue() -> None:
         await async_until(lambda: bench.runs)
         with pytest.raises(DeadlineExceeded):
             await read(bench, words(30), timeout_ms=2000)
-        assert bench.service.queue_depth == 0
+        assert bench.scheduler.depth == 0
         bench.open.set()
         await blocker
         assert bench.runs == [[1]]
@@ -250,4 +250,4 @@ async def test_each_of_300_mixed_requests_gets_its_own_outcome() -> None:
         outcomes = await asyncio.gather(*(one(number) for number in range(300)))
         assert set(outcomes) == {"answered", "failed", "cancelled"}
         assert bench.cache._in_flight == {}
-        assert bench.service.queue_depth == 0
+        assert bench.scheduler.depth == 0

@@ -7,10 +7,10 @@ from prometheus_client import CollectorRegistry
 
 from app.inference.model import Model
 from app.metrics import Metrics
-from app.scheduling.cost import CostModel
-from app.scheduling.scheduler import Scheduler, SchedulerLimits
+from app.scheduling import CostModel, Lane, Scheduler, SchedulerLimits
 from app.serving import Query, Service
 from app.serving.cache import Cache
+from app.serving.offload import Offload
 from app.types import Encoding, LongText, Prediction
 from tests.support.texts import BLAME, PRAISE
 
@@ -19,14 +19,23 @@ from tests.support.texts import BLAME, PRAISE
 async def service(embedded: Model) -> AsyncIterator[Service]:
     metrics = Metrics(CollectorRegistry())
     scheduler: Scheduler[Encoding, Prediction] = Scheduler(
-        embedded.runner.run,
         slots=2,
         limits=SchedulerLimits(),
         cost=CostModel(),
         observer=metrics,
         on_stall=lambda: None,
     )
-    yield Service(embedded.tokenizer, scheduler, Cache(100), metrics, model="m@1", max_text_chars=20_000)
+    lane = Lane(embedded.runner.run)
+    yield Service(
+        embedded.tokenizer,
+        scheduler,
+        lane,
+        Cache(100),
+        offload=Offload(),
+        observer=metrics,
+        model="m@1",
+        max_text_chars=20_000,
+    )
     scheduler.close()
 
 

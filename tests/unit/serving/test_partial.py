@@ -100,7 +100,7 @@ async def test_a_text_in_flight_that_is_cut_fails_alone_if_cutting_is_off() -> N
         first = asyncio.create_task(bench.labels(LONG))
         await async_until(lambda: bench.runs)
         second = asyncio.create_task(bench.predict(LONG, "a", partial=True, truncate=False))
-        await async_until(lambda: bench.service.queue_depth == 1)
+        await async_until(lambda: bench.scheduler.depth == 1)
         bench.open.set()
         assert shown(await second) == ["TextTooLong", "1"]
         assert await first == ["8"]
@@ -128,7 +128,7 @@ async def test_a_failing_text_that_two_requests_share_fails_each_as_it_asks() ->
         running = asyncio.create_task(bench.labels("x"))
         await async_until(lambda: bench.runs)
         partial = asyncio.create_task(bench.predict("a", "w x y z", partial=True))
-        await async_until(lambda: bench.service.queue_depth == 2)
+        await async_until(lambda: bench.scheduler.depth == 2)
         strict = [asyncio.create_task(bench.labels(*texts)) for texts in (["a b", "a", "w x y z"], ["w x y z", "a"])]
         await async_until(lambda: bench.count("joined") == 4)
         bench.open.set()
@@ -156,10 +156,10 @@ async def test_what_is_wrong_with_the_request_fails_all_of_it() -> None:
             await bench.predict("a", "b", "c", "", partial=True)
         with pytest.raises(DeadlineExceeded):
             await bench.predict("a", "", partial=True, timeout_ms=100)
-        assert bench.service.queue_depth == 0
+        assert bench.scheduler.depth == 0
         waiting = asyncio.create_task(bench.predict("a", "", partial=True))
-        await async_until(lambda: bench.service.queue_depth == 1)
-        bench.service.close()
+        await async_until(lambda: bench.scheduler.depth == 1)
+        bench.scheduler.close()
         with pytest.raises(NotReady):
             await waiting
         with pytest.raises(NotReady):

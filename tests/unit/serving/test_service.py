@@ -73,7 +73,7 @@ async def test_a_text_is_refused_at_once_while_the_queue_is_too_long() -> None:
             coroutine.send(None)
         bench.open.set()
         assert await first == ["2"]
-        bench.service.close()
+        bench.scheduler.close()
         with pytest.raises(NotReady):
             await bench.predict("another")
 

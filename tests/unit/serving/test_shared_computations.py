@@ -47,9 +47,9 @@ async def test_joined_texts_take_no_room_in_the_queue() -> None:
     async with serving(is_open=False, max_queue_texts=4) as bench:
         running = await hold(bench)
         first = asyncio.create_task(bench.labels("a", "a b", "a b c"))
-        await async_until(lambda: bench.service.queue_depth == 3)
+        await async_until(lambda: bench.scheduler.depth == 3)
         second = asyncio.create_task(bench.labels("a", "a b", "a b c", "a b c d"))
-        await async_until(lambda: bench.service.queue_depth == 4)
+        await async_until(lambda: bench.scheduler.depth == 4)
         bench.open.set()
         assert await second == [*(await first), "4"] == ["1", "2", "3", "4"]
         await running
@@ -59,7 +59,7 @@ async def test_a_joined_request_gets_its_answer_if_the_first_one_leaves() -> Non
     async with serving(is_open=False) as bench:
         running = await hold(bench)
         first = asyncio.create_task(bench.labels("a b"))
-        await async_until(lambda: bench.service.queue_depth == 1)
+        await async_until(lambda: bench.scheduler.depth == 1)
         joined = asyncio.create_task(bench.labels("a b"))
         await async_until(lambda: bench.count("joined") == 1)
         first.cancel()
@@ -73,10 +73,10 @@ async def test_a_text_that_all_requests_left_is_dropped_and_can_come_again() -> 
     async with serving(is_open=False) as bench:
         running = await hold(bench)
         left = asyncio.create_task(bench.labels("a b"))
-        await async_until(lambda: bench.service.queue_depth == 1)
+        await async_until(lambda: bench.scheduler.depth == 1)
         left.cancel()
         await asyncio.wait([left])
-        assert bench.service.queue_depth == 0
+        assert bench.scheduler.depth == 0
         bench.open.set()
         await running
         assert bench.runs == [[1]]
@@ -88,7 +88,7 @@ async def test_a_deadline_ends_the_request_and_its_place_in_the_queue() -> None:
         running = await hold(bench)
         with pytest.raises(DeadlineExceeded):
             await bench.labels("a b", timeout_ms=2000)
-        assert bench.service.queue_depth == 0
+        assert bench.scheduler.depth == 0
         bench.open.set()
         assert await running == ["1"]
         assert bench.runs == [[1]]
@@ -98,7 +98,7 @@ async def test_a_joined_request_has_its_own_deadline() -> None:
     async with serving(is_open=False) as bench:
         running = await hold(bench)
         hasty = asyncio.create_task(bench.labels("a b", timeout_ms=2000))
-        await async_until(lambda: bench.service.queue_depth == 1)
+        await async_until(lambda: bench.scheduler.depth == 1)
         patient = asyncio.create_task(bench.labels("a b", timeout_ms=1e6))
         with pytest.raises(DeadlineExceeded):
             await hasty
@@ -111,7 +111,7 @@ async def test_a_refused_list_leaves_no_computation_in_flight() -> None:
     async with serving(is_open=False, max_queue_texts=2) as bench:
         running = await hold(bench)
         queued = asyncio.create_task(bench.labels("y"))
-        await async_until(lambda: bench.service.queue_depth == 1)
+        await async_until(lambda: bench.scheduler.depth == 1)
         with pytest.raises(Overloaded):
             await bench.labels("a", "a b")
         bench.open.set()
@@ -129,7 +129,7 @@ async def test_no_computation_stays_in_flight_whatever_the_deadlines() -> None:
                 await bench.labels(*texts, timeout_ms=rng.choice([0.01, 0.2, 1, 3, 5000]))
 
         await asyncio.gather(*(request(number) for number in range(200)))
-        await async_until(lambda: bench.cache._in_flight == {} and bench.service.queue_depth == 0)
+        await async_until(lambda: bench.cache._in_flight == {} and bench.scheduler.depth == 0)
 
 
 async def test_each_request_of_a_random_mix_gets_exactly_one_answer() -> None:
@@ -160,7 +160,7 @@ async def test_each_request_of_a_random_mix_gets_exactly_one_answer() -> None:
         assert len(outcomes) == 300
         assert {"failed", "answered"} <= set(outcomes)
         assert bench.cache._in_flight == {}
-        assert bench.service.queue_depth == 0
+        assert bench.scheduler.depth == 0
         assert bench.service.predicted_wait_ms() == 0
 
 
@@ -183,4 +183,4 @@ async def test_a_request_may_arrive_while_a_list_is_given_up(monkeypatch: pytest
         with pytest.raises(DeadlineExceeded, match="cannot score this many texts"):
             await bench.labels("a", "a b", "a b c", "a b c d", "a b c d e")
         assert await arrived[0] == ["4", "6"]
-        assert bench.service.queue_depth == 0
+        assert bench.scheduler.depth == 0

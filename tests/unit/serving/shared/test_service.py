@@ -5,14 +5,13 @@ import logging
 from collections.abc import Sequence
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from app.errors import BackendError, TextTooLong
-from app.inference import Model, load_model
-from app.metrics import Metrics
-from app.serving import Lifecycle, Loader, Query, ServingLimits
+from app.inference import load_model
+from app.serving import Query
 from app.types import Answer
 from tests.support.bench import Bench, serving
+from tests.support.serving import engine_of, service_of
 from tests.support.shared_cache import Replica, replica
 from tests.support.waiting import HANG_S, async_until
 
@@ -175,27 +174,15 @@ async def test_values_of_others_change_no_answer() -> None:
         assert one.lookups("miss") == 2
 
 
-def _loader(model: Model, one: Replica, lifecycle: Lifecycle) -> Loader:
-    return Loader(
-        lambda: model,
-        ServingLimits(max_wait_ms=LONG_MS),
-        lifecycle,
-        Metrics(CollectorRegistry()),
-        on_ready=lambda: None,
-        on_broken=lambda: None,
-        shared=one.cache,
-    )
-
-
 async def test_a_loaded_model_shares_its_predictions() -> None:
     async with replica() as one:
         outcomes = []
         for _ in range(2):
-            lifecycle = Lifecycle()
-            await _loader(load_model(backend="mock"), one, lifecycle).run()
-            outcomes.append((await lifecycle.serving().predict(Query(["it is good"], LONG_MS))).cache)
+            engine = engine_of(shared=one.cache)
+            service = service_of(load_model(backend="mock"), engine)
+            outcomes.append((await service.predict(Query(["it is good"], LONG_MS))).cache)
             await written(one, 1)
-            lifecycle.serving().close()
+            engine.close()
         assert outcomes == ["miss", "hit"]
 
 
@@ -215,10 +202,10 @@ class OwnBackend:
 
 async def test_a_model_that_is_not_known_shares_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async with replica() as one:
-        lifecycle = Lifecycle()
+        engine = engine_of(shared=one.cache)
         with caplog.at_level(logging.WARNING, "sentiment"):
-            await _loader(load_model(backend=f"{__name__}:OwnBackend"), one, lifecycle).run()
+            service = service_of(load_model(backend=f"{__name__}:OwnBackend"), engine)
         assert "shared cache not in use" in [record.getMessage() for record in caplog.records]
-        await lifecycle.serving().predict(Query(["it is good"], LONG_MS))
-        lifecycle.serving().close()
+        await service.predict(Query(["it is good"], LONG_MS))
+        engine.close()
         assert one.store.reads == []

@@ -1,0 +1,39 @@
+"""A text in the queue. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .fairness import Caller
+from .lane import Lane
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One text in the queue: its model, its cost and its place in the order.
+
+    Only the queue sets `queued`, `cost` and `work`. For an entry with a caller, the queue replaces a finite `due` by
+    the virtual time of `fairness`.
+    """
+
+    tokens: int
+    due: float
+    lane: Lane
+    caller: Caller | None = field(default=None, init=False)
+    queued: bool = field(default=False, init=False)
+    cost: int = field(default=0, init=False)  # in tokens of a lane of weight 1, as everything that is about time
+    work: int = field(default=0, init=False)
+
+
+def padded_tokens(batch: Sequence[Entry]) -> int:
+    """Return the tokens of a batch in which every text is padded to the longest."""
+    return max(entry.tokens for entry in batch) * len(batch)
+
+
+def tokens_of(batch: Sequence[Entry]) -> int:
+    """Return the tokens that the model computes for a batch."""
+    return sum(entry.tokens for entry in batch) if batch[0].lane.skips_padding else padded_tokens(batch)
+
+
+def cost_of(batch: Sequence[Entry]) -> int:
+    """Return what a batch costs, in tokens of a lane of weight 1."""
+    return batch[0].lane.cost_of(tokens_of(batch))
