@@ -34,11 +34,8 @@ def read(path: Path) -> Catalog:
 
     Raises `ModelsFileError`, which names the file and where possible the line, if it cannot be read or is not valid.
     """
-    try:
+    with _named(path):
         return parse(_text(path))
-    except ModelsFileError as error:
-        place = f"{path}, line {error.line}" if error.line else f"{path}"
-        raise ModelsFileError(f"{place}: {error}", error.line) from error.__cause__
 
 
 def locate(path: Path, version: VersionSpec) -> str:
@@ -85,7 +82,8 @@ def write(path: Path, catalog: Catalog) -> None:
     to is replaced. Raises `ModelsFileError` if that is not possible.
     """
     target = _target(path)
-    content = (_head(target) + render(catalog)).encode()
+    with _named(path):
+        content = (_head(target) + render(catalog)).encode()
     try:
         _replace(target, content)
     except OSError as error:
@@ -111,6 +109,16 @@ def _fields(version: VersionSpec) -> dict[str, Any]:
     weight = version.weight
     fields |= {"shadow": True} if version.shadow else {"weight": int(weight) if weight == int(weight) else weight}
     return fields | ({"digest": version.digest} if version.digest else {})
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Begin an error with the file and the line."""
+    try:
+        yield
+    except ModelsFileError as error:
+        place = f"{path}, line {error.line}" if error.line else f"{path}"
+        raise ModelsFileError(f"{place}: {error}", error.line) from error.__cause__
 
 
 def _text(path: Path) -> str:
