@@ -19,7 +19,13 @@ FOLDERS = {module for module, file in MODULES.items() if file.stem == "__init__"
 # What each folder may import, beside itself and the single files at the top of `app`.
 DOWN = {
     "app.cli": {
-        "app.server", "app.access", "app.jobs", "app.tables", "app.serving", "app.inference", "app.catalog",
+        "app.server",
+        "app.access",
+        "app.jobs",
+        "app.tables",
+        "app.serving",
+        "app.inference",
+        "app.catalog",
     },
     "app.server": {"app.api"},
     "app.api": {"app.access", "app.serving", "app.jobs"},

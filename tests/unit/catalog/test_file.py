@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.catalog import Catalog, ModelSpec, VersionSpec, add, locate, locked, read, write
+from app.catalog import Catalog, ModelSpec, VersionSpec, add, locate, locked, loses_comments, read, write
 from app.catalog.file import render
 from app.catalog.parsing import parse
 from app.errors import ModelsFileError
@@ -229,6 +229,33 @@ def test_the_name_of_an_embedded_model_stays(file: Path) -> None:
 def test_a_path_that_is_missing_is_never_taken_for_a_hub_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert locate(tmp_path / "models.yaml", version("owner/name")) == str(tmp_path / "owner/name")
+
+
+@pytest.mark.parametrize("source", ["~nobody-of-this-name", "~nobody-of-this-name/a", "a" * 300, "a/" + "b" * 300])
+def test_a_path_that_no_folder_can_have_stays_a_path(file: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    assert locate(file, version(source)) == (source if source == "a" * 300 else str(file.parent / source))
+
+
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert locate(tmp_path / "models.yaml", version("~/a")) == str(tmp_path / "home" / "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        (None, False),
+        ("# head\nmodels: {m: {versions: [{path: 'a#b'}]}}\n", False),
+        ("# head\nmodels: # more\n", True),
+        ("models: {}\n# end\n", True),
+        ("models:\n\t# end\n", True),
+    ],
+)
+def test_comments_that_are_lost_are_noticed(file: Path, text: str | None, lost: bool) -> None:
+    if text is not None:
+        file.write_text(text)
+    assert loses_comments(file) == lost
 
 
 def test_a_hub_name_and_an_address_stay(file: Path) -> None:

@@ -24,12 +24,18 @@ DIGEST = "sha256:" + "0a" * 32
         ("hub", "a/b/c@main", "owner/name@revision"),
         ("hub", "../b@main", "owner/name@revision"),
         ("url", "bucket/a", "bucket/a: a url is an address such as s3://"),
+        ("url", "https://user:secret@host/a", "^a url must not contain a password, because"),
         ("url", "s3://a b", "a url is an address"),
     ],
 )
 def test_a_source_that_cannot_be_one_is_refused(kind: Any, source: str, why: str) -> None:
     with pytest.raises(ModelsFileError, match=why):
         VersionSpec(source, kind, 100, shadow=False)
+
+
+def test_an_address_may_name_a_container_or_a_port() -> None:
+    for source in ("abfs://container@account.dfs.core.windows.net/a", "https://host:8443/a", "https://host/a:b@c"):
+        assert VersionSpec(source, "url", 100, shadow=False).source == source
 
 
 @pytest.mark.parametrize("weight", [-1, 0.001, 100.5, float("nan"), float("inf")])

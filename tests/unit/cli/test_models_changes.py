@@ -254,6 +254,23 @@ def test_a_change_to_what_is_so_already_changes_nothing(pair: Path, capsys: pyte
     assert (pair.stat().st_ino, audit_file(pair).read_text()) == (before, log)
 
 
+def test_people_are_told_which_comments_are_lost(pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair.write_text(f"# Ours.\n{pair.read_text()}# Ask first.\n")
+    assert run("models", "promote", "m") == 0
+    assert "comments that are not at the beginning of the file are lost" in capsys.readouterr().out
+    assert pair.read_text().startswith("# Ours.\nmodels:\n")
+    assert run("models", "rollback", "m") == 0
+    assert "comments" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("source", ["~nobody-of-this-name/a", "a" * 300])
+def test_a_source_that_no_folder_can_have_is_refused(
+    file: Path, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("models", "add", "m", source) == 2
+    assert capsys.readouterr().err == f"rt-sentiment: {source}: no such folder\n"
+
+
 def test_a_dry_run_changes_nothing(pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = pair.read_bytes(), audit_file(pair).read_bytes()
     assert run("models", "promote", "m", "--dry-run") == 0
