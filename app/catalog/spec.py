@@ -168,8 +168,8 @@ def _check_source(kind: Kind, source: str) -> None:
         raise ModelsFileError(f"{source}: a url is an address such as s3://bucket/models/mine")
     if kind == "url" and _PASSWORD.match(source):
         raise ModelsFileError(
-            "a url must not contain a password, because servers and logs show it; give it to the library that opens the "
-            "address, for example with its environment variables"
+            "a url must not contain a password, because servers and logs show it; give it to the library that opens "
+            "the address, for example with its environment variables"
         )
     if kind == "path" and "://" in source:
         raise ModelsFileError(f"{source} is an address; write `url:` instead of `path:`")
