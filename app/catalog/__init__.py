@@ -2,7 +2,7 @@
 
 from .audit import Change, appending, audit_file, previous, read_log
 from .changes import add, canary, promote, remove, rollback, shadow
-from .file import locate, locked, read, write
+from .file import locate, locked, loses_comments, read, write
 from .spec import Catalog, Kind, ModelSpec, Shares, VersionSpec, kind_of
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "kind_of",
     "locate",
     "locked",
+    "loses_comments",
     "previous",
     "promote",
     "read",

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from ..errors import ModelsFileError
 from .parsing import parse
 from .spec import Catalog, VersionSpec
 
+_COMMENT = re.compile(r"(?:^|\s)#")
 _MAX_BYTES = 1024 * 1024
 _NEW_FILE_MODE = 0o644  # servers run as another user, and the file has no secrets
 _MOUNT = "it is mounted by itself; mount the folder that it is in, because a change replaces the file in its folder"
@@ -34,11 +36,8 @@ def read(path: Path) -> Catalog:
 
     Raises `ModelsFileError`, which names the file and where possible the line, if it cannot be read or is not valid.
     """
-    try:
+    with _named(path):
         return parse(_text(path))
-    except ModelsFileError as error:
-        place = f"{path}, line {error.line}" if error.line else f"{path}"
-        raise ModelsFileError(f"{place}: {error}", error.line) from error.__cause__
 
 
 def locate(path: Path, version: VersionSpec) -> str:
@@ -49,14 +48,28 @@ def locate(path: Path, version: VersionSpec) -> str:
     """
     if version.kind != "path":
         return version.source
-    written = Path(version.source).expanduser()
+    written = _expanded(version.source)
     # Of a symlink, first the folder where it is, then the one that it leads to.
     for folder in (path.absolute().parent, Path(os.path.realpath(path)).parent):
-        if (folder / written).is_dir():
+        if _is_folder(folder / written):
             return os.path.normpath(folder / written)
-    is_bare = version.source == written.name and not written.is_dir()
+    is_bare = version.source == written.name and version.source[0] != "~" and not _is_folder(written)
     # An absolute path is never taken for the name of a model on the hub.
     return version.source if is_bare else str(written.absolute())
+
+
+def _expanded(source: str) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # ~somebody who does not exist
+        return Path(source)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 @contextmanager
@@ -85,11 +98,20 @@ def write(path: Path, catalog: Catalog) -> None:
     to is replaced. Raises `ModelsFileError` if that is not possible.
     """
     target = _target(path)
-    content = (_head(target) + render(catalog)).encode()
+    with _named(path):
+        content = (_head(target) + render(catalog)).encode()
     try:
         _replace(target, content)
     except OSError as error:
         raise _refused(path, error) from None
+
+
+def loses_comments(path: Path) -> bool:
+    """Return whether the file seems to have comments that `write` does not keep."""
+    if not path.exists():
+        return False
+    with _named(path):
+        return bool(_COMMENT.search(_text(path), len(_head(path))))
 
 
 def render(catalog: Catalog) -> str:
@@ -111,6 +133,16 @@ def _fields(version: VersionSpec) -> dict[str, Any]:
     weight = version.weight
     fields |= {"shadow": True} if version.shadow else {"weight": int(weight) if weight == int(weight) else weight}
     return fields | ({"digest": version.digest} if version.digest else {})
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Begin an error with the file and the line."""
+    try:
+        yield
+    except ModelsFileError as error:
+        place = f"{path}, line {error.line}" if error.line else f"{path}"
+        raise ModelsFileError(f"{place}: {error}", error.line) from error.__cause__
 
 
 def _text(path: Path) -> str:

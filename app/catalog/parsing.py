@@ -17,15 +17,28 @@ _KINDS: tuple[Kind, ...] = ("path", "hub", "url")
 _FIELDS = (*_KINDS, "weight", "shadow", "digest")
 _TAG = "tag:yaml.org,2002:"
 _ALONE_WEIGHT = 100.0
+_MAX_DEPTH = 20
+_MAX_NODES = 10_000  # of the keys and values of 16 models with 8 versions, there are about 1 300
 
 
 class _Loader(yaml.SafeLoader):
+    """Composes nodes, as long as they can be those of a models file: no file takes a long time or much memory."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._nodes = 0
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
         # A few lines with aliases of aliases can stand for gigabytes.
         if self.check_event(yaml.AliasEvent):
-            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
             raise ModelsFileError("aliases (*name) are not supported; write the value again", line)
-        return super().compose_node(parent, index)
+        self._depth, self._nodes = self._depth + 1, self._nodes + 1
+        if self._depth > _MAX_DEPTH or self._nodes > _MAX_NODES:
+            raise ModelsFileError("it has more values, or values within values, than a models file can have", line)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def parse(text: str) -> Catalog:
@@ -38,10 +51,8 @@ def parse(text: str) -> Catalog:
         raise ModelsFileError(
             f"not valid YAML: {error.problem or error.context}", mark.line + 1 if mark else 0
         ) from None
-    except (yaml.YAMLError, ValueError):  # ValueError: a code point that does not exist
+    except (yaml.YAMLError, ValueError, OverflowError):  # the last two: a code point that does not exist
         raise ModelsFileError("not valid YAML: it has a character that YAML does not allow") from None
-    except RecursionError:
-        raise ModelsFileError("not valid YAML: it is nested too deeply") from None
     if root is None:
         raise ModelsFileError("the file is empty; it must begin with `models:`")
     top = _fields(root, "the file", ("models",))

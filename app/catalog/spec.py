@@ -24,6 +24,7 @@ _MAX_SOURCE_CHARS = 1024
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*@[\w][\w./-]*", flags=re.ASCII)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_PASSWORD = re.compile(r"[^:/]*://[^/@:]*:[^/@]*@")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -165,5 +166,10 @@ def _check_source(kind: Kind, source: str) -> None:
         )
     if kind == "url" and not _URL.fullmatch(source):
         raise ModelsFileError(f"{source}: a url is an address such as s3://bucket/models/mine")
+    if kind == "url" and _PASSWORD.match(source):
+        raise ModelsFileError(
+            "a url must not contain a password, because servers and logs show it; give it to the library that opens "
+            "the address, for example with its environment variables"
+        )
     if kind == "path" and "://" in source:
         raise ModelsFileError(f"{source} is an address; write `url:` instead of `path:`")

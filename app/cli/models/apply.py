@@ -11,10 +11,11 @@ from pathlib import Path
 
 import click
 
-from ...catalog import Catalog, Change, Shares, appending, audit_file, locked, read, write
+from ...catalog import Catalog, Change, Shares, appending, audit_file, locked, loses_comments, read, write
 from ..exits import OK, WRONG_USAGE, Failure
 
 _MAX_ACTOR_CHARS = 200
+_COMMENTS = "comments that are not at the beginning of the file are lost"
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,14 @@ def apply(flags: Flags, command: str, name: str, make_plan: MakePlan, *, may_cre
     who = _actor(flags.actor)
     if flags.dry_run:
         before = _read(flags.file, may_create)
-        _show(before, make_plan(before), name)
+        _show(flags.file, before, make_plan(before), name)
         click.echo("dry run: nothing was changed")
         return OK
     shown: Plan | None = None
     if not flags.yes and sys.stdin is not None and sys.stdin.isatty():
         before = _read(flags.file, may_create)
         shown = make_plan(before)
-        _show(before, shown, name)
+        _show(flags.file, before, shown, name)
         if shown.catalog == before:
             return OK
         if not click.confirm("Change the file?"):
@@ -69,7 +70,7 @@ def apply(flags: Flags, command: str, name: str, make_plan: MakePlan, *, may_cre
         before = _read(flags.file, may_create)
         plan = make_plan(before)
         if shown is None:
-            _show(before, plan, name)
+            _show(flags.file, before, plan, name)
         elif shown != plan:
             raise Failure(f"{flags.file} was changed in the meantime; run the command again")
         if plan.catalog == before:
@@ -111,7 +112,7 @@ def _read(file: Path, may_create: bool) -> Catalog | None:
     return read(file)
 
 
-def _show(before: Catalog | None, plan: Plan, name: str) -> None:
+def _show(file: Path, before: Catalog | None, plan: Plan, name: str) -> None:
     if plan.catalog == before:
         click.echo(f"{plan.description}: that is so already")
         return
@@ -121,7 +122,8 @@ def _show(before: Catalog | None, plan: Plan, name: str) -> None:
     width = max(len(source) for source in sources)
     for source in sources:
         click.echo(f"  {source:<{width}}  {_word(old.get(source)):>7} -> {_word(new.get(source))}")
-    for note in plan.notes:
+    notes = [_COMMENTS, *plan.notes] if loses_comments(file) else plan.notes
+    for note in notes:
         click.echo(f"  {note}")
 
 

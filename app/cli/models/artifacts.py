@@ -20,7 +20,12 @@ def open_local(file: Path, version: VersionSpec) -> "Artifact | None":
         return None
     from ...inference import open_artifact  # needs numpy, which `--help` does not
 
-    artifact = open_artifact(locate(file, version))
+    location = locate(file, version)
+    if "/" in location and not Path(location).is_dir():
+        raise ArtifactError(
+            f"{version.source}: no such folder: {location}; a model of the Hugging Face hub is owner/name@revision"
+        )
+    artifact = open_artifact(location)
     if not artifact.files:
         raise ArtifactError(f"{version.source} has no weights that can be served: export it first")
     if version.digest and version.digest != checksum_of(artifact):

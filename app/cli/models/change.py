@@ -83,7 +83,7 @@ def promote(*, name: str, version: str | None, **flags: Any) -> int:
     return apply(options, "promote", name, make_plan)
 
 
-@click.command()
+@click.command(short_help="Turn VERSION into a shadow, whose answers are never sent.")
 @name_argument()
 @version_argument
 @change_flags
@@ -100,7 +100,7 @@ def shadow(*, name: str, version: str | None, **flags: Any) -> int:
     return apply(options, "shadow", name, make_plan)
 
 
-@click.command()
+@click.command(short_help="Go back to the weights before the last change.")
 @name_argument()
 @change_flags
 def rollback(*, name: str, **flags: Any) -> int:
@@ -157,9 +157,13 @@ def _spec(source: str, file: Path, *, shadow: bool, digest: str) -> VersionSpec:
     Of a folder here, that is its path from the folder of the models file, if it is in there, and otherwise the whole
     one: the working directory of a server is another one.
     """
-    path = Path(source).expanduser()
-    kind = "path" if path.is_dir() else kind_of(source)
-    if path.is_dir() or (kind == "path" and path.is_absolute()):
+    try:
+        path = Path(source).expanduser()
+        is_folder = path.is_dir()
+    except (OSError, RuntimeError):  # a name that is too long, ~somebody who does not exist
+        raise Failure(f"{source}: no such folder", WRONG_USAGE) from None
+    kind = "path" if is_folder else kind_of(source)
+    if is_folder or (kind == "path" and path.is_absolute()):
         absolute, folder = (Path(os.path.normpath(each.absolute())) for each in (path, file.parent))
         source = str(absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute)
     return VersionSpec(source, kind, 0.0, shadow, digest)

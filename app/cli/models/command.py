@@ -45,7 +45,7 @@ def list_models(*, file: Path | None, url: str | None, api_key: str | None, as_j
     return OK
 
 
-@models.command("log")
+@models.command("log", short_help="Print who changed what.")
 @name_argument(required=False)
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many changes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
