@@ -1,6 +1,7 @@
 """From texts to predictions: service, cache, lifecycle, model loading. Knows nothing about HTTP."""
 
 from ..types import Answer
+from .drift import Drift
 from .explain import MAX_CHARS as MAX_EXPLAINED_CHARS
 from .explain import cost_of, weigh_words
 from .lifecycle import Lifecycle
@@ -13,6 +14,7 @@ from .shared import RedisStore, SharedCache, SharedCacheOptions
 __all__ = [
     "MAX_EXPLAINED_CHARS",
     "Answer",
+    "Drift",
     "Lifecycle",
     "Loader",
     "Pending",
