@@ -197,11 +197,14 @@ def _join(model: Model, answers: Sequence[_Answer], longest: int) -> list[str]:
     joined: list[str] = []
     for number, (shortest, above) in enumerate(zip((1, *TOKEN_EDGES), (*TOKEN_EDGES, longest + 1), strict=True)):
         for _ in range(_EACH_LENGTH - present[number] if shortest <= longest else 0):
-            parts = [*by_label.values()][len(joined) % len(by_label)]
-            start = len(joined) % len(parts)
-            text = _cut(model, " ".join([*parts[start:], *parts[:start]]), min(above - 1, longest))
-            if shortest <= _tokens(model, text):
-                joined.append(text)
+            # The labels take turns, each time from another text on; one with too few texts is skipped.
+            for turn in range(len(joined), len(joined) + 2 * len(by_label)):
+                parts = [*by_label.values()][turn % len(by_label)]
+                start = turn % len(parts)
+                text = _cut(model, " ".join([*parts[start:], *parts[:start]]), min(above - 1, longest))
+                if text not in joined and shortest <= _tokens(model, text):
+                    joined.append(text)
+                    break
     return joined
 
 
