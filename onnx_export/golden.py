@@ -144,6 +144,8 @@ def hold_out(
         model.artifact.labels, [each.prediction for each in measured], [each.tokens for each in measured]
     )
     chosen = choose(model, golden or held_out)
+    if not chosen:
+        raise InputError("no text for golden texts has a visible character")
     if len(chosen) < _FEWEST:
         print(f"only {len(chosen)} golden texts, for lack of held-out texts; {_FEWEST} are better", file=sys.stderr)
     return chosen, development

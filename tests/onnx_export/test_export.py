@@ -11,6 +11,7 @@ import torch
 from onnxruntime.quantization import quantize_dynamic
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
 
+from app.inference import compare_golden, read_development, read_golden
 from app.inference.artifact import open_artifact, sha256
 from app.inference.backends.onnx import OnnxBackend
 from app.inference.model import load_model
@@ -88,6 +89,17 @@ def test_the_artifact_has_every_file_with_its_checksum(artifact: Path) -> None:
     assert invariant["largest_difference"] <= 0.001
     assert invariant["other_labels"] == 0
     assert manifest["tools"]["onnxruntime"]
+
+
+def test_the_artifact_gives_its_golden_texts_the_answers_that_it_states(artifact: Path) -> None:
+    opened = open_artifact(str(artifact))
+    texts, development = read_golden(opened), read_development(opened)
+    assert len(texts) == 48
+    assert {each.text for each in texts} & set(SENTENCES)
+    predictions = load_model(str(artifact), backend="onnx", device="cpu").predict([each.text for each in texts])
+    assert compare_golden(texts, predictions, tolerance=0.001).agreement == 1.0
+    assert development is not None
+    assert development.texts == len(SENTENCES)
 
 
 def test_the_artifact_keeps_the_temperature_of_the_checkpoint(artifact: Path) -> None:
@@ -174,6 +186,19 @@ def test_accuracy_is_measured_on_labelled_texts(checkpoint: Path, tmp_path: Path
     assert parities["dev"].fp32_accuracy is not None
     assert abs(parities["dev"].fp32_accuracy - (parities["dev"].int8_accuracy or 0)) <= 0.5
     assert not (tmp_path / "out" / "model.onnx").exists()
+
+
+def test_golden_texts_can_be_others_than_those_compared(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, object] = {}
+    report = Report({}, Invariance("int8", 400, 0.0, 0))
+    monkeypatch.setattr(command, "build", lambda *_, **options: given.update(options) or report)
+    (tmp_path / "dev.csv").write_text("text,label\nfine,good\n")
+    (tmp_path / "public.csv").write_text("text\nlovely\n")
+    files = ["--dev", str(tmp_path / "dev.csv"), "--golden", str(tmp_path / "public.csv")]
+    command.main([str(checkpoint), "--out", str(tmp_path / "out"), *files])
+    assert given["golden"] == ["lovely"]
 
 
 def test_a_graph_that_cannot_be_narrowed_is_still_quantised(

@@ -138,6 +138,8 @@ def test_too_few_texts_are_mentioned(artifact: Path, capsys: pytest.CaptureFixtu
 def test_texts_without_a_visible_character_are_not_enough(artifact: Path) -> None:
     with pytest.raises(InputError, match="no held-out text has a visible character"):
         hold_out(artifact, ["\u200b"])
+    with pytest.raises(InputError, match="no text for golden texts has a visible character"):
+        hold_out(artifact, TEXTS, ["\u200b"])
 
 
 def test_an_artifact_gets_both_and_keeps_its_weights(

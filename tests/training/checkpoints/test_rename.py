@@ -53,6 +53,18 @@ def test_what_an_artifact_says_about_its_answers_gets_the_new_names(tmp_path: Pa
     after.verify_companions()
 
 
+def test_an_artifact_without_golden_texts_can_be_renamed(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(open_artifact("sentiment-en").directory, tmp_path / "model"))
+    manifest = json.loads((copy / "manifest.json").read_text())
+    del manifest["files"]["golden.jsonl"], manifest["development"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    main(["rename-labels", str(copy), "--map", "negative:Schlecht"])
+    renamed = open_artifact(str(copy))
+    assert renamed.labels[0] == "Schlecht"
+    assert (read_golden(renamed), read_development(renamed)) == ((), None)
+    renamed.verify_companions()
+
+
 @pytest.mark.parametrize(
     ("names", "complaint"),
     [
