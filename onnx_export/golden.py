@@ -110,7 +110,7 @@ def rewrite(
 ) -> tuple[list[GoldenText], Development]:
     """Replace the golden texts and the development distributions of an artifact; see `hold_out`.
 
-    A server that reads the artifact in between, or a crash, finds one without golden texts, never one that is corrupt.
+    A crash in between leaves an artifact without golden texts, never one that is corrupt.
     """
     directory = open_artifact(str(artifact)).directory
     manifest = directory / MANIFEST
@@ -123,8 +123,8 @@ def rewrite(
     _write(manifest, bare | {"files": files})
     replace(directory / GOLDEN, render_golden(texts))
     listed = dict(sorted((files | {GOLDEN: describe(directory / GOLDEN)}).items()))
-    changes = {"version": version or record["version"], "files": listed, "development": development.render()}
-    _write(manifest, record | changes)
+    stated = {"version": version} if version else {}
+    _write(manifest, record | stated | {"files": listed, "development": development.render()})
     return texts, development
 
 
