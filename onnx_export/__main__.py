@@ -17,15 +17,18 @@ from pathlib import Path
 
 from app.errors import SentimentError
 from app.inference.artifact import open_artifact
-from app.inference.files import MANIFEST
+from app.inference.files import GOLDEN, MANIFEST
+from app.inference.golden import render_golden
 from app.inference.text import normalise
 from app.inference.tokenizer import Tokenizer
 from onnx_export.calibrate import record
 from onnx_export.export import COMPANIONS, naming, prepare
 from onnx_export.fuse import fuse
+from onnx_export.golden import add_golden_argument, hold_out, read_golden_source
 from onnx_export.manifest import write_manifest
 from onnx_export.narrow import narrow
 from onnx_export.quantize import down_projections, products, quantize, simplify
+from onnx_export.samples import evenly, samples_of, texts_of
 from onnx_export.unpad import unpad
 from onnx_export.verify import (
     Invariance,
@@ -41,12 +44,10 @@ from onnx_export.verify import (
     same_logits,
     spell,
 )
-from training.data import Example, add_layout_arguments, read_tables
+from training.data import add_layout_arguments, read_tables
 from training.errors import InputError
-from training.evaluation import suite_examples
 from training.files import read_json
 
-_SUITE_STEP = 5  # every fifth sentence of the behavioural suite is compared
 _LIMITS = Limits()
 _CALIBRATION_TEXTS = 400
 _INVARIANCE_TEXTS = 400
@@ -74,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
         metavar="SOURCE",
         help="text from which the ranges of activations are taken (default: that of --dev)",
     )
+    add_golden_argument(parser)
     add_layout_arguments(parser)
     parser.add_argument("--version", default="1", help="version of the model, for the manifest (default: %(default)s)")
     parser.add_argument("--fp32", action="store_true", help="also keep the float32 ONNX file")
@@ -103,6 +105,7 @@ def main(argv: list[str] | None = None) -> None:
             args.out,
             samples,
             calibration,
+            golden=read_golden_source(args),
             version=args.version,
             keep_fp32=args.fp32,
             limits=limits,
@@ -119,13 +122,17 @@ def build(
     samples: list[Sample],
     calibration: Sequence[str] = (),
     *,
+    held_out: Sequence[str] = (),
+    golden: Sequence[str] = (),
     version: str,
     keep_fp32: bool,
     limits: Limits = _LIMITS,
 ) -> Report:
     """Export `model` to the artifact `out`, and return how it was checked.
 
-    Ranges of activations are taken from the texts `calibration`, or from those of `samples`. If int8 scores depend on
+    Ranges of activations are taken from the texts `calibration`, or from those of `samples`. The development
+    distributions are those of the texts `held_out`, or of `samples`. The golden texts are chosen from `golden`, or from
+    the same texts. If int8 scores depend on
     the other texts in a batch, the artifact has float32 instead. Raises `ParityError` if int8 exceeds the limits, or if
     float32 scores depend on other texts, too. `out` is unchanged then.
     """
@@ -135,8 +142,8 @@ def build(
     with tempfile.TemporaryDirectory() as scratch, naming(model, Path(scratch)):
         work = Path(scratch)
         prepare(model, work)
-        texts = _texts(samples)
-        shipped = _texts(samples_of([]))
+        texts = texts_of(samples)
+        shipped = texts_of(samples_of([]))
         # A range that fits only a few texts is too narrow for others.
         ranges = list(calibration or texts)
         ranges += shipped if len(ranges) < _CALIBRATION_TEXTS else []
@@ -152,7 +159,9 @@ def build(
         for name in {"half/model.safetensors", *kept, *(["model.onnx"] if keep_fp32 else [])}:
             shutil.copyfile(work / name, fresh / Path(name).name)
         report = Report(parities if invariant.precision == "int8" else {}, invariant)
-        write_manifest(fresh, version, asdict(report), _provenance(model))
+        golden_texts, development = hold_out(fresh, held_out or texts, golden)
+        (fresh / GOLDEN).write_text(render_golden(golden_texts), encoding="utf-8")
+        write_manifest(fresh, version, asdict(report), development.render(), _provenance(model))
         open_artifact(str(fresh))
 
         if (out / "MODEL_CARD.md").is_file():
@@ -163,7 +172,7 @@ def build(
 
 def _precision_to_serve(directory: Path, texts: Sequence[str]) -> Invariance:
     """Return the result of the fastest precision whose scores do not depend on the other texts in a batch."""
-    compared = _evenly(texts, _INVARIANCE_TEXTS)
+    compared = evenly(texts, _INVARIANCE_TEXTS)
     result = invariance(directory, "int8", compared)
     if not result.passes:
         print(f"{result}; the artifact is served in float32 instead", file=sys.stderr)
@@ -236,38 +245,15 @@ def _optimise(source: Path, samples: Sequence[Sample]) -> Path:
     fuse(source, fused)
     narrow(fused, narrowed)
     simplify(narrowed if can_load(narrowed) else fused, simple)
-    texts = _texts([*samples, *samples_of([])])
+    texts = texts_of([*samples, *samples_of([])])
     return unpadded if unpad(simple, unpadded) and same_logits(unpadded, simple, texts) else simple
 
 
 def _calibration(texts: Sequence[str]) -> list[str]:
     """Return some of `texts`, and passages made of them, because long texts have other activations."""
-    chosen = _evenly(texts, _CALIBRATION_TEXTS)
+    chosen = evenly(texts, _CALIBRATION_TEXTS)
     passages = [" ".join(chosen[start : start + _SENTENCES]) for start in range(0, len(chosen), _SENTENCES)]
     return [*chosen, *passages[:_PASSAGES]]
-
-
-def _evenly(texts: Sequence[str], number: int) -> list[str]:
-    """Return `number` of `texts`, or all if there are fewer, from the whole sequence."""
-    number = min(number, len(texts))
-    return [texts[index * len(texts) // number] for index in range(number)]
-
-
-def _texts(samples: Sequence[Sample]) -> list[str]:
-    return [text for sample in samples for text in sample.texts]
-
-
-def samples_of(examples: list[Example]) -> list[Sample]:
-    """Return the sets in `examples`, or sentences of all kinds from the behavioural suite if there are none."""
-    sets: dict[str, list[Example]] = {}
-    for example in examples or suite_examples()[::_SUITE_STEP]:
-        sets.setdefault(example.source, []).append(example)
-    return [Sample(name, *_columns(rows)) for name, rows in sets.items()]
-
-
-def _columns(rows: list[Example]) -> tuple[list[str], list[str] | None]:
-    labels = [row.label for row in rows if row.label is not None]
-    return [row.text for row in rows], labels if len(labels) == len(rows) else None
 
 
 def _provenance(model: str) -> dict[str, object]:

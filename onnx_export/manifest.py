@@ -13,10 +13,19 @@ from app.inference.files import MANIFEST
 _TOOLS = ("torch", "transformers", "optimum", "onnx", "onnxruntime", "tokenizers")
 
 
-def write_manifest(directory: Path, version: str, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    """Record sha256 and size of every file in `directory`, with the metrics and the origin of the model."""
+def write_manifest(
+    directory: Path,
+    version: str,
+    metrics: Mapping[str, Any],
+    development: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Record sha256 and size of every file in `directory`, with the metrics and the origin of the model.
+
+    `development` has what its answers to held-out texts are like: see `app/inference/development.py`.
+    """
     files = {
-        file.relative_to(directory).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size}
+        file.relative_to(directory).as_posix(): describe(file)
         for file in sorted(directory.rglob("*"))
         if file.is_file() and file.name not in (MANIFEST, "MODEL_CARD.md")
     }
@@ -27,5 +36,11 @@ def write_manifest(directory: Path, version: str, metrics: Mapping[str, Any], pr
         "metrics": dict(metrics),
         "provenance": dict(provenance),
         "tools": {name: importlib.metadata.version(name) for name in _TOOLS},
+        "development": dict(development),
     }
     (directory / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def describe(file: Path) -> dict[str, Any]:
+    """Return the entry of a file."""
+    return {"sha256": sha256(file), "bytes": file.stat().st_size}

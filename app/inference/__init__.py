@@ -2,7 +2,9 @@
 
 from .artifact import Artifact, find_directory, open_artifact
 from .backends import Backend, choices, has_gpu, has_torch
+from .development import Development, read_development
 from .fingerprint import fingerprint_of
+from .golden import GoldenResult, GoldenText, compare_golden, read_golden
 from .model import Model, load_model
 from .runner import Runner
 from .text import expands_beyond, normalise
@@ -12,11 +14,15 @@ from .windows import average
 __all__ = [
     "Artifact",
     "Backend",
+    "Development",
+    "GoldenResult",
+    "GoldenText",
     "Model",
     "Runner",
     "Tokenizer",
     "average",
     "choices",
+    "compare_golden",
     "expands_beyond",
     "find_directory",
     "fingerprint_of",
@@ -25,4 +31,6 @@ __all__ = [
     "load_model",
     "normalise",
     "open_artifact",
+    "read_development",
+    "read_golden",
 ]

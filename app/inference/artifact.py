@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import ArtifactError
 from . import checkpoint
-from .files import ModelFiles, open_files, parse_json
+from .files import GOLDEN, ModelFiles, open_files, parse_json
 
 _INDEX = ".index.json"  # ends the name of a file that lists the shards of large weights
 
@@ -31,6 +31,7 @@ _DOWNLOADS = (
     "*.json",
     "*.txt",
     "*.model",
+    GOLDEN,
     *(name for names in FORMATS.values() for name in names),
     *PICKLED,
     *(f"{name}{end}" for kind in ("int8", "onnx") for name in FORMATS[kind] for end in ("_data", ".data")),

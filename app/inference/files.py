@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import ArtifactError, CorruptArtifact
 
 MANIFEST = "manifest.json"
+GOLDEN = "golden.jsonl"  # texts with the answers that the model gave when it was published: see `golden`
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -11,6 +11,7 @@ import torch
 from onnxruntime.quantization import quantize_dynamic
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
 
+from app.inference import compare_golden, read_development, read_golden
 from app.inference.artifact import open_artifact, sha256
 from app.inference.backends.onnx import OnnxBackend
 from app.inference.model import load_model
@@ -18,11 +19,12 @@ from app.inference.padding import pad
 from app.types import Batch, FloatArray
 from onnx_export import __main__ as command
 from onnx_export.quantize import down_projections
+from onnx_export.samples import samples_of
 from onnx_export.verify import Invariance, Limits, Parity, ParityError, Report, Sample, compare, invariance, spell
 from tests.support.process import serve
 from training.data import Example, read
 
-SENTENCES = [text for sample in command.samples_of([]) for text in sample.texts]
+SENTENCES = [text for sample in samples_of([]) for text in sample.texts]
 
 # Warnings of the export libraries about themselves.
 pytestmark = [
@@ -87,6 +89,17 @@ def test_the_artifact_has_every_file_with_its_checksum(artifact: Path) -> None:
     assert invariant["largest_difference"] <= 0.001
     assert invariant["other_labels"] == 0
     assert manifest["tools"]["onnxruntime"]
+
+
+def test_the_artifact_gives_its_golden_texts_the_answers_that_it_states(artifact: Path) -> None:
+    opened = open_artifact(str(artifact))
+    texts, development = read_golden(opened), read_development(opened)
+    assert len(texts) == 48
+    assert {each.text for each in texts} & set(SENTENCES)
+    predictions = load_model(str(artifact), backend="onnx", device="cpu").predict([each.text for each in texts])
+    assert compare_golden(texts, predictions, tolerance=0.001).agreement == 1.0
+    assert development is not None
+    assert development.texts == len(SENTENCES)
 
 
 def test_the_artifact_keeps_the_temperature_of_the_checkpoint(artifact: Path) -> None:
@@ -168,18 +181,31 @@ def test_the_artifact_is_served_with_its_own_labels(artifact: Path) -> None:
 
 def test_accuracy_is_measured_on_labelled_texts(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "dev.tsv").write_text("label\ttext\n" + "".join(f"good\t{text}\n" for text in SENTENCES[:50]))
-    samples = command.samples_of(read(tmp_path / "dev.tsv"))
+    samples = samples_of(read(tmp_path / "dev.tsv"))
     parities = command.build(str(checkpoint), tmp_path / "out", samples, version="1", keep_fp32=False).parity
     assert parities["dev"].fp32_accuracy is not None
     assert abs(parities["dev"].fp32_accuracy - (parities["dev"].int8_accuracy or 0)) <= 0.5
     assert not (tmp_path / "out" / "model.onnx").exists()
 
 
+def test_golden_texts_can_be_others_than_those_compared(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, object] = {}
+    report = Report({}, Invariance("int8", 400, 0.0, 0))
+    monkeypatch.setattr(command, "build", lambda *_, **options: given.update(options) or report)
+    (tmp_path / "dev.csv").write_text("text,label\nfine,good\n")
+    (tmp_path / "public.csv").write_text("text\nlovely\n")
+    files = ["--dev", str(tmp_path / "dev.csv"), "--golden", str(tmp_path / "public.csv")]
+    command.main([str(checkpoint), "--out", str(tmp_path / "out"), *files])
+    assert given["golden"] == ["lovely"]
+
+
 def test_a_graph_that_cannot_be_narrowed_is_still_quantised(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "narrow", lambda _source, target: target.write_bytes(b"no graph"))
-    report = command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version="1", keep_fp32=False)
+    report = command.build(str(checkpoint), tmp_path / "out", samples_of([]), version="1", keep_fp32=False)
     assert all(parity.disagreement <= 2 for parity in report.parity.values())
     assert report.invariance.passes
     assert not load_model(str(tmp_path / "out"), backend="onnx", device="cpu").backend.skips_padding
@@ -193,7 +219,7 @@ def test_a_model_that_depends_on_the_batch_in_int8_is_served_in_float32(
 
     monkeypatch.setattr(command, "invariance", dependent_in_int8)
     out = tmp_path / "out"
-    report = command.build(str(checkpoint), out, command.samples_of([]), version="1", keep_fp32=False)
+    report = command.build(str(checkpoint), out, samples_of([]), version="1", keep_fp32=False)
     assert report.invariance.precision == "fp32"
     assert report.parity == {}  # there is no int8 file
     assert json.loads((out / "manifest.json").read_text())["metrics"]["parity"] == {}
@@ -209,7 +235,7 @@ def test_a_model_whose_float32_scores_depend_on_the_batch_is_not_written(
     dependent = Invariance("fp32", 400, 0.2, 3)
     monkeypatch.setattr(command, "invariance", lambda *_: dependent)
     with pytest.raises(ParityError, match=r"up to 0\.2000, and 3 of 400 texts get another label"):
-        command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version="1", keep_fp32=False)
+        command.build(str(checkpoint), tmp_path / "out", samples_of([]), version="1", keep_fp32=False)
     assert not (tmp_path / "out").exists()
 
 
@@ -234,7 +260,7 @@ def test_texts_run_one_by_one_if_a_graph_takes_scales_from_the_batch(
 
 def test_a_sample_has_labels_only_if_every_text_has_one() -> None:
     rows = [Example("Good.", "good", "a"), Example("Bad.", None, "a"), Example("Fine.", "good", "b")]
-    samples = {sample.name: sample for sample in command.samples_of(rows)}
+    samples = {sample.name: sample for sample in samples_of(rows)}
     assert samples["a"].labels is None
     assert samples["a"].texts == ["Good.", "Bad."]
     assert samples["b"].labels == ["good"]
@@ -284,10 +310,10 @@ def test_an_artifact_does_not_replace_its_source(artifact: Path) -> None:
 
 def test_an_artifact_is_replaced_but_keeps_its_card(checkpoint: Path, tmp_path: Path) -> None:
     for version in ("1", "2"):
-        command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version=version, keep_fp32=False)
+        command.build(str(checkpoint), tmp_path / "out", samples_of([]), version=version, keep_fp32=False)
         (tmp_path / "out" / "MODEL_CARD.md").write_text("by hand")
     assert open_artifact(str(tmp_path / "out")).version == "2"
-    command.build(str(checkpoint), tmp_path / "out", command.samples_of([]), version="3", keep_fp32=False)
+    command.build(str(checkpoint), tmp_path / "out", samples_of([]), version="3", keep_fp32=False)
     assert (tmp_path / "out" / "MODEL_CARD.md").read_text() == "by hand"
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
 

@@ -4,12 +4,16 @@ Only names change: the model, its scores and the order of its labels stay.
 """
 
 import argparse
+import hashlib
 import json
+from dataclasses import replace as replace_fields
 from pathlib import Path
 
-from app.inference.artifact import open_artifact, sha256
+from app.inference.artifact import Artifact, open_artifact
 from app.inference.checkpoint import KEEP_LABEL_CASE
-from app.inference.files import MANIFEST
+from app.inference.development import read_development
+from app.inference.files import GOLDEN, MANIFEST
+from app.inference.golden import read_golden, render_golden
 from training.data import LabelMap, label_key
 from training.errors import InputError
 from training.files import read_json, replace
@@ -20,8 +24,8 @@ _CONFIG = "config.json"
 def rename_labels(model: Path, names: LabelMap) -> tuple[str, ...]:
     """Rename labels of `model` and return all of its labels. Those that `names` does not list stay.
 
-    An artifact gets a new checksum of its config, and so a new digest. Raises `InputError` for a label that the model
-    does not have, or if two labels would be equal.
+    In an artifact, its golden texts and development distributions get the new names, and its digest changes. Raises
+    `InputError` for a label that the model does not have, or if two labels would be equal.
     """
     artifact = open_artifact(str(model))
     old = artifact.labels
@@ -41,22 +45,31 @@ def rename_labels(model: Path, names: LabelMap) -> tuple[str, ...]:
         KEEP_LABEL_CASE: True,
     }
     content = json.dumps(read_json(file) | changes, indent=2, ensure_ascii=False) + "\n"
-    manifest = artifact.directory / MANIFEST
-    if manifest.is_file():
-        _replace_both(file, manifest, content)
+    if artifact.manifest:
+        _replace_all(artifact, dict(zip(old, new, strict=True)), content)
     else:
         replace(file, content)
     return open_artifact(str(artifact.directory)).labels
 
 
-def _replace_both(config: Path, manifest: Path, content: str) -> None:
-    """Replace the config of an artifact and its checksum. In between, the artifact is refused as corrupt."""
-    fresh = config.with_name(f"{_CONFIG}.renamed")
-    fresh.write_text(content, encoding="utf-8")
-    record = read_json(manifest)
-    record["files"][_CONFIG] = {"sha256": sha256(fresh), "bytes": fresh.stat().st_size}
-    fresh.replace(config)
-    replace(manifest, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+def _replace_all(artifact: Artifact, names: dict[str, str], config: str) -> None:
+    """Replace the config of an artifact, the labels of its golden texts and of its development distributions.
+
+    Before the manifest is replaced, too, the artifact is refused as corrupt.
+    """
+    contents = {_CONFIG: config}
+    if golden := read_golden(artifact):
+        contents[GOLDEN] = render_golden(replace_fields(each, label=names[each.label]) for each in golden)
+    record = read_json(artifact.directory / MANIFEST)
+    if development := read_development(artifact):
+        labels = {names[label]: share for label, share in development.labels.items()}
+        record["development"] = replace_fields(development, labels=labels).render()
+    for name, content in contents.items():
+        encoded = content.encode()
+        record["files"][name] = {"sha256": hashlib.sha256(encoded).hexdigest(), "bytes": len(encoded)}
+    for name, content in contents.items():
+        replace(artifact.directory / name, content)
+    replace(artifact.directory / MANIFEST, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

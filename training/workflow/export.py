@@ -12,22 +12,31 @@ from training.errors import InputError
 _COMPARED = 1000  # rows
 
 
-def export_checkpoint(checkpoint: Path, out: Path, rows: Sequence[Example]) -> None:
-    """Write the int8 artifact `out`; int8 and float32 are compared on `rows`.
+def export_checkpoint(checkpoint: Path, out: Path, held_out: Sequence[Example], trained_on: Sequence[Example]) -> None:
+    """Write the int8 artifact `out`. Its golden texts and its development distributions are those of `held_out`.
 
-    They are compared on rows that were trained on, too: few rows are too few to count lost points in half percents.
+    int8 and float32 are compared on rows that were trained on, too: few rows are too few to count lost points in half
+    percents.
     """
-    from onnx_export.__main__ import build, samples_of  # loads the quantiser, which only this step needs
+    from onnx_export.__main__ import build  # loads the quantiser, which only this step needs
+    from onnx_export.samples import samples_of
     from onnx_export.verify import ParityError
 
     for name in ("", "transformers"):  # importing the quantiser enables all log messages
         logging.getLogger(name).setLevel(logging.ERROR)
-    labelled = [replace(row, source="rows") for row in rows if row.label is not None][:_COMPARED]
+    labelled = [replace(row, source="rows") for row in (*held_out, *trained_on) if row.label is not None][:_COMPARED]
     print(f"Export to {out}", flush=True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch has many about its own export
-            checks = build(str(checkpoint), out, samples_of(labelled), version="1", keep_fp32=False)
+            checks = build(
+                str(checkpoint),
+                out,
+                samples_of(labelled),
+                held_out=[row.text for row in held_out],
+                version="1",
+                keep_fp32=False,
+            )
     except ParityError as error:
         raise InputError(
             f"{error}; {checkpoint} can be served with PyTorch, or exported with other limits: "

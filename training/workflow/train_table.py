@@ -123,7 +123,7 @@ def train_rows(
     write_results(run, evaluation, calibration, rows)
     if export:
         note(run, phase="export")
-        export_checkpoint(run / "checkpoint", model, [*measured_on, *train.rows])
+        export_checkpoint(run / "checkpoint", model, measured_on, train.rows)
     trained = Trained(run, model if export else None, evaluation, calibration)
     print(f"Done in {(time.monotonic() - began_s) / 60:.1f} min. To serve it:\n  {trained.serve_command}", flush=True)
     return trained

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.inference.artifact import open_artifact
-from app.inference.model import load_model
+from app.inference import load_model, open_artifact, read_development, read_golden
 from tests.support.tiny import ROWS, tiny_classifier
 from training.errors import InputError
 from training.workflow import Trained, train_table
@@ -75,6 +74,18 @@ def test_the_run_has_the_report_the_predictions_and_the_mistakes(trained: Traine
         assert len(list(csv.DictReader(file))) == len(wrong)
     assert "<h1>Worst mistakes of stars, after epoch" in (trained.run / "mistakes.html").read_text()
     assert "<h1>Confusion matrix of stars, after epoch" in (trained.run / "confusion.html").read_text()
+
+
+def test_golden_texts_are_those_that_were_not_trained_on(trained: Trained) -> None:
+    artifact = open_artifact(str(trained.model))
+    texts, development = read_golden(artifact), read_development(artifact)
+    with (trained.run / "predictions.csv").open(encoding="utf-8-sig", newline="") as file:
+        held_out = {row["text"] for row in csv.DictReader(file)}
+    # All of them, because they are few, and longer texts that are made of them.
+    assert {each.text for each in texts if each.text.count("Really.") + each.text.count("I think.") == 1} == held_out
+    assert development is not None
+    assert development.texts == len(held_out)
+    assert [*development.labels] == ["1", "3", "5"]
 
 
 def test_the_same_call_again_repeats_only_what_follows_the_training(
