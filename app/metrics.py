@@ -19,16 +19,14 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from .types import ModelInfo, Prediction
+from .model_metrics import ModelMetrics, VersionMetrics
+from .types import ModelInfo
 
 # From a cache hit or a single short text to longer than any client waits.
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BATCH_SIZES = tuple(2.0**power for power in range(10))
-# Of the best label: from a guess among three labels to certainty.
-_CONFIDENCES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_MODEL_LABELS = ("model", "model_version", "backend", "device", "precision", "checksum")
 
 # How the gauges of several workers are combined; only living workers count.
 _Mode = Literal["livesum", "livemin", "livemax"]
@@ -77,15 +75,9 @@ class Metrics:
         written = counter("sentiment_shared_cache_writes", "Predictions by whether Redis got them.", ["outcome"])
         self._batch_texts = histogram("sentiment_batch_texts", "Texts per batch of the model.", _BATCH_SIZES)
         self._batch_tokens = counter("sentiment_batch_padded_tokens", "Tokens that the model ran, with any padding.")
-        self._errors = counter("sentiment_backend_errors", "Texts that the model failed on.")
-        predictions = counter("sentiment_predictions", "Predictions by the most likely label.", ["label"])
+        self._models = ModelMetrics(counter, histogram, gauge, self, removes=self._workers is None)
         self._variants = counter("sentiment_explanation_variants", "Variants of texts that explanations took.")
-        self._confidence = histogram("sentiment_confidence", "Probability of the predicted label.", _CONFIDENCES)
-        self._abstained = counter("sentiment_abstained", "Predictions without a label, below the limit of confidence.")
-        self._truncated = counter("sentiment_truncated", "Texts that were cut because they were too long.")
         self._windowed = counter("sentiment_windowed", "Long texts that were read in windows.")
-        # An Info metric would look the same, but does not work with several workers.
-        self._model = gauge("sentiment_model_info", "The loaded model.", "livemax", _MODEL_LABELS)
         self._ready = gauge("sentiment_ready", "1 while the service is ready, else 0.", "livemin")
         self._slots = gauge("sentiment_slots", "Batches that can run at the same time.", "livesum")
         self._queued = gauge("sentiment_queue_texts", "Texts that wait for the model.", "livesum")
@@ -101,7 +93,6 @@ class Metrics:
         self._outcomes = {outcome: cache.labels(outcome) for outcome in ("hit", "miss", "joined")}
         self._shared = {outcome: shared.labels(outcome) for outcome in ("hit", "miss", "failed", "skipped")}
         self._written = {outcome: written.labels(outcome) for outcome in ("written", "failed", "dropped")}
-        self._label = functools.cache(predictions.labels)
         self._lines = functools.cache(lambda status: lines.labels(str(status)))
         self._responses = functools.cache(self._response_series)
 
@@ -126,13 +117,10 @@ class Metrics:
         """A malformed request was refused with `status`."""
         self._http.labels("other", "none", str(status)).inc()
 
-    def model_loaded(self, info: ModelInfo, slots: int) -> "Metrics":
-        """A model was loaded; it runs `slots` batches at the same time."""
-        self._model.labels(*(str(getattr(info, name)) for name in _MODEL_LABELS)).set(1)
-        for label in info.labels:
-            self._label(label)
+    def model_loaded(self, info: ModelInfo, slots: int) -> VersionMetrics:
+        """A version of a model was loaded; it runs `slots` batches at the same time. Return its own metrics."""
         self._slots.set(slots)
-        return self
+        return self._models.of(info)
 
     def state(self, *, ready: bool, depth: int, wait_s: float) -> None:
         """Set the gauges to the current state, before a scrape."""
@@ -180,15 +168,6 @@ class Metrics:
         """Variants of texts were scored, for explanations."""
         self._variants.inc(variants)
 
-    def predicted(self, prediction: Prediction) -> None:
-        """A text got a prediction, from the model or from the cache."""
-        self._label(prediction.label).inc()
-        self._confidence.observe(prediction.confidence)
-        if prediction.shown_label is None:
-            self._abstained.inc()
-        if prediction.truncated:
-            self._truncated.inc()
-
     def windowed(self, texts: int) -> None:
         """Texts with too many tokens for the model were read in windows."""
         self._windowed.inc(texts)
@@ -200,10 +179,6 @@ class Metrics:
     def line_answered(self, status: int) -> None:
         """A line of a stream was answered, with the status that a request would have got."""
         self._lines(status).inc()
-
-    def backend_failed(self) -> None:
-        """The model failed on a text."""
-        self._errors.inc()
 
 
 class _WorkerProcesses:

@@ -1,13 +1,15 @@
 """What all endpoints that predict have in common: plain ASGI, from a body to a response."""
 
+import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from ..access import RateLimit
-from ..errors import BackendError
+from ..errors import BackendError, InvalidInput, Overloaded
 from ..serving import Answer, Lifecycle, Pending, Query, Version
 from .bodies import Bodies, Body
 from .context import Header, RequestContext, context_of, sticky_id
@@ -56,14 +58,21 @@ class Endpoint(ABC):
         deadline_s = time.monotonic() + query.timeout_ms / 1000
         self._lifecycle.in_flight += 1
         service = version.enter()
+        failed, began_s = True, time.perf_counter()
         try:
             answer = await service.begin(query)
             if isinstance(answer, Pending):
                 answer = await unless_disconnected(receive, answer.result())
             if query.explain:
                 answer = await unless_disconnected(receive, service.explain(query, answer, deadline_s))
+            failed = any(isinstance(result, BackendError) for result in answer.results)
+        except (InvalidInput, Overloaded, ClientDisconnect, asyncio.CancelledError):
+            failed = False
+            raise
         finally:
             version.leave()
+            if version.statistics:
+                version.statistics.answered(time.perf_counter() - began_s, failed=failed)
             self._lifecycle.in_flight -= 1
         context.model = service.model
         context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)

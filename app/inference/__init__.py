@@ -2,7 +2,7 @@
 
 from .artifact import Artifact, find_directory, open_artifact
 from .backends import Backend, choices, has_gpu, has_torch
-from .development import Development, read_development
+from .development import CONFIDENCE_EDGES, Development, Histogram, read_development
 from .fingerprint import fingerprint_of
 from .golden import GoldenResult, GoldenText, compare_golden, read_golden
 from .model import Model, load_model
@@ -12,11 +12,13 @@ from .tokenizer import Tokenizer
 from .windows import average
 
 __all__ = [
+    "CONFIDENCE_EDGES",
     "Artifact",
     "Backend",
     "Development",
     "GoldenResult",
     "GoldenText",
+    "Histogram",
     "Model",
     "Runner",
     "Tokenizer",

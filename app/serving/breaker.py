@@ -20,7 +20,7 @@ _FIRST_PAUSE_S, _ATTEMPTS = 1.0, 5  # each pause is twice as long as the one bef
 class Breaker(Generic[P, R]):
     """Runs batches through `run`, and none while it is open. All but `run` is called on the event loop."""
 
-    def __init__(self, run: RunBatch[P, R], canary: P, *, on_open: Callable[[], None]) -> None:
+    def __init__(self, run: RunBatch[P, R], canary: P, *, on_open: Callable[["Breaker[P, R]"], None]) -> None:
         self._run = run
         self._canary = canary
         self._on_open = on_open
@@ -28,7 +28,10 @@ class Breaker(Generic[P, R]):
         self.is_open = False
 
     def run(self, payloads: Sequence[P], *, alone: bool = False) -> Sequence[R | Exception]:
-        """Run a batch; while the breaker is open, fail at once. `on_open` is called on the thread that opens it."""
+        """Run a batch; while the breaker is open, fail at once.
+
+        `on_open` gets this breaker, on the thread that opens it.
+        """
         if self.is_open:
             return [BackendError("the model is failing") for _ in payloads]
         results = self._run(payloads, alone=alone)
@@ -40,7 +43,7 @@ class Breaker(Generic[P, R]):
                 self._failures = 0
                 if not self._canary_runs() and not self.is_open:
                     self.is_open = True
-                    self._on_open()
+                    self._on_open(self)
         return results
 
     def _canary_runs(self) -> bool:

@@ -42,8 +42,8 @@ class ServingLimits:
     cache_per_caller: bool = False
 
 
-class Observer(ServiceObserver, Protocol):
-    """Counts what happens."""
+class Observer(Protocol):
+    """Counts what happens in all models together."""
 
     def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float) -> None:
         """See `scheduling.scheduler.Observer`."""
@@ -120,9 +120,7 @@ class Engine:
             return None
         return SharedPredictions(self._shared, Entries(digest, model.info.labels, model.info.abstain_below))
 
-    def serve(
-        self, prepared: Prepared, run: RunBatch[Encoding, Prediction], observer: ServiceObserver | None = None
-    ) -> Service:
+    def serve(self, prepared: Prepared, run: RunBatch[Encoding, Prediction], observer: ServiceObserver) -> Service:
         """Return a service with this model. `run` runs its batches; `observer` counts what only this model does."""
         model = prepared.model
         scheduler = self._scheduler = self._scheduler or self._new_scheduler(model)
@@ -132,7 +130,7 @@ class Engine:
             Lane(run, model.backend.skips_padding, prepared.weight),
             self._cache,
             offload=self._offload,
-            observer=observer or self._observer,
+            observer=observer,
             model=model.info.id,
             max_text_chars=self.limits.max_text_chars,
             cache_salt=prepared.cache_salt,

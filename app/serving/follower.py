@@ -125,7 +125,8 @@ class Follower:
         """Load the next version; one at a time, because each takes memory and cores."""
         model, version = await self._loads.get()
         if version in model.wanted:
-            await self._loader.load(version, model.name)
+            ids = {each.info.id for each in model.versions if each.info and each.service}
+            await self._loader.load(version, model.name, frozenset(ids))
         else:
             version.become("failed", "not wanted any more")
         if not model.name and version.info:

@@ -8,28 +8,33 @@ from dataclasses import asdict, replace
 from typing import Protocol
 
 from ..catalog import VersionSpec
-from ..errors import SentimentError
-from ..inference import Model
+from ..errors import ArtifactError, DeadlineExceeded, NotReady, Overloaded, SentimentError
+from ..inference import GoldenResult, Model, compare_golden, read_development, read_golden
 from ..logs import log, log_exception
 from ..scheduling import RunBatch
 from ..types import Encoding, ModelInfo, Prediction
 from .breaker import Breaker
+from .drift import Drift
 from .engine import Engine
-from .observer import Observer as ServiceObserver
+from .statistics import Statistics, VersionMetrics
 from .version import Version
+
+_GOLDEN_CALLER = "(golden texts)"
+_GOLDEN_TIMEOUT_S = 30.0  # for one text, also under load
 
 
 class Observer(Protocol):
     """Counts what happens."""
 
-    def model_loaded(self, info: ModelInfo, slots: int) -> ServiceObserver:
-        """A model can answer from now on, `slots` batches at a time; return what counts its answers."""
+    def model_loaded(self, info: ModelInfo, slots: int) -> VersionMetrics:
+        """A version can run from now on, `slots` batches at a time; return what counts its answers."""
 
 
 class Loader:
     """Turns versions into services of `engine`. `open_model` blocks, so it runs in a thread.
 
-    `on_change` is called whenever a version that was ready has failed, or works again.
+    A version must give at least the part `agreement` of its golden texts the published answer. `on_change` is called
+    whenever a version that was ready has failed, or works again.
     """
 
     def __init__(
@@ -38,26 +43,35 @@ class Loader:
         engine: Engine,
         observer: Observer,
         *,
+        agreement: float = 0.9,
         on_change: Callable[[Version], None],
     ) -> None:
         self._open_model = open_model
         self._engine = engine
         self._observer = observer
+        self._agreement = agreement
         self._on_change = on_change
         self._recoveries: set[asyncio.Task[None]] = set()  # the event loop holds only weak references to tasks
 
-    async def load(self, version: Version, name: str = "") -> None:
-        """Load a version of the model `name`; by default, of what its files say. It is `ready` or `failed` then."""
+    async def load(self, version: Version, name: str = "", other_ids: frozenset[str] = frozenset()) -> None:
+        """Load a version of the model `name`; by default, of what its files say. It is `ready` or `failed` then.
+
+        Versions with one of `other_ids` are in memory: this one gets another id.
+        """
         started_s = time.perf_counter()
-        version.attempts += 1
         source = version.spec.source
+        version.attempts += 1
         try:
             model = await asyncio.to_thread(self._open_model, version.spec)
-            model = replace(model, info=replace(model.info, model=name or model.info.model))
+            model = replace(model, info=_named(model.info, name, other_ids))
             prepared = await asyncio.to_thread(self._engine.prepare, model)
-            observer = self._observer.model_loaded(model.info, model.backend.slots)
-            version.service = self._engine.serve(prepared, self._guarded(model, version), observer)
+            development = read_development(model.artifact)
             version.info = model.info
+            metrics = self._observer.model_loaded(model.info, model.backend.slots)
+            version.statistics = Statistics(model.info.labels, metrics, Drift(development) if development else None)
+            version.service = self._engine.serve(prepared, self._guarded(model, version), version.statistics)
+            version.golden_texts = await asyncio.to_thread(read_golden, model.artifact)
+            await self.check_golden(version)
             version.become("ready")
         except SentimentError as error:
             self._fail(version, str(error))
@@ -70,15 +84,45 @@ class Loader:
             seconds = round(time.perf_counter() - started_s, 2)
             log(logging.INFO, "model loaded", source=source, seconds=seconds, **asdict(model.info))
 
+    async def check_golden(self, version: Version) -> None:
+        """Let a version answer its golden texts, each in its turn. Raises `ArtifactError` if too few agree."""
+        if not version.golden_texts or version.service is None or version.statistics is None:
+            return
+        texts = [golden.text for golden in version.golden_texts]
+        answers = await version.service.recompute(texts, _GOLDEN_CALLER, _GOLDEN_TIMEOUT_S)
+        # What did not get its turn under load says nothing about the model.
+        answered = [
+            (golden, answer)
+            for golden, answer in zip(version.golden_texts, answers, strict=True)
+            if isinstance(answer, Prediction) or not _is_load(answer)
+        ]
+        version.golden = result = compare_golden([each for each, _ in answered], [each for _, each in answered])
+        version.statistics.metrics.golden_checked(result.agreement)
+        if result.agreement < self._agreement:
+            raise ArtifactError(_disagreement(result, self._agreement))
+
+    async def check_again(self, version: Version) -> None:
+        """Check the golden texts of a version that answers callers; it fails if too few agree."""
+        try:
+            await self.check_golden(version)
+        except SentimentError as error:
+            self._fail(version, str(error), unload=False)
+            self._on_change(version)
+
     def unload(self, version: Version) -> None:
         """Free the memory of a version that answers no requests any more."""
         if version.service:
             self._engine.retire(version.service)
-        version.service = None
+        if version.statistics:
+            version.statistics.metrics.forget()
+        version.service = version.statistics = None
 
-    @staticmethod
-    def _fail(version: Version, reason: str) -> None:
+    def _fail(self, version: Version, reason: str, *, unload: bool = True) -> None:
         version.lost = True
+        if unload:
+            self.unload(version)
+        if version.statistics:
+            version.statistics.metrics.state_changed(failed=True)
         version.become("failed", reason)
         log(logging.ERROR, "version failed", source=version.spec.source, reason=reason)
 
@@ -86,25 +130,52 @@ class Loader:
         """Return what runs the model, with a circuit breaker around it."""
         loop = asyncio.get_running_loop()
 
-        def recover() -> None:
-            version.become("failed", "the model is failing")
-            self._on_change(version)
+        def recover(breaker: Breaker[Encoding, Prediction]) -> None:
+            self._set_failing(version, "the model is failing")
             recovery = asyncio.create_task(self._recover(breaker, version))
             self._recoveries.add(recovery)
             recovery.add_done_callback(self._recoveries.discard)
 
-        def on_open() -> None:
-            loop.call_soon_threadsafe(recover)
+        # It names no breaker: a circle of references would keep the model in memory after its time.
+        def on_open(breaker: Breaker[Encoding, Prediction]) -> None:
+            loop.call_soon_threadsafe(recover, breaker)
 
-        breaker: Breaker[Encoding, Prediction] = Breaker(model.runner.run, model.tokenizer.encode(""), on_open=on_open)
-        return breaker.run
+        return Breaker(model.runner.run, model.tokenizer.encode(""), on_open=on_open).run
 
     async def _recover(self, breaker: Breaker[Encoding, Prediction], version: Version) -> None:
         log(logging.ERROR, "model failing", reason="several batches in a row failed, and so did the test text")
         if await breaker.recover(self._engine.limits.backend_timeout_ms / 1000):
             log(logging.INFO, "model recovered")
-            version.become("ready")
+            self._set_failing(version, "")
         else:
             version.lost = True
-            version.become("failed", "the model did not recover")
+            self._set_failing(version, "the model did not recover")
+
+    def _set_failing(self, version: Version, reason: str) -> None:
+        """Note that a version fails for a reason, or that it works again. One that is on its way out stays so."""
+        if version.state == "draining":
+            return
+        version.become("failed" if reason else "ready", reason)
+        if version.statistics:
+            version.statistics.metrics.state_changed(failed=bool(reason))
         self._on_change(version)
+
+
+def _named(info: ModelInfo, name: str, other_ids: frozenset[str]) -> ModelInfo:
+    """Return what describes a model that callers know as `name`, with an id that no other version has."""
+    info = replace(info, model=name or info.model)
+    version, number = info.model_version, 2
+    while info.id in other_ids:
+        info, number = replace(info, model_version=f"{version}+{number}"), number + 1
+    return info
+
+
+def _is_load(error: SentimentError) -> bool:
+    return isinstance(error, Overloaded | DeadlineExceeded | NotReady)
+
+
+def _disagreement(result: GoldenResult, needed: float) -> str:
+    return (
+        f"{result.agreeing} of {result.texts} golden texts ({result.agreement:.0%}) got the answer that the model was "
+        f"published with; {needed:.0%} are needed (SENTIMENT_GOLDEN_AGREEMENT)"
+    )

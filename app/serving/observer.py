@@ -17,6 +17,9 @@ class Observer(Protocol):
     def varied(self, variants: int) -> None:
         """Variants of texts were scored, for explanations."""
 
+    def computed(self, prediction: Prediction, tokens: int) -> None:
+        """The model has scored a text of so many tokens."""
+
     def predicted(self, prediction: Prediction) -> None:
         """A text got a prediction, from the model or from the cache."""
 
@@ -41,6 +44,9 @@ class VariantObserver:
 
     def varied(self, variants: int) -> None:
         self._observer.varied(variants)
+
+    def computed(self, prediction: Prediction, tokens: int) -> None:
+        """Count nothing."""
 
     def predicted(self, prediction: Prediction) -> None:
         """Count nothing."""

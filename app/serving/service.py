@@ -15,6 +15,7 @@ from .offload import Offload, is_simple
 from .pending import Pending
 from .preparation import BLANK, TOO_LONG, Preparation
 from .query import Query
+from .recompute import Turn, recompute
 from .resolution import Item, Resolution
 from .shared import SharedPredictions
 
@@ -121,7 +122,7 @@ class Service:
             self._look_up(texts.encodings, texts, query)
             admitted = None
         texts.new = {
-            key: WorkItem(len(encoding), encoding, partial(self._settled, key), self._lane)
+            key: WorkItem(len(encoding), encoding, partial(self._settled, key, len(encoding), observer), self._lane)
             for key, encoding in texts.encodings.items()
             if not texts.has_result(key)
         }
@@ -233,12 +234,18 @@ class Service:
             self._cache.start(key, item)
         return waiting
 
-    def _settled(self, key: bytes, result: Prediction | Exception | None) -> None:
+    def _settled(self, key: bytes, tokens: int, observer: Observer, result: Prediction | Exception | None) -> None:
         self._cache.finish(key, result if isinstance(result, Prediction) else None)
-        if self._shared and isinstance(result, Prediction):
-            self._shared.put(key, result)
-        if isinstance(result, BackendError):
-            self._observer.backend_failed()
+        if isinstance(result, Prediction):
+            observer.computed(result, tokens)
+            if self._shared:
+                self._shared.put(key, result)
+        elif isinstance(result, BackendError):
+            observer.backend_failed()
+
+    async def recompute(self, texts: Sequence[str], caller: str, timeout_s: float) -> list[Prediction | SentimentError]:
+        """Score texts anew, whatever the cache has. See `recompute`."""
+        return await recompute(texts, self._tokenizer, self._scheduler, self._lane, Turn(caller, timeout_s))
 
 
 def _observed(

@@ -6,8 +6,10 @@ from typing import Literal
 
 from ..catalog import VersionSpec
 from ..errors import NotReady
+from ..inference import GoldenResult, GoldenText
 from ..types import ModelInfo
 from .service import Service
+from .statistics import Statistics
 
 State = Literal["loading", "ready", "failed", "draining"]
 
@@ -27,8 +29,10 @@ class Version:
     attempts: int = 0  # to load it
     info: ModelInfo | None = None
     service: Service | None = None
+    statistics: Statistics | None = None
+    golden_texts: tuple[GoldenText, ...] = ()
+    golden: GoldenResult | None = None  # of the last check
     in_flight: int = 0  # requests
-    requests: int = 0  # that have ended
     changed_s: float = field(default_factory=time.monotonic)
 
     def become(self, state: State, reason: str = "") -> None:
@@ -56,4 +60,3 @@ class Version:
     def leave(self) -> None:
         """A request has ended."""
         self.in_flight -= 1
-        self.requests += 1

@@ -53,7 +53,8 @@ def _texts(kind: str, number: int, seed: int) -> list[str]:
 async def _service(model: Model, shared: SharedCache | None) -> Service:
     limits = ServingLimits(max_wait_ms=_PATIENT_MS, cache_entries=0, max_text_chars=100_000)
     engine = Engine(limits, Metrics(CollectorRegistry()), on_stall=lambda: None, shared=shared)
-    return engine.serve(engine.prepare(model), model.runner.run)
+    observer = Metrics(CollectorRegistry()).model_loaded(model.info, model.backend.slots)
+    return engine.serve(engine.prepare(model), model.runner.run, observer)
 
 
 async def _each_ms(service: Service, texts: Sequence[str], long_text: LongText, outcome: str) -> tuple[float, float]:

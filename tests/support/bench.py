@@ -20,10 +20,24 @@ from app.serving.query import Query
 from app.serving.resolution import Item
 from app.serving.service import Service
 from app.serving.shared import SharedPredictions
-from app.types import Answer, Encoding, Prediction
+from app.types import Answer, Encoding, ModelInfo, Prediction
 from tests.support.waiting import HANG_S
 
 MAX_TOKENS = 8
+
+
+INFO = ModelInfo(
+    model="m",
+    model_version="1",
+    labels=tuple(map(str, range(1, MAX_TOKENS + 1))),
+    max_tokens=MAX_TOKENS,
+    temperature=1.0,
+    backend="mock",
+    device="cpu",
+    precision="fp32",
+    checksum=None,
+)
+OF_MODEL = {"model": "m", "model_version": "1"}  # labels of its metrics
 
 
 @dataclass
@@ -100,7 +114,7 @@ async def serving(
         Lane(bench.run, skips_padding=skips_padding),
         cache,
         offload=Offload(),
-        observer=bench.metrics,
+        observer=bench.metrics.model_loaded(INFO, slots=1),
         model="m@1",
         max_text_chars=5000,
         cache_per_caller=cache_per_caller,

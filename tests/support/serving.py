@@ -26,7 +26,8 @@ def engine_of(metrics: Metrics | None = None, shared: SharedCache | None = None,
 
 
 def service_of(model: Model, engine: Engine) -> Service:
-    return engine.serve(engine.prepare(model), model.runner.run)
+    observer = Metrics(CollectorRegistry()).model_loaded(model.info, model.backend.slots)
+    return engine.serve(engine.prepare(model), model.runner.run, observer)
 
 
 def lifecycle_of(service: Any) -> Lifecycle:

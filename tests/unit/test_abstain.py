@@ -80,7 +80,7 @@ async def test_the_service_answers_without_a_label(limit: float) -> None:
         inferred = (await http.post("/v2/models/mock/infer", json={"inputs": [tensor]})).json()
         assert inferred["outputs"][0]["data"] == [label or "" for label in expected]
         lines = (await http.get("/metrics")).text.splitlines()
-        assert "sentiment_abstained_total 6.0" in lines
+        assert [line.split()[-1] for line in lines if line.startswith("sentiment_abstained_total")] == ["6.0"]
         explained = (await http.post("/predict", json={"text": UNSURE, "explain": True})).json()
         assert (explained["label"], len(explained["explanation"])) == (expected[1], 3)
 

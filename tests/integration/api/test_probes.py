@@ -77,15 +77,17 @@ def test_metrics_count_texts_and_requests() -> None:
         http.post("/predict", json={"text": "[fail]"})
         http.post("/predict", content=b"{", headers={"content-type": "application/json"})
         http.get("/nothing")
+        version = http.get("/info").json()["model_version"]
+        of_model = f'model="mock",model_version="{version}"'
         expected = {
             'sentiment_cache_total{outcome="hit"}': 1,
             'sentiment_cache_total{outcome="miss"}': 5,
-            'sentiment_predictions_total{label="positive"}': 2,
-            'sentiment_predictions_total{label="negative"}': 1,
-            "sentiment_confidence_count": 5,  # also for the hit, not for the failure
-            "sentiment_truncated_total": 1,
+            f'sentiment_predictions_total{{label="positive",{of_model}}}': 2,
+            f'sentiment_predictions_total{{label="negative",{of_model}}}': 1,
+            f"sentiment_confidence_count{{{of_model}}}": 5,  # also for the hit, not for the failure
+            f"sentiment_truncated_total{{{of_model}}}": 1,
             "sentiment_windowed_total": 1,
-            "sentiment_backend_errors_total": 1,
+            f"sentiment_backend_errors_total{{{of_model}}}": 1,
             "sentiment_ready": 1,
             "sentiment_slots": 3,
             "sentiment_queue_texts": 0,

@@ -38,7 +38,7 @@ def opened() -> list[bool]:
 @pytest.fixture
 def breaker(model: Model, opened: list[bool], monkeypatch: pytest.MonkeyPatch) -> Breaker[str, str]:
     monkeypatch.setattr(module, "_FIRST_PAUSE_S", 0.01)
-    return Breaker(model, "canary", on_open=lambda: opened.append(True))
+    return Breaker(model, "canary", on_open=lambda _: opened.append(True))
 
 
 def failed(results: Sequence[str | BackendError]) -> bool:
@@ -103,6 +103,6 @@ async def test_it_gives_up_if_the_canary_hangs(model: Model, monkeypatch: pytest
         release.wait(HANG_S)
         return model(texts)
 
-    breaker: Breaker[str, str] = Breaker(hanging, "canary", on_open=lambda: None)
+    breaker: Breaker[str, str] = Breaker(hanging, "canary", on_open=lambda _: None)
     assert not await breaker.recover(timeout_s=0.05)
     release.set()

@@ -84,7 +84,8 @@ async def test_models_share_slots_and_never_a_batch() -> None:
 
         return run
 
-    services = [engine.serve(engine.prepare(model), run_of(number)) for number, model in enumerate(models)]
+    observer = Metrics(CollectorRegistry()).model_loaded(models[0].info, 1)
+    services = [engine.serve(engine.prepare(model), run_of(number), observer) for number, model in enumerate(models)]
     import asyncio
 
     texts = [f"good {number}" for number in range(40)]

@@ -32,7 +32,7 @@ async def service(embedded: Model) -> AsyncIterator[Service]:
         lane,
         Cache(100),
         offload=Offload(),
-        observer=metrics,
+        observer=metrics.model_loaded(embedded.info, slots=2),
         model="m@1",
         max_text_chars=20_000,
     )

@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import BackendError, DeadlineExceeded, InvalidInput, NotReady, Overloaded, TextTooLong
 from app.types import Answer, Prediction
-from tests.support.bench import serving
+from tests.support.bench import OF_MODEL, serving
 from tests.support.waiting import async_until
 
 LONG = " ".join("abcdefghij")  # ten tokens; the model reads eight
@@ -84,8 +84,8 @@ async def test_only_texts_with_a_prediction_are_counted() -> None:
         await bench.predict("a", "", LONG, partial=True, truncate=False)
         assert (bench.count("miss"), bench.count("joined"), bench.count("hit")) == (2, 1, 1)
         sample = bench.metrics.registry.get_sample_value
-        assert sample("sentiment_predictions_total", {"label": "1"}) == 3
-        assert sample("sentiment_backend_errors_total") == 1
+        assert sample("sentiment_predictions_total", {"label": "1", **OF_MODEL}) == 3
+        assert sample("sentiment_backend_errors_total", OF_MODEL) == 1
 
 
 async def test_cached_and_cut_texts_fail_alone_if_cutting_is_off() -> None:

@@ -12,7 +12,7 @@ from app.errors import BackendError, DeadlineExceeded, InvalidInput, NotReady, O
 from app.inference import Tokenizer, normalise
 from app.serving import Query
 from app.types import Answer, Encoding
-from tests.support.bench import serving
+from tests.support.bench import OF_MODEL, serving
 from tests.support.waiting import HANG_S, async_until
 
 
@@ -174,7 +174,7 @@ async def test_a_text_that_fails_fails_only_its_request_and_is_not_cached() -> N
         assert results[1] == ["3"]
         bench.failing = set()
         assert await bench.labels("a b") == ["2"]
-        assert bench.metrics.registry.get_sample_value("sentiment_backend_errors_total") == 1
+        assert bench.metrics.registry.get_sample_value("sentiment_backend_errors_total", OF_MODEL) == 1
         gc.collect()  # an exception that was never retrieved would warn here
 
 

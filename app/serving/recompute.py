@@ -1,0 +1,49 @@
+"""Texts that are scored anew, to check a model: each waits for its turn among the requests of callers."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import SentimentError
+from ..inference import Tokenizer, normalise
+from ..scheduling import Lane, Scheduler, Waiting, WorkItem
+from ..types import Encoding, Prediction
+from .pending import in_time
+
+_AT_ONCE = 4  # in the queue: what is checked must not hold up what is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """As which caller texts wait, and how long each may take."""
+
+    caller: str
+    timeout_s: float
+
+
+async def recompute(
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    scheduler: Scheduler[Encoding, Prediction],
+    lane: Lane,
+    turn: Turn,
+) -> list[Prediction | SentimentError]:
+    """Return a prediction for each text; one that cannot be scored in time has an error in its place."""
+    encodings = await asyncio.to_thread(tokenizer.encode_many, [normalise(text) for text in texts])
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def score(encoding: Encoding) -> Prediction | SentimentError:
+        async with room:
+            deadline_s = time.monotonic() + turn.timeout_s
+            item: WorkItem[Encoding, Prediction] = WorkItem(len(encoding), encoding, lambda _: None, lane)
+            waiting: Waiting[Encoding, Prediction] = Waiting(scheduler, deadline_s, turn.caller)
+            try:
+                scheduler.submit([item], deadline_s, turn.caller)
+                waiting.join([item])
+                with waiting:
+                    return (await in_time(waiting.results(), deadline_s))[0]
+            except SentimentError as error:
+                return error
+
+    return await asyncio.gather(*map(score, encodings))

@@ -1,0 +1,99 @@
+"""What one version has answered, for the people who have to judge it. Counts only: no texts."""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ..inference import CONFIDENCE_EDGES, Histogram
+from ..types import CacheOutcome, Prediction
+from .drift import Drift
+from .observer import Observer
+
+_MOST_DURATIONS = 2048  # of the newest requests
+
+
+class VersionMetrics(Observer, Protocol):
+    """The metrics of one version."""
+
+    def answered(self, seconds: float, *, failed: bool) -> None:
+        """A request was answered, or failed for a reason that is not the client's."""
+
+    def golden_checked(self, agreement: float) -> None:
+        """So large a part of the golden texts got the published answer."""
+
+    def state_changed(self, *, failed: bool) -> None:
+        """The version has failed, or has not."""
+
+    def drifted(self, scores: dict[str, float]) -> None:
+        """Answers differ so much from those of the development texts."""
+
+    def shadowed(self, outcome: str, difference: float | None = None) -> None:
+        """A shadow has, or has not, answered a text that another version answered."""
+
+    def forget(self) -> None:
+        """The version is gone: its series end."""
+
+
+class Statistics:
+    """Counts for one version what it answers, and passes everything on to its metrics."""
+
+    def __init__(self, labels: Sequence[str], metrics: VersionMetrics, drift: Drift | None = None) -> None:
+        self.predictions = Counter(dict.fromkeys(labels, 0))
+        self.confidence = [0] * (len(CONFIDENCE_EDGES) + 1)
+        self.requests = self.errors = 0
+        self.drift = drift
+        self.metrics = metrics
+        self._bins = Histogram(CONFIDENCE_EDGES, ())
+        self._durations_s: deque[float] = deque(maxlen=_MOST_DURATIONS)
+
+    def answered(self, seconds: float, *, failed: bool = False) -> None:
+        """A request was answered, or failed for a reason that is not the client's."""
+        self.requests += 1
+        self.errors += failed
+        self._durations_s.append(seconds)
+        self.metrics.answered(seconds, failed=failed)
+
+    def latency_ms(self) -> dict[str, float] | None:
+        """Return quantiles of the time that the newest requests took, in milliseconds; None before the first."""
+        if not self._durations_s:
+            return None
+        values = np.quantile(np.array(self._durations_s), [0.5, 0.95, 0.99]) * 1000
+        return {name: round(float(value), 3) for name, value in zip(("p50", "p95", "p99"), values, strict=True)}
+
+    def error_rate(self) -> float:
+        """Return the part of the requests that failed for a reason that is not the client's."""
+        return self.errors / self.requests if self.requests else 0.0
+
+    def computed(self, prediction: Prediction, tokens: int) -> None:
+        """See `Observer`."""
+        if self.drift:
+            self.drift.observe(prediction.label, prediction.confidence, tokens)
+        self.metrics.computed(prediction, tokens)
+
+    def predicted(self, prediction: Prediction) -> None:
+        """See `Observer`."""
+        self.predictions[prediction.label] += 1
+        self.confidence[self._bins.bin(prediction.confidence)] += 1
+        self.metrics.predicted(prediction)
+
+    def tokenized(self, seconds: float) -> None:
+        """See `Observer`."""
+        self.metrics.tokenized(seconds)
+
+    def looked_up(self, outcome: CacheOutcome, texts: int) -> None:
+        """See `Observer`."""
+        self.metrics.looked_up(outcome, texts)
+
+    def varied(self, variants: int) -> None:
+        """See `Observer`."""
+        self.metrics.varied(variants)
+
+    def windowed(self, texts: int) -> None:
+        """See `Observer`."""
+        self.metrics.windowed(texts)
+
+    def backend_failed(self) -> None:
+        """See `Observer`."""
+        self.metrics.backend_failed()
