@@ -9,18 +9,21 @@ from typing import Any
 
 from app.inference.artifact import sha256
 from app.inference.files import MANIFEST
+from app.inference.requirements import FORMAT, WRITTEN_FOR
 
 _TOOLS = ("torch", "transformers", "optimum", "onnx", "onnxruntime", "tokenizers")
 
 
 def write_manifest(directory: Path, version: str, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    """Record sha256 and size of every file in `directory`, with the metrics and the origin of the model."""
+    """Record sha256 and size of every file in `directory`, what can load it, the metrics and the origin of the model."""
     files = {
         file.relative_to(directory).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size}
         for file in sorted(directory.rglob("*"))
         if file.is_file() and file.name not in (MANIFEST, "MODEL_CARD.md")
     }
     manifest = {
+        "format": FORMAT,
+        "requires": WRITTEN_FOR,
         "version": version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": files,

@@ -2,6 +2,7 @@
 
 from .artifact import Artifact, open_artifact
 from .backends import Backend, choices, has_gpu, has_torch
+from .files import MANIFEST, SIGNATURE, open_files, parse_manifest
 from .fingerprint import fingerprint_of
 from .model import Model, load_model
 from .runner import Runner
@@ -10,6 +11,8 @@ from .tokenizer import Tokenizer
 from .windows import average
 
 __all__ = [
+    "MANIFEST",
+    "SIGNATURE",
     "Artifact",
     "Backend",
     "Model",
@@ -24,4 +27,6 @@ __all__ = [
     "load_model",
     "normalise",
     "open_artifact",
+    "open_files",
+    "parse_manifest",
 ]

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..errors import ArtifactError
 from . import checkpoint
-from .files import ModelFiles, open_files, parse_json
+from .files import SIGNATURE, ModelFiles, open_files, parse_json
+from .requirements import check_requirements
 
 _INDEX = ".index.json"  # ends the name of a file that lists the shards of large weights
 
@@ -28,6 +29,7 @@ PICKLED = ("pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
 # What to download from the hub: the small files, the formats above and their other parts. Tokenizers that only the
 # exporter can read are in `*.txt` and `*.model`.
 _DOWNLOADS = (
+    SIGNATURE,
     "*.json",
     "*.txt",
     "*.model",
@@ -140,6 +142,7 @@ def open_artifact(model: str, digest: str = "") -> Artifact:
     if _is_run(directory):
         raise ArtifactError(f"{model} is the directory of a training; its model is in {Path(model) / _RUN_RESULT}")
     files = open_files(directory, digest)
+    check_requirements(files.manifest, directory)
     config = files.read_json("config.json")
     return Artifact(
         name=directory.name if Path(model).exists() else model,
