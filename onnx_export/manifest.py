@@ -15,7 +15,7 @@ _TOOLS = ("torch", "transformers", "optimum", "onnx", "onnxruntime", "tokenizers
 
 
 def write_manifest(directory: Path, version: str, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    """Record sha256 and size of every file in `directory`, what can load it, the metrics and the origin of the model."""
+    """Record each file in `directory` with sha256 and size, what can load it, the metrics and the origin of the model."""
     files = {
         file.relative_to(directory).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size}
         for file in sorted(directory.rglob("*"))

@@ -1,6 +1,6 @@
 """Models and how they run: artifacts, tokenizers, runners and backends. Does not depend on HTTP."""
 
-from .artifact import Artifact, open_artifact
+from .artifact import Artifact, locate, open_artifact
 from .backends import Backend, choices, has_gpu, has_torch
 from .files import MANIFEST, SIGNATURE, open_files, parse_manifest
 from .fingerprint import fingerprint_of
@@ -25,6 +25,7 @@ __all__ = [
     "has_gpu",
     "has_torch",
     "load_model",
+    "locate",
     "normalise",
     "open_artifact",
     "open_files",

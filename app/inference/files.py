@@ -112,7 +112,8 @@ def parse_json(content: bytes, file: Path | str) -> dict[str, Any]:
 
 def _is_inside(name: str) -> bool:
     """Return whether a path with `/` is relative, in its shortest form and leads to a file below its start."""
-    return name == posixpath.normpath(name) and not name.startswith(("/", "../")) and name not in (".", "..")
+    is_relative = not name.startswith(("/", "../")) and name not in (".", "..")
+    return name == posixpath.normpath(name) and is_relative and "\0" not in name
 
 
 def _is_entry(entry: object) -> bool:

@@ -18,13 +18,14 @@ MODULES = {
 FOLDERS = {module for module, file in MODULES.items() if file.stem == "__init__" and module.count(".") == 1}
 # What each folder may import, beside itself and the single files at the top of `app`.
 DOWN = {
-    "app.cli": {"app.server", "app.access", "app.jobs", "app.tables", "app.serving", "app.inference"},
+    "app.cli": {"app.server", "app.access", "app.jobs", "app.tables", "app.serving", "app.artifacts", "app.inference"},
     "app.server": {"app.api"},
     "app.api": {"app.access", "app.serving", "app.jobs"},
-    "app.serving": {"app.scheduling", "app.inference"},
+    "app.serving": {"app.scheduling", "app.artifacts", "app.inference"},
     "app.access": set(),
     "app.jobs": {"app.tables"},
     "app.tables": {"app.inference"},
+    "app.artifacts": {"app.inference"},
     "app.inference": set(),
     "app.scheduling": set(),
 }
@@ -140,6 +141,15 @@ def test_redis_and_its_queue_are_imported_by_jobs_and_shared_stores_alone() -> N
     assert stores == {"app.access.rate_limit", "app.serving.shared.store"}
     assert {folder_of(module) for module in importers("rq")} == {"app.jobs"}
     assert {folder_of(module) for module in importers("pyarrow")} == {"app.jobs", "app.tables"}
+
+
+def test_signatures_and_file_systems_are_read_by_artifacts_alone() -> None:
+    assert importers("fsspec") == {"app.artifacts.remote"}
+    assert importers("model_signing") | importers("cryptography") == {"app.artifacts.signature"}
+    code = "import sys, app.main, app.artifacts; "
+    code += "print([name for name in ('fsspec', 'model_signing', 'cryptography') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_without_a_redis_nothing_of_it_is_imported() -> None:

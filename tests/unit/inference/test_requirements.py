@@ -52,9 +52,7 @@ def test_an_artifact_with_requirements_that_are_met_is_opened(tmp_path: Path, st
         ({"platforms": "x86_64"}, "`platforms` in manifest.json must be a list of names such as x86_64"),
     ],
 )
-def test_one_that_is_too_new_or_for_others_is_refused(
-    tmp_path: Path, stated: dict[str, object], message: str
-) -> None:
+def test_one_that_is_too_new_or_for_others_is_refused(tmp_path: Path, stated: dict[str, object], message: str) -> None:
     with pytest.raises(ArtifactError, match=f"{tmp_path.name}: {message}"):
         open_artifact(str(artifact(tmp_path, **stated)))
 
