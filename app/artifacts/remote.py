@@ -114,6 +114,7 @@ class _FsspecFolder:
             raise ArtifactError(f"{self.name}: to read {scheme}://, {hint}") from None
         except Exception as error:  # each file system raises its own types
             raise ArtifactError(f"{self.name} cannot be opened: {error}") from error
+        self._files.invalidate_cache()  # what is at the address may have changed since it was last opened
         self._path = str(path).rstrip("/")
 
     def read(self, name: str) -> Iterator[bytes]:

@@ -141,8 +141,13 @@ def _verify(directory: Path, content: bytes, key: Path, signed: dict[str, str]) 
     with tempfile.NamedTemporaryFile(suffix=SIGNATURE) as copy:
         copy.write(content)
         copy.flush()
-        # The files of a model from the hub are links.
-        hashed = hashing.Config().set_allow_symlinks(True).set_ignored_paths(paths=[SIGNATURE])
+        # The files of a model from the hub are links. One thread, because the others serve requests.
+        hashed = (
+            hashing.Config()
+            .use_file_serialization(max_workers=1)
+            .set_allow_symlinks(True)
+            .set_ignored_paths(paths=[SIGNATURE])
+        )
         config = verifying.Config().use_elliptic_key_verifier(public_key=key).set_hashing_config(hashed)
         try:
             config.verify(directory, copy.name)

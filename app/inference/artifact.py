@@ -30,6 +30,7 @@ PICKLED = ("pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
 # exporter can read are in `*.txt` and `*.model`.
 _DOWNLOADS = (
     SIGNATURE,
+    "golden.jsonl",
     "*.json",
     "*.txt",
     "*.model",

@@ -86,7 +86,10 @@ class Verification:
             return ""
         digest = self._try("signature", lambda: verify_signature(directory, self.keys))
         if digest is not None:
-            self._pass("signature", f"made with one of {len(self.keys)} keys" if len(self.keys) > 1 else "of the key")
+            self._pass(
+                "signature",
+                f"made with one of {len(self.keys)} keys" if len(self.keys) > 1 else "made with the given key",
+            )
         return digest or ""
 
     def _check_memory(self, artifact: Artifact) -> None:

@@ -108,7 +108,7 @@ def test_a_signed_model_is_verified(model: Path, capsys: pytest.CaptureFixture[s
     other = key_pair(tmp_path, "other")[1]
     sign(model, private)
     assert results(capsys, model)["signature"] == ("skipped", "signed; no key is given to verify it with")
-    assert results(capsys, model, "--keys", public)["signature"] == ("passed", "of the key")
+    assert results(capsys, model, "--keys", public)["signature"] == ("passed", "made with the given key")
     found = results(capsys, model, "--keys", other, "--keys", public)
     assert found["signature"] == ("passed", "made with one of 2 keys")
     assert failed(found) == {}
