@@ -15,7 +15,7 @@ _TOOLS = ("torch", "transformers", "optimum", "onnx", "onnxruntime", "tokenizers
 
 
 def write_manifest(directory: Path, version: str, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    """Record each file in `directory` with sha256 and size, what can load it, the metrics and the origin of the model."""
+    """Record each file of `directory` with sha256 and size, what can load it, and the model's metrics and origin."""
     files = {
         file.relative_to(directory).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size}
         for file in sorted(directory.rglob("*"))

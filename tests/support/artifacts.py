@@ -52,10 +52,20 @@ def key_pair(folder: Path, name: str = "key", *, password: str = "") -> tuple[Pa
     return private, public
 
 
+class Stall:
+    """Stops the first request for a file half way through."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.reached = threading.Event()
+        self.over = threading.Event()
+
+
 class _Handler(SimpleHTTPRequestHandler):
-    """Serves a folder, counts requests, and answers 302 to paths below /moved."""
+    """Serves a folder, notes the paths, answers 302 to those below /moved, and 503 to those below /broken."""
 
     paths: list[str]
+    stall: Stall | None
 
     def do_GET(self) -> None:
         self.paths.append(self.path)
@@ -66,6 +76,15 @@ class _Handler(SimpleHTTPRequestHandler):
             self.end_headers()
         elif self.path.startswith("/broken/"):
             self.send_error(503)
+        elif self.stall is not None and self.path == f"/{self.stall.name}" and not self.stall.reached.is_set():
+            content = (Path(self.directory) / self.stall.name).read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            self.stall.reached.set()
+            self.stall.over.wait()
+            self.close_connection = True
         else:
             super().do_GET()
 
@@ -73,16 +92,18 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def web_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
+def web_server(folder: Path, stall: Stall | None = None) -> Iterator[tuple[str, list[str]]]:
     """Serve a folder over HTTP; yield the address, and the paths of requests so far."""
     paths: list[str] = []
-    handler = type("Handler", (_Handler,), {"paths": paths})
+    handler = type("Handler", (_Handler,), {"paths": paths, "stall": stall})
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", paths
     finally:
+        if stall is not None:
+            stall.over.set()
         server.shutdown()
         thread.join()
         server.server_close()

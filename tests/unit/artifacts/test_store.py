@@ -19,7 +19,7 @@ from app.artifacts import ArtifactStore, download
 from app.artifacts import store as store_module
 from app.artifacts.locks import acquire
 from app.errors import ArtifactError, CorruptArtifact
-from tests.support.artifacts import artifact, web_server, write_manifest
+from tests.support.artifacts import Stall, artifact, web_server, write_manifest
 from tests.support.process import ROOT
 
 MIB = 1024**2
@@ -286,14 +286,19 @@ def test_what_is_in_use_is_not_removed(source: Path, cache: Path) -> None:
     assert artifacts(cache) == {digests[1]}
 
 
-def test_an_artifact_in_use_by_another_process_stays_until_it_ends(source: Path, cache: Path) -> None:
-    digests = [artifact(source / str(number), weights=str(number).encode() * 1000) for number in range(3)]
+def fetching(cache: Path, source: str, max_bytes: int = MIB) -> "subprocess.Popen[str]":
+    """A process that fetches an artifact, prints its folder, and uses it until its input ends."""
     code = (
         "import sys; from pathlib import Path; from app.artifacts import ArtifactStore; "
-        f"print(ArtifactStore(Path({str(cache)!r}), 1500).fetch('file://{source / '0'}'), flush=True); sys.stdin.read()"
+        f"print(ArtifactStore(Path({str(cache)!r}), {max_bytes}).fetch({source!r}), flush=True); sys.stdin.read()"
     )
     program = [sys.executable, "-c", code]
-    with subprocess.Popen(program, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    return subprocess.Popen(program, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_an_artifact_in_use_by_another_process_stays_until_it_ends(source: Path, cache: Path) -> None:
+    digests = [artifact(source / str(number), weights=str(number).encode() * 1000) for number in range(3)]
+    with fetching(cache, f"file://{source / '0'}", 1500) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == str(cache / digests[0])
         store = ArtifactStore(cache, 1500)
@@ -321,6 +326,24 @@ def test_fetches_at_once_download_each_file_once(source: Path, cache: Path) -> N
         assert paths.count("/onnx/model.onnx") == 1
         assert paths.count("/manifest.json") == 8
     assert folders == [cache / digest] * 8
+    assert artifacts(cache) == {digest}
+
+
+def test_after_a_kill_other_processes_download_each_file_once(source: Path, cache: Path) -> None:
+    digest = artifact(source)
+    stall = Stall("onnx/model.onnx")
+    with web_server(source, stall) as (address, paths):
+        with fetching(cache, address) as process:
+            assert stall.reached.wait(60)
+            assert artifacts(cache) >= {f"{digest}.partial"}
+            assert digest not in artifacts(cache)
+            process.kill()
+        stall.over.set()
+        with fetching(cache, address) as first, fetching(cache, address) as second:
+            done = [process.communicate()[0].strip() for process in (first, second)]
+    assert done == [str(cache / digest)] * 2
+    assert paths.count("/onnx/model.onnx") == 2  # the one that was killed, and one for both others
+    assert content(cache / digest) == content(source)
     assert artifacts(cache) == {digest}
 
 
