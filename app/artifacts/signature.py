@@ -49,7 +49,7 @@ def verify_signature(directory: Path, keys: Sequence[Path]) -> str:
     return signed[MANIFEST]
 
 
-def sign(directory: Path, key: Path, password: str = "") -> Path:
+def sign(directory: Path, key: Path, password: str | None = None) -> Path:
     """Sign an artifact with a private key (PEM), and return the file of the signature.
 
     Raises `ArtifactError` if the artifact is not complete, or has files that its manifest does not list, and
@@ -60,7 +60,9 @@ def sign(directory: Path, key: Path, password: str = "") -> Path:
 
     _check_files(directory)
     try:
-        config = signing.Config().use_elliptic_key_signer(private_key=key, password=password.encode() or None)
+        config = signing.Config().use_elliptic_key_signer(
+            private_key=key, password=password.encode() if password else None
+        )
     except FileNotFoundError:
         raise SetupError(f"{key}: there is no such file; `{_HINT}` creates a key") from None
     except OSError as error:

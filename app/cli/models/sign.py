@@ -28,7 +28,7 @@ def sign(*, directory: Path, key: Path, password_file: Path | None) -> int:
     if not directory.is_dir():
         raise Failure(f"{directory}: there is no such directory")
     try:
-        password = password_file.read_text().rstrip("\n") if password_file else ""
+        password = password_file.read_text().rstrip("\n") if password_file else None
     except OSError as error:
         raise Failure(f"--password-file {password_file}: {error.strerror}") from None
     click.echo(sign_artifact(directory, key, password))
