@@ -16,6 +16,7 @@ from pydantic_settings import (
 
 from .cache_settings import CacheSettings
 from .job_settings import JobSettings
+from .models_settings import ModelsSettings
 from .setting_types import Address, Backend, Digest, Hosts, Networks, Origins, PathPrefix, Rate, RateStorage
 
 PREFIX = "SENTIMENT_"
@@ -29,11 +30,9 @@ class SettingsError(ValueError):
     """A setting is invalid; the message names it."""
 
 
-class Settings(CacheSettings, JobSettings):  # TEMP
+class Settings(CacheSettings, JobSettings, ModelsSettings):
     """All settings. Each field is `SENTIMENT_<NAME>` in the environment and `--<name>` as a flag."""
 
-    models_file: Path | None = None
-    models_poll_s: float = 2.0
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False
     )

@@ -2,6 +2,7 @@
 
 import re
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -91,6 +92,7 @@ def _digest(value: str) -> str:
 
 _CommaSeparated = (NoDecode, BeforeValidator(_split))
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], *_CommaSeparated]
+Files = Annotated[tuple[Path, ...], *_CommaSeparated]
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], *_CommaSeparated]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], *_CommaSeparated]
 Address = Annotated[str, AfterValidator(lambda address: address.strip("[]"))]  # IPv6 may be written as in a URL

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.inference.artifact import sha256
 from app.inference.files import MANIFEST
+from app.inference.requirements import FORMAT, WRITTEN_FOR
 
 _TOOLS = ("torch", "transformers", "optimum", "onnx", "onnxruntime", "tokenizers")
 
@@ -20,7 +21,7 @@ def write_manifest(
     development: Mapping[str, Any],
     provenance: Mapping[str, Any],
 ) -> None:
-    """Record sha256 and size of every file in `directory`, with the metrics and the origin of the model.
+    """Record each file of `directory` with sha256 and size, what can load it, and the model's metrics and origin.
 
     `development` has what its answers to held-out texts are like: see `app/inference/development.py`.
     """
@@ -30,6 +31,8 @@ def write_manifest(
         if file.is_file() and file.name not in (MANIFEST, "MODEL_CARD.md")
     }
     manifest = {
+        "format": FORMAT,
+        "requires": WRITTEN_FOR,
         "version": version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": files,

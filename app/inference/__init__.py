@@ -1,8 +1,9 @@
 """Models and how they run: artifacts, tokenizers, runners and backends. Does not depend on HTTP."""
 
-from .artifact import Artifact, find_directory, open_artifact
+from .artifact import Artifact, find_directory, locate, open_artifact
 from .backends import Backend, choices, has_gpu, has_torch
 from .development import CONFIDENCE_EDGES, Development, Histogram, read_development
+from .files import MANIFEST, SIGNATURE, open_files, parse_manifest
 from .fingerprint import fingerprint_of
 from .golden import GoldenResult, GoldenText, compare_golden, read_golden
 from .model import Model, load_model
@@ -13,6 +14,8 @@ from .windows import average
 
 __all__ = [
     "CONFIDENCE_EDGES",
+    "MANIFEST",
+    "SIGNATURE",
     "Artifact",
     "Backend",
     "Development",
@@ -31,8 +34,11 @@ __all__ = [
     "has_gpu",
     "has_torch",
     "load_model",
+    "locate",
     "normalise",
     "open_artifact",
+    "open_files",
+    "parse_manifest",
     "read_development",
     "read_golden",
 ]

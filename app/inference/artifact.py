@@ -12,7 +12,8 @@ from typing import Any
 
 from ..errors import ArtifactError
 from . import checkpoint
-from .files import GOLDEN, ModelFiles, open_files, parse_json
+from .files import GOLDEN, SIGNATURE, ModelFiles, open_files, parse_json
+from .requirements import check_requirements
 
 _INDEX = ".index.json"  # ends the name of a file that lists the shards of large weights
 
@@ -28,6 +29,8 @@ PICKLED = ("pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
 # What to download from the hub: the small files, the formats above and their other parts. Tokenizers that only the
 # exporter can read are in `*.txt` and `*.model`.
 _DOWNLOADS = (
+    SIGNATURE,
+    "golden.jsonl",
     "*.json",
     "*.txt",
     "*.model",
@@ -40,6 +43,7 @@ _DOWNLOADS = (
 )
 _RUN_RESULT = "checkpoint"  # where `python -m training train` writes its result, in the directory of the run
 _MOST_LISTED = 10
+_LARGEST_SMALL_GRAPH = 64 * 1024**2
 _WEIGHTS = (".safetensors", ".bin", "_data", ".data")  # how the names of other files with weights end
 # The name of a file with weights of an ONNX graph: an entry of `external_data` with the key "location". The rest is the
 # length of the name, as a protobuf varint, and the name.
@@ -96,6 +100,19 @@ class Artifact:
             checksum = hashlib.sha256("".join(checksums).encode()).hexdigest()
         self.checksums[file] = checksum
 
+    def weight_bytes(self, file: Path) -> int:
+        """Return the size of `file` and of the other files with its weights. Raises `ArtifactError` if one is missing.
+
+        No weights are read: a graph that is large has its weights inside.
+        """
+        try:
+            size = file.stat().st_size
+            content = file.read_bytes() if file.name.endswith(_INDEX) or size <= _LARGEST_SMALL_GRAPH else b""
+            names = _shards(content, file) if file.name.endswith(_INDEX) else self._external_files(content, file)
+            return size + sum(file.with_name(name).stat().st_size for name in names)
+        except OSError as error:
+            raise ArtifactError(f"{error.filename}: {error.strerror}") from None
+
     def checksum(self, file: Path) -> str:
         """Return the sha256 of `file` as it was last read; if it has several parts, of the sha256 of all of them."""
         if file not in self.checksums:
@@ -141,6 +158,7 @@ def open_artifact(model: str, digest: str = "") -> Artifact:
     if _is_run(directory):
         raise ArtifactError(f"{model} is the directory of a training; its model is in {Path(model) / _RUN_RESULT}")
     files = open_files(directory, digest)
+    check_requirements(files.manifest, directory)
     config = files.read_json("config.json")
     return Artifact(
         name=directory.name if Path(model).exists() else model,

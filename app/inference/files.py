@@ -17,6 +17,7 @@ from ..errors import ArtifactError, CorruptArtifact
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden.jsonl"  # texts with the answers that the model gave when it was published: see `golden`
+SIGNATURE = "model.sig"  # not in the manifest, because it covers the manifest
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -87,14 +88,19 @@ def open_files(directory: Path, digest: str = "") -> ModelFiles:
     content, computed = ModelFiles(directory).read_and_hash(MANIFEST)
     if digest not in ("", computed):
         raise CorruptArtifact(f"{file}: its sha256 is {computed}, but SENTIMENT_MODEL_DIGEST is {digest}")
+    return ModelFiles(directory, parse_manifest(content, file), computed)
+
+
+def parse_manifest(content: bytes, file: Path | str) -> dict[str, Any]:
+    """Return the manifest in `content`, which was read from `file`; raise `ArtifactError` if it cannot be used."""
     manifest = parse_json(content, file)
     files = manifest.get("files")
     if not isinstance(files, dict) or not all(_is_inside(name) and _is_entry(entry) for name, entry in files.items()):
         raise ArtifactError(f"{file}: `files` must have the sha256 of each file in the directory, by its name")
-    return ModelFiles(directory, manifest, computed)
+    return manifest
 
 
-def parse_json(content: bytes, file: Path) -> dict[str, Any]:
+def parse_json(content: bytes, file: Path | str) -> dict[str, Any]:
     """Return the JSON object in `content`, which was read from `file`; raise `ArtifactError` if it is not valid."""
     try:
         parsed = json.loads(content)
@@ -107,7 +113,8 @@ def parse_json(content: bytes, file: Path) -> dict[str, Any]:
 
 def _is_inside(name: str) -> bool:
     """Return whether a path with `/` is relative, in its shortest form and leads to a file below its start."""
-    return name == posixpath.normpath(name) and not name.startswith(("/", "../")) and name not in (".", "..")
+    is_relative = not name.startswith(("/", "../")) and name not in (".", "..")
+    return name == posixpath.normpath(name) and is_relative and "\0" not in name
 
 
 def _is_entry(entry: object) -> bool:

@@ -81,6 +81,7 @@ def test_the_artifact_has_every_file_with_its_checksum(artifact: Path) -> None:
     for name, entry in manifest["files"].items():
         assert entry == {"sha256": sha256(artifact / name), "bytes": (artifact / name).stat().st_size}
     assert manifest["version"] == "7"
+    assert (manifest["format"], manifest["requires"]) == (1, ">=0.1")
     parity, invariant = manifest["metrics"]["parity"], manifest["metrics"]["invariance"]
     assert parity["behavioural_suite"]["texts"] == len(SENTENCES) > 400
     assert parity["behavioural_suite"]["disagreement"] <= 2

@@ -24,20 +24,23 @@ DOWN = {
         "app.jobs",
         "app.tables",
         "app.serving",
+        "app.artifacts",
         "app.inference",
         "app.catalog",
+        "app.comparison",
     },
     "app.server": {"app.api"},
     "app.api": {"app.access", "app.serving", "app.jobs"},
-    "app.serving": {"app.scheduling", "app.inference"},
+    "app.serving": {"app.scheduling", "app.catalog", "app.inference"},
     "app.access": set(),
     "app.catalog": set(),
     "app.jobs": {"app.tables"},
     "app.tables": {"app.inference"},
+    "app.artifacts": {"app.inference"},
     "app.inference": set(),
     "app.scheduling": set(),
 }
-LEAVES = {"app.types", "app.errors", "app.metrics", "app.logs", "app.cpu", "app.sockets"}
+LEAVES = {"app.types", "app.errors", "app.metrics", "app.model_metrics", "app.logs", "app.cpu", "app.sockets"}
 
 
 def imported_names(module: str) -> set[tuple[str, str]]:
@@ -149,6 +152,15 @@ def test_redis_and_its_queue_are_imported_by_jobs_and_shared_stores_alone() -> N
     assert stores == {"app.access.rate_limit", "app.serving.shared.store"}
     assert {folder_of(module) for module in importers("rq")} == {"app.jobs"}
     assert {folder_of(module) for module in importers("pyarrow")} == {"app.jobs", "app.tables"}
+
+
+def test_signatures_and_file_systems_are_read_by_artifacts_alone() -> None:
+    assert importers("fsspec") == {"app.artifacts.remote"}
+    assert importers("model_signing") | importers("cryptography") == {"app.artifacts.signature"}
+    code = "import sys, app.main, app.artifacts; "
+    code += "print([name for name in ('fsspec', 'model_signing', 'cryptography') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_without_a_redis_nothing_of_it_is_imported() -> None:

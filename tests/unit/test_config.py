@@ -48,6 +48,11 @@ def test_there_are_two_profiles() -> None:
         ("ROOT_PATH", "//a.example", "SENTIMENT_ROOT_PATH: expected a path such as /sentiment"),
         ("API_KEYS_FOR_ALL", "true", "API_KEYS_FOR_ALL needs API_KEYS_FILE"),
         ("MAX_QUEUE_TEXTS", "10", "SENTIMENT_MAX_QUEUE_TEXTS must be at least MAX_BATCH_TEXTS"),
+        ("MODELS_CACHE_BYTES", "1000", "SENTIMENT_MODELS_CACHE_BYTES: .*1048576"),
+        ("MODELS_POLL_S", "0", "SENTIMENT_MODELS_POLL_S: .*greater than 0"),
+        ("GOLDEN_INTERVAL_S", "-1", "SENTIMENT_GOLDEN_INTERVAL_S: .*greater than or equal to 0"),
+        ("GOLDEN_AGREEMENT", "90", "SENTIMENT_GOLDEN_AGREEMENT: .*less than or equal to 1"),
+        ("MEMORY_LIMIT_BYTES", "-1", "SENTIMENT_MEMORY_LIMIT_BYTES: .*greater than or equal to 0"),
         ("PROT", "80", "unknown setting SENTIMENT_PROT"),
         ("MAX_WAIT_MS", "inf", "SENTIMENT_MAX_WAIT_MS: .*finite"),
         ("PORT", "tcp://10.0.0.1:80", "enableServiceLinks"),
@@ -190,3 +195,11 @@ def test_settings_are_frozen() -> None:
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_keys_of_models_are_a_list_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().models_keys == ()
+    monkeypatch.setenv("SENTIMENT_MODELS_KEYS", "keys/release.pub, /etc/other.pub")
+    assert load_settings().models_keys == (Path("keys/release.pub"), Path("/etc/other.pub"))
+    monkeypatch.setenv("SENTIMENT_MODELS_KEYS", "none")
+    assert load_settings().models_keys == ()

@@ -340,7 +340,7 @@ class TestShards:
             open_artifact("a/b")
         wanted = [
             "model.safetensors.index.json", "model-00001-of-00002.safetensors", "pytorch_model-00001-of-00002.bin",
-            "onnx/model.onnx_data", "added_tokens.json", "vocab.txt", "golden.jsonl",
+            "onnx/model.onnx_data", "added_tokens.json", "vocab.txt", "model.sig", "golden.jsonl",
         ]  # fmt: skip
         unwanted = ["tf_model.h5", "onnx/model_fp16.onnx_data", "README.md"]
         assert list(filter_repo_objects([*wanted, *unwanted], allow_patterns=patterns)) == wanted

@@ -1,0 +1,44 @@
+"""The settings of several models and versions, and of where they come from: a part of `Settings`."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from .setting_types import Files
+
+
+class ModelsSettings(BaseSettings):
+    """Which models are served, what must be true of them, and how much room they may take."""
+
+    models_file: Path | None = Field(
+        None,
+        description="YAML file that states which models and versions are served; without it, SENTIMENT_MODEL is",
+    )
+    models_poll_s: float = Field(2, gt=0, description="seconds after which that file is looked at again")
+    models_cache: Path = Field(
+        Path("~/.cache/rt-sentiment/models"), description="folder for models that are downloaded from an address"
+    )
+    models_cache_bytes: int = Field(
+        10 * 1024**3,
+        ge=1024**2,
+        description="maximum bytes in that folder; beyond it, those that were used least recently are removed",
+    )
+    models_keys: Files = Field(
+        (),
+        description="files of public keys (PEM), separated by commas; with any, only models signed with one are loaded",
+    )
+    golden_interval_s: float = Field(
+        300,
+        ge=0,
+        description="seconds after which a model must answer its golden texts again; 0 means only when it is loaded",
+    )
+    golden_agreement: float = Field(
+        0.9, ge=0, le=1, description="minimum part of its golden texts to which a model must give the published label"
+    )
+    memory_limit_bytes: int = Field(
+        0,
+        ge=0,
+        description="maximum bytes of memory for all processes of the service; a model that needs more is refused; "
+        "0 means the limit of the container or the machine",
+    )
