@@ -21,6 +21,7 @@ from .api import (
     Check,
     Cors,
     Endpoint,
+    FeedbackRequest,
     JobsApi,
     Limits,
     Middleware,
@@ -33,6 +34,7 @@ from .api import (
     allowed_hosts,
     authentication,
     fastapi_app,
+    feedback_router,
     header_limit,
     is_public,
     jobs_router,
@@ -49,7 +51,7 @@ from .errors import KeysError
 from .inference import Model, load_model
 from .jobs import JobOptions, Jobs
 from .metrics import Metrics
-from .serving import Lifecycle, Loader, RedisStore, ServingLimits, SharedCache, SharedCacheOptions
+from .serving import Feedback, Lifecycle, Loader, RedisStore, ServingLimits, SharedCache, SharedCacheOptions
 
 # Of SENTIMENT_MAX_WAIT_MS: streams leave the rest to requests that cannot wait for room.
 _STREAM_SHARE = 0.5
@@ -140,20 +142,17 @@ def create_app(
             if rate:
                 await rate.close()
 
+    feedback = Feedback() if settings.feedback else None
     protocols = _protocols(settings)
     routers = [prediction_routes(), stream_routes(), status_router(lifecycle, metrics, limits), jobs_router(jobs)]
+    routers.append(feedback_router(feedback, bodies, limits))
     routers += [protocol.router(lifecycle) for protocol in protocols]
     app = fastapi_app(
         lifespan,
         routers,
         is_public=partial(is_public, protect_information=settings.api_keys_for_all) if keys else lambda *_: True,
-        models=[*JOB_MODELS, *(model for protocol in protocols for model in protocol.models)],
+        models=[*JOB_MODELS, FeedbackRequest, *(model for protocol in protocols for model in protocol.models)],
         page=settings.page,
-    )
-    kinds: tuple[type[Endpoint], ...] = (
-        PredictEndpoint,
-        PredictBatchEndpoint,
-        *(protocol.endpoint for protocol in protocols),
     )
     stream = PredictStreamEndpoint(
         lifecycle,
@@ -165,8 +164,13 @@ def create_app(
         max_wait_ms=_STREAM_SHARE * settings.max_wait_ms,
         authentication=authenticate,
     )
+    kinds: tuple[type[Endpoint], ...] = (
+        PredictEndpoint,
+        PredictBatchEndpoint,
+        *(protocol.endpoint for protocol in protocols),
+    )
     endpoints: list[Endpoint | PredictStreamEndpoint] = [
-        *(kind(lifecycle, limits, bodies, rate) for kind in kinds),
+        *(_endpoint(kind(lifecycle, limits, bodies, rate), feedback) for kind in kinds),
         stream,
     ]
     middleware = Middleware(
@@ -181,6 +185,11 @@ def create_app(
         has_plain_errors=lambda method, path: any(protocol.owns(method, path) for protocol in protocols),
     )
     return Application(middleware, app, lifecycle, metrics)
+
+
+def _endpoint(endpoint: Endpoint, feedback: Feedback | None) -> Endpoint:
+    endpoint.feedback = feedback
+    return endpoint
 
 
 def _protocols(settings: Settings) -> list[Protocol]:

@@ -8,6 +8,7 @@ from .context import BROKEN, BUSY, PEER, PROBES, REFUSED, UPLOAD, new_id
 from .cors import Cors
 from .endpoint import Endpoint
 from .errors import problem
+from .feedback import FeedbackRequest, feedback_router
 from .job_calls import JobsApi
 from .job_documents import MODELS as JOB_MODELS
 from .jobs import jobs_router
@@ -36,6 +37,7 @@ __all__ = [
     "Check",
     "Cors",
     "Endpoint",
+    "FeedbackRequest",
     "JobsApi",
     "Limits",
     "Middleware",
@@ -48,6 +50,7 @@ __all__ = [
     "allowed_hosts",
     "authentication",
     "fastapi_app",
+    "feedback_router",
     "header_limit",
     "is_public",
     "jobs_router",

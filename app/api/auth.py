@@ -37,6 +37,7 @@ _SCOPES: Mapping[str, Scope] = dict.fromkeys(
         "/predict",
         "/predict/batch",
         "/predict/stream",
+        "/feedback",
         "/v2/models/{name}/infer",
         "/v2/models/{name}/versions/{version}/infer",
     ),

@@ -8,19 +8,24 @@ from starlette.types import Receive, Scope, Send
 
 from ..access import RateLimit
 from ..errors import BackendError
-from ..serving import Answer, Lifecycle, Pending, Query
+from ..serving import Answer, Feedback, Lifecycle, Pending, Query
 from .bodies import Bodies, Body
 from .context import Header, RequestContext, context_of
 from .errors import log_failure
+from .feedback import remember
 from .rate import count
 from .request import unless_disconnected
 from .schemas import Limits
 
 
 class Endpoint(ABC):
-    """Reads a request, asks the service and sends the answer. Raises what `errors.respond_to` handles."""
+    """Reads a request, asks the service and sends the answer. Raises what `errors.respond_to` handles.
+
+    `feedback` remembers the labels of answers; None if nobody can say which ones were right.
+    """
 
     routes: Sequence[str]
+    feedback: Feedback | None = None
 
     def __init__(self, lifecycle: Lifecycle, limits: Limits, bodies: Bodies, rate: RateLimit | None = None) -> None:
         self._lifecycle = lifecycle
@@ -57,6 +62,11 @@ class Endpoint(ABC):
         if failures := [result for result in answer.results if isinstance(result, BackendError)]:
             log_failure(context.request_id, failures[0], len(failures))
         return answer
+
+    def _remember(self, context: RequestContext, results: Sequence[object]) -> None:
+        """Make feedback possible for the results of a request, which must be in the order of its texts."""
+        if self.feedback is not None:
+            remember(self.feedback, context, results)
 
 
 async def send_answer(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .accuracy import Accuracies, unpaired_accuracies
 from .latency import Latency
@@ -44,9 +45,9 @@ class CountComparison:
 
 def compare_counts(a: VersionCounts, b: VersionCounts) -> CountComparison:
     """Compare two versions, which answered different texts."""
-    shares = (accuracy_of(a.feedback or {}), accuracy_of(b.feedback or {}))
-    accuracies = unpaired_accuracies(*shares) if shares[0] and shares[1] else None
-    return CountComparison(a, b, *shares, accuracies)
+    accuracy_a, accuracy_b = accuracy_of(a.feedback or {}), accuracy_of(b.feedback or {})
+    accuracies = unpaired_accuracies(accuracy_a, accuracy_b) if accuracy_a and accuracy_b else None
+    return CountComparison(a, b, accuracy_a, accuracy_b, accuracies)
 
 
 def accuracy_of(confusion: Confusion) -> Share | None:
@@ -59,8 +60,8 @@ def accuracy_of(confusion: Confusion) -> Share | None:
 def mean_of_buckets(edges: Sequence[float], counts: Sequence[int]) -> float | None:
     """Return about the mean of confidences, as if each were in the middle of its bucket.
 
-    Buckets lie between edges. There may be one more below the first edge, which begins at 0, and one more above the last
-    one, which ends at 1. None without texts, or if the numbers of edges and counts do not match.
+    Buckets lie between edges. There may be one more below the first edge, which begins at 0, and one more above the
+    last one, which ends at 1. None without texts, or if the numbers of edges and counts do not match.
     """
     bounds = {
         len(edges) - 1: [*edges],
@@ -69,5 +70,5 @@ def mean_of_buckets(edges: Sequence[float], counts: Sequence[int]) -> float | No
     }.get(len(counts))
     if bounds is None or not sum(counts):
         return None
-    middles = [(low + high) / 2 for low, high in zip(bounds, bounds[1:], strict=False)]
+    middles = [(low + high) / 2 for low, high in pairwise(bounds)]
     return sum(middle * count for middle, count in zip(middles, counts, strict=True)) / sum(counts)

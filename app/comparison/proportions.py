@@ -1,10 +1,10 @@
 """Shares and their differences, with 95 % confidence intervals that also hold for few texts and for shares near 0 or 1.
 
 Sources: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", J. Am. Stat. Assoc. 22
-(1927), for a share; R. G. Newcombe, "Interval estimation for the difference between independent proportions", Stat. Med.
-17 (1998), 873-890, method 10, for shares of different texts; R. G. Newcombe, "Improved confidence intervals for the
-difference between binomial proportions based on paired data", Stat. Med. 17 (1998), 2635-2650, method 10, for shares of
-the same texts.
+(1927), for a share; R. G. Newcombe, "Interval estimation for the difference between independent proportions", Stat.
+Med. 17 (1998), 873-890, method 10, for shares of different texts; R. G. Newcombe, "Improved confidence intervals for
+the difference between binomial proportions based on paired data", Stat. Med. 17 (1998), 2635-2650, method 10, for
+shares of the same texts.
 """
 
 import math
@@ -64,11 +64,9 @@ def paired_difference(both: int, only_a: int, only_b: int, neither: int) -> Diff
     correlation = 0.0
     if product:
         excess = both * neither - only_a * only_b
-        if excess > 0:  # with a continuity correction, but not beyond 0
-            excess_corrected = max(0.0, excess - texts / 2)
-        else:
-            excess_corrected = float(excess)
-        correlation = excess_corrected / math.sqrt(product)
+        # With a continuity correction, but not beyond 0.
+        corrected = max(0.0, excess - texts / 2) if excess > 0 else float(excess)
+        correlation = corrected / math.sqrt(product)
     return _square_and_add(a, b, (only_b - only_a) / texts, correlation)
 
 

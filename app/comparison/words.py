@@ -1,6 +1,5 @@
 """What a comparison means, in sentences for people who decide and know no statistics."""
 
-import math
 from collections.abc import Iterator
 
 from .accuracy import Accuracies
@@ -37,9 +36,7 @@ def describe_counts(comparison: CountComparison, a: str = "A", b: str = "B") -> 
                 f"({_percent(shadow)}) the label that was sent."
             )
     if comparison.accuracies is None:
-        missing = [
-            name for name, share in ((a, comparison.accuracy_a), (b, comparison.accuracy_b)) if share is None
-        ]
+        missing = [name for name, share in ((a, comparison.accuracy_a), (b, comparison.accuracy_b)) if share is None]
         sentences.append(
             f"There is no feedback for {' and '.join(missing)}, so the counts do not say which version is better."
         )
@@ -59,9 +56,7 @@ def _verdict(accuracies: Accuracies, a: str, b: str) -> Iterator[str]:
     if accuracies.texts_needed is None:
         yield "So there is no difference: these texts do not show that either is better."
         return
-    yield (
-        f"So small a difference can be chance (p {_p(accuracies.p)}): these texts do not show that either is better."
-    )
+    yield f"Such a difference can be chance (p {_p(accuracies.p)}): these texts do not show that either is better."
     each = "" if accuracies.paired else " for each version"
     yield (
         f"About {_count(_rounded(accuracies.texts_needed))} labelled texts{each} would be needed to show a difference "
@@ -116,5 +111,5 @@ def _p(p: float) -> str:
 
 def _rounded(number: int) -> int:
     """Round up to two digits: more would claim a precision that the estimate does not have."""
-    step = 10 ** max(0, math.floor(math.log10(number)) - 1)
-    return math.ceil(number / step) * step
+    step = int(10.0 ** max(0, len(str(number)) - 2))
+    return -(-number // step) * step

@@ -3,6 +3,7 @@
 from ..types import Answer
 from .explain import MAX_CHARS as MAX_EXPLAINED_CHARS
 from .explain import cost_of, weigh_words
+from .feedback import Feedback, FeedbackOutcome
 from .lifecycle import Lifecycle
 from .loader import Loader, ServingLimits
 from .pending import Pending
@@ -13,6 +14,8 @@ from .shared import RedisStore, SharedCache, SharedCacheOptions
 __all__ = [
     "MAX_EXPLAINED_CHARS",
     "Answer",
+    "Feedback",
+    "FeedbackOutcome",
     "Lifecycle",
     "Loader",
     "Pending",

@@ -18,7 +18,15 @@ MODULES = {
 FOLDERS = {module for module, file in MODULES.items() if file.stem == "__init__" and module.count(".") == 1}
 # What each folder may import, beside itself and the single files at the top of `app`.
 DOWN = {
-    "app.cli": {"app.server", "app.access", "app.jobs", "app.tables", "app.serving", "app.inference"},
+    "app.cli": {
+        "app.server",
+        "app.access",
+        "app.jobs",
+        "app.tables",
+        "app.serving",
+        "app.inference",
+        "app.comparison",
+    },  # fmt: skip
     "app.server": {"app.api"},
     "app.api": {"app.access", "app.serving", "app.jobs"},
     "app.serving": {"app.scheduling", "app.inference"},
@@ -27,6 +35,7 @@ DOWN = {
     "app.tables": {"app.inference"},
     "app.inference": set(),
     "app.scheduling": set(),
+    "app.comparison": set(),
 }
 LEAVES = {"app.types", "app.errors", "app.metrics", "app.logs", "app.cpu", "app.sockets"}
 
@@ -116,6 +125,12 @@ def test_the_policy_of_the_scheduler_is_pure() -> None:
     for module in policy:
         assert not imports(module) & {"asyncio", "threading", "time"}, module
         assert imported_modules(module) <= policy | {"app.errors", "app.scheduling.item"}, module
+
+
+def test_the_comparison_of_versions_is_pure() -> None:
+    for module in [name for name in MODULES if folder_of(name) == "app.comparison"]:
+        assert not imports(module) & {"asyncio", "threading", "time", "socket", "http", "pathlib", "os"}, module
+        assert imported_modules(module) <= {"app.types"} | {name for name in MODULES if "comparison" in name}, module
 
 
 @pytest.mark.parametrize("name", ["lines", "tokens", "parser"])

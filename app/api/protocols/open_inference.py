@@ -56,6 +56,7 @@ class InferEndpoint(Endpoint):
             location_of=location_of,
         )
         answer = await self._answer(query, len(texts), context, receive)
+        self._remember(context, answer.results)
         content, json_bytes = render(request, model.name, model.versions[0], answer.predictions)
         headers: list[Header] = [(b"content-type", b"application/json"), (b"vary", b"accept-encoding")]
         if json_bytes < len(content):
