@@ -4,7 +4,7 @@ Pure: knows neither HTTP nor files nor models. It sees predictions and labels, a
 """
 
 from .accuracy import Accuracies, paired_accuracies, unpaired_accuracies
-from .counts import CountComparison, Shadow, VersionCounts, compare_counts
+from .counts import CountComparison, Shadow, VersionCounts, compare_counts, mean_of_buckets
 from .latency import Latency
 from .pairs import Change, Comparison, Confidence, Quantiles, compare
 from .proportions import Difference, Share
@@ -26,6 +26,7 @@ __all__ = [
     "compare_counts",
     "describe",
     "describe_counts",
+    "mean_of_buckets",
     "paired_accuracies",
     "unpaired_accuracies",
 ]

@@ -13,7 +13,7 @@ def describe(comparison: Comparison, a: str = "A", b: str = "B") -> str:
     """Return the verdict on versions that answered the same texts. `a` and `b` are their names."""
     agreement = comparison.agreement
     sentences = [
-        f"{_of(comparison.texts, 'text')} the two versions gave {_count(agreement.count)} ({_percent(agreement)}) the "
+        f"Of {_texts(comparison.texts)} the two versions gave {_count(agreement.count)} ({_percent(agreement)}) the "
         "same label."
     ]
     if comparison.accuracies is None:
@@ -32,7 +32,7 @@ def describe_counts(comparison: CountComparison, a: str = "A", b: str = "B") -> 
         if counts.shadow:
             shadow = counts.shadow.agreement
             sentences.append(
-                f"{name} is a shadow: {_of(shadow.whole, 'text').lower()} that it saw it gave {_count(shadow.count)} "
+                f"{name} is a shadow: of the {_texts(shadow.whole)} that it saw, it gave {_count(shadow.count)} "
                 f"({_percent(shadow)}) the label that was sent."
             )
     if comparison.accuracies is None:
@@ -50,7 +50,10 @@ def _verdict(accuracies: Accuracies, a: str, b: str) -> Iterator[str]:
     yield _shares(accuracies, a, b)
     better, other = (b, a) if accuracies.difference.value > 0 else (a, b)
     if accuracies.p < LEVEL:
-        yield f"A difference of this size is hardly chance (p {_p(accuracies.p)}): {better} is better than {other}."
+        yield (
+            f"A difference of this size is unlikely to be chance (p {_p(accuracies.p)}): on texts like these, {better} is "
+            f"better than {other}."
+        )
         yield _interval(accuracies, better)
         return
     if accuracies.texts_needed is None:
@@ -85,10 +88,6 @@ def _interval(accuracies: Accuracies, better: str) -> str:
     )
 
 
-def _of(texts: int, noun: str) -> str:
-    return f"Of {_count(texts)} {noun}{'' if texts == 1 else 's'}"
-
-
 def _texts(number: int) -> str:
     return f"{_count(number)} text{'' if number == 1 else 's'}"
 
@@ -106,7 +105,12 @@ def _percent(share: Share) -> str:
 
 
 def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
+    if p < 0.001:
+        return "< 0.001"
+    if p >= 0.1:
+        return f"= {p:.2f}"
+    # What is below the level must look so.
+    return f"= {min(round(p, 3), LEVEL - 0.001) if p < LEVEL else p:.3f}"
 
 
 def _rounded(number: int) -> int:

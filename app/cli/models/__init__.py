@@ -1,0 +1,1 @@
+"""`rt-sentiment models`: the versions of models."""
