@@ -51,8 +51,8 @@ def _verdict(accuracies: Accuracies, a: str, b: str) -> Iterator[str]:
     better, other = (b, a) if accuracies.difference.value > 0 else (a, b)
     if accuracies.p < LEVEL:
         yield (
-            f"A difference of this size is unlikely to be chance (p {_p(accuracies.p)}): on texts like these, {better} is "
-            f"better than {other}."
+            f"A difference of this size is unlikely to be chance (p {_p(accuracies.p)}): on texts like these, {better} "
+            f"is better than {other}."
         )
         yield _interval(accuracies, better)
         return

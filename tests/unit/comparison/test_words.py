@@ -41,7 +41,8 @@ def test_a_difference_that_is_shown_names_the_better_one() -> None:
     words = describe(compared(320, 10, 50, 20), "old", "new")
     assert (
         "new is right for 92.5 %, old for 82.5 %. A difference of this size is unlikely to be chance (p < 0.001): "
-        "on texts like these, new is better than old. The advantage of new is probably between 6.3 and 13.8 percentage points (95 % interval)."
+        "on texts like these, new is better than old. The advantage of new is probably "
+        "between 6.3 and 13.8 percentage points (95 % interval)."
     ) in words
     assert "old is better than new" in describe(compared(320, 50, 10, 20), "old", "new")
 
