@@ -217,7 +217,9 @@ def test_with_keys_what_needs_one_has_a_lock(tmp_path: Path, protect_information
             else:
                 assert "security" not in operation
     jobs = {path for path in operations(document) if path.startswith("/jobs")}
-    assert locked == BODIES.keys() | {"/predict/stream", "/feedback"} | jobs | (INFORMATION if protect_information else set())
+    assert locked == BODIES.keys() | {"/predict/stream", "/feedback"} | jobs | (
+        INFORMATION if protect_information else set()
+    )
 
 
 def everything(value: Any) -> Iterator[dict[str, Any]]:
