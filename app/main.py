@@ -145,7 +145,7 @@ def create_app(
     feedback = Feedback() if settings.feedback else None
     protocols = _protocols(settings)
     routers = [prediction_routes(), stream_routes(), status_router(lifecycle, metrics, limits), jobs_router(jobs)]
-    routers.append(feedback_router(feedback, bodies, limits))
+    routers.append(feedback_router(feedback, bodies, limits, metrics))
     routers += [protocol.router(lifecycle) for protocol in protocols]
     app = fastapi_app(
         lifespan,

@@ -1,7 +1,7 @@
 """`POST /feedback`: people say which label was right."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -38,6 +38,13 @@ class FeedbackRequest(BaseModel):
     index: CountOrZero = Field(0, description="Place of the text in the list of the request, from 0.")
 
 
+class Observer(Protocol):
+    """Counts what happens."""
+
+    def feedback_taken(self, *, is_right: bool) -> None:
+        """Somebody said whether a predicted label was right."""
+
+
 def remember(feedback: Feedback, context: RequestContext, results: Sequence[object]) -> None:
     """Remember the results of a request, in the order of its texts. What is no prediction cannot get feedback."""
     predictions = [each if isinstance(each, Prediction) else None for each in results]
@@ -47,7 +54,7 @@ def remember(feedback: Feedback, context: RequestContext, results: Sequence[obje
         feedback.remember(_key(context, context.request_id), context.model, labels, [*first.scores])
 
 
-def feedback_router(feedback: Feedback | None, bodies: Bodies, limits: Limits) -> APIRouter:
+def feedback_router(feedback: Feedback | None, bodies: Bodies, limits: Limits, observer: Observer) -> APIRouter:
     """Return the route. Without `feedback`, it says that feedback is off."""
     router = APIRouter(tags=["predict"])
     form = Form(FeedbackRequest.model_fields.keys(), limits.max_text_chars)
@@ -69,7 +76,8 @@ def feedback_router(feedback: Feedback | None, bodies: Bodies, limits: Limits) -
         check_headers(context.headers, max_bytes)
         with bodies.hold() as body:
             said = await reader.read(body, request.receive)
-        feedback.record(_key(context, said.request_id), said.label, said.index)
+        outcome = feedback.record(_key(context, said.request_id), said.label, said.index)
+        observer.feedback_taken(is_right=outcome.predicted == outcome.label)
         return Response(status_code=204)
 
     return router

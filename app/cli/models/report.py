@@ -1,5 +1,6 @@
 """Shows how two models did on the same texts."""
 
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -8,13 +9,14 @@ from ..console import print_rich, print_table
 from .cells import accuracies_json, labels_of, latency_json, milliseconds, part, percent, share_json
 from .trial import Trial
 
+_CHECKSUM = re.compile(r"sha256:(\w{12})\w*")
 _MEDIAN = 4  # of nine deciles
 
 
 def show(trial: Trial) -> None:
     """Print tables, and the verdict in words."""
     comparison, differences = trial.comparison, trial.comparison.score_difference
-    rows = [("model", trial.a.model, trial.b.model)]
+    rows = [("model", _short(trial.a.model), _short(trial.b.model))]
     rows += [
         (f"label {label}", part(comparison.mix_a, label), part(comparison.mix_b, label))
         for label in labels_of(comparison.mix_a, comparison.mix_b)
@@ -84,6 +86,11 @@ def to_json(trial: Trial) -> dict[str, Any]:
         "largest": [_change_json(each, trial.rows[each.index]) for each in comparison.largest],
         "words": describe(comparison),
     }
+
+
+def _short(model: str) -> str:
+    """Return the name of a model with the beginning of its checksum."""
+    return _CHECKSUM.sub(r"\1", model)
 
 
 def _confidence(confidence: Confidence) -> str:

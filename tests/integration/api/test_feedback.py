@@ -67,6 +67,15 @@ def test_places_are_those_of_the_request_even_if_texts_have_errors(server: Serve
     assert answers[0].json()["detail"] == "body.index: this text got no prediction"
 
 
+def test_the_metrics_count_whether_labels_were_right() -> None:
+    with serve(backend="mock", feedback="true") as server:
+        request_id = predict(server, {"texts": ["good", "good"]}, "/predict/batch")
+        for label, index in (("positive", 0), ("negative", 1), ("negative", 1), ("positive", 9)):
+            say(server, request_id, label, index=index)
+        counts = [server.metric(f'sentiment_feedback_total{{outcome="{outcome}"}}') for outcome in ("right", "wrong")]
+    assert counts == [1, 2]
+
+
 def test_an_unknown_request_is_not_found(server: Server) -> None:
     response = say(server, "unknown", "positive")
     assert response.status_code == 404

@@ -164,3 +164,7 @@ def test_models_are_loaded_by_name_and_from_a_folder(tmp_path: Path) -> None:
     assert found["agreement"]["value"] == found["b"]["accuracy"]["value"] == 1
     assert found["a"]["model"] == found["b"]["model"]
     assert found["words"].endswith("these texts do not show that either is better.")
+    short = found["a"]["model"].replace("sha256:", "")[: -(64 - 12)]
+    shown = run("sentiment-en", folder, tmp_path / "in.csv", "--backend", "onnx").stdout
+    assert f"{short} " in shown
+    assert "sha256" not in shown
