@@ -14,6 +14,7 @@ from app.comparison import (
 )
 from app.comparison.words import _p, _percent, _rounded
 from app.types import Prediction
+from tests.support.process import ROOT
 
 
 def prediction(label: str) -> Prediction:
@@ -35,6 +36,11 @@ def test_a_difference_that_can_be_chance_is_called_that() -> None:
         "(400 texts), B is right for 92.5 %, A for 91.0 %. Such a difference can be chance (p = 0.44): these texts do "
         "not show that either is better. About 3 700 labelled texts would be needed to show a difference of this size."
     )
+
+
+def test_the_page_shows_a_real_verdict() -> None:
+    page = " ".join((ROOT / "docs" / "compare.md").read_text().split())
+    assert describe(compared(346, 18, 24, 12, unknown=1600)) in page
 
 
 def test_a_difference_that_is_shown_names_the_better_one() -> None:
