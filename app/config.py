@@ -153,6 +153,9 @@ class Settings(CacheSettings, JobSettings, ModelsSettings):
     page: bool = Field(True, description="page for people at /, to try the model; off leads / to /docs")
     huggingface: bool = Field(True, description="Hugging Face's protocol at POST /")
     open_inference: bool = Field(True, description="Open Inference Protocol (KServe, Triton) below /v2")
+    feedback: bool = Field(
+        False, description="POST /feedback, with which callers say which label was right; only counts are kept"
+    )
     root_path: PathPrefix = Field(
         "", description="path below which a proxy serves the API, such as /sentiment; X-Forwarded-Prefix overrides it"
     )
@@ -197,6 +200,10 @@ class Settings(CacheSettings, JobSettings, ModelsSettings):
         if self.compare_backends and (self.backend != "auto" or self.workers > 1):
             raise ValueError(
                 "COMPARE_BACKENDS needs BACKEND=auto and one worker, because several could choose different backends"
+            )
+        if self.feedback and self.workers > 1:
+            raise ValueError(
+                "FEEDBACK needs WORKERS=1, because feedback could reach another worker than its prediction did"
             )
         if self.model_digest and self.backend == "mock":
             raise ValueError("MODEL_DIGEST cannot be checked with BACKEND=mock, which reads no model")

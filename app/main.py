@@ -21,6 +21,7 @@ from .api import (
     Check,
     Cors,
     Endpoint,
+    FeedbackRequest,
     JobsApi,
     Limits,
     Middleware,
@@ -33,10 +34,12 @@ from .api import (
     allowed_hosts,
     authentication,
     fastapi_app,
+    feedback_router,
     header_limit,
     is_public,
     jobs_router,
     log_loaded,
+    models_router,
     one_host,
     prediction_routes,
     report,
@@ -48,18 +51,8 @@ from .config import PREFIX, Settings, load_settings
 from .errors import KeysError
 from .jobs import JobOptions, Jobs
 from .metrics import Metrics
-from .models import follow, open_model
-from .serving import (
-    Engine,
-    Follower,
-    Lifecycle,
-    Loader,
-    RedisStore,
-    ServingLimits,
-    SharedCache,
-    SharedCacheOptions,
-    Version,
-)
+from .models import follow, new_follower
+from .serving import Feedback, Lifecycle, RedisStore, SharedCache, SharedCacheOptions
 
 # Of SENTIMENT_MAX_WAIT_MS: streams leave the rest to requests that cannot wait for room.
 _STREAM_SHARE = 0.5
@@ -100,7 +93,8 @@ def create_app(
     refusals = Refusals()
     rate = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
     shared = _shared_cache(settings, metrics)
-    follower = _follower(settings, lifecycle, metrics, shared, on_ready=on_ready, on_broken=on_broken)
+    feedback = Feedback() if settings.feedback else None
+    follower = new_follower(settings, lifecycle, metrics, shared, feedback, on_ready=on_ready, on_broken=on_broken)
     limits = _limits(settings)
     bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
     authenticate = (
@@ -144,18 +138,14 @@ def create_app(
 
     protocols = _protocols(settings)
     routers = [prediction_routes(), stream_routes(), status_router(lifecycle, metrics, limits), jobs_router(jobs)]
+    routers += [feedback_router(feedback, bodies, limits, metrics), models_router(lifecycle, feedback)]
     routers += [protocol.router(lifecycle) for protocol in protocols]
     app = fastapi_app(
         lifespan,
         routers,
         is_public=partial(is_public, protect_information=settings.api_keys_for_all) if keys else lambda *_: True,
-        models=[*JOB_MODELS, *(model for protocol in protocols for model in protocol.models)],
+        models=[*JOB_MODELS, FeedbackRequest, *(model for protocol in protocols for model in protocol.models)],
         page=settings.page,
-    )
-    kinds: tuple[type[Endpoint], ...] = (
-        PredictEndpoint,
-        PredictBatchEndpoint,
-        *(protocol.endpoint for protocol in protocols),
     )
     stream = PredictStreamEndpoint(
         lifecycle,
@@ -167,8 +157,13 @@ def create_app(
         max_wait_ms=_STREAM_SHARE * settings.max_wait_ms,
         authentication=authenticate,
     )
+    kinds: tuple[type[Endpoint], ...] = (
+        PredictEndpoint,
+        PredictBatchEndpoint,
+        *(protocol.endpoint for protocol in protocols),
+    )
     endpoints: list[Endpoint | PredictStreamEndpoint] = [
-        *(kind(lifecycle, limits, bodies, rate) for kind in kinds),
+        *(_endpoint(kind(lifecycle, limits, bodies, rate), feedback) for kind in kinds),
         stream,
     ]
     middleware = Middleware(
@@ -185,6 +180,11 @@ def create_app(
     return Application(middleware, app, lifecycle, metrics)
 
 
+def _endpoint(endpoint: Endpoint, feedback: Feedback | None) -> Endpoint:
+    endpoint.feedback = feedback
+    return endpoint
+
+
 def _protocols(settings: Settings) -> list[Protocol]:
     enabled = {HUGGING_FACE: settings.huggingface, OPEN_INFERENCE: settings.open_inference}
     return [protocol for protocol, is_enabled in enabled.items() if is_enabled]
@@ -197,43 +197,6 @@ def _limits(settings: Settings) -> Limits:
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
         max_upload_bytes=settings.job_max_upload_bytes if settings.redis_url else None,
-    )
-
-
-def _follower(
-    settings: Settings,
-    lifecycle: Lifecycle,
-    metrics: Metrics,
-    shared: SharedCache | None,
-    *,
-    on_ready: Callable[[], None],
-    on_broken: Callable[[], None],
-) -> Follower:
-    """Return what loads the models into `lifecycle`, and keeps them what they are to be."""
-
-    def on_stall() -> None:
-        follower.stop("the model stopped answering")
-
-    def on_change(version: Version) -> None:
-        follower.changed(version)
-
-    engine = lifecycle.engine = Engine(_serving_limits(settings), metrics, on_stall=on_stall, shared=shared)
-    loader = Loader(partial(open_model, settings), engine, metrics, on_change=on_change)
-    follower = Follower(loader, lifecycle.registry, lifecycle, on_ready=on_ready, on_broken=on_broken)
-    return follower
-
-
-def _serving_limits(settings: Settings) -> ServingLimits:
-    return ServingLimits(
-        max_batch_size=settings.max_batch_size,
-        max_batch_tokens=settings.max_batch_tokens,
-        max_queue_texts=settings.max_queue_texts,
-        max_wait_ms=settings.max_wait_ms,
-        backend_timeout_ms=settings.backend_timeout_ms,
-        max_text_chars=settings.max_text_chars,
-        cache_entries=settings.cache_entries,
-        # Without keys, all callers share the cache.
-        cache_per_caller=settings.cache_scope == "key" and settings.api_keys_file is not None,
     )
 
 

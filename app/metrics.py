@@ -73,6 +73,7 @@ class Metrics:
         cache = counter("sentiment_cache", "Texts by the outcome of the cache lookup.", ["outcome"])
         shared = counter("sentiment_shared_cache", "Texts by the outcome of the lookup in Redis.", ["outcome"])
         written = counter("sentiment_shared_cache_writes", "Predictions by whether Redis got them.", ["outcome"])
+        feedback = counter("sentiment_feedback", "Feedback by whether the predicted label was right.", ["outcome"])
         self._batch_texts = histogram("sentiment_batch_texts", "Texts per batch of the model.", _BATCH_SIZES)
         self._batch_tokens = counter("sentiment_batch_padded_tokens", "Tokens that the model ran, with any padding.")
         self._models = ModelMetrics(counter, histogram, gauge, self, removes=self._workers is None)
@@ -93,6 +94,7 @@ class Metrics:
         self._outcomes = {outcome: cache.labels(outcome) for outcome in ("hit", "miss", "joined")}
         self._shared = {outcome: shared.labels(outcome) for outcome in ("hit", "miss", "failed", "skipped")}
         self._written = {outcome: written.labels(outcome) for outcome in ("written", "failed", "dropped")}
+        self._feedback = {outcome: feedback.labels(outcome) for outcome in ("right", "wrong")}
         self._lines = functools.cache(lambda status: lines.labels(str(status)))
         self._responses = functools.cache(self._response_series)
 
@@ -179,6 +181,10 @@ class Metrics:
     def line_answered(self, status: int) -> None:
         """A line of a stream was answered, with the status that a request would have got."""
         self._lines(status).inc()
+
+    def feedback_taken(self, *, is_right: bool) -> None:
+        """Somebody said whether a predicted label was right."""
+        self._feedback["right" if is_right else "wrong"].inc()
 
 
 class _WorkerProcesses:

@@ -1,22 +1,70 @@
-"""From the settings to the models: which ones are wanted, where their files are, and how each is opened."""
+"""From the settings to the models: which ones are wanted, where their files are, and what must be true of them."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from .artifacts import ArtifactStore, check_fits, memory_limit, memory_needed, memory_used, verify_signature
 from .catalog import Catalog, ModelSpec, VersionSpec, locate, read
 from .config import Settings
-from .inference import Model, find_directory, load_model
-from .serving import Follower, Source
+from .cpu import usable_cores
+from .inference import Model, find_directory, load_model, open_artifact
+from .inference import locate as find_files
+from .metrics import Metrics
+from .serving import Engine, Feedback, Follower, Lifecycle, Loader, ServingLimits, SharedCache, Source, Version
+
+
+def new_follower(
+    settings: Settings,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    shared: SharedCache | None,
+    feedback: Feedback | None,
+    *,
+    on_ready: Callable[[], None],
+    on_broken: Callable[[], None],
+) -> Follower:
+    """Return what loads the models into `lifecycle`, and keeps them what they are to be."""
+
+    def on_stall() -> None:
+        follower.stop("the model stopped answering")
+
+    def on_change(version: Version) -> None:
+        follower.changed(version)
+
+    def on_unload(version: Version) -> None:
+        opener.release(version.spec)
+        if feedback and version.info:
+            feedback.forget(version.info.id)
+
+    opener = Opener(settings)
+    engine = lifecycle.engine = Engine(_serving_limits(settings), metrics, on_stall=on_stall, shared=shared)
+    loader = Loader(
+        opener.open,
+        engine,
+        metrics,
+        agreement=settings.golden_agreement,
+        on_change=on_change,
+        on_unload=on_unload,
+    )
+    follower = Follower(loader, lifecycle.registry, lifecycle, on_ready=on_ready, on_broken=on_broken)
+    return follower
 
 
 async def follow(settings: Settings, follower: Follower) -> None:
     """Load what the settings want and, if that is a models file, follow it."""
     file = settings.models_file
-    if file is None:
-        await follower.serve(VersionSpec(settings.model or settings.backend, "path", 100.0, shadow=False))
-    else:
-        await follower.follow(Source(partial(_read, file), stamp_of, settings.models_poll_s))
+    upkeep = asyncio.create_task(follower.check_golden_texts(settings.golden_interval_s))
+    try:
+        if file is None:
+            await follower.serve(VersionSpec(settings.model or settings.backend, "path", 100.0, shadow=False))
+            await upkeep
+        else:
+            await follower.follow(Source(partial(_read, file.expanduser()), _stamp_of, settings.models_poll_s))
+    finally:
+        upkeep.cancel()
 
 
 def _read(file: Path) -> Catalog:
@@ -29,25 +77,66 @@ def _read(file: Path) -> Catalog:
     return Catalog(tuple(absolute(model) for model in found.models))
 
 
-def open_model(settings: Settings, spec: VersionSpec) -> Model:
-    """Load one version. Blocks. Raises `ArtifactError`, `BackendError` and `SetupError`."""
-    return load_model(
-        spec.source,
-        digest=spec.digest or settings.model_digest,
-        backend=settings.backend,
-        device=settings.device,
-        precision=settings.precision,
-        slots=settings.slots,
-        workers=settings.workers,
-        max_batch_size=settings.max_batch_size,
-        compare=settings.compare_backends,
-        abstain_below=settings.abstain_below,
-        mock_delay_ms=settings.mock_delay_ms,
-        mock_failure_rate=settings.mock_failure_rate,
-    )
+class Opener:
+    """Opens versions: fetches, verifies, sizes and loads them. Its methods block."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store = ArtifactStore(settings.models_cache.expanduser(), settings.models_cache_bytes)
+        self._fetched: dict[str, Path] = {}  # what is in use, by its address
+
+    def open(self, spec: VersionSpec) -> Model:
+        """Load a version. Raises `ArtifactError`, `BackendError` and `SetupError`, which say what is wrong with it."""
+        settings = self._settings
+        source, digest = self._find(spec)
+        if settings.backend != "mock":
+            self._check_memory(source, digest)
+        return load_model(
+            source,
+            digest=digest,
+            backend=settings.backend,
+            device=settings.device,
+            precision=settings.precision,
+            slots=settings.slots,
+            workers=settings.workers,
+            max_batch_size=settings.max_batch_size,
+            compare=settings.compare_backends,
+            abstain_below=settings.abstain_below,
+            mock_delay_ms=settings.mock_delay_ms,
+            mock_failure_rate=settings.mock_failure_rate,
+        )
+
+    def release(self, spec: VersionSpec) -> None:
+        """Let the files of a version go that were fetched for it."""
+        if folder := self._fetched.pop(spec.source, None):
+            self._store.release(folder)
+
+    def _find(self, spec: VersionSpec) -> tuple[str, str]:
+        """Return where the files of a version are, and the digest that their manifest must have, if any."""
+        keys, source = self._settings.models_keys, spec.source
+        digest = spec.digest or self._settings.model_digest
+        if spec.kind == "url":
+            folder = self._store.fetch(source, digest, signed=bool(keys))
+            self._fetched[source] = folder
+            source, digest = str(folder), folder.name
+        if keys and self._settings.backend != "mock":
+            # What is loaded must be what was verified.
+            digest = verify_signature(find_files(source), keys)
+        return source, digest
+
+    def _check_memory(self, source: str, digest: str) -> None:
+        """Raise `ArtifactError` if a version would not fit beside what is in memory."""
+        settings = self._settings
+        if settings.models_file is None and not settings.memory_limit_bytes:
+            return  # one model, on a machine that nobody has limited
+        artifact = open_artifact(source, digest)
+        slots = settings.slots or max(1, usable_cores() // settings.workers)
+        needed = memory_needed(artifact, settings.backend, settings.device, slots, precision=settings.precision)
+        limit = memory_limit(settings.memory_limit_bytes)
+        check_fits(source, needed * settings.workers, limit, memory_used(settings.workers))
 
 
-def stamp_of(spec: VersionSpec) -> object:
+def _stamp_of(spec: VersionSpec) -> object:
     """Return what changes when the files of a version do; None if they are pinned."""
     if spec.kind != "path":
         return None
@@ -62,3 +151,17 @@ def stamp_of(spec: VersionSpec) -> object:
 def _stamp_of_file(file: Path) -> tuple[str, int, int, int]:
     status = file.stat()
     return file.name, status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _serving_limits(settings: Settings) -> ServingLimits:
+    return ServingLimits(
+        max_batch_size=settings.max_batch_size,
+        max_batch_tokens=settings.max_batch_tokens,
+        max_queue_texts=settings.max_queue_texts,
+        max_wait_ms=settings.max_wait_ms,
+        backend_timeout_ms=settings.backend_timeout_ms,
+        max_text_chars=settings.max_text_chars,
+        cache_entries=settings.cache_entries,
+        # Without keys, all callers share the cache.
+        cache_per_caller=settings.cache_scope == "key" and settings.api_keys_file is not None,
+    )

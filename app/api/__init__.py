@@ -8,10 +8,12 @@ from .context import BROKEN, BUSY, PEER, PROBES, REFUSED, UPLOAD, new_id
 from .cors import Cors
 from .endpoint import Endpoint
 from .errors import problem
+from .feedback import FeedbackRequest, feedback_router
 from .job_calls import JobsApi
 from .job_documents import MODELS as JOB_MODELS
 from .jobs import jobs_router
 from .middleware import Middleware
+from .models import models_router
 from .openapi import prediction_routes
 from .predict import PredictBatchEndpoint, PredictEndpoint
 from .prefix import ProxyPrefix
@@ -36,6 +38,7 @@ __all__ = [
     "Check",
     "Cors",
     "Endpoint",
+    "FeedbackRequest",
     "JobsApi",
     "Limits",
     "Middleware",
@@ -48,10 +51,12 @@ __all__ = [
     "allowed_hosts",
     "authentication",
     "fastapi_app",
+    "feedback_router",
     "header_limit",
     "is_public",
     "jobs_router",
     "log_loaded",
+    "models_router",
     "new_id",
     "one_host",
     "prediction_routes",

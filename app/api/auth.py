@@ -21,6 +21,8 @@ from .refusals import Refusals
 _INFORMATION = (
     "/",
     "/info",
+    "/models",
+    "/models/{name}",
     "/metrics",
     "/openapi.json",
     "/docs",
@@ -37,6 +39,9 @@ _SCOPES: Mapping[str, Scope] = dict.fromkeys(
         "/predict",
         "/predict/batch",
         "/predict/stream",
+        "/models/{name}/predict",
+        "/models/{name}/predict/batch",
+        "/feedback",
         "/v2/models/{name}/infer",
         "/v2/models/{name}/versions/{version}/infer",
     ),

@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from . import schemas
+from . import schemas, stream_schemas
 from .openapi import REFERENCE, problems
 
 _LICENSE = {"name": "Apache 2.0", "identifier": "Apache-2.0"}
@@ -31,9 +31,9 @@ _SECURITY = {
 _REFERENCED: tuple[type[BaseModel], ...] = (  # schemas that no route mentions by type
     schemas.PredictRequest,
     schemas.BatchRequest,
-    schemas.StreamLine,
-    schemas.StreamPrediction,
-    schemas.StreamFailure,
+    stream_schemas.StreamLine,
+    stream_schemas.StreamPrediction,
+    stream_schemas.StreamFailure,
     schemas.Problem,
 )
 _VALIDATION_ERRORS = ("HTTPValidationError", "ValidationError")

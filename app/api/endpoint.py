@@ -10,19 +10,24 @@ from starlette.types import Receive, Scope, Send
 
 from ..access import RateLimit
 from ..errors import BackendError, InvalidInput, Overloaded
-from ..serving import Answer, Lifecycle, Pending, Query, Version
+from ..serving import Answer, Feedback, Lifecycle, Pending, Query, Version
 from .bodies import Bodies, Body
 from .context import Header, RequestContext, context_of, sticky_id
 from .errors import log_failure
+from .feedback import remember
 from .rate import count
 from .request import unless_disconnected
 from .schemas import Limits
 
 
 class Endpoint(ABC):
-    """Reads a request, asks the service and sends the answer. Raises what `errors.respond_to` handles."""
+    """Reads a request, asks the service and sends the answer. Raises what `errors.respond_to` handles.
+
+    `feedback` remembers the labels of answers; None if nobody can say which ones were right.
+    """
 
     routes: Sequence[str]
+    feedback: Feedback | None = None
 
     def __init__(self, lifecycle: Lifecycle, limits: Limits, bodies: Bodies, rate: RateLimit | None = None) -> None:
         self._lifecycle = lifecycle
@@ -52,14 +57,14 @@ class Endpoint(ABC):
         self, version: Version, query: Query, texts: int, context: RequestContext, receive: Receive
     ) -> Answer:
         """Answer a query with one version of a model. See `_answer`."""
-        # The middleware has counted one text. It has no quota while the storage is unreachable.
-        if self._rate and context.quota and texts > 1:
-            await count(self._rate, context, texts, counted=1)
-        deadline_s = time.monotonic() + query.timeout_ms / 1000
+        service = version.enter()  # before anything else runs, so that it stays in memory
         self._lifecycle.in_flight += 1
-        service = version.enter()
         failed, began_s = True, time.perf_counter()
         try:
+            # The middleware has counted one text. It has no quota while the storage is unreachable.
+            if self._rate and context.quota and texts > 1:
+                await count(self._rate, context, texts, counted=1)
+            deadline_s = time.monotonic() + query.timeout_ms / 1000
             answer = await service.begin(query)
             if isinstance(answer, Pending):
                 answer = await unless_disconnected(receive, answer.result())
@@ -74,11 +79,17 @@ class Endpoint(ABC):
             if version.statistics:
                 version.statistics.answered(time.perf_counter() - began_s, failed=failed)
             self._lifecycle.in_flight -= 1
+        self._lifecycle.answered(version, query, answer)
         context.model = service.model
         context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)
         if failures := [result for result in answer.results if isinstance(result, BackendError)]:
             log_failure(context.request_id, failures[0], len(failures))
         return answer
+
+    def _remember(self, context: RequestContext, results: Sequence[object]) -> None:
+        """Make feedback possible for the results of a request, which must be in the order of its texts."""
+        if self.feedback is not None:
+            remember(self.feedback, context, results)
 
 
 async def send_answer(

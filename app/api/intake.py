@@ -22,7 +22,8 @@ from .invalid import BodyInvalid
 from .parser import HALF_PAIR, SURROGATE, BodyParser
 from .places import Outcome, Place, memory_of, outcome_of, render_id
 from .request import validate
-from .schemas import Options, StreamLine, is_line_id
+from .schemas import Options
+from .stream_schemas import StreamLine, is_line_id
 
 _SHORT_S, _LONG_S = 0.05, 1.0  # how long to wait for room before looking again
 _MAX_RATE_WAIT_S = 300  # for a rate limit; the stream ends if its client would have to wait longer

@@ -57,6 +57,7 @@ class _Endpoint(Endpoint, Generic[O]):
         answer = await self._answer(query, cost, context, receive, _model_of(context, options))
         answers = zip(answer.results, answer.explanations or repeat(None), strict=False)
         results = [next(answers) if isinstance(text, str) else (text, None) for text in texts]
+        self._remember(context, [result for result, _ in results])
         content = orjson.dumps(self._wrap([_render(*result, options.top_k) for result in results]))
         await send_answer(send, content, answer)
 

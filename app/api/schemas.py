@@ -1,16 +1,13 @@
 """The JSON of requests and responses, as documented in OpenAPI."""
 
-import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StringConstraints, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StringConstraints
 
 # Strict: the string "1" is not accepted as a number. An unknown field is an error, so that typos do not pass silently.
-_STRICT = ConfigDict(strict=True, extra="forbid")
+STRICT = ConfigDict(strict=True, extra="forbid")
 
 MAX_EXPLAINED = 16  # texts of a list
-_MAX_ID_CHARS = 256
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 
@@ -27,7 +24,7 @@ CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
 class Options(BaseModel):
     """Options of a prediction request."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     truncate: bool = Field(
         True, description="Cut off a text that is too long for the model. If false, such a text gets 413."
@@ -52,9 +49,7 @@ class Options(BaseModel):
 class PredictRequest(Options):
     """A single text."""
 
-    model_config = _STRICT | ConfigDict(
-        json_schema_extra={"examples": [{"text": "An instant classic, if you ask me."}]}
-    )
+    model_config = STRICT | ConfigDict(json_schema_extra={"examples": [{"text": "An instant classic, if you ask me."}]})
 
     text: Text = Field(description="At least one visible character, at most SENTIMENT_MAX_TEXT_CHARS (10 000).")
 
@@ -72,7 +67,7 @@ def _state_conditions(schema: dict[str, Any]) -> None:
 class BatchRequest(Options):
     """A list of texts."""
 
-    model_config = _STRICT | ConfigDict(json_schema_extra=_state_conditions)
+    model_config = STRICT | ConfigDict(json_schema_extra=_state_conditions)
 
     # Validation stops at the first invalid text, because a list may have a million.
     texts: list[Text] = Field(
@@ -100,36 +95,6 @@ class WordWeight(BaseModel):
     weight: float = Field(
         description="By how much the word raises the log-odds of the label; negative if it lowers them.", examples=[1.8]
     )
-
-
-def is_line_id(value: object) -> bool:
-    """Return whether a value of JSON may be the id of a line."""
-    if isinstance(value, str):
-        return len(value) <= _MAX_ID_CHARS
-    return value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _line_id(value: object) -> object:
-    if not is_line_id(value):
-        message = f"Input should be a string of at most {_MAX_ID_CHARS} characters, a number, true, false or null"
-        raise PydanticCustomError("line_id", message)
-    return value
-
-
-LineId = Annotated[
-    Any,
-    BeforeValidator(_line_id),
-    WithJsonSchema({"type": ["string", "number", "boolean", "null"], "maxLength": _MAX_ID_CHARS}),
-]
-
-
-class StreamLine(BaseModel):
-    """A line of a stream."""
-
-    model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [{"id": 1, "text": "Superb."}]})
-
-    id: LineId = Field(None, description="Yours: any string of up to 256 characters, number, boolean or null.")
-    text: Text = Field(description="At least one visible character, at most SENTIMENT_MAX_TEXT_CHARS (10 000).")
 
 
 class PredictResponse(BaseModel):
@@ -169,18 +134,6 @@ class BatchResponse(BaseModel):
     """One prediction per text, in the same order."""
 
     predictions: list[PredictResponse | FailedText] = Field(description="In the order of the texts.")
-
-
-class StreamPrediction(PredictResponse):
-    """The prediction for a line of a stream."""
-
-    id: LineId = Field(description="That of the line, or null.", examples=[1])
-
-
-class StreamFailure(FailedText):
-    """The answer to a line without a prediction, or, without an `id`, the reason why the server ended the stream."""
-
-    id: LineId = Field(None, description="That of the line; null if it has none, or none that can be read.")
 
 
 class Live(BaseModel):

@@ -42,6 +42,10 @@ _METRICS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"s
 def report(lifecycle: Lifecycle, metrics: Metrics) -> None:
     """Set the gauges to their current values."""
     wait_s = lifecycle.predicted_wait_ms / 1000
+    for model in lifecycle.registry.models.values():
+        for statistics in [version.statistics for version in model.versions if version.statistics]:
+            if statistics.drift and (scores := statistics.drift.scores()):
+                statistics.metrics.drifted(scores)
     metrics.state(ready=lifecycle.status == "ok", depth=lifecycle.queue_depth, wait_s=wait_s)
 
 

@@ -18,7 +18,8 @@ from .form import Form
 from .intake import LineOptions, Observer, Services
 from .invalid import BodyInvalid
 from .request import check_media_type, timeout_ms, validate
-from .schemas import Limits, Options, StreamLine
+from .schemas import Limits, Options
+from .stream_schemas import StreamLine
 
 _MEDIA_TYPES = (b"application/x-ndjson", b"application/ndjson", b"application/jsonl")
 _HEADERS = (

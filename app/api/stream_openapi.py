@@ -4,7 +4,8 @@ import orjson
 from fastapi import APIRouter, Response
 
 from .openapi import BLANK, POSITIVE, REFERENCE, REQUEST_ID, RESPONSE_HEADERS, TIMEOUT, problems
-from .schemas import Options, StreamFailure, StreamLine, StreamPrediction
+from .schemas import Options
+from .stream_schemas import StreamFailure, StreamLine, StreamPrediction
 
 _MEDIA_TYPE = "application/x-ndjson"
 _REQUEST = '{"id": 1, "text": "Superb."}\n{"id": 2, "text": " "}\n'

@@ -237,8 +237,8 @@ class Scheduler(Generic[P, R]):
         end_s = now_s + self._cost.predict(cost_of(items)) / 1000
         watchdog = asyncio.get_running_loop().call_later(self._limits.run_timeout_s, self._stalled)
         batch = self._slots.start(items, end_s, watchdog)
-        payloads = [item.payload for item in items]
-        self._executor.start(items[0].lane.run, payloads, partial(self._finish, batch), alone=batch.alone)
+        run, payloads = items[0].lane.run, [item.payload for item in items]
+        self._executor.start(run, payloads, partial(self._finish, batch), alone=batch.alone)
 
     def _finish(self, batch: RunningBatch[P, R], results: Sequence[R | Exception], run_s: float) -> None:
         if not self._slots.finish(batch):
@@ -246,9 +246,8 @@ class Scheduler(Generic[P, R]):
         now_s = time.monotonic()
         first, tokens = batch.items[0], tokens_of(batch.items)
         try:
-            if not any(
-                isinstance(result, Exception) for result in results
-            ):  # a batch that was split would spoil the fit
+            # A batch that was split would spoil the fit.
+            if not any(isinstance(result, Exception) for result in results):
                 # The cost of a batch is its slot's time, including the way from the event loop and back.
                 self._cost.observe(cost_of(batch.items), (now_s - first.started_s) * 1000)
             self._observer.batch_finished(len(results), tokens, first.started_s - first.arrived_s, run_s)

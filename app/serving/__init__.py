@@ -5,6 +5,7 @@ from .drift import Drift
 from .engine import Engine, ServingLimits
 from .explain import MAX_CHARS as MAX_EXPLAINED_CHARS
 from .explain import cost_of, weigh_words
+from .feedback import Feedback, FeedbackOutcome
 from .follower import Follower, Source
 from .lifecycle import Lifecycle
 from .loader import Loader
@@ -20,6 +21,8 @@ __all__ = [
     "Answer",
     "Drift",
     "Engine",
+    "Feedback",
+    "FeedbackOutcome",
     "Follower",
     "Lifecycle",
     "Loader",

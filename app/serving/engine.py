@@ -15,6 +15,7 @@ from .observer import Observer as ServiceObserver
 from .offload import Offload
 from .resolution import Item
 from .service import Service
+from .shadow import Shadows
 from .shared import Entries, SharedCache, SharedPredictions
 
 # The largest batch, in texts and tokens, unless the limits say otherwise. A processor gains nothing from more than 16
@@ -86,6 +87,7 @@ class Engine:
         self._serving: dict[Service, Prepared] = {}
         self._prepared = 0
         self.texts_at_once = 1  # that the models run
+        self.shadows = Shadows(lambda: self._scheduler is not None and self._scheduler.has_spare_slot)
 
     @property
     def queue_depth(self) -> int:
@@ -96,11 +98,6 @@ class Engine:
     def predicted_wait_ms(self) -> float:
         """How long a text that arrived now would wait."""
         return self._scheduler.predicted_wait_ms() if self._scheduler else 0.0
-
-    @property
-    def has_spare_slot(self) -> bool:
-        """Whether work that nobody waits for may run: nothing is queued, and a slot stays free for the next request."""
-        return self._scheduler is not None and self._scheduler.has_spare_slot
 
     def prepare(self, model: Model) -> Prepared:
         """Find out what the model costs, and with which other ones it shares predictions. Blocks; runs in a thread."""

@@ -173,6 +173,14 @@ class Follower:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def check_golden_texts(self, interval_s: float) -> None:
+        """Let each version answer its golden texts every so many seconds; 0 means never."""
+        while interval_s:
+            await asyncio.sleep(interval_s)
+            for model in list(self._registry.models.values()):
+                for version in [each for each in model.versions if each.state == "ready"]:
+                    await self._loader.check_again(version)
+
     def changed(self, version: Version) -> None:
         """A version has failed, or works again."""
         for model in list(self._registry.models.values()):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import NotReady
-from ..types import ModelInfo
+from ..types import Answer, ModelInfo
 from .engine import Engine
+from .query import Query
 from .registry import Registry
 from .version import Version
 
@@ -87,3 +88,9 @@ class Lifecycle:
         if self.status != "ok" and (model is None or self._broken or self.status != "degraded"):
             raise NotReady(self.reason)
         return self.registry.pick(model, caller)
+
+    def answered(self, version: Version, query: Query, answer: Answer) -> None:
+        """Offer what a version has answered to the shadows of its model."""
+        model = self.registry.models.get(version.info.model) if version.info else None
+        if model and self.engine and (shadows := model.shadows):
+            self.engine.shadows.offer(shadows, query.texts, answer.results)

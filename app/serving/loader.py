@@ -34,7 +34,7 @@ class Loader:
     """Turns versions into services of `engine`. `open_model` blocks, so it runs in a thread.
 
     A version must give at least the part `agreement` of its golden texts the published answer. `on_change` is called
-    whenever a version that was ready has failed, or works again.
+    whenever a version that was ready has failed, or works again; `on_unload` when one is no longer in memory.
     """
 
     def __init__(
@@ -45,12 +45,14 @@ class Loader:
         *,
         agreement: float = 0.9,
         on_change: Callable[[Version], None],
+        on_unload: Callable[[Version], None] = lambda _: None,
     ) -> None:
         self._open_model = open_model
         self._engine = engine
         self._observer = observer
         self._agreement = agreement
         self._on_change = on_change
+        self._on_unload = on_unload
         self._recoveries: set[asyncio.Task[None]] = set()  # the event loop holds only weak references to tasks
 
     async def load(self, version: Version, name: str = "", other_ids: frozenset[str] = frozenset()) -> None:
@@ -116,6 +118,7 @@ class Loader:
         if version.statistics:
             version.statistics.metrics.forget()
         version.service = version.statistics = None
+        self._on_unload(version)
 
     def _fail(self, version: Version, reason: str, *, unload: bool = True) -> None:
         version.lost = True

@@ -12,6 +12,7 @@ from .drift import Drift
 from .observer import Observer
 
 _MOST_DURATIONS = 2048  # of the newest requests
+_MOST_DIFFERENCES = 2048  # of the newest texts that a shadow saw
 
 
 class VersionMetrics(Observer, Protocol):
@@ -36,13 +37,39 @@ class VersionMetrics(Observer, Protocol):
         """The version is gone: its series end."""
 
 
+class Agreement:
+    """How often a shadow gave the label that the caller got, and by how much the score of that label differed."""
+
+    def __init__(self) -> None:
+        self.texts = self.agreeing = 0
+        self._differences: deque[float] = deque(maxlen=_MOST_DIFFERENCES)
+
+    def add(self, answer: Prediction, shadow: Prediction) -> tuple[bool, float]:
+        """Count two answers to one text; return whether the labels agree, and the difference of the scores."""
+        agrees = answer.label == shadow.label
+        difference = abs(answer.confidence - shadow.scores.get(answer.label, 0.0))
+        self.texts += 1
+        self.agreeing += agrees
+        self._differences.append(difference)
+        return agrees, difference
+
+    def differences(self) -> tuple[float, float] | None:
+        """Return the mean and the 95th percentile of the differences; None before the first."""
+        if not self._differences:
+            return None
+        values = np.array(self._differences)
+        return float(values.mean()), float(np.quantile(values, 0.95))
+
+
 class Statistics:
     """Counts for one version what it answers, and passes everything on to its metrics."""
 
     def __init__(self, labels: Sequence[str], metrics: VersionMetrics, drift: Drift | None = None) -> None:
+        self.confidence_edges = CONFIDENCE_EDGES
         self.predictions = Counter(dict.fromkeys(labels, 0))
         self.confidence = [0] * (len(CONFIDENCE_EDGES) + 1)
         self.requests = self.errors = 0
+        self.agreement = Agreement()  # as a shadow
         self.drift = drift
         self.metrics = metrics
         self._bins = Histogram(CONFIDENCE_EDGES, ())

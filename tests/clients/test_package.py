@@ -74,7 +74,7 @@ def test_the_published_names_stay() -> None:
 
 
 def test_the_published_methods_stay() -> None:
-    common = {"__init__", "explain", "info", "predict", "predict_many", "stream"}
+    common = {"__init__", "explain", "feedback", "info", "predict", "predict_many", "stream"}
     assert _methods(Client) == common | {"__enter__", "__exit__", "close"}
     assert _methods(AsyncClient) == common | {"__aenter__", "__aexit__", "aclose"}
     assert _methods(Jobs) == _methods(AsyncJobs) == {"__init__", *OF_JOBS}

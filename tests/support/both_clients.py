@@ -13,6 +13,7 @@ class AnyClient(Protocol):
 
     async def predict(self, text: str, **options: Any) -> Prediction: ...
     async def info(self, **options: Any) -> Info: ...
+    async def feedback(self, request_id: str, label: str, index: int = 0, **options: Any) -> None: ...
     async def explain(self, text: str, **options: Any) -> ExplainedPrediction: ...
     async def predict_many(self, texts: Iterable[str], **options: Any) -> list[Prediction | SentimentError]: ...
     async def stream(self, texts: Iterable[str], **options: Any) -> list[Prediction | SentimentError]: ...
@@ -65,6 +66,9 @@ class InThreads:
     async def predict(self, text: str, **options: Any) -> Prediction:
         return await asyncio.to_thread(self.client.predict, text, **options)
 
+    async def feedback(self, request_id: str, label: str, index: int = 0, **options: Any) -> None:
+        await asyncio.to_thread(self.client.feedback, request_id, label, index, **options)
+
     async def info(self, **options: Any) -> Info:
         return await asyncio.to_thread(self.client.info, **options)
 
@@ -96,6 +100,9 @@ class InTheLoop:
 
     async def predict(self, text: str, **options: Any) -> Prediction:
         return await self.client.predict(text, **options)
+
+    async def feedback(self, request_id: str, label: str, index: int = 0, **options: Any) -> None:
+        await self.client.feedback(request_id, label, index, **options)
 
     async def info(self, **options: Any) -> Info:
         return await self.client.info(**options)

@@ -39,6 +39,7 @@ DOWN = {
     "app.artifacts": {"app.inference"},
     "app.inference": set(),
     "app.scheduling": set(),
+    "app.comparison": set(),
 }
 LEAVES = {"app.types", "app.errors", "app.metrics", "app.model_metrics", "app.logs", "app.cpu", "app.sockets"}
 
@@ -128,6 +129,12 @@ def test_the_policy_of_the_scheduler_is_pure() -> None:
     for module in policy:
         assert not imports(module) & {"asyncio", "threading", "time"}, module
         assert imported_modules(module) <= policy | {"app.errors", "app.scheduling.item"}, module
+
+
+def test_the_comparison_of_versions_is_pure() -> None:
+    for module in [name for name in MODULES if folder_of(name) == "app.comparison"]:
+        assert not imports(module) & {"asyncio", "threading", "time", "socket", "http", "pathlib", "os"}, module
+        assert imported_modules(module) <= {"app.types"} | {name for name in MODULES if "comparison" in name}, module
 
 
 @pytest.mark.parametrize("name", ["lines", "tokens", "parser"])

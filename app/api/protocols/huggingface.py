@@ -96,6 +96,7 @@ class HuggingFaceEndpoint(Endpoint):
             location_of=lambda index: ("body", "inputs", index) if is_list else ("body", "inputs"),
         )
         answer = await self._answer(query, len(texts), context, receive)
+        self._remember(context, answer.results)
         parameters = request.parameters or Parameters()
         content = [render(each, parameters.function_to_apply, parameters.top_k) for each in answer.predictions]
         await send_answer(send, orjson.dumps(content), answer)

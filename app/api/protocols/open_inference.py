@@ -45,7 +45,8 @@ class InferEndpoint(Endpoint):
 
     async def _respond(self, context: RequestContext, body: Body, receive: Receive, send: Send) -> None:
         _, _, _, name, *rest = context.path.removesuffix("/infer").split("/")
-        stated = find_version(self._lifecycle, name, rest[-1]) if rest else None
+        if rest:
+            find_version(self._lifecycle, name, rest[-1])
         model = find_model(self._lifecycle, name)
         check_length(context.headers, self._limits.max_body_bytes)
         request, texts = await self._read(context.headers, body, receive)
@@ -56,8 +57,11 @@ class InferEndpoint(Endpoint):
             caller=caller_of(context),
             location_of=location_of,
         )
-        version = stated or self._lifecycle.serving(model.name, sticky_id(context))
+        version = self._lifecycle.serving(model.name, sticky_id(context))
+        if rest:
+            version = find_version(self._lifecycle, name, rest[-1])
         answer = await self._answer_with(version, query, len(texts), context, receive)
+        self._remember(context, answer.results)
         content, json_bytes = render(request, name, served_name(_version_of(version)), answer.predictions)
         headers: list[Header] = [(b"content-type", b"application/json"), (b"vary", b"accept-encoding")]
         if json_bytes < len(content):

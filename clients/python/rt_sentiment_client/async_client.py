@@ -10,7 +10,16 @@ from .async_jobs import AsyncJobs
 from .connection import Connection, request_id_of
 from .errors import SentimentError
 from .many import ManyOptions, OnError, check_on_error, check_texts, deliver
-from .messages import LongText, Options, info_message, read_explained, read_info, read_prediction, text_message
+from .messages import (
+    LongText,
+    Options,
+    feedback_message,
+    info_message,
+    read_explained,
+    read_info,
+    read_prediction,
+    text_message,
+)
 from .stream import Stream
 from .types import ExplainedPrediction, Info, Prediction
 
@@ -95,6 +104,16 @@ class AsyncClient:
         options = Options(top_k=top_k, long_text=long_text, truncate=truncate, explain=True)
         message = text_message(text, options, request_id_of(request_id))
         return read_explained(await self._http.send(message, self._connection.deadline(timeout_s)), message)
+
+    async def feedback(self, request_id: str, label: str, index: int = 0, *, timeout_s: float | None = None) -> None:
+        """Say which label was right for a text that was predicted before.
+
+        `request_id` and `index` are those of its prediction. The server keeps only counts, to compare versions of its
+        model. It must have feedback turned on, and remembers its last 10 000 requests.
+        """
+        await self._http.send(
+            feedback_message(request_id, label, index, request_id_of(None)), self._connection.deadline(timeout_s)
+        )
 
     async def info(self, *, timeout_s: float | None = None, request_id: str | None = None) -> Info:
         """Return the server's model and limits."""

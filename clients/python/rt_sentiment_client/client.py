@@ -9,7 +9,16 @@ from typing import Literal, overload
 from .connection import Connection, request_id_of
 from .errors import SentimentError
 from .many import ManyOptions, OnError, check_on_error, check_texts, deliver
-from .messages import LongText, Options, info_message, read_explained, read_info, read_prediction, text_message
+from .messages import (
+    LongText,
+    Options,
+    feedback_message,
+    info_message,
+    read_explained,
+    read_info,
+    read_prediction,
+    text_message,
+)
 from .stream import Stream
 from .sync_http import SyncHTTP
 from .sync_jobs import Jobs
@@ -116,6 +125,16 @@ class Client:
         options = Options(top_k=top_k, long_text=long_text, truncate=truncate, explain=True)
         message = text_message(text, options, request_id_of(request_id))
         return read_explained(self._http.send(message, self._connection.deadline(timeout_s)), message)
+
+    def feedback(self, request_id: str, label: str, index: int = 0, *, timeout_s: float | None = None) -> None:
+        """Say which label was right for a text that was predicted before.
+
+        `request_id` and `index` are those of its prediction. The server keeps only counts, to compare versions of its
+        model. It must have feedback turned on, and remembers its last 10 000 requests.
+        """
+        self._http.send(
+            feedback_message(request_id, label, index, request_id_of(None)), self._connection.deadline(timeout_s)
+        )
 
     def info(self, *, timeout_s: float | None = None, request_id: str | None = None) -> Info:
         """Return the server's model and limits."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlencode
 
@@ -67,6 +67,10 @@ class Answer:
     def model(self) -> str | None:
         return self.headers.get("x-model")
 
+    def request_id(self, sent: str) -> str:
+        """Return the id that the server knows the request by: `sent`, unless something has replaced it on its way."""
+        return self.headers.get("x-request-id", sent)
+
 
 def text_message(text: str, options: Options, request_id: str) -> Message:
     """Return the request for one text. Raises `InvalidText` if it cannot be sent."""
@@ -79,6 +83,12 @@ def list_message(texts: TextList, options: Options, request_id: str) -> Message:
     """Return the request for a list of texts."""
     body = _body(b'"texts":[' + b",".join(texts.texts) + b"]", {"partial": True} | options.given())
     return Message("POST", "/predict/batch", request_id, body, can_be_split=len(texts) > 1)
+
+
+def feedback_message(predicted_id: str, label: str, index: int, request_id: str) -> Message:
+    """Return the request that says which label was right."""
+    body = json.dumps({"request_id": predicted_id, "label": label, "index": index}).encode()
+    return Message("POST", "/feedback", request_id, body)
 
 
 def info_message(request_id: str) -> Message:
@@ -94,7 +104,8 @@ def check(answer: Answer, message: Message) -> Answer:
 
 def read_prediction(answer: Answer, message: Message) -> Prediction:
     """Read the answer for one text."""
-    return prediction_of(json_of(answer.body, message.request_id), answer.model, message.request_id)
+    prediction = prediction_of(json_of(answer.body, message.request_id), answer.model, message.request_id)
+    return replace(prediction, request_id=answer.request_id(message.request_id))
 
 
 def read_explained(answer: Answer, message: Message) -> ExplainedPrediction:
@@ -111,8 +122,13 @@ def read_predictions(answer: Answer, message: Message, texts: TextList) -> list[
     places = content.get("predictions")
     if not isinstance(places, list) or len(places) != len(texts):
         raise unexpected(message.request_id)
-    return [
+    results = [
         result_of(place, answer.model, message.request_id, texts.first + number) for number, place in enumerate(places)
+    ]
+    answered_id = answer.request_id(message.request_id)
+    return [
+        replace(result, request_id=answered_id, index=number) if isinstance(result, Prediction) else result
+        for number, result in enumerate(results)
     ]
 
 

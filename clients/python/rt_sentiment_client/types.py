@@ -1,7 +1,7 @@
 """What the methods of a client return."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -16,6 +16,9 @@ class Prediction:
     the probability of that class, and `scores` has that of every class. `truncated` is true if the end of
     the text was ignored because the model does not read texts of this length. `model` is `name@version`, None if the
     server does not say.
+
+    `request_id` and `index` are the id of its request and the place of its text in that request, for `feedback`. The id
+    is None for predictions of streams and jobs, for which there is no feedback.
     """
 
     label: str | None
@@ -23,6 +26,8 @@ class Prediction:
     scores: Mapping[str, float]
     truncated: bool = False
     model: str | None = None
+    request_id: str | None = field(default=None, compare=False, kw_only=True)
+    index: int = field(default=0, compare=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

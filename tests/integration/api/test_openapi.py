@@ -25,6 +25,7 @@ OPERATIONS = {
     "/predict": "predict",
     "/predict/batch": "predict_batch",
     "/predict/stream": "predict_stream",
+    "/feedback": "send_feedback",
     "/livez": "livez",
     "/readyz": "readyz",
     "/healthz": "healthz",
@@ -205,7 +206,7 @@ def test_with_keys_what_needs_one_has_a_lock(tmp_path: Path, protect_information
         assert document["components"]["securitySchemes"].keys() == {"Bearer", "Key"}
         locked = set()
         for path, operation in operations(document).items():
-            method = "POST" if path in BLANK or path.endswith(("/inference", "/retry")) else "GET"
+            method = "POST" if path in BLANK or path.endswith(("/inference", "/retry", "/feedback")) else "GET"
             refused = httpx.request(method, url(server, path), timeout=30)
             if refused.status_code == 401:
                 locked.add(path)
@@ -216,7 +217,9 @@ def test_with_keys_what_needs_one_has_a_lock(tmp_path: Path, protect_information
             else:
                 assert "security" not in operation
     jobs = {path for path in operations(document) if path.startswith("/jobs")}
-    assert locked == BODIES.keys() | {"/predict/stream"} | jobs | (INFORMATION if protect_information else set())
+    assert locked == BODIES.keys() | {"/predict/stream", "/feedback"} | jobs | (
+        INFORMATION if protect_information else set()
+    )
 
 
 def everything(value: Any) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,51 @@
+"""Shadows: versions that score the texts of callers when nothing else runs. Their answers are compared, never sent."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from ..errors import SentimentError
+from ..types import Prediction
+from .version import Version
+
+_CALLER = "(shadow)"
+_TIMEOUT_S = 10.0
+_MOST_TEXTS = 16  # of a request
+
+
+class Shadows:
+    """Lets shadows score what callers asked, one request at a time and only while a slot is to spare."""
+
+    def __init__(self, has_room: Callable[[], bool]) -> None:
+        self._has_room = has_room
+        self._running: asyncio.Task[None] | None = None
+
+    def offer(
+        self, versions: Sequence[Version], texts: Sequence[str], results: Sequence[Prediction | SentimentError]
+    ) -> None:
+        """Compare the answers to a request with those of shadows, if there is room."""
+        if (self._running and not self._running.done()) or not self._has_room():
+            for version in versions:
+                if version.statistics:
+                    version.statistics.metrics.shadowed("skipped")
+            return
+        pairs = [(text, result) for text, result in zip(texts, results, strict=True) if isinstance(result, Prediction)]
+        self._running = asyncio.create_task(_compare(versions, pairs[:_MOST_TEXTS]))
+
+
+async def _compare(versions: Sequence[Version], pairs: Sequence[tuple[str, Prediction]]) -> None:
+    texts = [text for text, _ in pairs]
+    for version in versions:
+        statistics = version.statistics
+        if statistics is None or version.service is None:
+            continue
+        started_s = time.perf_counter()
+        answers = await version.service.recompute(texts, _CALLER, _TIMEOUT_S)
+        statistics.answered(time.perf_counter() - started_s)
+        for (_, answer), shadow in zip(pairs, answers, strict=True):
+            if isinstance(shadow, Prediction):
+                statistics.predicted(shadow)
+                agrees, difference = statistics.agreement.add(answer, shadow)
+                statistics.metrics.shadowed("agree" if agrees else "differ", difference)
+            else:
+                statistics.metrics.shadowed("failed")
