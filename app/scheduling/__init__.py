@@ -3,10 +3,10 @@
 from .admission import Elsewhere, Wait
 from .cost import CostModel
 from .entry import Entry
-from .executor import BatchExecutor, RunBatch
+from .executor import BatchExecutor
 from .fairness import Callers
 from .item import WorkItem
-from .lane import Lane
+from .lane import Lane, RunBatch
 from .queue import BatchQueue
 from .scheduler import Scheduler, SchedulerLimits
 from .waiting import Waiting

@@ -5,25 +5,16 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from ..cpu import give_way
 from ..errors import BackendError
+from .lane import RunBatch
 
 P = TypeVar("P")
 R = TypeVar("R")
-P_contra = TypeVar("P_contra", contravariant=True)
-R_co = TypeVar("R_co", covariant=True)
 
 Done = Callable[[Sequence[R | Exception], float], None]
-
-
-class RunBatch(Protocol[P_contra, R_co]):
-    """Runs a batch in a thread."""
-
-    def __call__(self, payloads: Sequence[P_contra], /, *, alone: bool = False) -> Sequence[R_co | Exception]:
-        """Return a result or an error for each payload. `alone`: no other batch is expected to run meanwhile."""
-        ...
 
 
 class BatchExecutor(Generic[P, R]):

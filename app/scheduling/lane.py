@@ -1,9 +1,19 @@
-"""The entries of one model. Those of different lanes never share a batch, but they share the slots."""
+"""The entries of one model. Those of different lanes never share a batch, but they share the slots. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from .executor import RunBatch
+P_contra = TypeVar("P_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+
+
+class RunBatch(Protocol[P_contra, R_co]):
+    """Runs a batch in a thread."""
+
+    def __call__(self, payloads: Sequence[P_contra], /, *, alone: bool = False) -> Sequence[R_co | Exception]:
+        """Return a result or an error for each payload. `alone`: no other batch is expected to run meanwhile."""
+        ...
 
 
 @dataclass(slots=True, eq=False)

@@ -49,9 +49,9 @@ class Observer(Protocol):
 
 
 class Scheduler(Generic[P, R]):
-    """Runs items in batches on `slots` threads. Everything except the batches happens on the event loop.
+    """Runs items in batches of one lane, on `slots` threads. Everything else happens on the event loop.
 
-    The lane of an item runs it. `on_stall` is called when a batch takes longer than allowed.
+    `on_stall` is called when a batch takes longer than allowed.
     """
 
     def __init__(
@@ -133,8 +133,7 @@ class Scheduler(Generic[P, R]):
         """Queue the texts of a request, all or none; those that can start do so at once. All have the same lane.
 
         `admitted` is what `admit` returned in the same step of the event loop; without it, the request is admitted
-        here. None of the items is settled before the caller yields to the event loop, so that there is
-        time to join them.
+        here. No item is settled before the caller yields to the event loop, so that there is time to join them.
         Raises as `admit` does, `Overloaded` if what is ahead of a list would keep it from meeting its deadline, and
         `TextTooLong` if no queue, however empty, could hold it.
         """

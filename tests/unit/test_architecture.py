@@ -115,7 +115,7 @@ def test_only_api_and_main_know_the_web_framework(package: str) -> None:
 
 def test_only_cli_server_and_main_know_the_settings() -> None:
     knowing = {folder_of(module) or module for module in importers("app.config")}
-    assert knowing == {"app.cli", "app.server", "app.main"}
+    assert knowing == {"app.cli", "app.server", "app.main", "app.models"}
 
 
 def test_undocumented_names_of_uvicorn_are_in_one_file() -> None:
@@ -125,7 +125,7 @@ def test_undocumented_names_of_uvicorn_are_in_one_file() -> None:
 
 
 def test_the_policy_of_the_scheduler_is_pure() -> None:
-    policy = {f"app.scheduling.{name}" for name in ("admission", "cost", "fairness", "queue", "slots")}
+    policy = {f"app.scheduling.{name}" for name in ("admission", "cost", "entry", "fairness", "lane", "queue", "slots")}
     for module in policy:
         assert not imports(module) & {"asyncio", "threading", "time"}, module
         assert imported_modules(module) <= policy | {"app.errors", "app.scheduling.item"}, module

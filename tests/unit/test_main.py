@@ -36,6 +36,7 @@ async def test_two_models_in_one_process_answer_with_their_own_labels(tmp_path: 
     config["id2label"] = {"0": "one star", "1": "three stars", "2": "five stars"}
     (copy / "config.json").write_text(json.dumps(config))
     (copy / "manifest.json").unlink()  # its checksum would not match
+    (copy / "golden.jsonl").unlink()  # it has the old labels
     first = create_app(load_settings({"backend": "mock"}))
     second = create_app(load_settings({"backend": "onnx", "model": str(copy)}))
     async with started(first) as mock, started(second) as stars:

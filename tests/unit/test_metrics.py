@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -115,11 +114,8 @@ def test_the_series_of_a_version_end_with_it(metrics: Metrics, version: VersionM
     )
 
 
-def test_with_several_workers_versions_beyond_the_64th_share_series(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    metrics = Metrics(CollectorRegistry())
+def test_where_series_stay_versions_beyond_the_64th_share_them(metrics: Metrics) -> None:
+    metrics._models.removes = False  # as with several workers
     for number in range(70):
         version = metrics.model_loaded(replace(INFO, model_version=str(number)), slots=1)
         version.answered(0.01, failed=False)

@@ -6,7 +6,7 @@ import pytest
 
 from app.config import Settings
 from app.errors import InvalidInput, TextTooLong
-from app.main import _serving_limits
+from app.models import _serving_limits
 from app.serving import Query
 from app.types import Answer
 from tests.support.bench import Bench, serving

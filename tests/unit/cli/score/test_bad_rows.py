@@ -180,7 +180,7 @@ def test_parquet_without_its_extra_says_how_to_install_it(
         return real(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    monkeypatch.delitem(sys.modules, "app.cli.score.parquet", raising=False)
+    monkeypatch.delitem(sys.modules, "app.tables.parquet", raising=False)
     monkeypatch.chdir(tmp_path)
     Path("in.txt").write_text("good\n")
     assert score("in.txt", *flags) == 1
