@@ -1,6 +1,6 @@
 """A real server with several models and versions, which the mock backend runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,16 +18,18 @@ models:
 
 
 @contextmanager
-def serving_models(folder: Path, models: str = MODELS, **settings: str) -> Iterator[Server]:
-    """Serve what a models file in `folder` says, once all of it is loaded."""
+def serving_models(
+    folder: Path, models: str = MODELS, headers: Mapping[str, str] | None = None, **settings: str
+) -> Iterator[Server]:
+    """Serve what a models file in `folder` says, once all of it is loaded. `headers` let the test see that."""
     file = folder / "models.yaml"
     file.write_text(models)
     with serve(backend="mock", models_file=str(file), **settings) as server:
-        until(lambda: states(server) == {"ready"}, on_timeout=server.log.read_text)
+        until(lambda: states(server, headers) == {"ready"}, on_timeout=server.log.read_text)
         yield server
 
 
-def states(server: Server) -> set[str]:
+def states(server: Server, headers: Mapping[str, str] | None = None) -> set[str]:
     """The states of all versions."""
-    models = server.get("/models").json()["models"]
+    models = server.get("/models", headers=headers).json()["models"]
     return {version["state"] for model in models for version in model["versions"]}

@@ -79,11 +79,11 @@ class Agreement:
 class ServedVersion:
     """A version of a model in the process that answered. Counts are since it was loaded there.
 
-    `version` is `name@version`, as `Prediction.model`; None if it is not loaded. `state` is `loading`, `ready`, `failed`
-    or `draining`, and `reason` says why it is not ready. `weight` is that of the models file, and `share` the part of
-    the callers that it answers now, from 0 to 1. A `shadow` only sees texts, and `compared` says how often its label
-    is that of the version that answered. `golden` says how many of its golden texts get the answer that it was
-    published with.
+    `version` is `name@version`, as `Prediction.model`; None if it is not loaded.
+    `state` is `loading`, `ready`, `failed` or `draining`, and `reason` says why it is not ready.
+    `weight` is that of the models file, and `share` the part of the callers that it answers now, from 0 to 1.
+    `shadow`: it only sees texts, and `compared` says how often its label is that of the version that answered.
+    `golden` says how many of its golden texts get the answer that it was published with.
     """
 
     version: str | None

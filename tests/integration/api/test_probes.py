@@ -26,6 +26,7 @@ def test_all_probes_of_a_ready_server_are_ok(server: Server) -> None:
         "model": "sentiment-en",
         "version": __version__,
         "queue_depth": 0,
+        "golden": {"texts": 48, "agreeing": 48, "agreement": 1.0},
     }
 
 
@@ -56,7 +57,7 @@ def test_only_liveness_is_ok_while_the_model_loads(gate: Gate) -> None:
         assert int(ready.headers["retry-after"]) >= 1
         health = http.get("/healthz")
         assert (health.status_code, health.json()["status"]) == (503, "loading")
-        assert health.json()["backend"] is None
+        assert (health.json()["backend"], health.json()["golden"]) == (None, None)
         assert http.get("/info").status_code == 503
         assert "sentiment_ready 0.0" in http.get("/metrics").text
         refused = http.post("/predict", json={"text": "good"})
