@@ -134,7 +134,7 @@ class TestDocumentation:
         with server.client() as http:
             document = http.get("/openapi.json").json()
             operation = document["paths"][path]["post"]
-            statuses = "200 400 401 403 408 413 415 422 429 431 500 503 504 505"
+            statuses = "200 400 401 403 404 408 413 415 422 429 431 500 503 504 505"
             assert set(operation["responses"]) == set(statuses.split())
             headers = {"X-Request-ID", "X-Model", "X-Cache", "Server-Timing"}
             assert set(operation["responses"]["200"]["headers"]) == headers
