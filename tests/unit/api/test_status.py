@@ -33,7 +33,9 @@ class _SlowMetrics:
 
 
 async def test_metrics_are_rendered_one_at_a_time_and_off_the_event_loop() -> None:
-    metrics, lifecycle = _SlowMetrics(), SimpleNamespace(predicted_wait_ms=0.0, status="ok", queue_depth=0)
+    metrics = _SlowMetrics()
+    registry = SimpleNamespace(models={})
+    lifecycle = SimpleNamespace(predicted_wait_ms=0.0, status="ok", queue_depth=0, registry=registry)
     router = status_router(
         cast("Lifecycle", lifecycle), cast("Metrics", metrics), cast("schemas.Limits", SimpleNamespace())
     )
