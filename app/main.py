@@ -139,7 +139,7 @@ def create_app(
     protocols = _protocols(settings)
     routers = [prediction_routes(), stream_routes(), status_router(lifecycle, metrics, limits), jobs_router(jobs)]
     routers += [feedback_router(feedback, bodies, limits, metrics), models_router(lifecycle, feedback)]
-    routers += [protocol.router(lifecycle) for protocol in protocols]
+    routers += [protocol.router(lifecycle, bodies) for protocol in protocols]
     app = fastapi_app(
         lifespan,
         routers,

@@ -30,6 +30,7 @@ _INFORMATION = (
     "/v2",
     "/v2/models/{name}",
     "/v2/models/{name}/versions/{version}",
+    "/v2/repository/index",
 )
 _ASSETS = ("/static-offline-docs/", "/page/")  # of the pages at /docs and /
 # The scope that a key needs for a route. For other routes, any key that is valid will do.

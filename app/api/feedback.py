@@ -23,6 +23,11 @@ _MAX_BYTES = 4096
 
 _EXAMPLE: dict[str, Any] = {"request_id": "0f3c5a8e7b1d2946", "label": "negative", "index": 0}
 
+_MISSING = (
+    "There is no prediction with this request id, or it is forgotten.",
+    "there is no prediction with this request id; each process keeps the ids of its last 10 000 requests",
+)
+
 
 class FeedbackRequest(BaseModel):
     """The right label of a text that was predicted before."""
@@ -90,8 +95,7 @@ def _key(context: RequestContext, request_id: str) -> str:
 
 def _document() -> dict[str, Any]:
     schema = {"$ref": REFERENCE.format(model=FeedbackRequest.__name__)}
-    responses = problems(400, 404, 408, 413, 415, 422, 429, 431, 500, 503, loc=("body", "label"))
-    responses[404] |= {"description": "There is no prediction with this request id, or it is forgotten."}
+    responses = problems(400, 404, 408, 413, 415, 422, 429, 431, 500, 503, loc=("body", "label"), missing=_MISSING)
     return {
         "responses": responses | {204: {"description": "It is counted."}},
         "openapi_extra": {

@@ -9,12 +9,13 @@ from .training_schemas import TrainingForm, TrainingJob
 _REFERENCE = "#/components/schemas/{model}"
 MODELS = (schemas.InferenceJob, schemas.InferenceForm, schemas.JobEvent, TrainingJob, TrainingForm)
 
+_MISSING = ("There is none of this id, or it is not yours.", "you have no job of this id")
 _STREAM = {"type": "string"}
 _EVENT = {"$ref": _REFERENCE.format(model="JobEvent")}  # each of them: OpenAPI 3.1 has no word for a stream
 
 
 def _responses(*statuses: int, **more: Any) -> dict[int | str, dict[str, Any]]:
-    return problems(*{*statuses, 422}, 429, 431, 500, 503) | {
+    return problems(*{*statuses, 422}, 429, 431, 500, 503, missing=_MISSING) | {
         int(name[1:]): response for name, response in more.items()
     }
 

@@ -34,6 +34,10 @@ class JsonReader(Generic[M]):
             request = self.validate(content.value)
             body.resize(sum(map(sys.getsizeof, self.texts(request))))
             return request
+        return await self.parse(content)
+
+    async def parse(self, content: bytes) -> M:
+        """Return the request of a small body; raise what `validate` raises."""
         try:
             return self.model.model_validate_json(content.removeprefix(BOM_UTF8))
         except ValidationError:

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, RootModel
 
+from ..serving import GoldenResult
+
 
 class GoldenTexts(BaseModel):
     """How many golden texts got the answer that the version was published with, when they were last checked."""
@@ -11,6 +13,13 @@ class GoldenTexts(BaseModel):
     texts: int = Field(description="Golden texts of the version.", examples=[48])
     agreeing: int = Field(description="Of these, those with the published answer.", examples=[48])
     agreement: float = Field(description="The part of them that agrees, from 0 to 1.", examples=[1.0])
+
+    @classmethod
+    def of(cls, result: GoldenResult | None) -> "GoldenTexts | None":
+        """Describe the result of a check, if there was one."""
+        if result is None:
+            return None
+        return cls(texts=result.texts, agreeing=result.agreeing, agreement=round(result.agreement, 4))
 
 
 class Confidences(BaseModel):

@@ -41,7 +41,7 @@ def models_router(lifecycle: Lifecycle, feedback: Feedback | None) -> APIRouter:
 
 
 def _describe(version: Version, share: float, feedback: Feedback | None) -> schemas.VersionStatus:
-    info, statistics, golden = version.info, version.statistics, version.golden
+    info, statistics = version.info, version.statistics
     differences = statistics.agreement.differences() if statistics else None
     counts: Mapping[str, Any] = feedback.counts(info.id) if feedback and info else {}
     return schemas.VersionStatus(
@@ -57,9 +57,7 @@ def _describe(version: Version, share: float, feedback: Feedback | None) -> sche
         labels=list(info.labels) if info else [],
         backend=info.backend if info else None,
         precision=info.precision if info else None,
-        golden=schemas.GoldenTexts(texts=golden.texts, agreeing=golden.agreeing, agreement=round(golden.agreement, 4))
-        if golden
-        else None,
+        golden=schemas.GoldenTexts.of(version.golden),
         requests=statistics.requests if statistics else 0,
         errors=statistics.errors if statistics else 0,
         predictions=schemas.LabelCounts(dict(statistics.predictions) if statistics else {}),

@@ -20,8 +20,9 @@ _PROBLEMS = {
         "an API key is required: Authorization: Bearer …, or X-API-Key",
     ),
     403: ("The API key is not valid, has expired or is not for this route.", "Forbidden", "this API key is not valid"),
-    404: ("The server has no model of this name and version.", "Not Found", "no such model"),
+    404: ("The server has no such model.", "Not Found", "no such model; this server has sentiment-en"),
     408: ("The body did not arrive in time.", "Request Timeout", "the body did not arrive in time"),
+    409: ("Its state does not allow this.", "Conflict", "only a completed job has a result; this one is running"),
     413: (
         "The body, a text or the list exceeds its limit, or a text is too long and `truncate` is false.",
         "Content Too Large",
@@ -65,13 +66,8 @@ _PROBLEMS = {
         "only HTTP/1.1 and HTTP/1.0 are supported",
     ),
 }
-# Of routes that name something by its path, and never of predictions.
-_PROBLEMS_OF_THINGS = {
-    404: ("There is none of this id, or it is not yours.", "Not Found", "you have no job of this id"),
-    409: ("Its state does not allow this.", "Conflict", "only a completed job has a result; this one is running"),
-}
 # Of routes that predict with a body of JSON.
-STATUSES = [status for status in _PROBLEMS if status != 404]
+STATUSES = [status for status in _PROBLEMS if status not in (404, 409)]
 TIMEOUT = {
     "name": "X-Request-Timeout-Ms",
     "in": "header",
@@ -125,11 +121,18 @@ _PARTIAL_LIST = {
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Whole seconds."}}
 
 
-def problems(*statuses: int, loc: Sequence[str | int] = (), plain: bool = False) -> Responses:
-    """Describe error responses; `plain` are those of other protocols. In the examples, the text at `loc` is invalid."""
+def problems(
+    *statuses: int, loc: Sequence[str | int] = (), plain: bool = False, missing: tuple[str, str] | None = None
+) -> Responses:
+    """Describe error responses; `plain` are those of other protocols. In the examples, the text at `loc` is invalid.
+
+    `missing` is what 404 means, and the detail of an example, if it is not about a model.
+    """
     described: Responses = {}
     for status in statuses:
-        when, title, detail = (_PROBLEMS | _PROBLEMS_OF_THINGS)[status]
+        when, title, detail = _PROBLEMS[status]
+        if status == 404 and missing:
+            when, detail = missing
         detail = detail.format(place=".".join(map(str, loc)))
         example = {"type": "about:blank", "title": title, "status": status, "detail": detail}
         example["request_id"] = "0f3c5a8e7b1d2946"
@@ -179,13 +182,13 @@ def prediction_routes() -> APIRouter:
     text = documented(
         schemas.PredictRequest,
         schemas.PredictResponse,
-        problems(*STATUSES, loc=("body", "text")),
+        problems(*STATUSES, 404, loc=("body", "text")),
         {"text": _TEXT},
     )
     texts = documented(
         schemas.BatchRequest,
         schemas.BatchResponse,
-        problems(*STATUSES, loc=("body", "texts", 1)),
+        problems(*STATUSES, 404, loc=("body", "texts", 1)),
         {"list": _LIST, "partial": _PARTIAL_LIST},
     )
 
@@ -201,6 +204,16 @@ def prediction_routes() -> APIRouter:
         The list is admitted or refused as a whole. With `partial`, a text that cannot be predicted gets an error in its
         place; otherwise it fails the request.
         """
+        raise NotImplementedError
+
+    @router.post("/models/{name}/predict", **text)
+    async def predict_with_model(name: str) -> None:
+        """Predict the sentiment of one text with the model of this name."""
+        raise NotImplementedError
+
+    @router.post("/models/{name}/predict/batch", **texts)
+    async def predict_batch_with_model(name: str) -> None:
+        """Predict the sentiment of a list of texts with the model of this name."""
         raise NotImplementedError
 
     return router

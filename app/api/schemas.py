@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StringConstraints
 
+from .model_schemas import GoldenTexts
+
 # Strict: the string "1" is not accepted as a number. An unknown field is an error, so that typos do not pass silently.
 STRICT = ConfigDict(strict=True, extra="forbid")
 
@@ -158,6 +160,7 @@ class Health(Ready):
     version: str = Field(description="Version of the service.", examples=["0.1.0"])
     uptime_s: float = Field(description="Seconds since the process started.")
     queue_depth: int = Field(description="Number of texts that are waiting for the model.")
+    golden: GoldenTexts | None = Field(description="Golden texts of the default model; null if it has none.")
 
 
 class Limits(BaseModel):

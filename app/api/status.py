@@ -14,6 +14,7 @@ from ..errors import NotReady
 from ..metrics import Metrics
 from ..serving import Lifecycle
 from . import schemas
+from .model_schemas import GoldenTexts
 from .openapi import problems
 
 _NOT_READY: dict[str, Any] = {
@@ -30,6 +31,7 @@ _NOT_READY: dict[str, Any] = {
                 "version": __version__,
                 "uptime_s": 86400.0,
                 "queue_depth": 0,
+                "golden": {"texts": 48, "agreeing": 48, "agreement": 1.0},
             }
         }
     },
@@ -80,6 +82,7 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
             version=__version__,
             uptime_s=round(lifecycle.uptime_s, 1),
             queue_depth=lifecycle.queue_depth,
+            golden=GoldenTexts.of(lifecycle.main.golden) if lifecycle.main else None,
         )
 
     @router.get("/info", tags=["information"], response_model=schemas.Info, responses=problems(431, 503))

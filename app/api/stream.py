@@ -90,7 +90,7 @@ def parse_options(query: bytes) -> Options:
     except ValueError:
         raise InvalidInput(f"more than {_MAX_PARAMETERS} parameters", ("query",)) from None
     try:
-        options = validate(Options, {name: _value(text) for name, text in pairs})
+        options = validate(Options, {name: text if name == "model" else _value(text) for name, text in pairs})
     except BodyInvalid as error:
         error.part = "query"
         raise

@@ -53,13 +53,13 @@ def _parameters() -> list[dict[str, object]]:
     options = Options.model_json_schema()["properties"]
     return [
         {"name": name, "in": "query", "description": options[name].pop("description"), "schema": options[name]}
-        for name in ("truncate", "long_text", "top_k")
+        for name in ("truncate", "long_text", "top_k", "model")
     ]
 
 
 def _refusals() -> dict[int | str, dict[str, object]]:
     """Describe the errors before the first line is read. Those of a line are in its answer."""
-    refusals: dict[int | str, dict[str, object]] = dict(problems(415, 422, 429, 431, 503, loc=("query", "top_k")))
+    refusals: dict[int | str, dict[str, object]] = dict(problems(404, 415, 422, 429, 431, 503, loc=("query", "top_k")))
     for status, when, detail in (
         (415, f"The content type is not `{_MEDIA_TYPE}`.", f"the content type must be {_MEDIA_TYPE}"),
         (422, "An option is not valid; `errors` says which.", "Input should be a valid integer"),

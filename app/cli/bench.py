@@ -39,12 +39,20 @@ class Figures:
 @click.command()
 @click.option("--url", help="Measure a running server, over HTTP.")
 @click.option("--api-key", envvar="RT_SENTIMENT_API_KEY", show_envvar=True, help="Key for the server.")
+@click.option("--served-model", metavar="NAME", help="Which model of the server, if not its default one.")
 @click.option("--connections", default="1,8,32", show_default=True, metavar="N,…", help="Callers at a time.")
 @click.option("--seconds", type=click.FloatRange(0.1, 60), default=3.0, show_default=True, help="Time for each line.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @setting_flags(MODEL_SETTINGS)
 def bench(
-    *, url: str | None, api_key: str | None, connections: str, seconds: float, as_json: bool, **flags: Any
+    *,
+    url: str | None,
+    api_key: str | None,
+    served_model: str | None,
+    connections: str,
+    seconds: float,
+    as_json: bool,
+    **flags: Any,
 ) -> int:
     """Measure how many texts per second the model, or a server, answers, and how long an answer takes.
 
@@ -59,7 +67,9 @@ def bench(
         callers = [0]
     if min(callers) < 1 or max(callers) > 256:
         raise Failure("--connections: expected numbers from 1 to 256, separated by commas", WRONG_USAGE)
-    what, predict, close = _server(url, api_key) if url else _model(flags)
+    if served_model is not None and not url:
+        raise Failure("--served-model needs --url; for a model in this process, use --model", WRONG_USAGE)
+    what, predict, close = _server(url, api_key, served_model) if url else _model(flags)
     texts = _sentences()
     try:
         predict(["a first text, so that all is ready"])
@@ -99,18 +109,19 @@ def _model(flags: dict[str, Any]) -> Subject:
     return f"{scorer.description['model']} in this process, {scorer.description['backend']}", scorer.score, lambda: None
 
 
-def _server(url: str, api_key: str | None) -> Subject:
+def _server(url: str, api_key: str | None, model: str | None) -> Subject:
     from .score.remote import Server
 
     server = Server(url, api_key, give_up_s=0)
+    options = {"model": model} if model else {}
 
     def predict(texts: list[str]) -> None:
         path, body = ("/predict", {"text": texts[0]}) if len(texts) == 1 else ("/predict/batch", {"texts": texts})
-        status, answer = server.call("POST", path, body)
+        status, answer = server.call("POST", path, body | options)
         if status != 200:
             raise Failure(f"{server.url}: {status} {answer}")
 
-    return f"{server.url} over HTTP", predict, server.close
+    return f"{model + ' of ' if model else ''}{server.url} over HTTP", predict, server.close
 
 
 def _sentences() -> Iterator[str]:

@@ -1,5 +1,6 @@
 """From texts to predictions: service, cache, lifecycle, model loading. Knows nothing about HTTP."""
 
+from ..inference import GoldenResult
 from ..types import Answer
 from .drift import Drift
 from .engine import Engine, ServingLimits
@@ -24,6 +25,7 @@ __all__ = [
     "Feedback",
     "FeedbackOutcome",
     "Follower",
+    "GoldenResult",
     "Lifecycle",
     "Loader",
     "Pending",

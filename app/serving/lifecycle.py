@@ -50,13 +50,17 @@ class Lifecycle:
         return self.engine.predicted_wait_ms if self.engine else 0.0
 
     @property
-    def model(self) -> ModelInfo | None:
+    def main(self) -> Version | None:
         """The version of the default model that most callers get, or would get if it worked; None while it loads."""
         default = self.registry.default
         if default is None:
             return None
-        main = default.main or next((version for version in default.versions if version.info), None)
-        return main.info if main else None
+        return default.main or next((version for version in default.versions if version.info), None)
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """What describes that version."""
+        return self.main.info if self.main else None
 
     def ready(self) -> None:
         """The default model can answer. A process that is draining keeps draining."""
@@ -85,12 +89,17 @@ class Lifecycle:
 
         Raises `NotFound` if there is no such model, and `NotReady` if it, or the process, cannot answer.
         """
+        self.check(model)
+        return self.registry.pick(model, caller)
+
+    def check(self, model: str | None) -> None:
+        """Raise `NotReady` if the process cannot answer requests for a model, whatever its versions can do."""
         if self.status != "ok" and (model is None or self._broken or self.status != "degraded"):
             raise NotReady(self.reason)
-        return self.registry.pick(model, caller)
 
     def answered(self, version: Version, query: Query, answer: Answer) -> None:
         """Offer what a version has answered to the shadows of its model."""
         model = self.registry.models.get(version.info.model) if version.info else None
-        if model and self.engine and (shadows := model.shadows):
+        # A client may ask a shadow itself.
+        if model and self.engine and (shadows := [each for each in model.shadows if each is not version]):
             self.engine.shadows.offer(shadows, query.texts, answer.results)

@@ -46,6 +46,7 @@ def run_example(program: str, address: str, folder: Path = ROOT) -> str:
 def test_the_published_names_stay() -> None:
     """Removing one of them breaks programs of users."""
     assert sorted(rt_sentiment_client.__all__) == [
+        "Agreement",
         "AsyncClient",
         "Client",
         "DeadlineExceeded",
@@ -60,6 +61,8 @@ def test_the_published_names_stay() -> None:
         "Prediction",
         "Progress",
         "SentimentError",
+        "ServedModel",
+        "ServedVersion",
         "ServerError",
         "SubmittedJob",
         "TextTooLong",
@@ -74,7 +77,7 @@ def test_the_published_names_stay() -> None:
 
 
 def test_the_published_methods_stay() -> None:
-    common = {"__init__", "explain", "feedback", "info", "predict", "predict_many", "stream"}
+    common = {"__init__", "explain", "feedback", "info", "models", "predict", "predict_many", "stream"}
     assert _methods(Client) == common | {"__enter__", "__exit__", "close"}
     assert _methods(AsyncClient) == common | {"__aenter__", "__aexit__", "aclose"}
     assert _methods(Jobs) == _methods(AsyncJobs) == {"__init__", *OF_JOBS}
@@ -85,7 +88,7 @@ def _methods(kind: type) -> set[str]:
     return {name for name in names if name == "__init__" or not re.match("_[^_]|__repr__", name)}
 
 
-@pytest.mark.parametrize("name", ["__init__", "explain", "info", "predict", "predict_many", "stream"])
+@pytest.mark.parametrize("name", ["__init__", "explain", "info", "models", "predict", "predict_many", "stream"])
 def test_both_clients_take_the_same_arguments(name: str) -> None:
     ours, theirs = (inspect.signature(getattr(kind, name)).parameters for kind in (Client, AsyncClient))
     assert [(each.name, each.kind, each.default) for each in ours.values()] == [

@@ -199,6 +199,12 @@ ROUTES = {
     "/v2/models/plugh-xyzzy/infer": "/v2/models/{name}/infer",
     "/v2/models/mock/versions/plugh-xyzzy": "/v2/models/{name}/versions/{version}",
     "/v2/models/plugh-xyzzy/other": "(none)",
+    "/v2/repository/index": "/v2/repository/index",
+    "/models": "/models",
+    "/models/plugh-xyzzy": "/models/{name}",
+    "/models/plugh-xyzzy/predict": "/models/{name}/predict",
+    "/models/plugh-xyzzy/predict/batch": "/models/{name}/predict/batch",
+    "/models/plugh-xyzzy/other": "(none)",
 }
 
 

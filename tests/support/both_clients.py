@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import pytest
-from rt_sentiment_client import AsyncClient, Client, ExplainedPrediction, Info, Prediction, SentimentError
+from rt_sentiment_client import AsyncClient, Client, ExplainedPrediction, Info, Prediction, SentimentError, ServedModel
 
 
 class AnyClient(Protocol):
@@ -13,6 +13,7 @@ class AnyClient(Protocol):
 
     async def predict(self, text: str, **options: Any) -> Prediction: ...
     async def info(self, **options: Any) -> Info: ...
+    async def models(self, **options: Any) -> tuple[ServedModel, ...]: ...
     async def feedback(self, request_id: str, label: str, index: int = 0, **options: Any) -> None: ...
     async def explain(self, text: str, **options: Any) -> ExplainedPrediction: ...
     async def predict_many(self, texts: Iterable[str], **options: Any) -> list[Prediction | SentimentError]: ...
@@ -72,6 +73,9 @@ class InThreads:
     async def info(self, **options: Any) -> Info:
         return await asyncio.to_thread(self.client.info, **options)
 
+    async def models(self, **options: Any) -> tuple[ServedModel, ...]:
+        return await asyncio.to_thread(self.client.models, **options)
+
     async def predict_many(self, texts: Iterable[str], **options: Any) -> list[Prediction | SentimentError]:
         return await asyncio.to_thread(lambda: list(self.client.predict_many(texts, **options)))
 
@@ -106,6 +110,9 @@ class InTheLoop:
 
     async def info(self, **options: Any) -> Info:
         return await self.client.info(**options)
+
+    async def models(self, **options: Any) -> tuple[ServedModel, ...]:
+        return await self.client.models(**options)
 
     async def predict_many(self, texts: Iterable[str], **options: Any) -> list[Prediction | SentimentError]:
         return [result async for result in self.client.predict_many(texts, **options)]

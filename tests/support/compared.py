@@ -57,17 +57,15 @@ class FakeScorer(Scorer):
 
 
 @contextmanager
-def serving(models: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
-    """A server with these answers by the names of models. Yields its address, and the paths and keys of requests."""
+def serving(answer: Any) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+    """A server with this answer at `/models`. Yields its address, and the paths and keys of requests."""
     requests: list[tuple[str, str | None]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             requests.append((self.path, self.headers.get("Authorization")))
-            name = self.path.removeprefix("/models/")
-            status, answer = (200, models[name]) if name in models else (404, {"detail": "no such model"})
             data = json.dumps(answer).encode()
-            self.send_response(status)
+            self.send_response(200 if self.path == "/models" else 404)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

@@ -32,12 +32,12 @@ def run_until_mended(self, batch):
 mock.MockBackend.run, mock._BREAK_S = run_until_mended, 1e9
 """
 _BEFORE_LOADING = """
-import app.main
-load_model = app.main.load_model
+import app.models
+load_model = app.models.load_model
 def load_behind_gate(*args, **kwargs):
     wait_for_gate()
     return load_model(*args, **kwargs)
-app.main.load_model = load_behind_gate
+app.models.load_model = load_behind_gate
 """
 
 

@@ -62,6 +62,7 @@ def sync_calls(address: str, model: str) -> Any:
     return {
         "server": client.get_server_metadata(),
         "model": metadata,
+        "index": client.get_model_repository_index(),
         "answers": answers,
         "classes": [[each.decode() for each in row] for row in best.as_numpy("SCORES")],
         "errors": [error_of(client, model, *call) for call in ((inputs(True, [" "]),), (inputs(False, ["a"] * 300),))],

@@ -60,6 +60,9 @@ def test_the_clients_of_triton_get_the_same_predictions(server: Server) -> None:
         assert answer == expected
     assert found["sync"]["server"]["extensions"] == ["binary_tensor_data", "classification"]
     assert found["sync"]["model"]["inputs"] == [{"name": "TEXT", "datatype": "BYTES", "shape": [-1]}]
+    version = found["sync"]["model"]["versions"][0]
+    ready = {"name": "sentiment-en", "version": version, "state": "READY", "reason": ""}
+    assert found["sync"]["index"] == [ready]
     labels, scores, _ = expected
     for row, label, each in zip(found["sync"]["classes"], labels, scores, strict=True):
         score, index, name = row[0].split(":")

@@ -66,7 +66,7 @@ def test_every_response_is_as_documented(tmp_path: Path, jobs: dict[str, str], w
     keys = {"api_keys_file": str(file)} if with_keys else {}
     with serve(backend="mock", feedback="true", prelude=_ONE_EVENT, **jobs, **keys) as server:
         report = run(server.address, *(["--header", f"X-API-Key: {key}"] if with_keys else []))
-        assert "Tested: 29" in report
+        assert "Tested: 34" in report
         assert int(re.search(r"(\d+) generated", report)[1]) > 300  # type: ignore[index]
         assert not server.events("unexpected error")
         assert server.process.poll() is None

@@ -141,7 +141,7 @@ _EXAMPLES = {
 }
 
 
-def _router(_lifecycle: Lifecycle) -> APIRouter:
+def _router(_lifecycle: Lifecycle, _bodies: Bodies) -> APIRouter:
     """Return a route that only documents."""
     router = APIRouter()
     errors = problems(*STATUSES, loc=("body", "inputs"), plain=True)

@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol says about the server and its model, without a prediction."""
+"""What the Open Inference Protocol says about the server and its models, without a prediction."""
 
 import functools
 import re
@@ -123,10 +123,6 @@ def metadata_router(lifecycle: Lifecycle) -> APIRouter:
     not_ready = of_all | problems(503, plain=True)
     of_model = not_ready | problems(404, plain=True)
 
-    def check_ready() -> None:
-        if lifecycle.status != "ok":
-            raise NotReady(lifecycle.reason)
-
     @router.get("/v2", responses=refusals)
     async def v2_server() -> ServerMetadata:
         """Report the server and the extensions of the protocol that it has."""
@@ -141,7 +137,8 @@ def metadata_router(lifecycle: Lifecycle) -> APIRouter:
     @router.get("/v2/health/ready", responses=not_ready)
     async def v2_ready() -> ServerReady:
         """Report whether predictions are available, as `/readyz`."""
-        check_ready()
+        if lifecycle.status != "ok":
+            raise NotReady(lifecycle.reason)
         return ServerReady(ready=True)
 
     @router.get("/v2/models/{name}", responses=refusals | of_model)
@@ -158,7 +155,7 @@ def metadata_router(lifecycle: Lifecycle) -> APIRouter:
     async def v2_model_ready(name: str) -> ModelReady:
         """Report whether predictions of the model are available."""
         model = find_model(lifecycle, name)
-        check_ready()
+        lifecycle.check(model.name)
         if not model.shares:
             raise NotReady(model.public_reason)
         return ModelReady(name=name, ready=True)
@@ -166,8 +163,8 @@ def metadata_router(lifecycle: Lifecycle) -> APIRouter:
     @router.get("/v2/models/{name}/versions/{version}/ready", responses=of_model)
     async def v2_model_version_ready(name: str, version: str) -> ModelReady:
         """Report whether predictions of a version of the model are available."""
-        found = find_version(lifecycle, name, version)
-        check_ready()
+        model, found = find_model(lifecycle, name), find_version(lifecycle, name, version)
+        lifecycle.check(model.name)
         if found.state != "ready":
             raise NotReady(found.public_reason)
         return ModelReady(name=name, ready=True)

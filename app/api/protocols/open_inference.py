@@ -1,12 +1,13 @@
 """The Open Inference Protocol, version 2, below `/v2`: what clients of KServe and Triton send and read over HTTP."""
 
 import sys
+from collections.abc import Sequence
 
 from fastapi import APIRouter
 from starlette.types import Receive, Send
 
 from ...access import RateLimit
-from ...errors import MalformedBody
+from ...errors import MalformedBody, NotReady
 from ...serving import Lifecycle, Query, Version
 from ..auth import caller_of
 from ..bodies import Bodies, Body
@@ -22,6 +23,7 @@ from .messages import InferRequest, InferResponse, count_of, form_of, location_o
 from .metadata import find_model, find_version, metadata_router, served_name
 from .outputs import check_outputs, render
 from .protocol import PlainError, Protocol
+from .repository import RepositoryIndexRequest, add_repository_index
 from .tensors import TensorParser
 
 _JSON_LENGTH = b"inference-header-content-length"
@@ -45,9 +47,7 @@ class InferEndpoint(Endpoint):
 
     async def _respond(self, context: RequestContext, body: Body, receive: Receive, send: Send) -> None:
         _, _, _, name, *rest = context.path.removesuffix("/infer").split("/")
-        if rest:
-            find_version(self._lifecycle, name, rest[-1])
-        model = find_model(self._lifecycle, name)
+        self._version(name, rest, context)  # before the body is read
         check_length(context.headers, self._limits.max_body_bytes)
         request, texts = await self._read(context.headers, body, receive)
         check_outputs(request)
@@ -57,9 +57,7 @@ class InferEndpoint(Endpoint):
             caller=caller_of(context),
             location_of=location_of,
         )
-        version = self._lifecycle.serving(model.name, sticky_id(context))
-        if rest:
-            version = find_version(self._lifecycle, name, rest[-1])
+        version = self._version(name, rest, context)
         answer = await self._answer_with(version, query, len(texts), context, receive)
         self._remember(context, answer.results)
         content, json_bytes = render(request, name, served_name(_version_of(version)), answer.predictions)
@@ -72,6 +70,17 @@ class InferEndpoint(Endpoint):
             content = compress(content, encoding)
             headers.append((b"content-encoding", encoding.encode()))
         await send_answer(send, content, answer, headers)
+
+    def _version(self, name: str, rest: Sequence[str], context: RequestContext) -> Version:
+        """Return what answers: the version in the path, even if callers do not get it, or that for the caller."""
+        model = find_model(self._lifecycle, name)
+        if not rest:
+            return self._lifecycle.serving(model.name, sticky_id(context))
+        version = find_version(self._lifecycle, name, rest[-1])
+        self._lifecycle.check(model.name)
+        if version.state != "ready":
+            raise NotReady(version.public_reason)
+        return version
 
     async def _read(self, headers: Headers, body: Body, receive: Receive) -> tuple[InferRequest, list[str]]:
         """Read and validate a body. The content type does not matter, as in other servers of this protocol."""
@@ -132,9 +141,10 @@ _RESPONSE = {
 }
 
 
-def _router(lifecycle: Lifecycle) -> APIRouter:
+def _router(lifecycle: Lifecycle, bodies: Bodies) -> APIRouter:
     """Return the routes for information, and routes for predictions that only document."""
     router = metadata_router(lifecycle)
+    add_repository_index(router, lifecycle, bodies)
     errors = problems(*STATUSES, 404, loc=location_of(0), plain=True)
     errors[415]["description"] = "The body is compressed in another way than gzip or deflate."
     errors[415]["content"]["application/json"]["example"] = {"error": ENCODINGS}
@@ -166,4 +176,4 @@ def _owns(_method: str, path: str) -> bool:
     return path == "/v2" or path.startswith("/v2/")
 
 
-OPEN_INFERENCE = Protocol(InferEndpoint, _router, (InferRequest, PlainError), _owns)
+OPEN_INFERENCE = Protocol(InferEndpoint, _router, (InferRequest, RepositoryIndexRequest, PlainError), _owns)

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from ...serving import Lifecycle
+from ..bodies import Bodies
 from ..endpoint import Endpoint
 
 
@@ -25,6 +26,6 @@ class Protocol:
     """
 
     endpoint: type[Endpoint]
-    router: Callable[[Lifecycle], APIRouter]
+    router: Callable[[Lifecycle, Bodies], APIRouter]
     models: Sequence[type[BaseModel]]
     owns: Callable[[str, str], bool]

@@ -1,4 +1,4 @@
-"""`rt-sentiment models`: the group, `list` and `log`. To add a command, `models.add_command` it here."""
+"""`rt-sentiment models`: the group, `list` and `log`."""
 
 from pathlib import Path
 
@@ -9,17 +9,20 @@ from ..console import print_json, print_table
 from ..exits import OK
 from .artifacts import manifest_versions, readable_checksum
 from .change import CHANGES
+from .compare import compare
 from .flags import file_flag, models_file, name_argument
 from .live import print_live
+from .sign import sign
+from .verify import verify
 
 
 @click.group()
 def models() -> None:
-    """Change which versions of models are served, and for how many callers. Running servers follow the models file."""
+    """Check, sign and compare models, and change which versions are served. Running servers follow the models file."""
 
 
-for change in CHANGES:
-    models.add_command(change)
+for each in (*CHANGES, verify, sign, compare):
+    models.add_command(each)
 
 
 @models.command("list")

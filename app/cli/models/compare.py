@@ -90,10 +90,10 @@ def _compare_counts(url: str, api_key: str | None, a: str, b: str, *, as_json: b
     from ...comparison import compare_counts
     from ..score.remote import Server
     from .count_report import show, to_json
-    from .counted import read_version
+    from .counted import read_versions
 
     with closing(Server(url, api_key)) as server:
-        comparison = compare_counts(*(read_version(server, name) for name in (a, b)))
+        comparison = compare_counts(*read_versions(server, (a, b)))
     if as_json:
         print_json(to_json(comparison, a, b))
     else:

@@ -1,30 +1,29 @@
 """Reads what a server has counted about a version. A figure that is missing, or is none, is unknown."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from ...comparison import Latency, Shadow, Share, VersionCounts, mean_of_buckets
 from ..exits import WRONG_USAGE, Failure
-from ..score.remote import Server, detail_of
+from ..score.remote import Server, fetch_models
 
 
-def read_version(server: Server, name: str) -> VersionCounts:
-    """Ask for a version, `name@version`. Raises `Failure` if the server does not have it."""
-    model, _, version = name.rpartition("@")
-    if not model or not version:
-        raise Failure(f"{name}: with --url, give the version as NAME@VERSION", WRONG_USAGE)
-    status, answer = server.call("GET", f"/models/{quote(model, safe='')}")
-    if status != 200:
-        raise Failure(f"{server.url}: {model}: {detail_of(answer) or status}")
-    versions = answer.get("versions") if isinstance(answer, dict) else None
-    if not isinstance(versions, list):
-        raise Failure(f"{server.url}: the server does not say which versions it has")
-    known = {str(each["version"]): each for each in versions if isinstance(each, dict) and "version" in each}
-    if version not in known:
-        raise Failure(f"{server.url}: {model} has no version {version}; it has {', '.join(known) or 'none'}")
-    return counts_of(known[version])
+def read_versions(server: Server, names: Sequence[str]) -> list[VersionCounts]:
+    """Ask for versions, each as `name@version`. Raises `Failure` if the server does not have one of them."""
+    for name in names:
+        if "@" not in name.strip("@"):
+            raise Failure(f"{name}: with --url, give the version as NAME@VERSION", WRONG_USAGE)
+    versions = {
+        str(version["version"]): version
+        for model in fetch_models(server)["models"]
+        for version in model["versions"]
+        if version["version"]
+    }
+    for name in names:
+        if name not in versions:
+            raise Failure(f"{server.url}: it has no {name}; it has {', '.join(versions) or 'none'}")
+    return [counts_of(versions[name]) for name in names]
 
 
 def counts_of(content: Mapping[str, Any]) -> VersionCounts:
@@ -35,7 +34,7 @@ def counts_of(content: Mapping[str, Any]) -> VersionCounts:
         _confidence(content.get("confidence")),
         _latency(content.get("latency_ms")),
         _feedback(content.get("feedback")),
-        _shadow(content.get("shadow")),
+        _shadow(content.get("compared")),
     )
 
 

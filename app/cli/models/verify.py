@@ -1,6 +1,7 @@
 """`rt-sentiment models verify`."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,23 @@ _SIGNS = {"passed": "[green]passed[/]", "failed": "[red]failed[/]", "skipped": "
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @setting_flags(("backend", "device", "precision", "slots"))
 def verify(*, model: str, keys: tuple[Path, ...], as_json: bool, **flags: Any) -> int:
-    """Check that a model can be served: its files, signature, format, labels and memory; then load and run it.
+    """Check that a model can be served.
+
+    This checks its files, signature, format, labels and memory. Then it loads the model, runs it, and compares its
+    answers to its golden texts with those that it was published with.
 
     PATH is a directory, the name of an embedded model, a name on the Hugging Face hub, or an address such as
     s3://bucket/folder. The exit status is 1 if a check fails.
     """
     from ... import logs
     from .checks import Verification
+    from .golden import compare_golden_texts
 
     settings = read_settings(flags)
     logs.configure("console", "error")
-    checks = Verification(settings, keys or settings.models_keys).run(model)
+    checks = Verification(
+        settings, keys or settings.models_keys, partial(compare_golden_texts, needed=settings.golden_agreement)
+    ).run(model)
     failed = any(check.result == "failed" for check in checks)
     if as_json:
         print_json({"model": model, "passed": not failed, "checks": [asdict(check) for check in checks]})

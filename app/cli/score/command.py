@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace the output, and forget an earlier run.")
 @click.option("--url", help="Let a running server score, instead of a model in this process.")
 @click.option("--api-key", envvar="RT_SENTIMENT_API_KEY", show_envvar=True, help="Key for the server.")
+@click.option("--served-model", metavar="NAME", help="Which model of the server, if not its default one.")
 @click.option(
     "--connections",
     type=click.IntRange(1, 256),
@@ -76,6 +77,7 @@ def score(
     force: bool,
     url: str | None,
     api_key: str | None,
+    served_model: str | None,
     connections: int,
     as_json: bool,
     quiet: bool,
@@ -90,6 +92,8 @@ def score(
     """
     if url is not None and flags["abstain_below"] is not None:
         raise Failure("--abstain-below: with --url, the server decides (its SENTIMENT_ABSTAIN_BELOW)", WRONG_USAGE)
+    if url is None and served_model is not None:
+        raise Failure("--served-model needs --url; for a model in this process, use --model", WRONG_USAGE)
     source = source_of(file, input_format, encoding, delimiter, header=not no_header, quotes=not no_quotes)
     default = {"lines": "jsonl"}.get(source.format, source.format) if out == "-" else None
     written = format_of(out, output_format or default, "output_format")
@@ -117,7 +121,7 @@ def score(
             return load_scorer(read_settings(flags), long_text)
         from .remote import Server, ServerScorer
 
-        return ServerScorer(Server(url, api_key), long_text, connections)
+        return ServerScorer(Server(url, api_key), long_text, connections, served_model)
 
     options = Options(
         Columns(text_column, on_bad_row == "keep", tuple(prefix + name for name in ADDED)),

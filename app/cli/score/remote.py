@@ -159,14 +159,16 @@ def _explained(url: str) -> Iterator[None]:
 
 
 class ServerScorer(Scorer):
-    """A running server: `connections` lists at a time."""
+    """A running server: `connections` lists at a time, to the model of a name or the default one."""
 
-    def __init__(self, server: Server, long_text: str, connections: int) -> None:
+    def __init__(self, server: Server, long_text: str, connections: int, model: str | None = None) -> None:
         self._server = server
-        self._long_text = long_text
+        self._options = {"long_text": long_text} | ({"model": model} if model else {})
         self.parallel = connections
         try:
             self._read_info(*server.call("GET", "/info"))
+            if model:
+                self._read_model(model)
         except Failure:
             server.close()
             raise
@@ -186,8 +188,22 @@ class ServerScorer(Scorer):
             "abstain_below": info.get("abstain_below", 0.0),
         }
 
+    def _read_model(self, name: str) -> None:
+        """Read what `/info` says of the default model alone."""
+        models = {model["name"]: model for model in fetch_models(self._server)["models"]}
+        if name not in models:
+            raise Failure(f"{self._server.url}: it has no model {name}; it has {', '.join(models)}", WRONG_USAGE)
+        serving = [version for version in models[name]["versions"] if version["share"]]
+        if not serving:
+            raise Failure(f"{self._server.url}: no version of {name} is ready")
+        self.labels = list(dict.fromkeys(label for version in serving for label in version["labels"]))
+        self.description |= {
+            "model": ", ".join(f"{version['version']} {version['checksum']}" for version in serving),
+            "backend": ", ".join(dict.fromkeys(f"{version['backend']} {version['precision']}" for version in serving)),
+        }
+
     def score(self, texts: Sequence[str]) -> list[Result]:
-        body = {"texts": [*map(_without_surrogates, texts)], "partial": True, "long_text": self._long_text}
+        body = {"texts": [*map(_without_surrogates, texts)], "partial": True} | self._options
         status, answer = self._server.call("POST", "/predict/batch", body)
         if status == 200:
             failed = [each for each in answer["predictions"] if each.get("error", {}).get("status", 0) >= 500]
@@ -204,6 +220,18 @@ class ServerScorer(Scorer):
 
     def cancel(self) -> None:
         self._server.close()
+
+
+def fetch_models(server: Server) -> dict[str, Any]:
+    """Return the answer of `GET /models`. Raises `Failure` if the server has no such list."""
+    status, answer = server.call("GET", "/models")
+    if status == 404:
+        raise Failure(f"{server.url}: it has no list of models; is it an older version?")
+    if status >= 400 and isinstance(answer, dict):
+        raise Failure(f"{server.url}: {detail_of(answer)}")
+    if status != 200 or not isinstance(answer, dict) or "models" not in answer:
+        raise Failure(f"{server.url}: no rt-sentiment server answers there ({status})")
+    return answer
 
 
 def _without_surrogates(text: str) -> str:

@@ -16,6 +16,7 @@ from .errors import (
     UntrustedServer,
 )
 from .types import (
+    Agreement,
     ExplainedPrediction,
     Info,
     Job,
@@ -23,12 +24,15 @@ from .types import (
     Limits,
     Prediction,
     Progress,
+    ServedModel,
+    ServedVersion,
     SubmittedJob,
     WordWeight,
 )
 from .version import __version__
 
 __all__ = [
+    "Agreement",
     "AsyncClient",
     "Client",
     "DeadlineExceeded",
@@ -43,6 +47,8 @@ __all__ = [
     "Prediction",
     "Progress",
     "SentimentError",
+    "ServedModel",
+    "ServedVersion",
     "ServerError",
     "SubmittedJob",
     "TextTooLong",

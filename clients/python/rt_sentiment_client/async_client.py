@@ -20,8 +20,9 @@ from .messages import (
     read_prediction,
     text_message,
 )
+from .model_messages import models_message, read_models
 from .stream import Stream
-from .types import ExplainedPrediction, Info, Prediction
+from .types import ExplainedPrediction, Info, Prediction, ServedModel
 
 
 class AsyncClient:
@@ -74,16 +75,17 @@ class AsyncClient:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Prediction:
         """Predict the sentiment of one text.
 
         `top_k` keeps only the most likely classes in `scores`. `long_text="window"` reads all of a text that is too
-        long for the model, and `truncate=False` refuses it. `timeout_s` replaces that of the client. `request_id`
-        appears in the server's log.
+        long for the model, and `truncate=False` refuses it. `model` is the name of a model of the server, if it is not
+        the default one. `timeout_s` replaces that of the client. `request_id` appears in the server's log.
         """
-        options = Options(top_k=top_k, long_text=long_text, truncate=truncate)
+        options = Options(top_k=top_k, long_text=long_text, truncate=truncate, model=model)
         message = text_message(text, options, request_id_of(request_id))
         return read_prediction(await self._http.send(message, self._connection.deadline(timeout_s)), message)
 
@@ -94,6 +96,7 @@ class AsyncClient:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> ExplainedPrediction:
@@ -101,7 +104,7 @@ class AsyncClient:
 
         This takes the server as much work as many texts. The arguments are those of `predict`.
         """
-        options = Options(top_k=top_k, long_text=long_text, truncate=truncate, explain=True)
+        options = Options(top_k=top_k, long_text=long_text, truncate=truncate, explain=True, model=model)
         message = text_message(text, options, request_id_of(request_id))
         return read_explained(await self._http.send(message, self._connection.deadline(timeout_s)), message)
 
@@ -120,6 +123,14 @@ class AsyncClient:
         message = info_message(request_id_of(request_id))
         return read_info(await self._http.send(message, self._connection.deadline(timeout_s)), message)
 
+    async def models(self, *, timeout_s: float | None = None, request_id: str | None = None) -> tuple[ServedModel, ...]:
+        """Return the models of the server, and their versions, in the order of its models file.
+
+        If the server has several workers or replicas, one of them answers.
+        """
+        message = models_message(request_id_of(request_id))
+        return read_models(await self._http.send(message, self._connection.deadline(timeout_s)), message)
+
     @overload
     def predict_many(
         self,
@@ -129,6 +140,7 @@ class AsyncClient:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         list_size: int = 64,
         concurrency: int = 2,
         timeout_s: float | None = None,
@@ -144,6 +156,7 @@ class AsyncClient:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         list_size: int = 64,
         concurrency: int = 2,
         timeout_s: float | None = None,
@@ -158,6 +171,7 @@ class AsyncClient:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         list_size: int = 64,
         concurrency: int = 2,
         timeout_s: float | None = None,
@@ -175,7 +189,7 @@ class AsyncClient:
         """
         check_texts(texts)
         many = ManyOptions(
-            options=Options(top_k=top_k, long_text=long_text, truncate=truncate),
+            options=Options(top_k=top_k, long_text=long_text, truncate=truncate, model=model),
             on_error=on_error,
             list_size=list_size,
             concurrency=concurrency,
@@ -193,6 +207,7 @@ class AsyncClient:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> AsyncIterator[Prediction]: ...
@@ -206,6 +221,7 @@ class AsyncClient:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> AsyncIterator[Prediction | SentimentError]: ...
@@ -218,6 +234,7 @@ class AsyncClient:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> AsyncIterator[Prediction | SentimentError]:
@@ -234,7 +251,7 @@ class AsyncClient:
         """
         check_texts(texts)
         check_on_error(on_error)
-        options = Options(top_k=top_k, long_text=long_text, truncate=truncate)
+        options = Options(top_k=top_k, long_text=long_text, truncate=truncate, model=model)
         timeout_s = self._connection.timeout_of(timeout_s)
         stream = Stream(self._connection, texts, options, timeout_s, request_id_of(request_id))
         return _results(stream, on_error)

@@ -19,11 +19,12 @@ from .messages import (
     read_prediction,
     text_message,
 )
+from .model_messages import models_message, read_models
 from .stream import Stream
 from .sync_http import SyncHTTP
 from .sync_jobs import Jobs
 from .threads import EventLoopThread, read_in_thread
-from .types import ExplainedPrediction, Info, Prediction
+from .types import ExplainedPrediction, Info, Prediction, ServedModel
 
 
 class Client:
@@ -95,16 +96,17 @@ class Client:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Prediction:
         """Predict the sentiment of one text.
 
         `top_k` keeps only the most likely classes in `scores`. `long_text="window"` reads all of a text that is too
-        long for the model, and `truncate=False` refuses it. `timeout_s` replaces that of the client. `request_id`
-        appears in the server's log.
+        long for the model, and `truncate=False` refuses it. `model` is the name of a model of the server, if it is not
+        the default one. `timeout_s` replaces that of the client. `request_id` appears in the server's log.
         """
-        options = Options(top_k=top_k, long_text=long_text, truncate=truncate)
+        options = Options(top_k=top_k, long_text=long_text, truncate=truncate, model=model)
         message = text_message(text, options, request_id_of(request_id))
         return read_prediction(self._http.send(message, self._connection.deadline(timeout_s)), message)
 
@@ -115,6 +117,7 @@ class Client:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> ExplainedPrediction:
@@ -122,7 +125,7 @@ class Client:
 
         This takes the server as much work as many texts. The arguments are those of `predict`.
         """
-        options = Options(top_k=top_k, long_text=long_text, truncate=truncate, explain=True)
+        options = Options(top_k=top_k, long_text=long_text, truncate=truncate, explain=True, model=model)
         message = text_message(text, options, request_id_of(request_id))
         return read_explained(self._http.send(message, self._connection.deadline(timeout_s)), message)
 
@@ -141,6 +144,14 @@ class Client:
         message = info_message(request_id_of(request_id))
         return read_info(self._http.send(message, self._connection.deadline(timeout_s)), message)
 
+    def models(self, *, timeout_s: float | None = None, request_id: str | None = None) -> tuple[ServedModel, ...]:
+        """Return the models of the server, and their versions, in the order of its models file.
+
+        If the server has several workers or replicas, one of them answers.
+        """
+        message = models_message(request_id_of(request_id))
+        return read_models(self._http.send(message, self._connection.deadline(timeout_s)), message)
+
     @overload
     def predict_many(
         self,
@@ -150,6 +161,7 @@ class Client:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         list_size: int = 64,
         concurrency: int = 2,
         timeout_s: float | None = None,
@@ -165,6 +177,7 @@ class Client:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         list_size: int = 64,
         concurrency: int = 2,
         timeout_s: float | None = None,
@@ -179,6 +192,7 @@ class Client:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         list_size: int = 64,
         concurrency: int = 2,
         timeout_s: float | None = None,
@@ -195,7 +209,7 @@ class Client:
         """
         check_texts(texts)
         many = ManyOptions(
-            options=Options(top_k=top_k, long_text=long_text, truncate=truncate),
+            options=Options(top_k=top_k, long_text=long_text, truncate=truncate, model=model),
             on_error=on_error,
             list_size=list_size,
             concurrency=concurrency,
@@ -213,6 +227,7 @@ class Client:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Iterator[Prediction]: ...
@@ -226,6 +241,7 @@ class Client:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Iterator[Prediction | SentimentError]: ...
@@ -238,6 +254,7 @@ class Client:
         top_k: int | None = None,
         long_text: LongText | None = None,
         truncate: bool | None = None,
+        model: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Iterator[Prediction | SentimentError]:
@@ -254,7 +271,7 @@ class Client:
         """
         check_texts(texts)
         check_on_error(on_error)
-        options = Options(top_k=top_k, long_text=long_text, truncate=truncate)
+        options = Options(top_k=top_k, long_text=long_text, truncate=truncate, model=model)
         timeout_s = self._connection.timeout_of(timeout_s)
         stream = Stream(self._connection, read_in_thread(texts), options, timeout_s, request_id_of(request_id))
         return _results(stream, on_error)

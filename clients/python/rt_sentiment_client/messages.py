@@ -23,15 +23,23 @@ class Options:
     long_text: LongText | None = None
     truncate: bool | None = None
     explain: bool | None = None
+    model: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the options that are not None."""
-        fields = {"top_k": self.top_k, "long_text": self.long_text, "truncate": self.truncate, "explain": self.explain}
+        fields = {
+            "top_k": self.top_k,
+            "long_text": self.long_text,
+            "truncate": self.truncate,
+            "explain": self.explain,
+            "model": self.model,
+        }
         return {name: value for name, value in fields.items() if value is not None}
 
     def query(self) -> str:
         """Return the options that are not None as the query of an address."""
-        return urlencode({name: json.dumps(value).strip('"') for name, value in self.given().items()})
+        given = self.given().items()
+        return urlencode({name: value if isinstance(value, str) else json.dumps(value) for name, value in given})
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,53 @@ class Info:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """How many texts got the same answer as before, or elsewhere."""
+
+    texts: int
+    agreeing: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServedVersion:
+    """A version of a model in the process that answered. Counts are since it was loaded there.
+
+    `version` is `name@version`, as `Prediction.model`; None if it is not loaded.
+    `state` is `loading`, `ready`, `failed` or `draining`, and `reason` says why it is not ready.
+    `weight` is that of the models file, and `share` the part of the callers that it answers now, from 0 to 1.
+    `shadow`: it only sees texts, and `compared` says how often its label is that of the version that answered.
+    `golden` says how many of its golden texts get the answer that it was published with.
+    """
+
+    version: str | None
+    source: str
+    state: str
+    reason: str
+    weight: float
+    share: float
+    shadow: bool
+    checksum: str | None
+    labels: tuple[str, ...]
+    golden: Agreement | None
+    compared: Agreement | None
+    requests: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model of a server, by the `name` that calls take. The `default` one answers calls that name no model.
+
+    It is `ready` if one of its versions can answer.
+    """
+
+    name: str
+    default: bool
+    ready: bool
+    versions: tuple[ServedVersion, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SubmittedJob:
     """A job that the server has stored. It is `pending`, unless the same one was sent before."""
 

@@ -42,6 +42,11 @@ OPERATIONS = {
     "/v2/models/{name}/versions/{version}": "v2_model_version",
     "/v2/models/{name}/versions/{version}/ready": "v2_model_version_ready",
     "/v2/models/{name}/versions/{version}/infer": "v2_infer_version",
+    "/v2/repository/index": "v2_repository_index",
+    "/models": "models",
+    "/models/{name}": "model",
+    "/models/{name}/predict": "predict_with_model",
+    "/models/{name}/predict/batch": "predict_batch_with_model",
 }
 JSON = {"content-type": "application/json"}
 INFER, INFER_VERSION = "/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"
@@ -52,11 +57,22 @@ BODIES = {
     INFER: '{"inputs": [{"name": "TEXT", "datatype": "BYTES", "shape": [1], "data": ["%s"]}]}',
 }
 BODIES[INFER_VERSION] = BODIES[INFER]
+OURS = ("/predict", "/predict/batch", "/models/{name}/predict", "/models/{name}/predict/batch")
+BODIES |= {f"/models/{{name}}{path}": BODIES[path] for path in ("/predict", "/predict/batch")}
 BLANK, LONG, SLOW = (
     {path: body.replace("%s", text.format(path.count("/"), len(path))).encode() for path, body in BODIES.items()}
     for text in (" ", "a" * 10_001, "[slow] {} {}")
 )
-INFORMATION = {"/info", "/metrics", "/v2", "/v2/models/{name}", "/v2/models/{name}/versions/{version}"}
+INFORMATION = {
+    "/info",
+    "/metrics",
+    "/models",
+    "/models/{name}",
+    "/v2",
+    "/v2/models/{name}",
+    "/v2/models/{name}/versions/{version}",
+    "/v2/repository/index",
+}
 
 
 def document_of(server: Server) -> dict[str, Any]:
@@ -135,7 +151,7 @@ def test_every_example_has_its_own_status(mock_server: Server, path: str) -> Non
     responses = operations(document)[path]["responses"]
     for status in responses.keys() - {"200"}:
         shown = example(document, path, int(status))
-        if path not in ("/predict", "/predict/batch"):
+        if path not in OURS:
             assert list(shown) == ["error"]
             continue
         assert str(shown["status"]) == status
@@ -153,7 +169,7 @@ def test_the_examples_of_requests_get_the_responses_beside_them(mock_server: Ser
     for name, request in requests.items():
         actual = httpx.post(url(mock_server, path), json=request["value"], timeout=30).json()
         shown = responses[name]["value"]
-        if path not in ("/predict", "/predict/batch"):
+        if path not in OURS:
             assert types_of(shown) == types_of(actual)
             continue
         for shown_one, one in zip(shown.get("predictions", [shown]), actual.get("predictions", [actual]), strict=True):
@@ -206,7 +222,9 @@ def test_with_keys_what_needs_one_has_a_lock(tmp_path: Path, protect_information
         assert document["components"]["securitySchemes"].keys() == {"Bearer", "Key"}
         locked = set()
         for path, operation in operations(document).items():
-            method = "POST" if path in BLANK or path.endswith(("/inference", "/retry", "/feedback")) else "GET"
+            method = (
+                "POST" if path in BLANK or path.endswith(("/inference", "/retry", "/feedback", "/index")) else "GET"
+            )
             refused = httpx.request(method, url(server, path), timeout=30)
             if refused.status_code == 401:
                 locked.add(path)

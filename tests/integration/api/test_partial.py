@@ -99,7 +99,7 @@ def test_texts_read_in_windows_fail_alone(http: httpx.Client) -> None:
         (
             {"texts": [" ", 1], "partial": True, "more": 1},
             422,
-            "unknown field; expected explain, long_text, partial, texts",
+            "unknown field; expected explain, long_text, model, partial, texts",
         ),
         ({"texts": [" ", 1], "partial": True, "top_k": 0}, 422, "body.top_k"),
         ({"texts": [], "partial": True}, 422, "body.texts"),

@@ -147,7 +147,7 @@ BAD = [
         "application/json",
         422,
         ["body"],
-        "expected explain, long_text, text, top_k, truncate",
+        "expected explain, long_text, model, text, top_k, truncate",
     ),
 ]
 

@@ -26,6 +26,7 @@ def test_all_probes_of_a_ready_server_are_ok(server: Server) -> None:
         "model": "sentiment-en",
         "version": __version__,
         "queue_depth": 0,
+        "golden": {"texts": 48, "agreeing": 48, "agreement": 1.0},
     }
 
 
@@ -56,7 +57,7 @@ def test_only_liveness_is_ok_while_the_model_loads(gate: Gate) -> None:
         assert int(ready.headers["retry-after"]) >= 1
         health = http.get("/healthz")
         assert (health.status_code, health.json()["status"]) == (503, "loading")
-        assert health.json()["backend"] is None
+        assert (health.json()["backend"], health.json()["golden"]) == (None, None)
         assert http.get("/info").status_code == 503
         assert "sentiment_ready 0.0" in http.get("/metrics").text
         refused = http.post("/predict", json={"text": "good"})
@@ -133,7 +134,7 @@ class TestDocumentation:
         with server.client() as http:
             document = http.get("/openapi.json").json()
             operation = document["paths"][path]["post"]
-            statuses = "200 400 401 403 408 413 415 422 429 431 500 503 504 505"
+            statuses = "200 400 401 403 404 408 413 415 422 429 431 500 503 504 505"
             assert set(operation["responses"]) == set(statuses.split())
             headers = {"X-Request-ID", "X-Model", "X-Cache", "Server-Timing"}
             assert set(operation["responses"]["200"]["headers"]) == headers

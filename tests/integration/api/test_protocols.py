@@ -17,7 +17,7 @@ from tests.support.process import Server, serve
 
 INFER = "/v2/models/mock/infer"
 JSON = {"Content-Type": "application/json"}
-LOADS_FOREVER = "import app.main, time\napp.main.load_model = lambda *_, **__: time.sleep(3600)"
+LOADS_FOREVER = "import app.models, time\napp.models.load_model = lambda *_, **__: time.sleep(3600)"
 
 
 def infer(texts: list[Any], **fields: Any) -> dict[str, Any]:

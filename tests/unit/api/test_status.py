@@ -33,8 +33,12 @@ class _SlowMetrics:
 
 
 async def test_metrics_are_rendered_one_at_a_time_and_off_the_event_loop() -> None:
-    metrics, lifecycle = _SlowMetrics(), Lifecycle(status="ok")
-    router = status_router(lifecycle, cast("Metrics", metrics), cast("schemas.Limits", SimpleNamespace()))
+    metrics = _SlowMetrics()
+    registry = SimpleNamespace(models={})
+    lifecycle = SimpleNamespace(predicted_wait_ms=0.0, status="ok", queue_depth=0, registry=registry)
+    router = status_router(
+        cast("Lifecycle", lifecycle), cast("Metrics", metrics), cast("schemas.Limits", SimpleNamespace())
+    )
     look = next(each.endpoint for each in router.routes if isinstance(each, APIRoute) and each.path == "/metrics")
     looks = asyncio.gather(*(look() for _ in range(5)))
     while not looks.done():

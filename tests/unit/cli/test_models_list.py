@@ -129,12 +129,14 @@ STATE = {
             "default": True,
             "versions": [
                 {
-                    "version": "2026.11", "source": "models/old", "state": "ready", "reason": None, "weight": 97.5,
+                    "version": "m@2026.11", "source": "models/old", "state": "ready", "reason": "", "weight": 97.5,
+                    "share": 1.0,
                     "shadow": False, "checksum": "sha256:12", "labels": ["a", "b"],
                     "golden": {"agreement": 0.975, "texts": 40}, "requests": 12345,
                 },
                 {
                     "version": None, "source": "s3://b/new", "state": "failed", "reason": "corrupt", "weight": 0,
+                    "share": 0.0,
                     "shadow": True, "checksum": None, "labels": [], "golden": None, "requests": 0,
                 },
             ],
@@ -151,8 +153,8 @@ def test_list_shows_what_a_server_serves(
     handler.answer = STATE
     assert run("models", "list", "--url", url, "--api-key", "rts_1") == 0
     assert rows(capsys.readouterr().out) == [
-        ["m", "(default)", "2026.11", "ready", "97.5", "97.5", "%", "of", "40", "12,345", "models/old"],
-        ["m", "(default)", "failed", "shadow", "0", "s3://b/new", "corrupt"],
+        ["m", "(default)", "m@2026.11", "ready", "97.5", "100.0", "%", "97.5", "%", "of", "40", "12,345", "models/old"],
+        ["m", "(default)", "failed", "shadow", "0.0", "%", "0", "s3://b/new", "corrupt"],
     ]
     assert handler.keys == ["Bearer rts_1"]
     assert run("models", "list", "--url", url, "--json") == 0
@@ -192,7 +194,9 @@ def completions(*args: str, begun: str = "") -> list[str]:
 
 
 def test_the_shell_completes_commands_models_and_versions(file: Path) -> None:
-    assert {"add", "canary", "list", "log", "promote", "remove", "rollback", "shadow"} <= set(completions("models"))
+    assert set(completions("models")) == {
+        "add", "canary", "compare", "list", "log", "promote", "remove", "rollback", "shadow", "sign", "verify"
+    }  # fmt: skip
     assert completions("models", "promote") == ["m", "n"]
     assert completions("models", "promote", begun="n") == ["n"]
     assert completions("models", "promote", "m") == ["models/old", "owner/name@v1", "models/gone"]

@@ -78,10 +78,10 @@ async function problemOf(response) {
 }
 
 // Predict a list; retry while the service is busy.
-export async function predictList(texts, signal) {
+export async function predictList(texts, signal, options = {}) {
   for (let attempt = 0; ; attempt++) {
     try {
-      const { value } = await request("predict/batch", { body: { texts, partial: true }, signal });
+      const { value } = await request("predict/batch", { body: { texts, partial: true, ...options }, signal });
       return value.predictions;
     } catch (error) {
       const busy = error instanceof Problem && [0, 429, 503].includes(error.status);

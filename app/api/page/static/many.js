@@ -1,6 +1,7 @@
 // Many texts: reads a file, predicts its rows in lists, and shows and saves the predictions.
 
 import { predictList, request } from "./api.js";
+import { chosenLabels, chosenModel } from "./models.js";
 import { readRows, writeCsv } from "./rows.js";
 import { $, UNSURE, duration, element, followDrops, nameLike, percent, save, showBars, showMessage, tag, toggle } from "./view.js";
 
@@ -75,7 +76,7 @@ function read(source, name) {
 async function start() {
   if (!table) return;
   const own = stopping = new AbortController();
-  const { rows, column } = table;
+  const { rows, column } = table, model = chosenModel();
   results = new Array(rows.length);
   page = 0;
   sort = { by: "row", up: true };
@@ -97,7 +98,7 @@ async function start() {
     while (next < rows.length) {
       const first = next;
       next = Math.min(rows.length, first + perList);
-      const predictions = await predictList(rows.slice(first, next).map((row) => row[column]), own.signal);
+      const predictions = await predictList(rows.slice(first, next).map((row) => row[column]), own.signal, model);
       predictions.forEach((prediction, index) => { results[first + index] = prediction; });
       done += predictions.length;
       show();
@@ -105,7 +106,7 @@ async function start() {
   };
   try {
     const info = await request("info", { signal: own.signal }).then(({ value }) => value, () => null); // may need a key
-    labels = info?.labels ?? [];
+    labels = chosenLabels() ?? info?.labels ?? [];
     perList = Math.min(PER_LIST, info?.limits.max_batch_texts ?? PER_LIST);
     await Promise.all(Array.from({ length: LISTS_AT_ONCE }, work));
   } catch (error) {

@@ -1,6 +1,7 @@
 // One text: the prediction while you type, then the words that decide it.
 
 import { onKey, request } from "./api.js";
+import { answeredBy, chosenModel, onModel } from "./models.js";
 import { $, UNSURE, element, percent, showBars, showMessage, toneOf } from "./view.js";
 
 const PREDICT_AFTER_MS = 200;
@@ -21,6 +22,7 @@ export function followText() {
     });
   }
   onKey(() => later(0));
+  onModel(() => later(0));
 }
 
 function later(milliseconds) {
@@ -39,13 +41,13 @@ async function update(text, signal) {
   }
   try {
     const startedMs = performance.now();
-    const { value, headers } = await request("predict", { body: { text }, signal });
+    const { value, headers } = await request("predict", { body: { text, ...chosenModel() }, signal });
     const tookMs = performance.now() - startedMs;
     showMessage($("message"), "");
     showPrediction(value, tookMs, headers);
     await new Promise((resolve) => setTimeout(resolve, EXPLAIN_AFTER_MS));
     if (signal.aborted || text.length > EXPLAINED_CHARS) return;
-    const explained = await request("predict", { body: { text, explain: true }, signal }).catch((error) => {
+    const explained = await request("predict", { body: { text, explain: true, ...chosenModel() }, signal }).catch((error) => {
       if (error.name === "AbortError" || ![429, 503, 504].includes(error.status)) throw error;
       return null; // the service is busy: the prediction stays
     });
@@ -64,7 +66,7 @@ function showPrediction({ label, confidence, scores, truncated }, tookMs, header
   $("confidence").textContent = percent(confidence);
   const server = headers.get("Server-Timing")?.match(/total;dur=([\d.]+)/)?.[1];
   const cached = headers.get("X-Cache") === "hit" ? ", from the cache" : "";
-  $("time").textContent = `${tookMs.toFixed(0)} ms${server ? `, of which ${Number(server).toFixed(1)} ms in the service` : ""}${cached}`;
+  $("time").textContent = `${tookMs.toFixed(0)} ms${server ? `, of which ${Number(server).toFixed(1)} ms in the service` : ""}${cached}${answeredBy(headers)}`;
   showBars($("scores"), Object.entries(scores).map(([name, score]) => [name, score, percent(score)]), labels);
   $("spoken").textContent = `${label ?? UNSURE}, ${percent(confidence)}`;
   $("truncated").hidden = !truncated;

@@ -1,6 +1,7 @@
 import { setKey } from "./api.js";
 import { followJobs, offerJobs } from "./jobs.js";
 import { followFiles } from "./many.js";
+import { followModels, showModels } from "./models.js";
 import { followText } from "./one.js";
 import { followStatus } from "./status.js";
 import { $, toggle } from "./view.js";
@@ -16,4 +17,8 @@ $("key-form").addEventListener("submit", (event) => {
 followText();
 followFiles();
 followJobs();
-followStatus(offerJobs);
+followModels();
+followStatus((info) => {
+  offerJobs(info);
+  showModels();
+});

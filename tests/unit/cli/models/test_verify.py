@@ -15,7 +15,8 @@ from app.cli.models.checks import NAMES, Verification
 from app.cli.models.verify import verify
 from app.config import Settings, load_settings
 from app.errors import ArtifactError
-from app.inference import Model
+from app.inference import GoldenText, Model, load_model
+from app.inference.golden import render_golden
 from tests.support.artifacts import key_pair, web_server, write_manifest
 from tests.support.checkpoints import BERT, save_tokenizer
 from tests.support.graphs import graph
@@ -67,7 +68,7 @@ def test_a_good_model_passes_every_check(model: Path, capsys: pytest.CaptureFixt
         "labels": "passed",
         "memory": "passed",
         "loads": "passed",
-        "golden texts": "skipped",
+        "golden texts": "passed",
     }
     assert found["found"][1] == str(model)
     assert re.fullmatch(r"\d files, sha256:[0-9a-f]{64}", found["manifest"][1])
@@ -77,7 +78,7 @@ def test_a_good_model_passes_every_check(model: Path, capsys: pytest.CaptureFixt
     assert found["labels"][1] == "bad, good; reads 512 tokens"
     assert re.fullmatch(r"about 2\d MB of [\d,]+ MB", found["memory"][1])
     assert re.fullmatch(r"onnx fp32 on cpu, loaded and warmed up in \d+\.\d s", found["loads"][1])
-    assert found["golden texts"][1] == "not compared"
+    assert found["golden texts"][1] == "it has none"
 
 
 def test_people_get_a_table(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,6 +95,10 @@ def test_the_embedded_model_passes(capsys: pytest.CaptureFixture[str]) -> None:
     found = results(capsys, "sentiment-en")
     assert failed(found) == {}
     assert found["labels"][1] == "negative, neutral, positive; reads 512 tokens"
+    assert re.fullmatch(
+        r"48 of 48 \(100%\) get the published answer; the largest difference of a score is 0\.\d{4}",
+        found["golden texts"][1],
+    )
 
 
 def test_a_model_is_fetched_from_its_address(model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -194,6 +199,18 @@ def test_too_little_memory_is_named_with_the_figures(
     found = results(capsys, model)
     assert list(failed(found)) == ["memory"]
     assert re.match("model needs about 2. MB, and 0 MB of 10 MB are left; stop serving", found["memory"][1])
+
+
+def test_other_answers_to_golden_texts_fail(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (answer,) = load_model(str(model), backend="onnx", device="cpu", slots=1).predict(["a"])
+    other = next(label for label in answer.scores if label != answer.label)
+    texts = [GoldenText("a", answer.label, answer.confidence), GoldenText("a", other, answer.scores[other])]
+    (model / "golden.jsonl").write_text(render_golden(texts))
+    write_manifest(model)
+    found = results(capsys, model)
+    assert failed(found) == {
+        "golden texts": "1 of 2 (50%) get the published answer; 90% are needed (SENTIMENT_GOLDEN_AGREEMENT)"
+    }
 
 
 def test_golden_texts_are_compared_by_what_is_given(model: Path) -> None:

@@ -117,3 +117,24 @@ def test_the_key_is_sent_and_the_address_has_no_password() -> None:
     assert server.url == "http://127.0.0.1:1/prefix"
     assert server._headers["Authorization"] == "Bearer rts_key"
     assert remote._result({"error": {"status": 422, "detail": "why"}}) == "why"
+
+
+def test_a_model_that_no_version_serves_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = [{"version": "n@1", "share": 0.0, "labels": ["a", "b"]}]
+    monkeypatch.setattr(remote, "fetch_models", lambda _: {"models": [{"name": "n", "versions": versions}]})
+    with answering((200, predictions)) as (url, _), pytest.raises(Failure, match="no version of n is ready"):
+        ServerScorer(Server(url), "truncate", 1, "n")
+
+
+def test_a_named_model_is_described_by_its_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    version = {"backend": "onnx", "precision": "int8", "checksum": "sha256:1", "share": 0.5}
+    versions = [version | {"version": f"n@{label}", "labels": ["a", label]} for label in "bc"]
+    monkeypatch.setattr(remote, "fetch_models", lambda _: {"models": [{"name": "n", "versions": versions}]})
+    with answering((200, predictions)) as (url, bodies):
+        scorer = ServerScorer(Server(url), "window", 1, "n")
+        scorer.score(["x"])
+        scorer.cancel()
+    assert scorer.labels == ["a", "b", "c"]
+    assert scorer.description["model"] == "n@b sha256:1, n@c sha256:1"
+    assert scorer.description["backend"] == "onnx int8"
+    assert bodies == [{"texts": ["x"], "partial": True, "long_text": "window", "model": "n"}]
