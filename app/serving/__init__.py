@@ -1,6 +1,7 @@
 """From texts to predictions: service, cache, lifecycle, model loading. Knows nothing about HTTP."""
 
 from ..types import Answer
+from .canary import CanaryLimits
 from .drift import Drift
 from .engine import Engine, ServingLimits
 from .explain import MAX_CHARS as MAX_EXPLAINED_CHARS
@@ -19,6 +20,7 @@ from .version import Version
 __all__ = [
     "MAX_EXPLAINED_CHARS",
     "Answer",
+    "CanaryLimits",
     "Drift",
     "Engine",
     "Feedback",
