@@ -98,7 +98,9 @@ class Registry:
         """Return a model by its name, or the default. Raises `NotFound`, or `NotReady` if there is no model yet."""
         if self.default is None:
             raise NotReady("the model is loading")
-        model = self.default if name is None else self.models.get(name)
+        if name is None:
+            return self.default
+        model = self.models.get(name)
         if model is None or model.is_over:
             names = [name for name, each in self.models.items() if not each.is_over]
             raise NotFound(f"no such model; this server has {', '.join(names)}")
