@@ -207,7 +207,10 @@ class Follower:
             await asyncio.sleep(interval_s)
             for model in list(self._registry.models.values()):
                 for version in [each for each in model.versions if each.state == "ready"]:
-                    await self._loader.check_again(version)
+                    try:
+                        await self._loader.check_again(version)
+                    except Exception as error:  # the checks of other versions must go on
+                        log_exception("golden texts not checked", error)
 
     async def check_canaries(self, limits: CanaryLimits) -> None:
         """Take the callers from each canary that is beyond a limit, every few seconds; without limits, never."""

@@ -100,7 +100,9 @@ class TestWeights:
         assert lane(2.5).cost_of(10) == 25
         assert lane(1 / 64).cost_of(10) == 1
         assert cost_of([Entry(10, 0.0, each) for each in [lane(3)] * 2]) == 60
-        assert cost_of([Entry(length, 0.0, each) for each in [lane(3, skips_padding=False)] for length in (4, 10)]) == 60
+        assert (
+            cost_of([Entry(length, 0.0, each) for each in [lane(3, skips_padding=False)] for length in (4, 10)]) == 60
+        )
 
     @pytest.mark.parametrize(("weight", "ms"), [(1.0, 2.0), (3.0, 4.0), (0.5, 1.5)])
     def test_the_backlog_counts_what_a_text_costs_in_its_model(self, weight: float, ms: float) -> None:
@@ -115,7 +117,9 @@ class TestWeights:
             push(waiting, cheap, 100, caller="cheap")
             push(waiting, expensive, 100, caller="expensive")
         names = [waiting.take()[0].caller for _ in range(30)]
-        counts = {name: sum(each is not None and each.name == name for each in names) for name in ("cheap", "expensive")}
+        counts = {
+            name: sum(each is not None and each.name == name for each in names) for name in ("cheap", "expensive")
+        }
         assert 3 <= counts["cheap"] / counts["expensive"] <= 5
 
     def test_the_wait_of_a_caller_counts_the_work_of_others_by_their_model(self) -> None:
@@ -133,7 +137,11 @@ class TestScheduler:
         async with scheduling(gate, max_batch_size=8) as scheduler:
             first, second = use_lane(gate), use_lane(lambda payloads, **_: [each[::-1] for each in payloads])
             deadline_s = clock.monotonic() + 10
-            groups = [new_items("ab", "cd", lane=first), new_items("ef", "gh", lane=second), new_items("ij", lane=first)]
+            groups = [
+                new_items("ab", "cd", lane=first),
+                new_items("ef", "gh", lane=second),
+                new_items("ij", lane=first),
+            ]
             for items in groups:
                 scheduler.submit(items, deadline_s)
             futures = [scheduler.join(item, deadline_s) for items in groups for item in items]

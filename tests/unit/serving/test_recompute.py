@@ -96,4 +96,3 @@ async def test_who_stops_waiting_leaves_nothing_in_the_queue() -> None:
         assert engine.queue_depth == 0
         go_on.set()
     engine.close()
-
