@@ -236,7 +236,7 @@ class TestChanges:
             assert world.opened == ["a", "b", "b", "b"]
             assert world.unloaded.count(old) == 1
 
-    async def test_a_version_that_fails_while_it_drains_is_not_ready_when_wanted_again(self) -> None:
+    async def test_what_fails_while_it_drains_is_not_ready_when_it_is_wanted_again(self) -> None:
         async with following(m={"a": 90, "b": 10}) as world:
             await world.settled({"a": 90, "b": 10})
             failing = world.version("b")
@@ -433,7 +433,7 @@ class TestModels:
             version.enter()
             world.models = {"m": {"a": 100}}
             await async_until(lambda: version.state == "draining")
-            with pytest.raises(NotFound, match="this server has m$"):
+            with pytest.raises(NotFound, match=r"this server has m$"):
                 world.registry.find("other")
             version.leave()
             await async_until(lambda: [*world.registry.models] == ["m"])
@@ -465,7 +465,7 @@ class TestModels:
             world.bad["b"] = "corrupt"
             await async_until(lambda: world.versions("other").get("b") == "failed")
             assert (world.lifecycle.status, world.broken) == ("ok", 0)
-            with pytest.raises(NotReady, match="^the model could not be loaded$"):
+            with pytest.raises(NotReady, match=r"^the model could not be loaded$"):
                 world.registry.pick("other", "me")
 
     async def test_two_models_may_have_the_same_source(self) -> None:

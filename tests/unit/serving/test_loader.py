@@ -36,7 +36,7 @@ class World:
         self.model = load_model(backend="mock", slots=1)
         self.open: Callable[[VersionSpec], Model] = lambda _: self.model
         self.loader = Loader(
-            lambda spec: self.open(spec),
+            lambda spec: self.open(spec),  # noqa: PLW0108 - a test may replace it
             self.engine,
             self.metrics,
             on_change=self.changed.append,

@@ -99,7 +99,7 @@ class TestSettle:
         one.become("failed", "/secret")
         assert model.settle() == []
         assert model.main is None
-        with pytest.raises(NotReady, match="^the model is failing$"):
+        with pytest.raises(NotReady, match=r"^the model is failing$"):
             model.pick("me")
 
     def test_a_version_with_weight_0_answers_nobody_even_if_it_is_alone(self) -> None:
@@ -265,7 +265,7 @@ class TestRegistry:
         assert registry.pick("two", "me").spec.source == "two"
 
     def test_an_unknown_name_is_not_repeated_in_the_error(self) -> None:
-        with pytest.raises(NotFound, match="^no such model; this server has one, two$"):
+        with pytest.raises(NotFound, match=r"^no such model; this server has one, two$"):
             self.registry_of(one="ready", two="loading").find("secret")
 
     def test_a_model_that_is_removed_is_not_found_any_more(self) -> None:
@@ -273,7 +273,7 @@ class TestRegistry:
         registry.arrange(["one"])
         registry.models["two"].wanted = []
         registry.models["two"].settle()
-        with pytest.raises(NotFound, match="^no such model; this server has one$"):
+        with pytest.raises(NotFound, match=r"^no such model; this server has one$"):
             registry.find("two")
 
     def test_a_new_order_makes_another_model_the_default(self) -> None:
