@@ -260,7 +260,7 @@ class TestBreaker:
 
 
 class TestRollback:
-    async def test_a_version_that_is_rolled_back_stays_in_memory_until_it_is_restored(self, world: World) -> None:
+    async def test_what_is_rolled_back_stays_in_memory_and_can_be_restored(self, world: World) -> None:
         version = await world.load()
         assert version.statistics
         version.statistics.answered(1.0, failed=True)
