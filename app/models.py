@@ -10,10 +10,22 @@ from .artifacts import ArtifactStore, check_fits, memory_limit, memory_needed, m
 from .catalog import Catalog, ModelSpec, VersionSpec, locate, read
 from .config import Settings
 from .cpu import usable_cores
+from .errors import ModelsFileError
 from .inference import Model, find_directory, load_model, open_artifact
 from .inference import locate as find_files
 from .metrics import Metrics
-from .serving import Engine, Feedback, Follower, Lifecycle, Loader, ServingLimits, SharedCache, Source, Version
+from .serving import (
+    CanaryLimits,
+    Engine,
+    Feedback,
+    Follower,
+    Lifecycle,
+    Loader,
+    ServingLimits,
+    SharedCache,
+    Source,
+    Version,
+)
 
 
 def new_follower(
@@ -35,7 +47,7 @@ def new_follower(
         follower.changed(version)
 
     def on_unload(version: Version) -> None:
-        opener.release(version.spec)
+        opener.release(version)
         if feedback and version.info:
             feedback.forget(version.info.id)
 
@@ -56,15 +68,23 @@ def new_follower(
 async def follow(settings: Settings, follower: Follower) -> None:
     """Load what the settings want and, if that is a models file, follow it."""
     file = settings.models_file
-    upkeep = asyncio.create_task(follower.check_golden_texts(settings.golden_interval_s))
+    limits = CanaryLimits(settings.canary_max_error_rate, settings.canary_max_p99_ratio)
+    upkeep = [
+        asyncio.create_task(follower.check_golden_texts(settings.golden_interval_s)),
+        asyncio.create_task(follower.check_canaries(limits)),
+    ]
     try:
         if file is None:
-            await follower.serve(VersionSpec(settings.model or settings.backend, "path", 100.0, shadow=False))
-            await upkeep
+            source = settings.model or settings.backend
+            await follower.serve(VersionSpec(source, "url" if "://" in source else "path", 100.0, shadow=False))
+            await asyncio.gather(*upkeep)
         else:
             await follower.follow(Source(partial(_read, file.expanduser()), _stamp_of, settings.models_poll_s))
+    except ModelsFileError as error:
+        follower.refuse(str(error))
     finally:
-        upkeep.cancel()
+        for task in upkeep:
+            task.cancel()
 
 
 def _read(file: Path) -> Catalog:
@@ -82,15 +102,38 @@ class Opener:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._store = ArtifactStore(settings.models_cache.expanduser(), settings.models_cache_bytes)
-        self._fetched: dict[str, Path] = {}  # what is in use, by its address
+        self._cache = settings.models_cache.expanduser().absolute()
+        self._store = ArtifactStore(self._cache, settings.models_cache_bytes)
 
     def open(self, spec: VersionSpec) -> Model:
         """Load a version. Raises `ArtifactError`, `BackendError` and `SetupError`, which say what is wrong with it."""
         settings = self._settings
-        source, digest = self._find(spec)
-        if settings.backend != "mock":
-            self._check_memory(source, digest)
+        if settings.backend == "mock":
+            return self._load(spec.source, "")  # it has no files
+        digest = spec.digest or settings.model_digest
+        if spec.kind != "url":
+            return self._verify_and_load(spec.source, digest)
+        folder = self._store.fetch(spec.source, digest, signed=bool(settings.models_keys))
+        try:
+            return self._verify_and_load(str(folder), folder.name)
+        except BaseException:
+            self._store.release(folder)
+            raise
+
+    def release(self, version: Version) -> None:
+        """Let the files of a version go that were fetched for it."""
+        if version.spec.kind == "url" and version.folder:
+            self._store.release(self._cache / version.folder.name)
+
+    def _verify_and_load(self, source: str, digest: str) -> Model:
+        if keys := self._settings.models_keys:
+            # What is loaded must be what was verified.
+            digest = verify_signature(find_files(source), keys)
+        self._check_memory(source, digest)
+        return self._load(source, digest)
+
+    def _load(self, source: str, digest: str) -> Model:
+        settings = self._settings
         return load_model(
             source,
             digest=digest,
@@ -105,24 +148,6 @@ class Opener:
             mock_delay_ms=settings.mock_delay_ms,
             mock_failure_rate=settings.mock_failure_rate,
         )
-
-    def release(self, spec: VersionSpec) -> None:
-        """Let the files of a version go that were fetched for it."""
-        if folder := self._fetched.pop(spec.source, None):
-            self._store.release(folder)
-
-    def _find(self, spec: VersionSpec) -> tuple[str, str]:
-        """Return where the files of a version are, and the digest that their manifest must have, if any."""
-        keys, source = self._settings.models_keys, spec.source
-        digest = spec.digest or self._settings.model_digest
-        if spec.kind == "url":
-            folder = self._store.fetch(source, digest, signed=bool(keys))
-            self._fetched[source] = folder
-            source, digest = str(folder), folder.name
-        if keys and self._settings.backend != "mock":
-            # What is loaded must be what was verified.
-            digest = verify_signature(find_files(source), keys)
-        return source, digest
 
     def _check_memory(self, source: str, digest: str) -> None:
         """Raise `ArtifactError` if a version would not fit beside what is in memory."""
@@ -144,8 +169,11 @@ def _stamp_of(spec: VersionSpec) -> object:
     if folder is None:
         return "missing"
     manifest = folder / "manifest.json"
-    files = [manifest] if manifest.is_file() else sorted(file for file in folder.iterdir() if file.is_file())
-    return [_stamp_of_file(file) for file in files]
+    try:
+        files = [manifest] if manifest.is_file() else sorted(file for file in folder.iterdir() if file.is_file())
+        return [_stamp_of_file(file) for file in files]
+    except OSError:  # files are being replaced
+        return "unreadable"
 
 
 def _stamp_of_file(file: Path) -> tuple[str, int, int, int]:

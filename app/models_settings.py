@@ -36,6 +36,19 @@ class ModelsSettings(BaseSettings):
     golden_agreement: float = Field(
         0.9, ge=0, le=1, description="minimum part of its golden texts to which a model must give the published label"
     )
+    canary_max_error_rate: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="maximum part of the newest requests of a canary that may fail; beyond it, the other versions get "
+        "its callers; 0 means no limit",
+    )
+    canary_max_p99_ratio: float = Field(
+        0,
+        ge=0,
+        description="maximum p99 of the newest requests of a canary, in times that of the version with most callers; "
+        "beyond it, the other versions get its callers; 0 means no limit",
+    )
     memory_limit_bytes: int = Field(
         0,
         ge=0,

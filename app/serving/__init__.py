@@ -2,6 +2,7 @@
 
 from ..inference import GoldenResult
 from ..types import Answer
+from .canary import CanaryLimits
 from .drift import Drift
 from .engine import Engine, ServingLimits
 from .explain import MAX_CHARS as MAX_EXPLAINED_CHARS
@@ -20,6 +21,7 @@ from .version import Version
 __all__ = [
     "MAX_EXPLAINED_CHARS",
     "Answer",
+    "CanaryLimits",
     "Drift",
     "Engine",
     "Feedback",

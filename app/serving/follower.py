@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 
-from ..catalog import Catalog, VersionSpec
+from ..catalog import Catalog, ModelSpec, VersionSpec
 from ..errors import SentimentError
-from ..logs import log
+from ..logs import log, log_exception
+from .canary import CanaryLimits
 from .lifecycle import Lifecycle
 from .loader import Loader
 from .registry import Registry, ServedModel
 from .version import Version
 
 _DRAIN_POLL_S = 0.05
+_CANARY_POLL_S = 5.0
 _FIRST_RETRY_S, _LAST_RETRY_S = 5.0, 300.0  # each pause is twice as long as the one before
 
 
@@ -50,6 +52,7 @@ class Follower:
         self._on_ready = on_ready
         self._on_broken = on_broken
         self._is_ready = False
+        self._catalog: Mapping[str, ModelSpec] = {}  # by name, as it was applied last
         self._loads: asyncio.Queue[tuple[ServedModel, Version]] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self.first = asyncio.Event()  # set once the default model answers, or cannot
@@ -66,7 +69,7 @@ class Follower:
         try:
             self._apply(*await asyncio.to_thread(self._look, source))
         except SentimentError as error:
-            self._broken("the model could not be loaded", str(error))
+            self.refuse(str(error))
             return
         self._start(self._load_forever())
         problem = ""
@@ -79,6 +82,10 @@ class Follower:
                 if str(error) != problem:  # once, and not at each look
                     problem = str(error)
                     log(logging.ERROR, "models file not usable, the models stay as they are", reason=problem)
+            except Exception as error:  # whatever a file system raises: the next look may succeed
+                if type(error).__qualname__ != problem:
+                    problem = type(error).__qualname__
+                    log_exception("models file not usable, the models stay as they are", error)
 
     @staticmethod
     def _look(source: Source) -> tuple[Catalog, Mapping[str, object]]:
@@ -88,21 +95,36 @@ class Follower:
 
     def _apply(self, catalog: Catalog, stamps: Mapping[str, object]) -> None:
         """Make what is wanted that of the catalog; new versions are loaded one after the other."""
-        self._registry.arrange([model.name for model in catalog.models])
+        before, self._catalog = self._catalog, {model.name: model for model in catalog.models}
+        self._registry.arrange([*self._catalog])
         for name, model in self._registry.models.items():
-            specs = next((each.versions for each in catalog.models if each.name == name), ())
-            model.wanted = [self._version_for(model, spec, stamps[spec.source]) for spec in specs]
+            if spec := self._catalog.get(name):
+                if spec != before.get(name):
+                    self._restore(model)
+                model.wanted = [self._version_for(model, each, stamps[each.source]) for each in spec.versions]
+            elif model is not self._registry.default:
+                model.wanted = []  # the default goes on until another model can take its place: see `settle`
         for model in list(self._registry.models.values()):
             self.settle(model)
 
+    def _restore(self, model: ServedModel) -> None:
+        for version in model.versions:
+            if version.rolled_back:
+                self._loader.restore(version)
+
     def _version_for(self, model: ServedModel, spec: VersionSpec, stamp: object) -> Version:
         """Return the version that is loaded from there already, or a new one."""
-        same = [each for each in model.versions if (each.spec.source, each.spec.digest) == (spec.source, spec.digest)]
+        same = [
+            each
+            for each in model.versions
+            if (each.spec.source, each.spec.digest) == (spec.source, spec.digest)
+            and (each.service or each.state != "draining")
+        ]
         for version in reversed(same):
             if version.state == "loading" or (version.stamp == stamp and not _is_retried(version)):
                 version.spec = spec
                 if version.state == "draining":
-                    version.become("ready")
+                    version.recover()
                 return version
         failed = [version for version in same if version.state == "failed" and version.service is None]
         for version in failed:
@@ -143,8 +165,14 @@ class Follower:
         for version in unused:
             version.become("draining")
             self._start(self._drain(model, version))
-        if model is self._registry.default:
-            self._report(model)
+        former = self._registry.default
+        changed = self._registry.choose_default()
+        default = self._registry.default
+        if default and (changed or model is default):
+            self._report(default)
+        if changed and former and former.name not in self._catalog:
+            former.wanted = []
+            self.settle(former)
 
     def _report(self, model: ServedModel) -> None:
         """Report the state of the default model, which is that of the process."""
@@ -179,7 +207,25 @@ class Follower:
             await asyncio.sleep(interval_s)
             for model in list(self._registry.models.values()):
                 for version in [each for each in model.versions if each.state == "ready"]:
-                    await self._loader.check_again(version)
+                    try:
+                        await self._loader.check_again(version)
+                    except Exception as error:  # the checks of other versions must go on
+                        log_exception("golden texts not checked", error)
+
+    async def check_canaries(self, limits: CanaryLimits) -> None:
+        """Take the callers from each canary that is beyond a limit, every few seconds; without limits, never."""
+        while limits:
+            await asyncio.sleep(_CANARY_POLL_S)
+            for model in list(self._registry.models.values()):
+                self._judge_canaries(model, limits)
+
+    def _judge_canaries(self, model: ServedModel, limits: CanaryLimits) -> None:
+        main = model.main
+        for version, _ in model.shares:
+            if version is main or main is None or main.statistics is None or version.statistics is None:
+                continue
+            if reason := limits.judge(version.statistics.recent(), main.statistics.recent()):
+                self._loader.roll_back(version, f"rolled back: {reason}")
 
     def changed(self, version: Version) -> None:
         """A version has failed, or works again."""
@@ -190,6 +236,10 @@ class Follower:
     def stop(self, reason: str) -> None:
         """The models of this process cannot answer any more."""
         self._broken(reason, reason)
+
+    def refuse(self, reason: str) -> None:
+        """There is nothing to load: what is to be served is not valid."""
+        self._broken("the model could not be loaded", reason)
 
     def close(self) -> None:
         """Load and drain nothing more."""
@@ -206,7 +256,7 @@ class Follower:
 
 def _is_retried(version: Version) -> bool:
     """Return whether it is time to load a version again that could not be loaded."""
-    if version.state != "failed" or version.service is not None:
+    if version.state != "failed" or not version.lost or version.rolled_back:
         return False
     pause_s: float = min(_LAST_RETRY_S, _FIRST_RETRY_S * 2 ** (version.attempts - 1))
     return time.monotonic() >= version.changed_s + pause_s

@@ -65,6 +65,7 @@ class Loader:
         version.attempts += 1
         try:
             model = await asyncio.to_thread(self._open_model, version.spec)
+            version.folder = model.artifact.directory
             model = replace(model, info=_named(model.info, name, other_ids))
             prepared = await asyncio.to_thread(self._engine.prepare, model)
             development = read_development(model.artifact)
@@ -74,7 +75,7 @@ class Loader:
             version.service = self._engine.serve(prepared, self._guarded(model, version), version.statistics)
             version.golden_texts = await asyncio.to_thread(read_golden, model.artifact)
             await self.check_golden(version)
-            version.become("ready")
+            version.recover()
         except SentimentError as error:
             self._fail(version, str(error))
         except asyncio.CancelledError:
@@ -87,17 +88,23 @@ class Loader:
             log(logging.INFO, "model loaded", source=source, seconds=seconds, **asdict(model.info))
 
     async def check_golden(self, version: Version) -> None:
-        """Let a version answer its golden texts, each in its turn. Raises `ArtifactError` if too few agree."""
-        if not version.golden_texts or version.service is None or version.statistics is None:
+        """Let a version answer its golden texts, each in its turn.
+
+        Raises `ArtifactError` if too few agree, and `Overloaded` if most did not get their turn.
+        """
+        if not version.golden_texts or version.statistics is None:
             return
         texts = [golden.text for golden in version.golden_texts]
-        answers = await version.service.recompute(texts, _GOLDEN_CALLER, _GOLDEN_TIMEOUT_S)
+        with version.held() as service:
+            answers = await service.recompute(texts, _GOLDEN_CALLER, _GOLDEN_TIMEOUT_S)
         # What did not get its turn under load says nothing about the model.
         answered = [
             (golden, answer)
             for golden, answer in zip(version.golden_texts, answers, strict=True)
             if isinstance(answer, Prediction) or not _is_load(answer)
         ]
+        if 2 * len(answered) < len(answers):
+            raise Overloaded("the golden texts could not be checked, because the queue is too long", 1.0)
         version.golden = result = compare_golden([each for each, _ in answered], [each for _, each in answered])
         version.statistics.metrics.golden_checked(result.agreement)
         if result.agreement < self._agreement:
@@ -107,27 +114,52 @@ class Loader:
         """Check the golden texts of a version that answers callers; it fails if too few agree."""
         try:
             await self.check_golden(version)
-        except SentimentError as error:
-            self._fail(version, str(error), unload=False)
-            self._on_change(version)
+        except ArtifactError as error:
+            if version.state == "ready":  # and not on its way out by now
+                version.lost = True
+                self._note_failure(version, str(error))
+                self._on_change(version)
+        except Overloaded as error:
+            log(logging.WARNING, "golden texts not checked", source=version.spec.source, reason=str(error))
+
+    def roll_back(self, version: Version, reason: str) -> None:
+        """Let a version answer no more until `restore`. It stays in memory."""
+        version.rolled_back = True
+        self._note_failure(version, reason)
+        self._on_change(version)
+
+    def restore(self, version: Version) -> None:
+        """Let a version that was rolled back answer again. Only its requests from now on count against it."""
+        version.rolled_back = False
+        if version.statistics:
+            version.statistics.forget_recent()
+        version.recover()
+        self._report_state(version)
 
     def unload(self, version: Version) -> None:
-        """Free the memory of a version that answers no requests any more."""
+        """Free the memory of a version that answers no requests any more. A second call does nothing."""
         if version.service:
             self._engine.retire(version.service)
         if version.statistics:
             version.statistics.metrics.forget()
-        version.service = version.statistics = None
-        self._on_unload(version)
+        if version.folder is not None:
+            self._on_unload(version)
+        version.service = version.statistics = version.folder = None
 
-    def _fail(self, version: Version, reason: str, *, unload: bool = True) -> None:
+    def _fail(self, version: Version, reason: str) -> None:
         version.lost = True
-        if unload:
-            self.unload(version)
-        if version.statistics:
-            version.statistics.metrics.state_changed(failed=True)
+        self.unload(version)
+        self._note_failure(version, reason)
+
+    def _note_failure(self, version: Version, reason: str) -> None:
         version.become("failed", reason)
+        self._report_state(version)
         log(logging.ERROR, "version failed", source=version.spec.source, reason=reason)
+
+    @staticmethod
+    def _report_state(version: Version) -> None:
+        if version.statistics:
+            version.statistics.metrics.state_changed(failed=version.state == "failed")
 
     def _guarded(self, model: Model, version: Version) -> RunBatch[Encoding, Prediction]:
         """Return what runs the model, with a circuit breaker around it."""
@@ -155,12 +187,17 @@ class Loader:
             self._set_failing(version, "the model did not recover")
 
     def _set_failing(self, version: Version, reason: str) -> None:
-        """Note that a version fails for a reason, or that it works again. One that is on its way out stays so."""
-        if version.state == "draining":
+        """Note that a version fails for a reason, or that it works again.
+
+        One that loads, or is on its way out, stays so. One that has failed for another reason, too.
+        """
+        before, version.failing = version.failing, reason
+        if version.state not in ("ready", "failed") or version.service is None:
             return
-        version.become("failed" if reason else "ready", reason)
-        if version.statistics:
-            version.statistics.metrics.state_changed(failed=bool(reason))
+        if version.state == "failed" and version.reason != before:
+            return
+        version.recover()
+        self._report_state(version)
         self._on_change(version)
 
 

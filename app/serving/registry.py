@@ -25,7 +25,9 @@ class ServedModel:
     @property
     def shadows(self) -> list[Version]:
         """The versions that see texts, and answer nobody."""
-        return [version for version in self.wanted if version.spec.shadow and version.state == "ready"]
+        answering = [version for version, _ in self.shares]
+        shadows = [version for version in self.wanted if version.spec.shadow and version.state == "ready"]
+        return [version for version in shadows if version not in answering]
 
     @property
     def public_reason(self) -> str:
@@ -35,7 +37,14 @@ class ServedModel:
     @property
     def is_lost(self) -> bool:
         """Whether no version answers, and none that is wanted may do so again."""
-        return not self.shares and all(version.lost for version in self.wanted if version.spec.weight)
+        return not self.shares and all(
+            version.lost or version.rolled_back for version in self.wanted if version.spec.weight
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the model is no longer served, though some of its requests may not have ended."""
+        return not self.wanted and not self.shares
 
     def pick(self, caller: str) -> Version:
         """Return the version for a caller; raise `NotReady` if there is none."""
@@ -46,37 +55,55 @@ class ServedModel:
     def settle(self) -> list[Version]:
         """Choose again which versions answer; return those that are needed no more.
 
-        As long as a version that is to answer callers is loading, those that answer now go on. They also do if all that
-        are wanted have failed. A version that has failed leaves its callers to the others.
+        Versions that are ready get their weights. The weights of those that load or have failed stay with versions that
+        have callers now and are not wanted any more. If there are none, those that are ready share them. Versions that
+        are wanted without callers keep theirs only while none is ready.
         """
         wanted = [(version, version.spec.weight) for version in self.wanted if version.spec.weight]
-        now = [(version, weight) for version, weight in self.shares if version.state == "ready"]
-        ready = [(version, weight) for version, weight in wanted if version.state == "ready"]
-        waits = any(version.state == "loading" for version, _ in wanted)
-        self.shares = now if now and (waits or (wanted and not ready)) else ready
+        ready = [version for version, _ in wanted if version.state == "ready"]
+        leaving = [
+            (version, weight)
+            for version, weight in self.shares
+            if version.state == "ready" and version not in ready and not (ready and version in self.wanted)
+        ]
+        missing = sum(weight for version, weight in wanted if version not in ready)
+        total = sum(weight for _, weight in leaving)
+        shares: list[tuple[Version, float]] = []
+        for version, weight in wanted:
+            if version in ready:
+                shares.append((version, weight))
+            elif leaving:  # in the place of the first that is missing, so that they keep their callers
+                shares += [(each, missing * part / total) for each, part in leaving]
+                leaving = []
+        self.shares = shares
         self._route = Route(self.name, self.shares) if self.shares else None
-        kept = {id(version) for version, _ in self.shares} | {id(version) for version in self.wanted}
-        return [version for version in self.versions if id(version) not in kept and version.state != "draining"]
+        kept = [*self.wanted, *(version for version, _ in self.shares)]
+        # One that is being loaded is needed until that has ended: nothing can free it before.
+        return [each for each in self.versions if each not in kept and each.state not in ("draining", "loading")]
 
 
 class Registry:
-    """Models in the order of the models file; the first one is the default."""
+    """Models in the order of the models file. The first one is the default, once it can answer."""
 
     def __init__(self) -> None:
         self.models: dict[str, ServedModel] = {}
+        self._default: ServedModel | None = None
 
     @property
     def default(self) -> ServedModel | None:
         """The model of requests that name none."""
-        return next(iter(self.models.values()), None)
+        return self._default or next(iter(self.models.values()), None)
 
     def find(self, name: str | None) -> ServedModel:
         """Return a model by its name, or the default. Raises `NotFound`, or `NotReady` if there is no model yet."""
-        model = self.default if name is None else self.models.get(name)
-        if model is None and not self.models:
+        if self.default is None:
             raise NotReady("the model is loading")
-        if model is None:
-            raise NotFound(f"no such model; this server has {', '.join(self.models)}")
+        if name is None:
+            return self.default
+        model = self.models.get(name)
+        if model is None or model.is_over:
+            names = [name for name, each in self.models.items() if not each.is_over]
+            raise NotFound(f"no such model; this server has {', '.join(names)}")
         return model
 
     def pick(self, name: str | None, caller: str) -> Version:
@@ -87,6 +114,14 @@ class Registry:
         """Have models with these names, in this order; others stay behind them until they are dropped."""
         models = {name: self.models.get(name) or ServedModel(name) for name in names}
         self.models = models | {name: model for name, model in self.models.items() if name not in models}
+        self.choose_default()
+
+    def choose_default(self) -> bool:
+        """Make the first model the default, unless only the present default can answer; return whether that changed."""
+        before, first = self._default, next(iter(self.models.values()), None)
+        if before is None or first is None or first.shares or not before.shares:
+            self._default = first
+        return self._default is not before
 
     def rename(self, model: ServedModel, name: str) -> None:
         """Give a model its name, which only its files say."""
@@ -95,6 +130,8 @@ class Registry:
 
     def drop(self, model: ServedModel, version: Version) -> None:
         """Forget a version, and its model if it was the last one and is not wanted any more."""
-        model.versions.remove(version)
-        if not model.versions and not model.wanted:
-            self.models.pop(model.name, None)
+        if version in model.versions:
+            model.versions.remove(version)
+        if not model.versions and not model.wanted and self.models.get(model.name) is model:
+            del self.models[model.name]
+            self.choose_default()

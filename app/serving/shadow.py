@@ -40,7 +40,8 @@ async def _compare(versions: Sequence[Version], pairs: Sequence[tuple[str, Predi
         if statistics is None or version.service is None:
             continue
         started_s = time.perf_counter()
-        answers = await version.service.recompute(texts, _CALLER, _TIMEOUT_S)
+        with version.held() as service:
+            answers = await service.recompute(texts, _CALLER, _TIMEOUT_S)
         statistics.answered(time.perf_counter() - started_s)
         for (_, answer), shadow in zip(pairs, answers, strict=True):
             if isinstance(shadow, Prediction):

@@ -8,10 +8,11 @@ import numpy as np
 
 from ..inference import CONFIDENCE_EDGES, Histogram
 from ..types import CacheOutcome, Prediction
+from .canary import Recent
 from .drift import Drift
 from .observer import Observer
 
-_MOST_DURATIONS = 2048  # of the newest requests
+_RECENT = 2048  # the newest requests
 _MOST_DIFFERENCES = 2048  # of the newest texts that a shadow saw
 
 
@@ -73,13 +74,15 @@ class Statistics:
         self.drift = drift
         self.metrics = metrics
         self._bins = Histogram(CONFIDENCE_EDGES, ())
-        self._durations_s: deque[float] = deque(maxlen=_MOST_DURATIONS)
+        self._durations_s: deque[float] = deque(maxlen=_RECENT)
+        self._failures: deque[bool] = deque(maxlen=_RECENT)  # of the same requests
 
     def answered(self, seconds: float, *, failed: bool = False) -> None:
         """A request was answered, or failed for a reason that is not the client's."""
         self.requests += 1
         self.errors += failed
         self._durations_s.append(seconds)
+        self._failures.append(failed)
         self.metrics.answered(seconds, failed=failed)
 
     def latency_ms(self) -> dict[str, float] | None:
@@ -92,6 +95,16 @@ class Statistics:
     def error_rate(self) -> float:
         """Return the part of the requests that failed for a reason that is not the client's."""
         return self.errors / self.requests if self.requests else 0.0
+
+    def recent(self) -> Recent:
+        """Return how the newest requests ended."""
+        latency = self.latency_ms()
+        return Recent(len(self._failures), sum(self._failures), latency["p99"] if latency else 0.0)
+
+    def forget_recent(self) -> None:
+        """Begin again to collect the newest requests."""
+        self._durations_s.clear()
+        self._failures.clear()
 
     def computed(self, prediction: Prediction, tokens: int) -> None:
         """See `Observer`."""

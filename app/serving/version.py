@@ -1,7 +1,10 @@
 """A version of a model in this process: what it is, whether it can answer, and what it has answered."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from ..catalog import VersionSpec
@@ -19,6 +22,7 @@ class Version:
     """`loading` until it has run and given its golden texts the right labels, then `ready`; `draining` at its end.
 
     It is `failed` if it could not be loaded, or stopped working; `lost` if that is for good. `reason` may name files.
+    A canary that was `rolled_back` has failed until its model is changed in the models file.
     """
 
     spec: VersionSpec
@@ -26,7 +30,10 @@ class Version:
     state: State = "loading"
     reason: str = ""
     lost: bool = False
+    rolled_back: bool = False
+    failing: str = ""  # why the model runs no batches now, whatever the state
     attempts: int = 0  # to load it
+    folder: Path | None = None  # of its files, while it is in memory
     info: ModelInfo | None = None
     service: Service | None = None
     statistics: Statistics | None = None
@@ -38,6 +45,10 @@ class Version:
     def become(self, state: State, reason: str = "") -> None:
         """Change the state."""
         self.state, self.reason, self.changed_s = state, reason, time.monotonic()
+
+    def recover(self) -> None:
+        """Be ready, unless the model is failing at the moment."""
+        self.become("failed" if self.failing else "ready", self.failing)
 
     @property
     def public_reason(self) -> str:
@@ -60,3 +71,12 @@ class Version:
     def leave(self) -> None:
         """A request has ended."""
         self.in_flight -= 1
+
+    @contextmanager
+    def held(self) -> Iterator[Service]:
+        """Keep the version in memory, as for a request. Raises `NotReady` if it is not there."""
+        service = self.enter()
+        try:
+            yield service
+        finally:
+            self.leave()

@@ -38,6 +38,7 @@ def lifecycle_of(service: Any) -> Lifecycle:
     model.versions = model.wanted = [version]
     model.settle()
     lifecycle.registry.models["m"] = model
+    lifecycle.registry.arrange(["m"])
     return lifecycle
 
 
