@@ -7,11 +7,12 @@ import asyncio
 import contextlib
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httptools
@@ -58,7 +59,8 @@ def offering(address: str, connections: int, make_request: MakeRequest, judge: J
     """
     context = multiprocessing.get_context("spawn")
     stop, (receiver, sender) = context.Event(), context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(address, connections, make_request, judge, stop, sender))
+    offer = partial(_offer, address, connections, make_request, judge)
+    process = context.Process(target=_work, args=(offer, stop, sender))
     process.start()
     sender.close()
     load = Load([])
@@ -71,10 +73,8 @@ def offering(address: str, connections: int, make_request: MakeRequest, judge: J
         process.join()
 
 
-def _work(
-    address: str, connections: int, make_request: MakeRequest, judge: Judge, stop: Event, sender: Connection
-) -> None:
-    sender.send(asyncio.run(_offer(address, connections, make_request, judge, stop)))
+def _work(offer: Callable[[Event], Coroutine[Any, Any, list[Answer]]], stop: Event, sender: Connection) -> None:
+    sender.send(asyncio.run(offer(stop)))
 
 
 async def _offer(address: str, connections: int, make_request: MakeRequest, judge: Judge, stop: Event) -> list[Answer]:

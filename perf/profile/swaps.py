@@ -31,8 +31,6 @@ from perf.load.metrics import scrape
 from perf.load.openloop import encode_request
 from perf.load.server import ROOT, direct, running
 from perf.load.texts import sentences
-from training.checkpoints import rename_labels
-from training.data import LabelMap
 
 MODEL = "sentiment-en"
 VERSIONS = ("a", "b")
@@ -104,6 +102,10 @@ def main() -> None:
 
 def copy_as(version: str, model: Path, folder: Path) -> None:
     """Copy a model, with a suffix in its labels and its version in the manifest."""
+    # Here, because the process that sends the load imports this module, too, and needs no PyTorch.
+    from training.checkpoints import rename_labels
+    from training.data import LabelMap
+
     shutil.copytree(model, folder, symlinks=False)
     manifest = folder / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": version}))
@@ -157,15 +159,13 @@ def _p99_ms(answers: Sequence[Answer], from_s: float, to_s: float) -> float:
 
 def report(swaps: Sequence[Swap], changes: Sequence[Change]) -> str:
     """Return a table with a row for each swap."""
+    header = f"{'swap':>4} {'seconds':>8} {'MB before':>10} {'after':>6} {'p99 before':>11} {'during':>9} {'ratio':>6}"
     rows = [
-        f"{'swap':>4} {'seconds':>8} {'MB before':>10} {'MB after':>9} {'p99 before':>11} {'during':>9} {'ratio':>6}"
+        f"{number:>4} {swap.seconds:>8.2f} {change.before_bytes / 1e6:>10.1f} {change.after_bytes / 1e6:>6.1f} "
+        f"{swap.before_ms:>8.1f} ms {swap.during_ms:>6.1f} ms {swap.ratio:>6.2f}"
+        for number, (swap, change) in enumerate(zip(swaps, changes, strict=True), 1)
     ]
-    for number, (swap, change) in enumerate(zip(swaps, changes, strict=True), 1):
-        rows.append(
-            f"{number:>4} {swap.seconds:>8.2f} {change.before_bytes / 1e6:>10.1f} {change.after_bytes / 1e6:>9.1f} "
-            f"{swap.before_ms:>8.1f} ms {swap.during_ms:>6.1f} ms {swap.ratio:>6.2f}"
-        )
-    return "\n".join(rows)
+    return "\n".join([header, *rows])
 
 
 def totals(swaps: Sequence[Swap], changes: Sequence[Change], counts: Counter[str]) -> str:
@@ -178,8 +178,10 @@ def totals(swaps: Sequence[Swap], changes: Sequence[Change], counts: Counter[str
         f"p99 during / before: median {statistics.median(ratios):.2f}, worst {max(ratios):.2f}",
     ]
     memory = [change.after_bytes for change in changes]
-    for number in sorted({min(number, len(memory)) for number in (10, 20)}):
-        lines.append(f"memory after {number} swaps / after the first: {memory[number - 1] / memory[0]:.3f}")
+    lines += [
+        f"memory after {number} swaps / after the first: {memory[number - 1] / memory[0]:.3f}"
+        for number in sorted({min(number, len(memory)) for number in (10, 20)})
+    ]
     return "\n".join(lines)
 
 
