@@ -35,15 +35,17 @@ def overflows_in_int8() -> bool:
         return True
 
 
-def give_way() -> None:
+def give_way(steps: int = 1) -> None:
     """Lower the priority of the calling thread, on systems with a priority per thread (Linux).
 
     Model threads use every core. They run at lower priority than the event loop, so that it reads and answers in time.
+    What prepares another model runs one step below them. A thread that it starts has the same priority.
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
         with contextlib.suppress(OSError):  # a sandbox may forbid it
-            os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS))
+            niceness = os.getpriority(os.PRIO_PROCESS, thread) + steps * _NICENESS
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, niceness))
 
 
 def _quota() -> int | None:

@@ -5,7 +5,7 @@ from .backends import Backend, choices, has_gpu, has_torch
 from .development import CONFIDENCE_EDGES, Development, Histogram, read_development
 from .files import MANIFEST, SIGNATURE, open_files, parse_manifest
 from .fingerprint import fingerprint_of
-from .golden import GoldenResult, GoldenText, compare_golden, read_golden
+from .golden import GoldenResult, GoldenText, answer_golden, compare_golden, read_golden
 from .model import Model, load_model
 from .runner import Runner
 from .text import expands_beyond, normalise
@@ -25,6 +25,7 @@ __all__ = [
     "Model",
     "Runner",
     "Tokenizer",
+    "answer_golden",
     "average",
     "choices",
     "compare_golden",

@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from ..errors import ArtifactError
+from ..errors import ArtifactError, BackendError
 from ..types import Prediction
 from .artifact import Artifact
 from .files import GOLDEN
+from .model import Model
 from .text import normalise
 
 _MOST_TEXTS = 1024
@@ -77,6 +78,12 @@ def read_golden(artifact: Artifact) -> tuple[GoldenText, ...]:
 def render_golden(texts: Iterable[GoldenText]) -> str:
     """Return the content of the file."""
     return "".join(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in texts)
+
+
+def answer_golden(model: Model, texts: Sequence[GoldenText]) -> list[Prediction | BackendError]:
+    """Return what a model answers to each text, alone. Blocks, and runs in the calling thread."""
+    encodings = model.tokenizer.encode_many([normalise(each.text) for each in texts])
+    return [model.runner.run([encoding])[0] for encoding in encodings]
 
 
 def compare_golden(

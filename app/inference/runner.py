@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cpu import give_way
 from ..errors import BackendError
 from ..types import Encoding, FloatArray, Prediction
 from .backends.base import Backend
@@ -64,8 +65,9 @@ class Runner:
         made from the token ids of a short `text`, but with at most 2,048 tokens. Raises `BackendError` if the model
         does not work.
         """
-        # A thread of its own, because a backend may change settings of the thread that it runs in.
-        with ThreadPoolExecutor(1) as pool:
+        # A thread of its own, because a backend may change settings of the thread that it runs in. Like those of
+        # `warm_up`, it gives way to the slots of a model that answers callers meanwhile.
+        with ThreadPoolExecutor(1, initializer=give_way) as pool:
             last_error = ""
 
             def reads(tokens: int) -> bool:
@@ -103,7 +105,7 @@ class Runner:
         """
         measured = []
         shapes = _WARMUP_SHAPES if self._backend.device == "cpu" else (*_WARMUP_SHAPES, _LARGEST_SHAPE)
-        with ThreadPoolExecutor(slots) as pool:
+        with ThreadPoolExecutor(slots, initializer=give_way) as pool:
             first = [self._stretch(text, 1)]
             # The first run loads libraries and chooses kernels, which may take long.
             list(pool.map(self._time, [first] * slots))

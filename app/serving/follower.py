@@ -154,6 +154,7 @@ class Follower:
         if not model.name and version.info:
             self._registry.rename(model, version.info.model)
         self.settle(model)
+        await self._loader.tidy()
 
     def settle(self, model: ServedModel) -> None:
         """Switch to the versions that are to answer now; what nobody needs any more is drained."""
@@ -195,6 +196,7 @@ class Follower:
         if version.state == "draining":
             self._loader.unload(version)
             self._registry.drop(model, version)
+            await self._loader.tidy()
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

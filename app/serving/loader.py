@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Protocol
 
+from ..allocator import return_freed_memory
 from ..catalog import VersionSpec
+from ..cpu import give_way
 from ..errors import ArtifactError, DeadlineExceeded, NotReady, Overloaded, SentimentError
-from ..inference import GoldenResult, Model, compare_golden, read_development, read_golden
+from ..inference import GoldenResult, Model, answer_golden, compare_golden, read_development, read_golden
 from ..logs import log, log_exception
 from ..scheduling import RunBatch
 from ..types import Encoding, ModelInfo, Prediction
@@ -53,6 +56,10 @@ class Loader:
         self._agreement = agreement
         self._on_change = on_change
         self._on_unload = on_unload
+        # A model that answers callers goes first: see `give_way`. What opens a model has the priority of its slots,
+        # because the threads of its backend keep it; what tries it out has a lower one.
+        self._opening = ThreadPoolExecutor(1, "open", give_way)
+        self._trying = ThreadPoolExecutor(1, "try", give_way, (2,))
         self._recoveries: set[asyncio.Task[None]] = set()  # the event loop holds only weak references to tasks
 
     async def load(self, version: Version, name: str = "", other_ids: frozenset[str] = frozenset()) -> None:
@@ -60,21 +67,22 @@ class Loader:
 
         Versions with one of `other_ids` are in memory: this one gets another id.
         """
+        in_thread = asyncio.get_running_loop().run_in_executor
         started_s = time.perf_counter()
         source = version.spec.source
         version.attempts += 1
         try:
-            model = await asyncio.to_thread(self._open_model, version.spec)
+            model = await in_thread(self._opening, self._open_model, version.spec)
             version.folder = model.artifact.directory
             model = replace(model, info=_named(model.info, name, other_ids))
-            prepared = await asyncio.to_thread(self._engine.prepare, model)
+            prepared = await in_thread(self._trying, self._engine.prepare, model)
             development = read_development(model.artifact)
             version.info = model.info
             metrics = self._observer.model_loaded(model.info, model.backend.slots)
             version.statistics = Statistics(model.info.labels, metrics, Drift(development) if development else None)
             version.service = self._engine.serve(prepared, self._guarded(model, version), version.statistics)
-            version.golden_texts = await asyncio.to_thread(read_golden, model.artifact)
-            await self.check_golden(version)
+            version.golden_texts = texts = await in_thread(self._trying, read_golden, model.artifact)
+            self._judge(version, await in_thread(self._trying, answer_golden, model, texts))
             version.recover()
         except SentimentError as error:
             self._fail(version, str(error))
@@ -97,6 +105,12 @@ class Loader:
         texts = [golden.text for golden in version.golden_texts]
         with version.held() as service:
             answers = await service.recompute(texts, _GOLDEN_CALLER, _GOLDEN_TIMEOUT_S)
+        self._judge(version, answers)
+
+    def _judge(self, version: Version, answers: Sequence[Prediction | SentimentError]) -> None:
+        """Note how many golden texts got the published answer. Raises as `check_golden` does."""
+        if not version.golden_texts or version.statistics is None:
+            return
         # What did not get its turn under load says nothing about the model.
         answered = [
             (golden, answer)
@@ -135,6 +149,10 @@ class Loader:
             version.statistics.forget_recent()
         version.recover()
         self._report_state(version)
+
+    async def tidy(self) -> None:
+        """Give back the memory that was freed: that of a version that was unloaded, and what loading one took."""
+        await asyncio.get_running_loop().run_in_executor(self._trying, return_freed_memory)
 
     def unload(self, version: Version) -> None:
         """Free the memory of a version that answers no requests any more. A second call does nothing."""

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 # Importing these registers their faults.
-from tests.robustness import caller_faults, client_faults, job_faults, process_faults, replica_faults  # noqa: F401
+from tests.robustness import caller_faults, client_faults, job_faults, model_faults, process_faults, replica_faults  # noqa: F401
 from tests.robustness.fault import FAULTS, Outcome
 from training.evaluation import aligned
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.robustness import caller_faults, process_faults, replica_faults  # noqa: F401 - importing them registers their faults
+from tests.robustness import caller_faults, model_faults, process_faults, replica_faults  # noqa: F401 - importing them registers their faults
 from tests.robustness.fault import FAULTS
 
 # `tests/deploy/test_replicas.py` and `tests/system/test_client_faults.py` have tests of their own for these.

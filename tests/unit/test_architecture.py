@@ -41,7 +41,16 @@ DOWN = {
     "app.scheduling": set(),
     "app.comparison": set(),
 }
-LEAVES = {"app.types", "app.errors", "app.metrics", "app.model_metrics", "app.logs", "app.cpu", "app.sockets"}
+LEAVES = {
+    "app.types",
+    "app.errors",
+    "app.metrics",
+    "app.model_metrics",
+    "app.logs",
+    "app.cpu",
+    "app.sockets",
+    "app.allocator",
+}
 
 
 def imported_names(module: str) -> set[tuple[str, str]]:

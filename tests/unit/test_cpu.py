@@ -84,4 +84,7 @@ def test_only_the_thread_that_gives_way_gets_a_lower_priority() -> None:
     with ThreadPoolExecutor(1, initializer=cpu.give_way) as pool:
         niceness = pool.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
     assert niceness == min(19, before + 5)
+    with ThreadPoolExecutor(1, initializer=cpu.give_way, initargs=(2,)) as pool:
+        niceness = pool.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
+    assert niceness == min(19, before + 10)
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
