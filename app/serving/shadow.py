@@ -41,10 +41,10 @@ async def _compare(versions: Sequence[Version], pairs: Sequence[tuple[str, Predi
             continue
         started_s = time.perf_counter()
         answers = await version.service.recompute(texts, _CALLER, _TIMEOUT_S)
-        statistics.answered(time.perf_counter() - started_s)
+        seconds = time.perf_counter() - started_s
+        statistics.scored(seconds, [shadow for shadow in answers if isinstance(shadow, Prediction)])
         for (_, answer), shadow in zip(pairs, answers, strict=True):
             if isinstance(shadow, Prediction):
-                statistics.predicted(shadow)
                 agrees, difference = statistics.agreement.add(answer, shadow)
                 statistics.metrics.shadowed("agree" if agrees else "differ", difference)
             else:

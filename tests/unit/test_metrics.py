@@ -2,7 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, values
 
 from app.metrics import Metrics
 from app.model_metrics import VersionMetrics
@@ -113,6 +113,35 @@ def test_the_series_of_a_version_end_with_it(metrics: Metrics, version: VersionM
     assert 'sentiment_predictions_total{label="positive",model="m",model_version="2"} 1.0' in (
         metrics.exposition().decode()
     )
+
+
+def test_what_a_shadow_scores_counts_as_latency_only(metrics: Metrics, version: VersionMetrics) -> None:
+    version.scored(0.02)
+    assert of_version(metrics, "sentiment_version_seconds_count") == 1
+    assert of_version(metrics, "sentiment_version_requests_total") == 0
+
+
+def test_versions_are_counted_by_model_and_state(metrics: Metrics, version: VersionMetrics) -> None:
+    metrics.count_versions({("m", "ready"): 1, ("m", "failed"): 2})
+    assert value(metrics, "sentiment_versions", model="m", state="failed") == 2
+    version.forget()  # the counts are not of one version
+    metrics.count_versions({("n", "ready"): 1})
+    assert 'sentiment_versions{model="m"' not in metrics.exposition().decode()
+    assert value(metrics, "sentiment_versions", model="n", state="ready") == 1
+
+
+def test_with_several_workers_a_model_that_is_gone_has_no_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    # It chooses between memory and files when it is imported.
+    monkeypatch.setattr(values, "ValueClass", values.MultiProcessValue())
+    metrics = Metrics(CollectorRegistry())
+    metrics.count_versions({("m", "failed"): 1})
+    metrics.count_versions({("n", "failed"): 1})
+    exposed = metrics.exposition().decode()
+    assert 'sentiment_versions{model="m",state="failed"} 0.0' in exposed
+    assert 'sentiment_versions{model="n",state="failed"} 1.0' in exposed
 
 
 def test_with_several_workers_versions_beyond_the_64th_share_series(
