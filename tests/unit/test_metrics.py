@@ -135,7 +135,7 @@ def test_with_several_workers_a_model_that_is_gone_has_no_versions(
 ) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     # It chooses between memory and files when it is imported.
-    monkeypatch.setattr(values, "ValueClass", values.MultiProcessValue())
+    monkeypatch.setattr(values, "ValueClass", values.MultiProcessValue())  # type: ignore[no-untyped-call]
     metrics = Metrics(CollectorRegistry())
     metrics.count_versions({("m", "failed"): 1})
     metrics.count_versions({("n", "failed"): 1})
