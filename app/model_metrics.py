@@ -107,7 +107,7 @@ class VersionMetrics:
     def __init__(self, models: ModelMetrics, info: ModelInfo, names: tuple[str, str]) -> None:
         self._models = models
         self._names = names
-        self._info = tuple(str(getattr(info, name)) for name in _INFO)
+        self._info = (*names, *(str(getattr(info, name)) for name in _INFO[2:-1]), _checksum(info, names))
         self._label = functools.cache(lambda label: models.predictions.labels(label, *names))
         for label in info.labels:
             self._label(label)
@@ -197,3 +197,7 @@ class VersionMetrics:
     def windowed(self, texts: int) -> None:
         """See `Metrics`."""
         self._models.rest.windowed(texts)
+
+
+def _checksum(info: ModelInfo, names: tuple[str, str]) -> str:
+    return "other" if names == _OTHER else str(info.checksum)

@@ -154,7 +154,7 @@ def test_every_query_has_a_result(tmp_path: Path) -> None:
                 # The load contains every kind of request. But a queue may be empty, and rules have windows of minutes.
                 momentary = {"Waiting texts", "Predicted wait", "Open streams"}
                 positive = query in panels and query.where.split(" · ")[0] not in momentary
-                # The mock backend has no golden texts, no drift and no shadow: see tests/system/test_metrics_document.py.
+                # The mock backend has no golden texts, drift and shadow: see tests/system/test_metrics_document.py.
                 of_models = bool(re.search("sentiment_(golden|drift|shadow|version_failed)", query.expression))
                 # The first results need some scrapes.
                 may_be_empty = query.where in alerts or of_models
@@ -197,7 +197,7 @@ Service.begin = failing
 
 @pytest.fixture(scope="module")
 def log(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The logs of servers: healthy, one that refuses, fails and drains too long, a model that hangs, one that is missing."""
+    """Logs of servers: healthy; one that refuses, fails and drains too long; a model that hangs; one missing."""
     text = server.log.read_text()
     settings = {"slots": "1", "max_queue_texts": "256", "drain_timeout_ms": "100"}
     folder = tmp_path_factory.mktemp("runbook")
