@@ -4,7 +4,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from prometheus_client import (
@@ -123,6 +123,10 @@ class Metrics:
         """A version of a model was loaded; it runs `slots` batches at the same time. Return its own metrics."""
         self._slots.set(slots)
         return self._models.of(info)
+
+    def count_versions(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Set how many versions there are, by model and state, before a scrape."""
+        self._models.count_states(counts)
 
     def state(self, *, ready: bool, depth: int, wait_s: float) -> None:
         """Set the gauges to the current state, before a scrape."""

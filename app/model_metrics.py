@@ -1,7 +1,7 @@
-"""Prometheus metrics of versions of models. Series of a version that is gone end, so that their number is bounded."""
+"""Prometheus metrics of models and their versions. Series of what is gone end, so that their number is bounded."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -73,6 +73,8 @@ class ModelMetrics:
         self.info = gauge("sentiment_model_info", "The versions of models that are loaded.", "livemax", _INFO)
         self.failed = gauge("sentiment_version_failed", "1 for a version that failed, else 0.", "livemax", _VERSION)
         self._versions: set[tuple[str, str]] = set()
+        self._by_state = gauge("sentiment_versions", "Versions by their state.", "livemax", ["model", "state"])
+        self._counted: set[tuple[str, str]] = set()
 
     def of(self, info: ModelInfo) -> "VersionMetrics":
         """Return the metrics of a version that is loaded now."""
@@ -82,9 +84,21 @@ class ModelMetrics:
         self._versions.add(names)
         return VersionMetrics(self, info, names)
 
+    def count_states(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """So many versions of a model are in a state, by model and state. Also of those never loaded."""
+        for names in self._counted - counts.keys():
+            if self.removes:
+                self._by_state.remove(*names)
+            else:
+                self._by_state.labels(*names).set(0)
+        for names, count in counts.items():
+            self._by_state.labels(*names).set(count)
+        self._counted = set(counts) if self.removes else self._counted | set(counts)
+
     def series(self) -> list[Any]:
         """Return the metrics whose labels end with those of a version."""
-        return [metric for metric in vars(self).values() if isinstance(metric, Counter | Gauge | Histogram)]
+        metrics = [metric for metric in vars(self).values() if isinstance(metric, Counter | Gauge | Histogram)]
+        return [metric for metric in metrics if metric is not self._by_state]
 
 
 class VersionMetrics:
@@ -132,6 +146,10 @@ class VersionMetrics:
 
     def computed(self, prediction: Prediction, tokens: int) -> None:
         """Count nothing."""
+
+    def scored(self, seconds: float) -> None:
+        """A request was scored by this version as a shadow: its caller got the answer of another one."""
+        self._seconds.observe(seconds)
 
     def golden_checked(self, agreement: float) -> None:
         """So large a part of the golden texts got the published answer."""

@@ -48,6 +48,7 @@ def report(lifecycle: Lifecycle, metrics: Metrics) -> None:
         for statistics in [version.statistics for version in model.versions if version.statistics]:
             if statistics.drift and (scores := statistics.drift.scores()):
                 statistics.metrics.drifted(scores)
+    metrics.count_versions(lifecycle.registry.count_versions())
     metrics.state(ready=lifecycle.status == "ok", depth=lifecycle.queue_depth, wait_s=wait_s)
 
 

@@ -1,10 +1,12 @@
 """The models of a process by name, and which version of each answers whom. Pure."""
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import get_args
 
 from ..errors import NotFound, NotReady
 from .routing import Route
-from .version import Version
+from .version import State, Version
 
 
 class ServedModel:
@@ -109,6 +111,11 @@ class Registry:
     def pick(self, name: str | None, caller: str) -> Version:
         """Return the version that answers a caller. Raises as `find` does, and `NotReady`."""
         return self.find(name).pick(caller)
+
+    def count_versions(self) -> dict[tuple[str, str], int]:
+        """Return how many versions of each model are in each state, by the name of the model and the state."""
+        counts = {name: Counter(version.state for version in model.versions) for name, model in self.models.items()}
+        return {(name, state): counts[name][state] for name in counts if name for state in get_args(State)}
 
     def arrange(self, names: Sequence[str]) -> None:
         """Have models with these names, in this order; others stay behind them until they are dropped."""

@@ -42,10 +42,10 @@ async def _compare(versions: Sequence[Version], pairs: Sequence[tuple[str, Predi
         started_s = time.perf_counter()
         with version.held() as service:
             answers = await service.recompute(texts, _CALLER, _TIMEOUT_S)
-        statistics.answered(time.perf_counter() - started_s)
+        seconds = time.perf_counter() - started_s
+        statistics.scored(seconds, [shadow for shadow in answers if isinstance(shadow, Prediction)])
         for (_, answer), shadow in zip(pairs, answers, strict=True):
             if isinstance(shadow, Prediction):
-                statistics.predicted(shadow)
                 agrees, difference = statistics.agreement.add(answer, shadow)
                 statistics.metrics.shadowed("agree" if agrees else "differ", difference)
             else:

@@ -1,7 +1,7 @@
 """What one version has answered, for the people who have to judge it. Counts only: no texts."""
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +21,9 @@ class VersionMetrics(Observer, Protocol):
 
     def answered(self, seconds: float, *, failed: bool) -> None:
         """A request was answered, or failed for a reason that is not the client's."""
+
+    def scored(self, seconds: float) -> None:
+        """A request was scored as a shadow: its caller got the answer of another version."""
 
     def golden_checked(self, agreement: float) -> None:
         """So large a part of the golden texts got the published answer."""
@@ -85,6 +88,15 @@ class Statistics:
         self._failures.append(failed)
         self.metrics.answered(seconds, failed=failed)
 
+    def scored(self, seconds: float, predictions: Iterable[Prediction]) -> None:
+        """A request was scored as a shadow. Its answers are counted here, and not with those that callers get."""
+        self.requests += 1
+        self._durations_s.append(seconds)
+        self._failures.append(False)
+        self.metrics.scored(seconds)
+        for prediction in predictions:
+            self._count(prediction)
+
     def latency_ms(self) -> dict[str, float] | None:
         """Return quantiles of the time that the newest requests took, in milliseconds; None before the first."""
         if not self._durations_s:
@@ -114,8 +126,7 @@ class Statistics:
 
     def predicted(self, prediction: Prediction) -> None:
         """See `Observer`."""
-        self.predictions[prediction.label] += 1
-        self.confidence[self._bins.bin(prediction.confidence)] += 1
+        self._count(prediction)
         self.metrics.predicted(prediction)
 
     def tokenized(self, seconds: float) -> None:
@@ -137,3 +148,7 @@ class Statistics:
     def backend_failed(self) -> None:
         """See `Observer`."""
         self.metrics.backend_failed()
+
+    def _count(self, prediction: Prediction) -> None:
+        self.predictions[prediction.label] += 1
+        self.confidence[self._bins.bin(prediction.confidence)] += 1

@@ -50,6 +50,17 @@ def seconds(duration: str) -> float:
     return sum(float(number) * {"m": 60, "s": 1}[unit] for number, unit in re.findall(r"([\d.]+)([ms])", duration))
 
 
+def test_replicas_follow_a_models_file_in_a_folder_and_can_write_only_to_the_cache() -> None:
+    files = [word for name in ("docker-compose.yml", "deploy/models.yml") for word in ("-f", str(ROOT / name))]
+    service = compose(*files, "--profile", "prod")["services"]["sentiment"]
+    mounts = {mount["target"]: mount for mount in service["volumes"]}
+    settings = service["environment"]
+    models, cache = str(Path(settings["SENTIMENT_MODELS_FILE"]).parent), settings["SENTIMENT_MODELS_CACHE"]
+    assert mounts[models]["source"] == str(ROOT / "deploy" / "models")
+    assert [target for target, mount in mounts.items() if not mount.get("read_only")] == [cache]
+    assert settings["SENTIMENT_TRUSTED_PROXIES"]  # of docker-compose.yml
+
+
 def healthcheck() -> list[str]:
     match = re.search(r"^HEALTHCHECK .*? CMD\s+(\[.*\])$", DOCKERFILE, flags=re.MULTILINE)
     assert match
@@ -66,7 +77,7 @@ def test_hadolint_accepts_the_dockerfile() -> None:
 
 
 def test_shellcheck_accepts_the_scripts() -> None:
-    scripts = [*ROOT.glob("deploy/**/*.sh"), ROOT / ".ci" / "run"]
+    scripts = [*ROOT.glob("deploy/**/*.sh"), *ROOT.glob("nginx/*.sh"), ROOT / ".ci" / "run"]
     done = run(BIN / "shellcheck", *scripts)
     assert (done.returncode, done.stdout) == (0, "")
 

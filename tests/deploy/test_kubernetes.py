@@ -90,7 +90,8 @@ class TestSchema:
         for kustomization in FOLDER.rglob("kustomization.yaml"):
             content = yaml.safe_load(kustomization.read_text())
             names = [*content.get("resources", []), *(patch["path"] for patch in content.get("patches", []))]
-            names += [name for generator in content.get("configMapGenerator", []) for name in generator["envs"]]
+            for generator in content.get("configMapGenerator", []):
+                names += [*generator.get("envs", []), *generator.get("files", [])]
             used |= {kustomization, *(kustomization.parent / name for name in names)}
         assert {file for file in FOLDER.rglob("*") if file.is_file()} <= used
 

@@ -27,6 +27,20 @@ namespace: sentiment
 resources: [../cpu]
 components: [../../components/jobs, ../../components/jobs-autoscaler]
 """
+# As docs/deployment.md says.
+_OTHERS = {
+    "overlays/blue": ("../cpu", "blue-green/blue"),
+    "overlays/green": ("../cpu", "blue-green/green"),
+    "overlays/entry": ("../../base", "blue-green/entry"),
+    "overlays/models": ("../cpu", "models"),
+}
+_OTHER = """
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: sentiment
+resources: [{}]
+components: [../../components/{}]
+"""
 
 
 class Manifests(list[dict[str, Any]]):
@@ -61,10 +75,10 @@ class Manifests(list[dict[str, Any]]):
 
 
 def files() -> list[Path]:
-    """The files that are complete objects: not kustomizations, patches or Helm values. Without those of jobs."""
+    """The files that are complete objects: not kustomizations, patches, Helm values, models. Without jobs."""
     named = [file for file in sorted(FOLDER.rglob("*.yaml")) if re.fullmatch(r"[a-z-]+", file.stem)]
     whole = [file for file in named if file.stem != "kustomization" and not file.stem.endswith("-values")]
-    return [file for file in whole if not file.parent.name.startswith("jobs")]
+    return [file for file in whole if not file.parent.name.startswith(("jobs", "models"))]
 
 
 def env_file(file: Path) -> dict[str, str]:
@@ -79,13 +93,15 @@ def load(shape: str) -> Manifests:
         settings = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "sentiment-settings"}}
         settings["data"] = env_file(FOLDER / "base" / "settings.env")
         return Manifests([settings, *(yaml.safe_load(file.read_text()) for file in files())])
-    if shape not in ("overlays/mine", "overlays/jobs"):
+    if shape not in ("overlays/mine", "overlays/jobs", *_OTHERS):
         return _build(FOLDER / shape)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "kubernetes"
         shutil.copytree(FOLDER, copy)
         (copy / shape).mkdir()
         overlay = documented_overlay() if shape == "overlays/mine" else _WITH_JOBS
+        if shape in _OTHERS:
+            overlay = _OTHER.format(*_OTHERS[shape])
         (copy / shape / "kustomization.yaml").write_text(overlay)
         (copy / shape / "secrets.env").write_text("HF_TOKEN=not-a-token\n")
         return _build(copy / shape)

@@ -114,6 +114,29 @@ def test_the_series_of_a_version_end_with_it(metrics: Metrics, version: VersionM
     )
 
 
+def test_what_a_shadow_scores_counts_as_latency_only(metrics: Metrics, version: VersionMetrics) -> None:
+    version.scored(0.02)
+    assert of_version(metrics, "sentiment_version_seconds_count") == 1
+    assert of_version(metrics, "sentiment_version_requests_total") == 0
+
+
+def test_versions_are_counted_by_model_and_state(metrics: Metrics, version: VersionMetrics) -> None:
+    metrics.count_versions({("m", "ready"): 1, ("m", "failed"): 2})
+    assert value(metrics, "sentiment_versions", model="m", state="failed") == 2
+    version.forget()  # the counts are not of one version
+    metrics.count_versions({("n", "ready"): 1})
+    assert value(metrics, "sentiment_versions", model="m", state="failed") is None
+    assert value(metrics, "sentiment_versions", model="n", state="ready") == 1
+
+
+def test_where_series_stay_a_model_that_is_gone_has_no_versions(metrics: Metrics) -> None:
+    metrics._models.removes = False  # as with several workers
+    metrics.count_versions({("m", "failed"): 1})
+    metrics.count_versions({("n", "failed"): 1})
+    assert value(metrics, "sentiment_versions", model="m", state="failed") == 0
+    assert value(metrics, "sentiment_versions", model="n", state="failed") == 1
+
+
 def test_where_series_stay_versions_beyond_the_64th_share_them(metrics: Metrics) -> None:
     metrics._models.removes = False  # as with several workers
     for number in range(70):

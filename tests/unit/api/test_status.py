@@ -11,6 +11,7 @@ from app.api import schemas
 from app.api.status import status_router
 from app.metrics import Metrics
 from app.serving.lifecycle import Lifecycle
+from app.serving.registry import Registry
 from tests.support.waiting import HANG_S
 
 
@@ -20,6 +21,8 @@ class _SlowMetrics:
     def __init__(self) -> None:
         self.rendering = self.most = 0
         self.turn = threading.Event()
+
+    def count_versions(self, counts: object) -> None: ...
 
     def state(self, **_: Any) -> None: ...
 
@@ -34,8 +37,7 @@ class _SlowMetrics:
 
 async def test_metrics_are_rendered_one_at_a_time_and_off_the_event_loop() -> None:
     metrics = _SlowMetrics()
-    registry = SimpleNamespace(models={})
-    lifecycle = SimpleNamespace(predicted_wait_ms=0.0, status="ok", queue_depth=0, registry=registry)
+    lifecycle = SimpleNamespace(predicted_wait_ms=0.0, status="ok", queue_depth=0, registry=Registry())
     router = status_router(
         cast("Lifecycle", lifecycle), cast("Metrics", metrics), cast("schemas.Limits", SimpleNamespace())
     )
