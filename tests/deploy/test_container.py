@@ -50,7 +50,7 @@ def seconds(duration: str) -> float:
     return sum(float(number) * {"m": 60, "s": 1}[unit] for number, unit in re.findall(r"([\d.]+)([ms])", duration))
 
 
-def test_replicas_follow_a_models_file_in_a_folder_and_can_write_only_to_the_cache() -> None:
+def test_replicas_follow_a_models_file_and_write_only_to_the_cache() -> None:
     files = [word for name in ("docker-compose.yml", "deploy/models.yml") for word in ("-f", str(ROOT / name))]
     service = compose(*files, "--profile", "prod")["services"]["sentiment"]
     mounts = {mount["target"]: mount for mount in service["volumes"]}
