@@ -1,5 +1,6 @@
 """ONNX Runtime: the backend for CPUs, and for CUDA where its GPU build is installed."""
 
+import functools
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -178,6 +179,16 @@ def feed(names: Sequence[str], batch: Batch) -> dict[str, IntArray]:
     return {name: arrays[name] for name in names}
 
 
+@functools.cache
+def _share_memory() -> None:
+    """Let all sessions of the process take their memory from one arena.
+
+    With an arena of its own, each session that replaces another one leaves some memory behind.
+    """
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg({"arena_extend_strategy": 0}))
+
+
 def open_session(
     graph: Path | bytes, device: str = "cpu", threads: int = 1, *, external: Mapping[str, bytes] | None = None
 ) -> ort.InferenceSession:
@@ -186,7 +197,9 @@ def open_session(
     With `external`, these bytes are the external data, by the names that the graph has for them, and no other file is
     read. They must not be freed before the session.
     """
+    _share_memory()
     options = ort.SessionOptions()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     if external is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     if external:
