@@ -10,7 +10,7 @@ from .artifacts import ArtifactStore, check_fits, memory_limit, memory_needed, m
 from .catalog import Catalog, ModelSpec, VersionSpec, locate, read
 from .config import Settings
 from .cpu import usable_cores
-from .errors import ModelsFileError
+from .errors import CorruptArtifact, ModelsFileError
 from .inference import Model, find_directory, load_model, open_artifact
 from .inference import locate as find_files
 from .metrics import Metrics
@@ -75,8 +75,7 @@ async def follow(settings: Settings, follower: Follower) -> None:
     ]
     try:
         if file is None:
-            source = settings.model or settings.backend
-            await follower.serve(VersionSpec(source, "url" if "://" in source else "path", 100.0, shadow=False))
+            await follower.serve(_single(settings))
             await asyncio.gather(*upkeep)
         else:
             await follower.follow(Source(partial(_read, file.expanduser()), _stamp_of, settings.models_poll_s))
@@ -85,6 +84,25 @@ async def follow(settings: Settings, follower: Follower) -> None:
     finally:
         for task in upkeep:
             task.cancel()
+
+
+def open_default(settings: Settings, processes: int = 1) -> Model:
+    """Load what most callers of the default model get, in one of so many processes; a model that is named goes first.
+
+    Blocks. Raises as `Opener.open` does.
+    """
+    opener = Opener(settings.model_copy(update={"workers": processes, "compare_backends": False}))
+    if settings.models_file is None or "model" in settings.model_fields_set:
+        return opener.open(_single(settings))
+    default = _read(settings.models_file.expanduser()).default
+    model = opener.open(max(default.versions, key=lambda version: version.weight))
+    return replace(model, info=replace(model.info, model=default.name))
+
+
+def _single(settings: Settings) -> VersionSpec:
+    """Return the one version that is served without a models file."""
+    source = settings.model or settings.backend
+    return VersionSpec(source, "url" if "://" in source else "path", 100.0, shadow=False)
 
 
 def _read(file: Path) -> Catalog:
@@ -127,8 +145,10 @@ class Opener:
 
     def _verify_and_load(self, source: str, digest: str) -> Model:
         if keys := self._settings.models_keys:
-            # What is loaded must be what was verified.
-            digest = verify_signature(find_files(source), keys)
+            signed = verify_signature(find_files(source), keys)
+            if digest and digest.removeprefix("sha256:") != signed.removeprefix("sha256:"):
+                raise CorruptArtifact(f"{source}: signed, but its manifest has the sha256 {signed} and not {digest}")
+            digest = signed  # what is loaded must be what was verified
         self._check_memory(source, digest)
         return self._load(source, digest)
 

@@ -107,6 +107,8 @@ class RequestContext:
             "status": self.final_status,
             "ms": round(self.elapsed_s * 1000, 2),
         }
+        if self.model:
+            fields["model"] = self.model
         if self.timings_ms:
             tokenize_ms, queue_ms, infer_ms = self.timings_ms
             fields["tokenize_ms"] = round(tokenize_ms, 2)

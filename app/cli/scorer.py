@@ -3,25 +3,17 @@
 from .. import logs
 from ..config import Settings
 from ..inference import Model
-from ..inference import load_model as load
+from ..models import open_default
 from ..tables import ModelScorer
 from ..types import LongText
 
 
 def load_model(settings: Settings, processes: int = 1) -> Model:
-    """Load the model in one of so many processes. Raises what `app.inference.load_model` raises."""
-    return load(
-        settings.model,
-        digest=settings.model_digest,
-        backend=settings.backend,
-        device=settings.device,
-        precision=settings.precision,
-        slots=settings.slots,
-        workers=processes,
-        abstain_below=settings.abstain_below,
-        mock_delay_ms=settings.mock_delay_ms,
-        mock_failure_rate=settings.mock_failure_rate,
-    )
+    """Load the model that callers of a server with these settings get, in one of so many processes.
+
+    Raises what `app.inference.load_model` raises, and `ModelsFileError`.
+    """
+    return open_default(settings, processes)
 
 
 def load_scorer(settings: Settings, long_text: LongText) -> ModelScorer:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -15,13 +16,15 @@ from app import models as module
 from app.catalog import VersionSpec
 from app.config import Settings
 from app.errors import ArtifactError, CorruptArtifact
+from app.inference import Model, load_model
 from app.metrics import Metrics
-from app.models import Opener, follow, new_follower
+from app.models import Opener, follow, new_follower, open_default
 from app.serving import Feedback, Lifecycle, Version
 from tests.support.artifacts import artifact, write_manifest
 from tests.support.waiting import async_until
 
 DIGEST = "0" * 64
+MOCK = load_model(backend="mock")
 
 
 def spec(source: str, kind: Any = "path", digest: str = "") -> VersionSpec:
@@ -129,7 +132,7 @@ class TestOpener:
             verified.append(folder)
             if folder.name == "bad":
                 raise CorruptArtifact("not signed")
-            return "f" * 64
+            return "f" * 64 if folder.name == "good" else folder.name
 
         monkeypatch.setattr(module, "verify_signature", verify)
         (tmp_path / "good").mkdir()
@@ -141,6 +144,36 @@ class TestOpener:
         opener.open(spec("s3://b/1", "url"))
         assert opener._store.fetches == [("s3://b/1", "", True)]  # type: ignore[attr-defined]
         assert [folder.name[:4] for folder in verified] == ["good", "bad", "1111"]
+        with pytest.raises(CorruptArtifact, match="its manifest has the sha256 ffff"):
+            opener.open(spec(str(tmp_path / "good"), digest=f"sha256:{DIGEST}"))
+
+
+class TestOpenDefault:
+    """What commands and workers load, which is what most callers of a server with the same settings get."""
+
+    @pytest.fixture(autouse=True)
+    def info(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def load_model(source: str, **options: Any) -> Model:
+            return replace(MOCK, info=replace(MOCK.info, model_version=source, backend=str(options["workers"])))
+
+        monkeypatch.setattr(module, "load_model", load_model)
+        monkeypatch.setattr(Opener, "_check_memory", lambda *_: None)
+
+    def test_without_a_models_file_it_is_the_model_of_the_settings(self) -> None:
+        assert open_default(Settings(model="a")).info.model_version == "a"
+
+    def test_with_a_models_file_it_is_the_main_version_of_the_first_model(self, tmp_path: Path) -> None:
+        file = tmp_path / "models.yaml"
+        file.write_text(
+            "models:\n  reviews:\n    versions:\n"
+            "      - {path: /canary, weight: 10}\n      - {path: /main, weight: 90}\n"
+            "  other: {versions: [{path: /other}]}\n"
+        )
+        info = open_default(Settings(models_file=file), processes=2).info
+        assert (info.model, info.model_version, info.backend) == ("reviews", "/main", "2")
+
+    def test_a_model_that_is_named_goes_before_the_models_file(self, tmp_path: Path) -> None:
+        assert open_default(Settings(models_file=tmp_path / "none", model="a")).info.model_version == "a"
 
 
 class TestMemory:
