@@ -30,7 +30,7 @@ async def recompute(
     turn: Turn,
 ) -> list[Prediction | SentimentError]:
     """Return a prediction for each text; one that cannot be scored in time has an error in its place."""
-    encodings = await asyncio.to_thread(tokenizer.encode_many, [normalise(text) for text in texts])
+    encodings = await asyncio.to_thread(_encode, texts, tokenizer)
     room = asyncio.Semaphore(_AT_ONCE)
 
     async def score(encoding: Encoding) -> Prediction | SentimentError:
@@ -47,3 +47,8 @@ async def recompute(
                 return error
 
     return await asyncio.gather(*map(score, encodings))
+
+
+def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> list[Encoding]:
+    # Long texts would block the event loop while they are normalised, too.
+    return tokenizer.encode_many([normalise(text) for text in texts])

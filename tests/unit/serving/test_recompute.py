@@ -1,19 +1,22 @@
 """Texts that are scored anew: past the cache, a few at a time, each with an error of its own."""
 
 import asyncio
+import sys
+import threading
 from collections.abc import Sequence
 from unittest.mock import patch
 
 import pytest
 
 from app.errors import BackendError, DeadlineExceeded, NotReady
-from app.inference import load_model
+from app.inference import load_model, normalise
 from app.serving import Query, Service
 from app.types import Batch, FloatArray, Prediction
 from tests.support.serving import engine_of, service_of
 from tests.support.waiting import HANG_S
 
 LONG_MS = HANG_S * 1000
+recompute = sys.modules["app.serving.recompute"]  # a function has the same name
 
 
 async def labels(service: Service, texts: Sequence[str], timeout_s: float = HANG_S) -> list[str | type[Exception]]:
@@ -26,6 +29,20 @@ async def test_texts_are_normalised_and_answered_in_their_order() -> None:
     service = service_of(load_model(backend="mock"), engine)
     assert await labels(service, ["  GOOD ", "bad", "so"]) == ["positive", "negative", "neutral"]
     assert await labels(service, []) == []
+    engine.close()
+
+
+async def test_texts_are_normalised_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, threads = engine_of(), set[int]()
+
+    def noting(text: str) -> str:
+        threads.add(threading.get_ident())
+        return normalise(text)
+
+    monkeypatch.setattr(recompute, "normalise", noting)
+    assert await labels(service_of(load_model(backend="mock"), engine), ["good"]) == ["positive"]
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
     engine.close()
 
 
