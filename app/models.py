@@ -185,14 +185,13 @@ def _stamp_of(spec: VersionSpec) -> object:
     """Return what changes when the files of a version do; None if they are pinned."""
     if spec.kind != "path":
         return None
-    folder = find_directory(spec.source)
-    if folder is None:
-        return "missing"
-    manifest = folder / "manifest.json"
     try:
+        if (folder := find_directory(spec.source)) is None:
+            return "missing"
+        manifest = folder / "manifest.json"
         files = [manifest] if manifest.is_file() else sorted(file for file in folder.iterdir() if file.is_file())
         return [_stamp_of_file(file) for file in files]
-    except OSError:  # files are being replaced
+    except (OSError, RuntimeError):  # files are being replaced, or it cannot be a folder: loading it says why
         return "unreadable"
 
 

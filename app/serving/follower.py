@@ -71,6 +71,10 @@ class Follower:
         except SentimentError as error:
             self.refuse(str(error))
             return
+        except Exception as error:  # otherwise the process would be loading for ever
+            log_exception("models file not usable", error)
+            self.refuse(type(error).__qualname__)
+            return
         self._start(self._load_forever())
         problem = ""
         while True:

@@ -217,6 +217,10 @@ class TestStamp:
     def test_a_folder_that_is_missing_is_no_error(self, tmp_path: Path) -> None:
         assert module._stamp_of(spec(str(tmp_path / "missing"))) == "missing"
 
+    @pytest.mark.parametrize("source", ["a" * 300, "~nobody-of-this-name/model"])
+    def test_what_cannot_be_a_folder_is_no_error(self, source: str) -> None:
+        assert module._stamp_of(spec(source)) == "unreadable"
+
     def test_with_a_manifest_only_that_counts(self, tmp_path: Path) -> None:
         artifact(tmp_path / "model")
         before = module._stamp_of(spec(str(tmp_path / "model")))

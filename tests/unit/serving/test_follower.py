@@ -142,6 +142,15 @@ class TestStart:
         assert (world.lifecycle.status, world.broken) == ("degraded", 1)
         assert caplog.records[-1].fields["reason"] == "models.yaml, line 3: no"  # type: ignore[attr-defined]
 
+    async def test_an_unexpected_error_at_the_first_look_breaks_the_process(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world = World()
+        world.error = PermissionError("no")
+        await world.follower.follow(Source(world.read, lambda _: None, 0.001))
+        assert (world.lifecycle.status, world.broken, world.follower.first.is_set()) == ("degraded", 1, True)
+        assert caplog.records[-1].fields["reason"] == "PermissionError"  # type: ignore[attr-defined]
+
     async def test_the_process_is_ready_once_the_first_model_answers(self) -> None:
         async with following(m={"a": 100}, other={"b": 100}) as world:
             world.gates["b"] = threading.Event()
