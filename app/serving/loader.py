@@ -152,7 +152,10 @@ class Loader:
 
     async def tidy(self) -> None:
         """Give back the memory that was freed: that of a version that was unloaded, and what loading one took."""
-        await asyncio.get_running_loop().run_in_executor(self._trying, return_freed_memory)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._trying, return_freed_memory)
+        except Exception as error:  # such as no new thread: what waits to be loaded must be loaded all the same
+            log_exception("freed memory not given back", error)
 
     def unload(self, version: Version) -> None:
         """Free the memory of a version that answers no requests any more. A second call does nothing."""

@@ -252,6 +252,14 @@ class TestBreaker:
         assert (version.state, world.changed) == ("failed", [])
 
 
+async def test_memory_that_cannot_be_given_back_is_no_error(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "return_freed_memory", Mock(side_effect=RuntimeError("no")))
+    await world.loader.tidy()
+    assert caplog.records[-1].message == "freed memory not given back"
+
+
 class TestRollback:
     async def test_what_is_rolled_back_stays_in_memory_and_can_be_restored(self, world: World) -> None:
         version = await world.load()
