@@ -59,7 +59,8 @@ class Endpoint(ABC):
         """Answer a query with one version of a model. See `_answer`."""
         service = version.enter()  # before anything else runs, so that it stays in memory
         self._lifecycle.in_flight += 1
-        failed, began_s = True, time.perf_counter()
+        failed: bool | None = True  # None: refused, or ended by the client, which says nothing about the version
+        began_s = time.perf_counter()
         try:
             # The middleware has counted one text. It has no quota while the storage is unreachable.
             if self._rate and context.quota and texts > 1:
@@ -72,11 +73,11 @@ class Endpoint(ABC):
                 answer = await unless_disconnected(receive, service.explain(query, answer, deadline_s))
             failed = any(isinstance(result, BackendError) for result in answer.results)
         except (InvalidInput, Overloaded, ClientDisconnect, asyncio.CancelledError):
-            failed = False
+            failed = None
             raise
         finally:
             version.leave()
-            if version.statistics:
+            if version.statistics and failed is not None:
                 version.statistics.answered(time.perf_counter() - began_s, failed=failed)
             self._lifecycle.in_flight -= 1
         self._lifecycle.answered(version, query, answer)

@@ -3,7 +3,9 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from starlette.exceptions import HTTPException
@@ -15,8 +17,18 @@ from app.api.context import begin
 from app.api.invalid import BodyInvalid
 from app.api.predict import PredictBatchEndpoint, PredictEndpoint
 from app.api.schemas import Limits
-from app.errors import BackendError, InvalidInput, NotReady, RateLimited, SentimentError, TextTooLong
+from app.errors import (
+    BackendError,
+    DeadlineExceeded,
+    InvalidInput,
+    NotReady,
+    Overloaded,
+    RateLimited,
+    SentimentError,
+    TextTooLong,
+)
 from app.serving import Answer, Pending, Query
+from app.serving.statistics import Statistics
 from app.types import Prediction
 from tests.support.client import JSON, AsgiClient, scope_of
 from tests.support.serving import lifecycle_of
@@ -72,6 +84,7 @@ class Bench:
         self.quota = rate and Quota(10, 9, 7, passed=True)  # of the text that the middleware has counted
         self.service = FakeService()
         self.lifecycle = lifecycle_of(self.service)
+        self.version = self.lifecycle.registry.models["m"].versions[0]
         self.bodies = Bodies(LIMITS.max_body_bytes)
         self.single = PredictEndpoint(self.lifecycle, LIMITS, self.bodies, rate)  # type: ignore[arg-type]
         self.batch = PredictBatchEndpoint(self.lifecycle, LIMITS, self.bodies, rate)  # type: ignore[arg-type]
@@ -259,6 +272,27 @@ async def test_an_error_of_the_service_ends_the_request(waits: bool) -> None:
     with pytest.raises(BackendError):
         await bench.post({"text": "a"})
     assert bench.lifecycle.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "counts"),
+    [
+        (None, (1, 0)),
+        (BackendError("failed"), (1, 1)),
+        (DeadlineExceeded("late"), (1, 1)),
+        (TextTooLong("long"), (0, 0)),
+        (Overloaded("full", 1.0), (0, 0)),
+        (ClientDisconnect(), (0, 0)),
+    ],
+)
+async def test_only_what_a_version_answers_or_fails_on_counts(error: Exception | None, counts: tuple[int, int]) -> None:
+    bench = Bench()
+    bench.service.error = error
+    statistics = bench.version.statistics = Statistics(("negative", "neutral", "positive"), Mock())
+    with nullcontext() if error is None else pytest.raises(type(error)):
+        await bench.post({"text": "a"})
+    assert (statistics.requests, statistics.errors) == counts
+    assert (statistics.recent().requests, statistics.recent().errors) == counts
 
 
 async def test_a_request_is_in_flight_until_its_answer_comes() -> None:
