@@ -24,6 +24,8 @@ class Shadows:
         self, versions: Sequence[Version], texts: Sequence[str], results: Sequence[Prediction | SentimentError]
     ) -> None:
         """Compare the answers to a request with those of shadows, if there is room."""
+        if not any(isinstance(result, Prediction) for result in results):
+            return
         if (self._running and not self._running.done()) or not self._has_room():
             for version in versions:
                 if version.statistics:

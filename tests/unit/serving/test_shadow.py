@@ -55,6 +55,15 @@ async def test_texts_without_an_answer_are_not_compared() -> None:
     assert version.service.recompute.call_args.args[0] == ["b"]  # type: ignore[attr-defined]
 
 
+async def test_a_request_without_any_answer_is_not_counted() -> None:
+    version = shadow()
+    shadows = Shadows(lambda: True)
+    await offer(shadows, version, ["a"], [BackendError("no")])
+    assert shadows._running is None
+    assert version.statistics
+    assert (outcomes(version), version.statistics.requests) == ([], 0)
+
+
 async def test_a_shadow_sees_at_most_16_texts_of_a_request() -> None:
     version = shadow(*[prediction("good")] * 16)
     texts = [str(number) for number in range(40)]
