@@ -104,6 +104,8 @@ class Registry:
             return self.default
         model = self.models.get(name)
         if model is None or model.is_over:
+            if not self.default.name:  # its files say it, and they have not been read
+                raise NotReady(self.default.public_reason)
             names = [name for name, each in self.models.items() if not each.is_over]
             raise NotFound(f"no such model; this server has {', '.join(names)}")
         return model

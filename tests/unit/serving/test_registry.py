@@ -268,6 +268,15 @@ class TestRegistry:
         with pytest.raises(NotFound, match=r"^no such model; this server has one, two$"):
             self.registry_of(one="ready", two="loading").find("secret")
 
+    @pytest.mark.parametrize(
+        ("state", "reason"), [("loading", "the model is loading"), ("failed", "the model could not be loaded")]
+    )
+    def test_nothing_is_found_while_the_only_model_has_no_name(self, state: State, reason: str) -> None:
+        registry = self.registry_of(**{"": state})
+        registry.models[""].wanted[0].service = None
+        with pytest.raises(NotReady, match=f"^{reason}$"):
+            registry.find("m")
+
     def test_a_model_that_is_removed_is_not_found_any_more(self) -> None:
         registry = self.registry_of(one="ready", two="ready")
         registry.arrange(["one"])
