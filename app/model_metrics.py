@@ -107,6 +107,7 @@ class VersionMetrics:
     def __init__(self, models: ModelMetrics, info: ModelInfo, names: tuple[str, str]) -> None:
         self._models = models
         self._names = names
+        self._neutral: dict[Gauge, float] = {}  # what each gauge that is set has when the version is gone
         self._info = (*names, *(str(getattr(info, name)) for name in _INFO[2:-1]), _checksum(info, names))
         self._label = functools.cache(lambda label: models.predictions.labels(label, *names))
         for label in info.labels:
@@ -153,12 +154,16 @@ class VersionMetrics:
 
     def golden_checked(self, agreement: float) -> None:
         """So large a part of the golden texts got the published answer."""
-        self._models.golden.labels(*self._names).set(agreement)
+        self._set(self._models.golden.labels(*self._names), agreement, neutral=1)
 
     def drifted(self, scores: dict[str, float]) -> None:
         """Answers differ so much from those of the development texts."""
         for name, score in scores.items():
-            self._models.drift.labels(name, *self._names).set(score)
+            self._set(self._models.drift.labels(name, *self._names), score, neutral=0)
+
+    def _set(self, gauge: Gauge, value: float, *, neutral: float) -> None:
+        gauge.set(value)
+        self._neutral[gauge] = neutral
 
     def shadowed(self, outcome: str, difference: float | None = None) -> None:
         """A shadow has, or has not, answered a text that another version answered."""
@@ -176,6 +181,8 @@ class VersionMetrics:
         models.info.labels(*self._info).set(0)
         models.failed.labels(*self._names).set(0)
         if not models.removes:
+            for gauge, neutral in self._neutral.items():  # otherwise an alert would go on until the next start
+                gauge.set(neutral)
             return
         models.info.remove(*self._info)
         for metric in models.series():

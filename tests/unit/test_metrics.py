@@ -137,6 +137,23 @@ def test_where_series_stay_a_model_that_is_gone_has_no_versions(metrics: Metrics
     assert value(metrics, "sentiment_versions", model="n", state="failed") == 1
 
 
+def test_where_series_stay_a_version_that_is_gone_raises_no_alert(metrics: Metrics, version: VersionMetrics) -> None:
+    metrics._models.removes = False  # as with several workers
+    version.golden_checked(0.5)
+    version.drifted({"labels": 0.3})
+    version.state_changed(failed=True)
+    version.forget()
+    assert of_version(metrics, "sentiment_golden_agreement") == 1
+    assert of_version(metrics, "sentiment_drift", of="labels") == 0
+    assert of_version(metrics, "sentiment_version_failed") == 0
+
+
+def test_where_series_stay_a_version_without_golden_texts_gets_none(metrics: Metrics, version: VersionMetrics) -> None:
+    metrics._models.removes = False  # as with several workers
+    version.forget()
+    assert of_version(metrics, "sentiment_golden_agreement") is None
+
+
 def test_where_series_stay_versions_beyond_the_64th_share_them(metrics: Metrics) -> None:
     metrics._models.removes = False  # as with several workers
     for number in range(70):
