@@ -157,9 +157,10 @@ class Intake:
         while True:
             try:
                 version = self._lifecycle.serving(options.model, self._sticky_id)
-                while (ahead_ms := version.predicted_wait_ms(self._caller) - self._max_wait_ms) > 0:
+                if (ahead_ms := version.predicted_wait_ms(self._caller) - self._max_wait_ms) > 0:
                     error = Overloaded("the queue is too long; try again later", ahead_ms / 1000)
                     await self._wait(error, ahead_ms / 1000, full_s)
+                    continue  # meanwhile another version may have taken its place
                 query = Query(
                     [text],
                     timeout_ms=limit_ms,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 from starlette.requests import ClientDisconnect
@@ -11,7 +12,9 @@ from app.api.bodies import Bodies
 from app.api.context import BROKEN
 from app.api.stream import PredictStreamEndpoint
 from app.errors import NotReady, Overloaded
-from tests.support.stream_bench import ANSWER, LIMITS, WINDOW, FakeRate, StreamBench, failure, texts
+from app.serving import Service, Version
+from tests.support.serving import spec_of
+from tests.support.stream_bench import ANSWER, LIMITS, WINDOW, FakeRate, FakeService, StreamBench, failure, texts
 from tests.support.waiting import async_until
 
 
@@ -195,6 +198,22 @@ async def test_a_stream_waits_while_the_queue_is_long(bench: StreamBench) -> Non
     bench.service.errors = [Overloaded("the queue is full", 0.0)]
     assert await bench.answer(*texts(1)) == [{"id": 0} | ANSWER]
     assert (bench.service.waits_ms, len(bench.service.queries)) == ([], 2)
+
+
+async def test_a_line_that_waited_goes_to_the_version_that_answers_by_then(
+    bench: StreamBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, after = bench.lifecycle.registry.models["m"], FakeService()
+
+    def replace(_caller: str) -> float:
+        model.wanted = [Version(spec_of(), state="ready", service=cast(Service, after))]
+        model.versions = [*model.versions, *model.wanted]
+        model.settle()
+        return 500.0
+
+    monkeypatch.setattr(bench.service, "predicted_wait_ms", replace)
+    assert await bench.answer(*texts(1)) == [{"id": 0} | ANSWER]
+    assert (len(bench.service.queries), len(after.queries)) == (0, 1)
 
 
 async def test_with_a_time_limit_of_its_own_a_line_waits_only_so_long(bench: StreamBench) -> None:
