@@ -201,6 +201,10 @@ class Settings(CacheSettings, JobSettings, ModelsSettings):
             raise ValueError(
                 "COMPARE_BACKENDS needs BACKEND=auto and one worker, because several could choose different backends"
             )
+        if self.models_file and self.model_digest:
+            raise ValueError(
+                "MODEL_DIGEST is for one model; in the models file, state the `digest` of each version instead"
+            )
         if self.feedback and self.workers > 1:
             raise ValueError(
                 "FEEDBACK needs WORKERS=1, because feedback could reach another worker than its prediction did"

@@ -134,6 +134,9 @@ class Opener:
         folder = self._store.fetch(spec.source, digest, signed=bool(settings.models_keys))
         try:
             return self._verify_and_load(str(folder), folder.name)
+        except CorruptArtifact:
+            self._store.discard(folder)  # so that the next attempt downloads it again
+            raise
         except BaseException:
             self._store.release(folder)
             raise

@@ -21,8 +21,6 @@ from .refusals import Refusals
 _INFORMATION = (
     "/",
     "/info",
-    "/models",
-    "/models/{name}",
     "/metrics",
     "/openapi.json",
     "/docs",
@@ -30,7 +28,6 @@ _INFORMATION = (
     "/v2",
     "/v2/models/{name}",
     "/v2/models/{name}/versions/{version}",
-    "/v2/repository/index",
 )
 _ASSETS = ("/static-offline-docs/", "/page/")  # of the pages at /docs and /
 # The scope that a key needs for a route. For other routes, any key that is valid will do.

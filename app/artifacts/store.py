@@ -9,6 +9,7 @@ Each artifact is a folder called by the sha256 of its manifest, which appears on
     <sha256>.use      a lock, shared by all who use the folder; its time is that of the last use
 """
 
+import contextlib
 import errno
 import hashlib
 import logging
@@ -81,6 +82,12 @@ class ArtifactStore:
             locks.pop().release()
             if not locks:
                 del self._held[folder]
+
+    def discard(self, folder: Path) -> None:
+        """Undo one `fetch` of an artifact that has turned out to be corrupt: unless it is in use, it goes."""
+        self.release(folder)
+        with contextlib.suppress(OSError):
+            self._remove_alone(folder, folder, "use")
 
     def _check_size(self, remote: RemoteFolder, files: Mapping[str, Any]) -> None:
         if (needed := stated_bytes(files, remote)) > self._max_bytes:

@@ -232,6 +232,7 @@ class Follower:
                 continue
             if reason := limits.judge(version.statistics.recent(), main.statistics.recent()):
                 self._loader.roll_back(version, f"rolled back: {reason}")
+                return  # the shares are others now
 
     def changed(self, version: Version) -> None:
         """A version has failed, or works again."""

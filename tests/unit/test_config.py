@@ -83,6 +83,11 @@ def test_comparing_backends_needs_one_worker_and_an_open_choice(other: dict[str,
         load_settings({"compare_backends": True} | other)
 
 
+def test_with_a_models_file_digests_are_stated_there() -> None:
+    with pytest.raises(SettingsError, match="MODEL_DIGEST is for one model; in the models file"):
+        load_settings({"models_file": "models.yaml", "model_digest": "0" * 64})
+
+
 @pytest.mark.parametrize("value", ["A" * 64, "sha256:" + "a" * 64, f" SHA256:{'a' * 64} "])
 def test_a_digest_may_have_the_form_that_info_shows(value: str) -> None:
     assert load_settings({"model_digest": value}).model_digest == "a" * 64

@@ -49,6 +49,10 @@ class Store:
     def release(self, folder: Path) -> None:
         self.held.remove(folder)  # raises if nobody has it
 
+    def discard(self, folder: Path) -> None:
+        self.release(folder)
+        folder.rmdir()
+
 
 @pytest.fixture
 def opener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opener:
@@ -112,6 +116,16 @@ class TestOpener:
         with pytest.raises(ArtifactError):
             opener.open(spec("s3://b/1", "url"))
         assert opener._store.held == []  # type: ignore[attr-defined]
+
+    def test_what_was_fetched_and_is_corrupt_is_fetched_again(
+        self, opener: Opener, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "load_model", Mock(side_effect=CorruptArtifact("no")))
+        with pytest.raises(CorruptArtifact):
+            opener.open(spec("s3://b/1", "url"))
+        store = opener._store
+        assert store.held == []  # type: ignore[attr-defined]
+        assert not (store.folder / ("1" * 64)).exists()  # type: ignore[attr-defined]
 
     def test_a_version_that_was_not_opened_has_nothing_to_release(self, opener: Opener) -> None:
         opener.release(Version(spec("s3://b/1", "url")))

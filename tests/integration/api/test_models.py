@@ -149,7 +149,7 @@ def test_another_body_of_the_index_is_refused(served: Server, body: str, status:
 
 
 @pytest.mark.parametrize("protected", [False, True])
-def test_keys_protect_predictions_and_only_if_told_the_list(tmp_path: Path, protected: bool) -> None:
+def test_keys_protect_predictions_and_any_key_shows_the_list(tmp_path: Path, protected: bool) -> None:
     file = tmp_path / "keys.yaml"
     key, jobs = (add_key(file, scope, scopes=[scope]) for scope in ("predict", "jobs"))
     settings = {"api_keys_file": str(file)} | ({"api_keys_for_all": "true"} if protected else {})
@@ -160,5 +160,7 @@ def test_keys_protect_predictions_and_only_if_told_the_list(tmp_path: Path, prot
             statuses = [server.post(body, path, headers=headers).status_code for headers in
                         ({}, {"X-API-Key": jobs}, {"X-API-Key": key})]  # fmt: skip
             assert statuses == [401, 403, 200]
-        information = [server.get("/models"), server.get("/models/one"), server.post({}, "/v2/repository/index")]
-        assert {response.status_code for response in information} == {401 if protected else 200}
+        for headers, status in (({}, 401), ({"X-API-Key": jobs}, 200)):
+            information = [server.get(path, headers=headers) for path in ("/models", "/models/one")]
+            information.append(server.post({}, "/v2/repository/index", headers=headers))
+            assert {response.status_code for response in information} == {status}

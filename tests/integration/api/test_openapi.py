@@ -66,12 +66,9 @@ BLANK, LONG, SLOW = (
 INFORMATION = {
     "/info",
     "/metrics",
-    "/models",
-    "/models/{name}",
     "/v2",
     "/v2/models/{name}",
     "/v2/models/{name}/versions/{version}",
-    "/v2/repository/index",
 }
 
 
@@ -235,9 +232,13 @@ def test_with_keys_what_needs_one_has_a_lock(tmp_path: Path, protect_information
             else:
                 assert "security" not in operation
     jobs = {path for path in operations(document) if path.startswith("/jobs")}
-    assert locked == BODIES.keys() | {"/predict/stream", "/feedback"} | jobs | (
-        INFORMATION if protect_information else set()
-    )
+    assert locked == BODIES.keys() | {
+        "/predict/stream",
+        "/feedback",
+        "/models",
+        "/models/{name}",
+        "/v2/repository/index",
+    } | jobs | (INFORMATION if protect_information else set())
 
 
 def everything(value: Any) -> Iterator[dict[str, Any]]:

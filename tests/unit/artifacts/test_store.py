@@ -422,3 +422,14 @@ def test_a_manifest_may_list_the_signature(source: Path, cache: Path) -> None:
     manifest["files"]["model.sig"] = manifest["files"]["signature/a"]
     (source / "manifest.json").write_text(json.dumps(manifest))
     assert content(ArtifactStore(cache, MIB).fetch(f"file://{source}")) == content(source)
+
+
+def test_a_corrupt_artifact_is_discarded_unless_it_is_in_use(source: Path, cache: Path) -> None:
+    artifact(source)
+    store, other = ArtifactStore(cache, MIB), ArtifactStore(cache, MIB)
+    folder, same = (each.fetch(f"file://{source}") for each in (store, other))
+    store.discard(folder)
+    assert same.is_dir()
+    other.discard(same)
+    assert not same.exists()
+    assert store.fetch(f"file://{source}") == folder
