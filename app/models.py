@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from .artifacts import ArtifactStore, check_fits, memory_limit, memory_needed, memory_used, verify_signature
@@ -78,7 +77,7 @@ async def follow(settings: Settings, follower: Follower) -> None:
             await follower.serve(_single(settings))
             await asyncio.gather(*upkeep)
         else:
-            await follower.follow(Source(partial(_read, file.expanduser()), _stamp_of, settings.models_poll_s))
+            await follower.follow(Source(_ModelsFile(file).read, _stamp_of, settings.models_poll_s))
     except ModelsFileError as error:
         follower.refuse(str(error))
     finally:
@@ -94,7 +93,7 @@ def open_default(settings: Settings, processes: int = 1) -> Model:
     opener = Opener(settings.model_copy(update={"workers": processes, "compare_backends": False}))
     if settings.models_file is None or "model" in settings.model_fields_set:
         return opener.open(_single(settings))
-    default = _read(settings.models_file.expanduser()).default
+    default = _ModelsFile(settings.models_file).read().default
     model = opener.open(max(default.versions, key=lambda version: version.weight))
     return replace(model, info=replace(model.info, model=default.name))
 
@@ -105,14 +104,35 @@ def _single(settings: Settings) -> VersionSpec:
     return VersionSpec(source, "url" if "://" in source else "path", 100.0, shadow=False)
 
 
-def _read(file: Path) -> Catalog:
-    """Return what the models file says, with paths that do not depend on where it is."""
-    found = read(file)
+class _ModelsFile:
+    """A models file, with paths that do not depend on where it is.
 
-    def absolute(model: ModelSpec) -> ModelSpec:
-        return replace(model, versions=tuple(replace(each, source=locate(file, each)) for each in model.versions))
+    A path leads to the same place as long as this exists: when its folder is moved away, another folder of that name,
+    below the working directory, must not take its place.
+    """
 
-    return Catalog(tuple(absolute(model) for model in found.models))
+    def __init__(self, file: Path) -> None:
+        self._file = file.expanduser()
+        self._places: dict[VersionSpec, str] = {}
+
+    def read(self) -> Catalog:
+        """Return what the file says. Raises `ModelsFileError`."""
+        found = read(self._file)
+        keys = {_without_callers(each): each for model in found.models for each in model.versions}
+        places = {key: self._places.get(key) or locate(self._file, each) for key, each in keys.items()}
+        self._places = {key: place for key, place in places.items() if key in self._places or Path(place).is_dir()}
+
+        def absolute(model: ModelSpec) -> ModelSpec:
+            sources = [places[_without_callers(each)] for each in model.versions]
+            versions = (replace(each, source=source) for each, source in zip(model.versions, sources, strict=True))
+            return replace(model, versions=tuple(versions))
+
+        return Catalog(tuple(absolute(model) for model in found.models))
+
+
+def _without_callers(version: VersionSpec) -> VersionSpec:
+    """Return what says where a version is."""
+    return replace(version, weight=0.0, shadow=False)
 
 
 class Opener:

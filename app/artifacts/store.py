@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArtifactError, CorruptArtifact
-from ..inference import MANIFEST, parse_manifest
+from ..inference import MANIFEST, SIGNATURE, parse_manifest
 from ..logs import log
 from .download import download, is_complete, read_manifest, stated_bytes, sync, update_signature
 from .locks import FileLock, acquire, try_acquire
@@ -51,10 +51,13 @@ class ArtifactStore:
         """Return the folder of the artifact at the address `source`, which is downloaded unless it is there.
 
         Only the manifest is read each time; with `signed`, the signature, too, because it may be newer. The manifest
-        must have the sha256 `digest`, if one is given. Raises `ArtifactError`, with what to do, if that is not
-        possible, and `CorruptArtifact` if the address has other bytes than it states.
+        must have the sha256 `digest`, if one is given; then the address is not asked if the artifact is there already.
+        Raises `ArtifactError`, with what to do, if that is not possible, and `CorruptArtifact` if the address has other
+        bytes than it states.
         """
         digest = digest.lower().removeprefix("sha256:")
+        if digest and (folder := self._find(digest, signed=signed)):
+            return folder
         remote = open_folder(source, pinned=bool(digest))
         manifest = read_manifest(remote)
         name = hashlib.sha256(manifest).hexdigest()
@@ -71,6 +74,25 @@ class ArtifactStore:
         with self._mutex:
             self._held.setdefault(folder, []).append(in_use)
         self._remove_unused()
+        return folder
+
+    def _find(self, digest: str, *, signed: bool) -> Path | None:
+        """Return the folder of an artifact that is complete in the cache, and note that it is in use."""
+        folder = self._folder / digest
+        if signed and not (folder / SIGNATURE).is_file():
+            return None
+        try:
+            manifest = (folder / MANIFEST).read_bytes()
+            in_use = acquire(self._lock_file(folder, "use"), shared=True)
+        except OSError:
+            return None
+        files = parse_manifest(manifest, str(folder / MANIFEST))["files"]
+        if hashlib.sha256(manifest).hexdigest() != digest or not is_complete(folder, files):
+            in_use.release()
+            return None
+        os.utime(self._lock_file(folder, "use"))
+        with self._mutex:
+            self._held.setdefault(folder, []).append(in_use)
         return folder
 
     def release(self, folder: Path) -> None:

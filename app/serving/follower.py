@@ -112,9 +112,8 @@ class Follower:
             self.settle(model)
 
     def _restore(self, model: ServedModel) -> None:
-        for version in model.versions:
-            if version.rolled_back:
-                self._loader.restore(version)
+        for version in [each for each in model.versions if each.rolled_back]:
+            self._loader.restore(version)
 
     def _version_for(self, model: ServedModel, spec: VersionSpec, stamp: object) -> Version:
         """Return the version that is loaded from there already, or a new one."""
@@ -186,6 +185,8 @@ class Follower:
             if not self._is_ready:
                 self._is_ready = True
                 self._on_ready()
+        elif model.is_lost and any(not each.is_lost for each in self._registry.models.values()):
+            self._lifecycle.degrade(model.public_reason)  # others may answer, and this one is loaded again later
         elif model.is_lost:
             lost = [version for version in model.wanted if version.lost]
             self._broken(lost[-1].public_reason, lost[-1].reason)

@@ -175,7 +175,8 @@ class Loader:
     def _note_failure(self, version: Version, reason: str) -> None:
         version.become("failed", reason)
         self._report_state(version)
-        log(logging.ERROR, "version failed", source=version.spec.source, reason=reason)
+        model = version.info.id if version.info else None
+        log(logging.ERROR, "version failed", model=model, source=version.spec.source, reason=reason)
 
     @staticmethod
     def _report_state(version: Version) -> None:

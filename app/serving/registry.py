@@ -40,7 +40,7 @@ class ServedModel:
     def is_lost(self) -> bool:
         """Whether no version answers, and none that is wanted may do so again."""
         return not self.shares and all(
-            version.lost or version.rolled_back for version in self.wanted if version.spec.weight
+            version.lost or version.rolled_back for version in self.wanted if not version.spec.shadow
         )
 
     @property
@@ -59,7 +59,7 @@ class ServedModel:
 
         Versions that are ready get their weights. The weights of those that load or have failed stay with versions that
         have callers now and are not wanted any more. If there are none, those that are ready share them. Versions that
-        are wanted without callers keep theirs only while none is ready.
+        are wanted without callers keep theirs only while none is ready, and get callers if all others have failed.
         """
         wanted = [(version, version.spec.weight) for version in self.wanted if version.spec.weight]
         ready = [version for version, _ in wanted if version.state == "ready"]
@@ -77,6 +77,9 @@ class ServedModel:
             elif leaving:  # in the place of the first that is missing, so that they keep their callers
                 shares += [(each, missing * part / total) for each, part in leaving]
                 leaving = []
+        if not shares and not any(version.state == "loading" for version, _ in wanted):
+            spare = [version for version in self.wanted if version.state == "ready" and not version.spec.shadow]
+            shares = [(version, 1.0) for version in spare if not version.spec.weight]
         self.shares = shares
         self._route = Route(self.name, self.shares) if self.shares else None
         kept = [*self.wanted, *(version for version, _ in self.shares)]

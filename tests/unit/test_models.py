@@ -370,3 +370,23 @@ def test_a_real_version_is_fetched_loaded_and_released(tmp_path: Path) -> None:
     assert model.predict(["I love it"])[0].label == "positive"
     opener.release(version_of(model, version))
     assert opener._store._held == {}
+
+
+def test_a_path_does_not_begin_to_lead_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the folder is moved away, one of the same name in the working directory does not take its place."""
+    for folder in ("config/a", "work/a", "work/b"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    file = module._ModelsFile(tmp_path / "config" / "models.yaml")
+    text = "models: {m: {versions: [{path: ./a, weight: %d}, {path: ./b, weight: 1}, {path: ./c, weight: 1}]}}\n"
+
+    def sources(weight: int) -> list[str]:
+        (tmp_path / "config" / "models.yaml").write_text(text % weight)
+        return [each.source for each in file.read().default.versions]
+
+    before = sources(1)
+    assert before[:2] == [str(tmp_path / "config" / "a"), str(tmp_path / "work" / "b")]
+    (tmp_path / "config" / "a").rename(tmp_path / "config" / "gone")
+    assert sources(2) == before
+    (tmp_path / "config" / "c").mkdir()  # was not there before
+    assert sources(3) == [*before[:2], str(tmp_path / "config" / "c")]

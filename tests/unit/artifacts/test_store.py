@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -433,3 +434,17 @@ def test_a_corrupt_artifact_is_discarded_unless_it_is_in_use(source: Path, cache
     other.discard(same)
     assert not same.exists()
     assert store.fetch(f"file://{source}") == folder
+
+
+def test_what_is_pinned_and_there_needs_no_address(source: Path, cache: Path) -> None:
+    digest = artifact(source)
+    folder = ArtifactStore(cache, MIB).fetch(f"file://{source}")
+    shutil.rmtree(source)
+    store = ArtifactStore(cache, MIB)
+    assert store.fetch(f"file://{source}", f"sha256:{digest}") == folder
+    store.release(folder)
+    with pytest.raises(ArtifactError):  # it has no signature
+        store.fetch(f"file://{source}", digest, signed=True)
+    (folder / "config.json").unlink()
+    with pytest.raises(ArtifactError):
+        store.fetch(f"file://{source}", digest)

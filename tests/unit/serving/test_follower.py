@@ -114,6 +114,25 @@ async def following(**models: dict[str, float | str]) -> AsyncIterator[World]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_first_model_that_cannot_be_loaded_leaves_the_others_answering() -> None:
+    async with following() as world:
+        world.models = {"a": {"bad": 100}, "b": {"good": 100}}
+        world.bad["bad"] = "corrupt"
+        await world.settled({"good": 100}, "b")
+        assert (world.lifecycle.status, world.broken) == ("degraded", 0)
+        assert world.lifecycle.serving("b").spec.source == "good"
+        with pytest.raises(NotReady, match="could not be loaded"):
+            world.lifecycle.serving()
+
+
+async def test_a_start_with_a_bad_version_falls_back_to_one_with_weight_0() -> None:
+    async with following() as world:
+        world.bad["bad"] = "corrupt"
+        world.models = {"m": {"bad": 100, "good": 0}}
+        await world.settled({"good": 1})
+        assert (world.lifecycle.status, world.broken) == ("ok", 0)
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_DRAIN_POLL_S", 0.001)

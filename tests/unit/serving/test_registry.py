@@ -102,11 +102,27 @@ class TestSettle:
         with pytest.raises(NotReady, match=r"^the model is failing$"):
             model.pick("me")
 
-    def test_a_version_with_weight_0_answers_nobody_even_if_it_is_alone(self) -> None:
-        one, two = version("1", 100, "failed"), version("2", 0)
-        model = model_of(one, two)
+    def test_a_version_with_weight_0_answers_only_if_all_others_failed(self) -> None:
+        one, two, shadow = version("1", 100, "loading"), version("2", 0), version("3", 0, shadow=True)
+        model = model_of(one, two, shadow)
         model.settle()
         assert model.shares == []
+        one.become("failed")
+        assert model.settle() == []
+        assert [(each.spec.source, weight) for each, weight in model.shares] == [("2", 1.0)]
+        one.become("ready")
+        assert model.settle() == []
+        assert model.shares == [(one, 100)]
+
+    def test_a_model_is_lost_once_no_version_can_answer(self) -> None:
+        one, two, shadow = version("1", 100, "failed"), version("2", 0, "loading"), version("3", 0, shadow=True)
+        model = model_of(one, two, shadow)
+        one.lost = True
+        model.settle()
+        assert not model.is_lost
+        two.lost, _ = True, two.become("failed")
+        model.settle()
+        assert model.is_lost
 
     def test_an_old_version_that_fails_answers_no_more(self) -> None:
         old, new = version("1", 100, "failed"), version("2", 100, "loading")
