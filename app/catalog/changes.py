@@ -74,7 +74,8 @@ def remove(catalog: Catalog, name: str, version: str | None = None) -> Changed:
         rest = tuple(each for each in catalog.models if each is not model)
         if not rest:
             raise ModelsFileError(f"{name} is the last model; without one, nothing could be served")
-        return Catalog(rest), f"{name} is removed, with all its versions"
+        default = f"; {rest[0].name} answers requests that name no model" if model is catalog.default else ""
+        return Catalog(rest), f"{name} is removed, with all its versions{default}"
     gone = model.find(version)
     others = tuple(each for each in model.versions if each is not gone)
     if not any(each.weight for each in others):

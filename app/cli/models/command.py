@@ -62,12 +62,12 @@ def log(*, name: str | None, file: Path | None, limit: int, as_json: bool) -> in
         return OK
     rows = [
         (
-            f"{change.when:%Y-%m-%d %H:%M:%S}", change.who, change.command, change.model,
+            f"{change.when:%Y-%m-%d %H:%M:%S}", change.who, change.command, change.model, change.version,
             f"{_in_words(change.before)} -> {_in_words(change.after)}", (change.checksum or "")[: len("sha256:") + 12],
         )
         for change in newest
     ]  # fmt: skip
-    print_table(("when (UTC)", "who", "command", "model", "weights", "checksum"), rows)
+    print_table(("when (UTC)", "who", "command", "model", "version", "weights", "checksum"), rows)
     return OK
 
 

@@ -132,7 +132,7 @@ def test_a_whole_model_is_removed_unless_it_is_the_last() -> None:
     both, _ = add(PAIR, "n", version("x"))
     catalog, description = remove(both, "m")
     assert [model.name for model in catalog.models] == ["n"]
-    assert description == "m is removed, with all its versions"
+    assert description == "m is removed, with all its versions; n answers requests that name no model"
     with pytest.raises(ModelsFileError, match="n is the last model"):
         remove(catalog, "n")
 
