@@ -189,7 +189,8 @@ def test_a_canary_has_its_weight_and_all_add_up_to_a_hundred(parts: list[int | s
     old = sum(each.weight for each in others)
     for each in others:
         expected = each.weight / old * (100 - weight / 100) if old else 0
-        assert after.find("m").find(each.source).weight == pytest.approx(expected, abs=0.011)
+        # Each is rounded, and what that adds or takes away goes to the next ones.
+        assert after.find("m").find(each.source).weight == pytest.approx(expected, abs=0.001 + 0.005 * len(others))
 
 
 @given(versions, st.integers(0, 5))

@@ -73,7 +73,19 @@ def test_the_log_shows_the_newest_change_first(file: Path, capsys: pytest.Captur
     assert (newest["who"], oldest["who"]) == ("ben", "anna")
     assert run("models", "log") == 0
     (first, second) = rows(capsys.readouterr().out)
-    assert first[2:] == ["ben", "add", "n", "owner/name@v2", "models/old", "100", "->", "models/old", "50,", "owner/name@v2", "50"]
+    assert first[2:] == [
+        "ben",
+        "add",
+        "n",
+        "owner/name@v2",
+        "models/old",
+        "100",
+        "->",
+        "models/old",
+        "50,",
+        "owner/name@v2",
+        "50",
+    ]
     assert second[2:-1] == "anna promote m models/old models/old 97.5, owner/name@v1 2.5 -> models/old 100".split()
     assert second[-1].startswith("sha256:")
     assert len(second[-1]) == len("sha256:") + 12
