@@ -70,7 +70,7 @@ def test_a_setting_without_a_row_is_named() -> None:
 
 @pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_document_names_a_setting_that_does_not_exist(file: Path) -> None:
-    for name in re.findall(r"(?<!RT_)SENTIMENT_([A-Z_]+[A-Z])", file.read_text()):
+    for name in re.findall(r"(?<!RT_)SENTIMENT_([A-Z0-9_]+[A-Z0-9])", file.read_text()):
         assert name.lower() in Settings.model_fields, f"SENTIMENT_{name}"
 
 

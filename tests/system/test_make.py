@@ -87,7 +87,9 @@ def test_files_of_make_export_and_evaluate_are_in_quotes(make: Make) -> None:
     """Otherwise the shell takes `&`, and make succeeds without an export."""
     source = "f.csv?text=review&label=stars"
     assert f"--out b --dev {source} it's.tsv\n" in make("export", "MODEL=a", "OUT=b", f"DEV={source} it's.tsv")
-    assert "--dev docs/api.md docs/architecture.md\n" in make("export", "MODEL=a", "OUT=b", "DEV=docs/a*.md")
+    assert "--dev docs/api.md docs/architecture.md docs/artifacts.md\n" in make(
+        "export", "MODEL=a", "OUT=b", "DEV=docs/a*.md"
+    )
     assert f"--data {source}\n" in make("evaluate", f"DEV={source}")
 
 

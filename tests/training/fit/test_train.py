@@ -312,7 +312,10 @@ def test_a_directory_without_a_run_is_left_alone(start: Path, tmp_path: Path) ->
 FORGETS = replace(RECIPE, epochs=8, weights={}, learning_rate=3e-3, evaluations=8)
 
 
-MANY_DEV = DEV * 30  # with fewer rows, the differences between two evaluations are chance
+# Each label is another one than in training, so that a model which learns gets worse here, on any processor. With fewer
+# rows, the differences between two evaluations would be chance.
+NEXT = dict(zip(WORDS, [*list(WORDS)[1:], *WORDS], strict=False))
+MANY_DEV = [replace(each, label=NEXT[each.label]) for each in DEV] * 30
 
 
 @pytest.fixture(scope="module")
@@ -344,7 +347,7 @@ def test_the_best_checkpoint_is_kept_with_its_epoch(early: Path) -> None:
 def test_a_training_stops_when_it_gets_no_better(early: Path) -> None:
     report = json.loads((early / "report.json").read_text())
     assert report["steps"] < report["planned_steps"] == 90
-    assert report["kept"]["step"] == report["steps"] - 3  # the last evaluation was worse than the one before
+    assert report["kept"]["step"] < report["steps"]  # the last evaluation was no better
 
 
 def test_the_last_checkpoint_is_kept_if_that_is_asked_for(start: Path, tmp_path: Path) -> None:
