@@ -8,15 +8,10 @@ import argparse
 import subprocess
 import sys
 
-from app.cpu import overflows_in_int8
 from perf.load.bare_model import BareModel
 from perf.load.feedback import Feedback
 from perf.load.flags import positive, positive_integer
 from perf.load.server import ROOT, running
-
-_P95_MS = 100.0
-# Without VNNI, int8 products that cannot overflow take longer, and a list of texts alone takes up to 100 ms.
-_SLOW_P95_MS = 200.0
 
 
 def main() -> None:
@@ -24,12 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m perf.gate", description=__doc__)
     parser.add_argument("--share", type=positive, default=0.3, help="load as a share of the bare model's texts/s")
     parser.add_argument("--seconds", type=positive_integer, default=30, help="duration of the load")
-    parser.add_argument(
-        "--p95-ms",
-        type=positive,
-        default=_SLOW_P95_MS if overflows_in_int8() else _P95_MS,
-        help="limit for the p95 latency of each route: %(default)s on this processor",
-    )
+    parser.add_argument("--p95-ms", type=positive, default=100, help="limit for the p95 latency of each route")
     parser.add_argument(
         "--backend", default="auto", help="backend of the service; the load is always based on the embedded model"
     )
