@@ -24,7 +24,7 @@ _MAX_BYTES = 4096
 _EXAMPLE: dict[str, Any] = {"request_id": "0f3c5a8e7b1d2946", "label": "negative", "index": 0}
 
 _MISSING = (
-    "There is no prediction with this request id, or it is forgotten.",
+    "No prediction has this request id, or it was made too long ago.",
     "there is no prediction with this request id; each process keeps the ids of its last 10 000 requests",
 )
 
@@ -51,7 +51,7 @@ class Observer(Protocol):
 
 
 def remember(feedback: Feedback, context: RequestContext, results: Sequence[object]) -> None:
-    """Remember the results of a request, in the order of its texts. What is no prediction cannot get feedback."""
+    """Remember the results of a request, in the order of its texts. A text without a prediction cannot get feedback."""
     predictions = [each if isinstance(each, Prediction) else None for each in results]
     first = next(filter(None, predictions), None)
     if first is not None:

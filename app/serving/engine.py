@@ -102,8 +102,8 @@ class Engine:
     def prepare(self, model: Model) -> Prepared:
         """Find out what the model costs, and with which other ones it shares predictions. Blocks; runs in a thread."""
         weight, digest = 1.0, fingerprint_of(model)
-        for other in list(self._serving.values())[-1:]:
-            weight = other.weight * relative_cost(model, other.model)
+        if others := list(self._serving.values()):
+            weight = others[-1].weight * relative_cost(model, others[-1].model)
         self._prepared += 1
         salt = digest[:16] if digest else self._prepared.to_bytes(8)
         return Prepared(model, weight, salt, self._predictions_of(model, digest))

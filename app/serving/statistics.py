@@ -104,10 +104,6 @@ class Statistics:
         values = np.quantile(np.array(self._durations_s), [0.5, 0.95, 0.99]) * 1000
         return {name: round(float(value), 3) for name, value in zip(("p50", "p95", "p99"), values, strict=True)}
 
-    def error_rate(self) -> float:
-        """Return the part of the requests that failed for a reason that is not the client's."""
-        return self.errors / self.requests if self.requests else 0.0
-
     def recent(self) -> Recent:
         """Return how the newest requests ended."""
         latency = self.latency_ms()
