@@ -109,8 +109,8 @@ def _give(model: ModelSpec, source: str, weight: float) -> ModelSpec:
     rest = MAX_WEIGHT - chosen.weight
     if rest and not any(each.weight for each in others):
         raise ModelsFileError(
-            f"{model.name}: no other version has callers, so none could take the rest of {rest:g}; name the version "
-            "that is to get a part of them"
+            f"{model.name}: {source} is the only version with callers, so none could take the rest of {rest:g}; "
+            f"{'give one of the others a part instead' if others else 'add another version first'}"
         )
     scaled = {each.source: each for each in _scaled(others, rest)} | {source: chosen}
     return ModelSpec(model.name, tuple(scaled[each.source] for each in model.versions))

@@ -83,8 +83,8 @@ class ModelSpec:
                 f"{self.name}: a model has at most {MAX_VERSIONS} versions, not {len(self.versions)}; remove one that "
                 "is not needed any more"
             )
-        sources = [version.source for version in self.versions]
-        if twice := next((source for source in sources if sources.count(source) > 1), None):
+        places = [version.source.rstrip("/") for version in self.versions]
+        if twice := next((place for place in places if places.count(place) > 1), None):
             raise ModelsFileError(f"{self.name}: {twice} is there twice; each version has another source")
         if not any(version.weight for version in self.versions):
             raise ModelsFileError(f"{self.name}: at least one version must have a weight above 0, to answer callers")

@@ -1,7 +1,9 @@
 """What the models of a process share: slots, queue, cache and threads. Turns a loaded model into a service."""
 
+import hashlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -59,6 +61,7 @@ class Prepared:
 
     model: Model
     weight: float  # of a token, in those of the models that came before
+    fingerprint: bytes | None
     cache_salt: bytes
     shared: SharedPredictions | None
 
@@ -86,6 +89,7 @@ class Engine:
         self._scheduler: Scheduler[Encoding, Prediction] | None = None
         self._serving: dict[Service, Prepared] = {}
         self._prepared = 0
+        self._distrusted: Counter[bytes] = Counter()  # how often predictions of a fingerprint proved wrong
         self.texts_at_once = 1  # that the models run
         self.shadows = Shadows(lambda: self._scheduler is not None and self._scheduler.has_spare_slot)
 
@@ -102,11 +106,14 @@ class Engine:
     def prepare(self, model: Model) -> Prepared:
         """Find out what the model costs, and with which other ones it shares predictions. Blocks; runs in a thread."""
         weight, digest = 1.0, fingerprint_of(model)
+        fingerprint = digest
+        if digest and (times := self._distrusted[digest]):
+            digest = hashlib.blake2b(digest, digest_size=len(digest), salt=times.to_bytes(8)).digest()
         if others := list(self._serving.values()):
             weight = others[-1].weight * relative_cost(model, others[-1].model)
         self._prepared += 1
         salt = digest[:16] if digest else self._prepared.to_bytes(8)
-        return Prepared(model, weight, salt, self._predictions_of(model, digest))
+        return Prepared(model, weight, fingerprint, salt, self._predictions_of(model, digest))
 
     def _predictions_of(self, model: Model, digest: bytes | None) -> SharedPredictions | None:
         """Return the predictions that this model shares with those of other processes, if any."""
@@ -140,6 +147,11 @@ class Engine:
     def retire(self, service: Service) -> None:
         """Forget a service that gets no more requests, so that its model can be freed."""
         self._serving.pop(service, None)
+
+    def distrust(self, service: Service) -> None:
+        """Let no later model, not even one of the same files, answer with what this one has predicted."""
+        if fingerprint := self._serving[service].fingerprint:
+            self._distrusted[fingerprint] += 1
 
     def _new_scheduler(self, model: Model) -> Scheduler[Encoding, Prediction]:
         limits = self.limits

@@ -130,6 +130,8 @@ class Loader:
             await self.check_golden(version)
         except ArtifactError as error:
             if version.state == "ready":  # and not on its way out by now
+                if version.service:
+                    self._engine.distrust(version.service)
                 version.lost = True
                 self._note_failure(version, str(error))
                 self._on_change(version)

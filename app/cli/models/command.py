@@ -55,7 +55,10 @@ def list_models(*, file: Path | None, url: str | None, api_key: str | None, as_j
 @file_flag
 def log(*, name: str | None, file: Path | None, limit: int, as_json: bool) -> int:
     """Print who changed what, the newest change first, of one model or of all."""
-    changes = [change for change in read_log(audit_file(models_file(file))) if name in (None, change.model)]
+    path = models_file(file)
+    changes = [change for change in read_log(audit_file(path)) if name in (None, change.model)]
+    if name is not None and not changes:
+        read(path).find(name)  # says which models there are
     newest = changes[: -limit - 1 : -1]
     if as_json:
         print_json([change.render() for change in newest])

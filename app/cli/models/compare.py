@@ -9,6 +9,7 @@ from ...tables import INPUTS, source_of
 from ..console import print_json, progress
 from ..exits import OK, WRONG_USAGE, Failure
 from ..flags import read_settings, setting_flags
+from .live import GIVE_UP_S
 
 if TYPE_CHECKING:
     from ...tables import Scorer
@@ -92,7 +93,7 @@ def _compare_counts(url: str, api_key: str | None, a: str, b: str, *, as_json: b
     from .count_report import show, to_json
     from .counted import read_versions
 
-    with closing(Server(url, api_key)) as server:
+    with closing(Server(url, api_key, give_up_s=GIVE_UP_S)) as server:
         comparison = compare_counts(*read_versions(server, (a, b)))
     if as_json:
         print_json(to_json(comparison, a, b))

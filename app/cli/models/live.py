@@ -7,7 +7,7 @@ from typing import Any
 from ..console import print_json, print_table
 from ..exits import OK
 
-_GIVE_UP_S = 10.0
+GIVE_UP_S = 10.0  # for a server that is away: the answer is a small list
 _COLUMNS = ("model", "version", "state", "weight", "share", "golden texts", "requests", "source", "reason")
 
 
@@ -15,7 +15,7 @@ def print_live(url: str, api_key: str | None, *, as_json: bool) -> int:
     """Print the models of a server. Raises `Failure` if it cannot be reached or has no such list."""
     from ..score.remote import Server, fetch_models  # imports numpy, which `--help` does not need
 
-    with closing(Server(url, api_key, give_up_s=_GIVE_UP_S)) as server:
+    with closing(Server(url, api_key, give_up_s=GIVE_UP_S)) as server:
         answer = fetch_models(server)
     if as_json:
         print_json(answer)

@@ -87,8 +87,11 @@ def test_a_canary_with_an_impossible_weight_is_refused(weight: float) -> None:
 
 
 def test_a_part_of_the_callers_needs_another_version_for_the_rest() -> None:
-    with pytest.raises(ModelsFileError, match="m: no other version has callers, so none could take the rest of 40"):
+    only = "m: a is the only version with callers, so none could take the rest of 40; "
+    with pytest.raises(ModelsFileError, match=f"{only}give one of the others a part instead"):
         canary(one_model(version("a", 100), version("b")), "m", "a", 60)
+    with pytest.raises(ModelsFileError, match=f"{only}add another version first"):
+        canary(one_model(version("a", 100)), "m", "a", 60)
     assert shares(canary(one_model(version("a", 50)), "m", "a", 100)[0]) == {"a": 100}
 
 

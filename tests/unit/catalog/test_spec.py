@@ -70,6 +70,7 @@ def test_a_name_that_no_path_can_have_is_refused(name: str) -> None:
     [
         ((), "m: a model needs at least one version"),
         ([version("a", 50), version("a", 50)], "m: a is there twice"),
+        ([version("a/b", 50), version("a/b/", 50)], "m: a/b is there twice"),
         ([version("a"), version("b", shadow=True)], "m: at least one version must have a weight above 0"),
         ([version(str(number), 1) for number in range(9)], "m: a model has at most 8 versions, not 9"),
     ],

@@ -95,6 +95,14 @@ def test_the_log_shows_the_newest_change_first(file: Path, capsys: pytest.Captur
     assert [line["model"] for line in json.loads(capsys.readouterr().out)] == ["n"]
 
 
+@pytest.mark.usefixtures("file")
+def test_a_log_of_an_unknown_model_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("models", "log", "nobody") == 1
+    assert capsys.readouterr().err == "rt-sentiment: there is no model nobody; there is m, n\n"
+    assert run("models", "log", "n", "--json") == 0  # without changes so far
+    assert json.loads(capsys.readouterr().out) == []
+
+
 def test_a_model_that_had_no_versions_before_is_shown_as_new(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models", "add", "o", "sentiment-en") == 0
     capsys.readouterr()
@@ -195,7 +203,7 @@ def test_a_server_that_does_not_list_models_is_named(
 def test_a_server_that_is_not_there_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(live, "_GIVE_UP_S", 0.0)
+    monkeypatch.setattr(live, "GIVE_UP_S", 0.0)
     assert run("models", "list", "--url", "http://127.0.0.1:1") == 1
     assert "http://127.0.0.1:1: " in capsys.readouterr().err
 

@@ -53,6 +53,16 @@ async def test_two_models_answer_with_their_own_labels_from_one_cache() -> None:
     engine.close()
 
 
+async def test_predictions_of_a_model_that_proved_wrong_are_not_used_again() -> None:
+    engine = engine_of()
+    for outcome in ("miss", "miss", "miss"):
+        service = service_of(load_model(backend="mock"), engine)
+        assert (await service.predict(Query(["good"], LONG_MS))).cache == outcome
+        engine.distrust(service)
+        engine.retire(service)
+    engine.close()
+
+
 async def test_equal_models_share_predictions() -> None:
     engine = engine_of()
     services = [service_of(load_model(backend="mock"), engine) for _ in range(2)]

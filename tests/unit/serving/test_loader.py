@@ -161,6 +161,7 @@ class TestGoldenTexts:
         await world.loader.check_again(version)
         assert (version.state, version.lost, world.changed) == ("failed", True, [version])
         assert version.reason.startswith("0 of 2 golden texts (0%)")
+        assert world.loader._engine._distrusted.total() == 1
         assert version.service
         assert world.unloaded == []
         assert world.gauge("sentiment_version_failed", model="m", model_version="mock") == 1.0
