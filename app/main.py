@@ -109,10 +109,9 @@ def create_app(
     )
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if lifecycle.status == "draining":
             raise RuntimeError("an application runs once; call create_app again")
-        app.openapi()  # takes 20 ms, which the first request for it would wait
         inspect.getsourcelines(create_app)  # FastAPI does this for each route once; the first call takes 5 ms
         if shared:
             shared.start()

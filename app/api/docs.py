@@ -1,5 +1,7 @@
 """The interactive documentation: Swagger UI, and the OpenAPI document that it shows."""
 
+import asyncio
+
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -25,10 +27,14 @@ def install_docs(app: FastAPI) -> None:
             swagger_favicon_url=f"{_ASSETS}/favicon.png",
         )
 
+    generating = asyncio.Lock()
+
     async def document(request: Request) -> JSONResponse:
         prefix = request.scope.get("root_path")
         server = {"url": prefix} if prefix else {"url": ".", "description": "relative to this document"}
-        return JSONResponse(app.openapi() | {"servers": [server]})
+        async with generating:  # the first time, it takes half a second, during which others must be answered
+            content = await asyncio.to_thread(app.openapi)
+        return JSONResponse(content | {"servers": [server]})
 
     app.add_route("/docs", docs, include_in_schema=False)
     app.add_route("/openapi.json", document, include_in_schema=False)

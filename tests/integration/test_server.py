@@ -20,7 +20,7 @@ NO_TORCH = "import sys\nsys.modules['torch'] = sys.modules['transformers'] = Non
 
 
 def test_serving_works_without_torch_and_transformers() -> None:
-    with serve(prelude=NO_TORCH) as server:
+    with serve(prelude=NO_TORCH, fresh=True) as server:
         assert server.post({"text": "I love it"}).json()["label"] == "positive"
         (chosen,) = server.events("backend chosen")
         assert (chosen["backend"], chosen["device"]) == ("onnx", "cpu")

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 
 from nginx.process import free_port
+from tests.support import forks
 from tests.support.process import ROOT, Server, clean_environment, serve
 from tests.support.redis import redis
 from tests.support.waiting import until
@@ -26,6 +26,8 @@ app.jobs.sweep.EVERY_S = app.jobs.process.EVERY_S = app.jobs.process._BEAT_EVERY
 app.jobs.process._TTL_S, app.jobs.process._LONGEST_PAUSE_S = 16, 1
 app.jobs.sweep._NOT_DELIVERED_S, app.jobs.transitions._FIRST_PAUSE_S = 1, 0.5
 """
+
+_IMPORTS = ("app.cli.worker", "app.cli.scorer", "app.jobs.worker", "app.jobs.monitor", "app.tables", "rq")
 
 ROWS, WINDOW = 400, 20
 # Small parts that take a moment each, so that there is a middle of a job.
@@ -60,12 +62,9 @@ def worker(*flags: str, prelude: str = "", wait: bool = True, **settings: str) -
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-c", command, "worker", "--log-format", "json", *flags],
-                cwd=ROOT,
-                env=clean_environment(**{"backend": "mock"} | settings),
-                stderr=stream,
-            )
+            args = ["worker", "--log-format", "json", *flags]
+            variables = clean_environment(**{"backend": "mock"} | settings)
+            process = forks.start(_IMPORTS, command, args, ROOT, variables, stream)
         running = Worker(process, log)
         try:
             if wait:

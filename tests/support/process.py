@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from tests.support import forks
 from tests.support.waiting import HANG_S, until
 
 ROOT = Path(__file__).parents[2]
@@ -35,11 +36,15 @@ EVERY_SIGNAL_COUNTS = "import app.server.signals\napp.server.signals._REPEAT_S =
 ONE_SIGNAL_COUNTS = f"import app.server.signals\napp.server.signals._REPEAT_S = {HANG_S}\n"
 
 
+# What `rt-sentiment serve` imports.
+_IMPORTS = ("app.cli.serve", "app.main", "app.server", "app.inference.backends.onnx", "app.inference.backends.mock")
+
+
 @dataclass
 class Server:
     """A running `rt-sentiment serve` and its log."""
 
-    process: "subprocess.Popen[bytes]"
+    process: "forks.Process | subprocess.Popen[bytes]"
     log: Path
     address: str = ""
 
@@ -140,13 +145,14 @@ def serve(
     prelude: str = "",
     environment: Mapping[str, str] | None = None,
     frozen_s: float = HANG_S,
+    fresh: bool = False,
     **settings: str,
 ) -> Iterator[Server]:
     """Start `rt-sentiment serve`, wait for a log event, and stop the server at the end, by force if necessary.
 
     `settings` are environment variables without their prefix, `environment` others. `prelude` is Python code that the
     process runs first. SIGHUP has its default action, even if the tests run under nohup. The supervisor of several
-    workers replaces one that is silent for `frozen_s`.
+    workers replaces one that is silent for `frozen_s`. With `fresh`, nothing has been imported before.
     """
     if int(settings.get("workers", 1)) > 1:
         prelude = f"import app.server.worker\napp.server.worker._FROZEN_S = {frozen_s}\n{prelude}"
@@ -156,12 +162,14 @@ def serve(
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-c", command, "serve", "--port", "0", "--log-format", "json", *flags],
-                cwd=ROOT,
-                env=clean_environment(**PATIENT | settings) | dict(environment or {}),
-                stderr=stream,
-            )
+            args = ["serve", "--port", "0", "--log-format", "json", *flags]
+            variables = clean_environment(**PATIENT | settings) | dict(environment or {})
+            process: forks.Process | subprocess.Popen[bytes]
+            if fresh:
+                whole = [sys.executable, "-c", command, *args]
+                process = subprocess.Popen(whole, cwd=ROOT, env=variables, stderr=stream)
+            else:
+                process = forks.start(_IMPORTS, command, args, ROOT, variables, stream)
         server = Server(process, log)
         try:
             server.address = server.wait_for("listening")["address"]
