@@ -126,11 +126,12 @@ class BatchQueue(Generic[E]):
             entry.caller, entry.due = caller, 0.0
             self.push(entry)
 
-    def take(self, idle_slots: int = 1) -> list[E]:
+    def take(self, slots: int = 1, busy_ms: float = 0.0) -> list[E]:
         """Form the next batch and remove it from the queue; it is empty if the queue is.
 
-        The queue is shared evenly between `idle_slots`. The entry that is due first starts the batch. If the model
-        skips padding, the entries that are due next join it; otherwise those of similar length do.
+        The batch gets the part of the queue with which all `slots` end at about the same time, if those that run need
+        `busy_ms` more, added up. The entry that is due first starts it. If the model skips padding, the entries that
+        are due next join it; otherwise those of similar length do.
         """
         anchor = self._first_due()
         if anchor is None:
@@ -138,21 +139,26 @@ class BatchQueue(Generic[E]):
             return []
         if anchor.caller and anchor.due < math.inf:
             self.callers.now = int(anchor.due)
-        room = min(self._max_size, math.ceil(self._depth / idle_slots))
-        return self._next_due(anchor.lane, room) if anchor.lane.skips_padding else self._alike(anchor, room)
+        part = min(1.0, (1 + busy_ms / (self._cost.token_ms * self._queued_cost)) / slots)
+        if anchor.lane.skips_padding:
+            return self._next_due(anchor.lane, part * self._queued_cost)
+        return self._alike(anchor, min(self._max_size, math.ceil(part * self._depth)))
 
-    def _next_due(self, lane: Lane, room: int) -> list[E]:
+    def _next_due(self, lane: Lane, most: float) -> list[E]:
+        """Form a batch with a cost of about `most`: a text joins if at least half of it fits."""
         heap = lane.by_length[0]
         batch: list[E] = []
-        tokens = 0
-        while heap and len(batch) < room:
+        tokens = cost = 0
+        while heap and len(batch) < self._max_size:
             entry = heap[0][2]
             not_due = entry.due == math.inf and batch and batch[0].due < math.inf
-            if entry.queued and batch and (not_due or tokens + entry.tokens > self._max_tokens):
+            is_full = tokens + entry.tokens > self._max_tokens or cost + entry.cost / 2 > most
+            if entry.queued and batch and (not_due or is_full):
                 break
             heapq.heappop(heap)
             if entry.queued:
                 tokens += entry.tokens
+                cost += entry.cost
                 self._serve(entry)
                 batch.append(entry)
         return batch

@@ -188,7 +188,7 @@ class Scheduler(Generic[P, R]):
         self._executor.close()
 
     def _fill_slots(self, now_s: float) -> None:
-        while self._slots.idle and (batch := self._queue.take(self._slots.idle)):
+        while self._slots.idle and (batch := self._queue.take(self._slots.count, self._slots.remaining_ms(now_s))):
             self._pass_on(batch)
             end_s = now_s + self._cost.predict(cost_of(batch)) / 1000
             self._learn(batch, now_s)

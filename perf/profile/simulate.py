@@ -32,8 +32,8 @@ class Policy(Protocol):
 
     def push(self, text: Entry) -> None: ...
 
-    def take(self, idle_slots: int, now_s: float) -> list[Entry]:
-        """Return the next batch, or an empty list."""
+    def take(self, now_s: float, idle_slots: int, slots: int, busy_ms: float) -> list[Entry]:
+        """Return the next batch, or an empty list. The slots that run need `busy_ms` more, added up."""
 
     def due_s(self) -> float:
         """When `take` may return a batch even if nothing arrives or finishes; infinite if never."""
@@ -63,8 +63,8 @@ class ServicePolicy:
         text.lane = self._lane
         self._queue.push(text)
 
-    def take(self, idle_slots: int, now_s: float) -> list[Entry]:  # noqa: ARG002
-        return self._queue.take(idle_slots)
+    def take(self, now_s: float, idle_slots: int, slots: int, busy_ms: float) -> list[Entry]:  # noqa: ARG002
+        return self._queue.take(slots, busy_ms)
 
     def due_s(self) -> float:
         return math.inf
@@ -83,7 +83,7 @@ class Fifo:
     def push(self, text: Entry) -> None:
         self._queue.append(text)
 
-    def take(self, idle_slots: int, now_s: float) -> list[Entry]:  # noqa: ARG002
+    def take(self, now_s: float, idle_slots: int, slots: int, busy_ms: float) -> list[Entry]:  # noqa: ARG002
         return [self._queue.popleft() for _ in range(min(self._size, math.ceil(len(self._queue) / idle_slots)))]
 
     def due_s(self) -> float:
@@ -96,7 +96,7 @@ class Fifo:
 class Timer(Fifo):
     """Forms a batch when it is full, or when its first text has waited for `TIMER_S`."""
 
-    def take(self, idle_slots: int, now_s: float) -> list[Entry]:  # noqa: ARG002
+    def take(self, now_s: float, idle_slots: int, slots: int, busy_ms: float) -> list[Entry]:  # noqa: ARG002
         if len(self._queue) < self._size and now_s < self.due_s():
             return []
         return [self._queue.popleft() for _ in range(min(self._size, len(self._queue)))]
@@ -156,7 +156,10 @@ def simulate(
         while arrivals and arrived < len(tokens) and arrivals[0] <= now_s:
             policy.push(Entry(next(lengths), heapq.heappop(arrivals), _LANE))
             arrived += 1
-        while idle and (batch := policy.take(idle, now_s)):
+        while idle:
+            busy_ms = sum(end_s - now_s for end_s, _, _ in running) * 1000
+            if not (batch := policy.take(now_s, idle, slots, busy_ms)):
+                break
             idle -= 1
             heapq.heappush(running, (now_s + cost.predict(policy.tokens_of(batch)) / 1000, next(started), batch))
     return Result(len(latency_ms) / now_s, np.array(latency_ms))

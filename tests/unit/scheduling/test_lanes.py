@@ -44,7 +44,7 @@ class TestBatches:
             if id(entry) in gone:
                 waiting.discard(entry)
         run: list[Entry] = []
-        while batch := waiting.take(rng.randrange(1, 4)):
+        while batch := waiting.take(rng.randrange(1, 4), rng.uniform(0, 20)):
             assert len({id(entry.lane) for entry in batch}) == 1
             run += batch
         assert {id(entry) for entry in run} == {id(entry) for entry in entries} - gone

@@ -89,7 +89,7 @@ class TestTake:
 
     def test_idle_slots_share_the_queue(self) -> None:
         queue = queue_of([Entry(10, due) for due in range(6)])
-        assert [len(queue.take(idle)) for idle in (2, 1)] == [3, 3]
+        assert [len(queue.take(2)), len(queue.take(2, busy_ms=4.0))] == [3, 3]
 
     def test_a_discarded_entry_is_never_taken(self) -> None:
         discarded, stays = Entry(10, 0), Entry(10, 1)
@@ -114,7 +114,7 @@ class TestTake:
         for entry in rng.sample(entries, len(entries) // 4):
             queue.discard(entry)
             waiting.discard(entry)
-        while batch := queue.take(rng.randint(1, 3)):
+        while batch := queue.take(rng.randint(1, 3), rng.uniform(0, 20)):
             assert len(batch) <= size
             assert len(batch) == 1 or max(entry.tokens for entry in batch) * len(batch) <= 256
             lengths = {entry.tokens for entry in batch}
@@ -155,7 +155,20 @@ class TestTakeIfTheModelPacks:
 
     def test_idle_slots_share_the_queue(self) -> None:
         queue = queue_of([Entry(10 + due, due) for due in range(6)], skips_padding=True)
-        assert [len(queue.take(idle)) for idle in (2, 1)] == [3, 3]
+        assert [len(queue.take(2)), len(queue.take(2, busy_ms=4.3))] == [3, 3]
+
+    def test_slots_share_the_work_and_not_the_texts(self) -> None:
+        long, *short = entries = [Entry(80, 0), *(Entry(10, due) for due in range(1, 9))]
+        queue = queue_of(entries, skips_padding=True)
+        assert queue.take(2) == [long]
+        assert queue.take(2, busy_ms=9.0) == short
+
+    @pytest.mark.parametrize(("busy_ms", "taken"), [(0.0, 4), (2.0, 5), (6.0, 7), (8.0, 8), (100.0, 8)])
+    def test_a_slot_leaves_what_a_busy_one_can_do_in_the_same_time(self, busy_ms: float, taken: int) -> None:
+        # Eight texts take 8 ms. If the other slot needs 2 ms more, both are done after 5 ms.
+        queue = queue_of([Entry(10, due) for due in range(8)], skips_padding=True)
+        assert len(queue.take(2, busy_ms)) == taken
+        assert len(queue_of([Entry(10, due) for due in range(8)]).take(2, busy_ms)) == taken
 
     def test_discarded_entries_are_skipped_before_and_after_a_sweep(self) -> None:
         entries = [Entry(10, due) for due in range(400)]
