@@ -23,8 +23,8 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
-from perf.load.feedback import Feedback, Request
-from perf.load.flags import base_url, positive, share
+from perf.load.feedback import LONGEST_LIST, Feedback, Request
+from perf.load.flags import base_url, list_length, positive, share
 from perf.load.record import Check, Record, checks
 
 ROUTES = ("/predict", "/predict/batch")
@@ -36,6 +36,7 @@ _MAX_WORKERS = 10_000
 @events.init_command_line_parser.add_listener
 def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
     parser.add_argument("--p95-ms", type=positive, default=100.0, help="p95 latency of each route has to be below this")
+    parser.add_argument("--longest-list", type=list_length, default=LONGEST_LIST, help="maximum texts of a list")
     parser.add_argument("--max-error-share", type=share, default=0.001, help="maximum share of failed requests")
     # Requests in flight at the end are awaited, and count.
     parser.set_defaults(stop_timeout=f"{2 * _TIMEOUT_S}s")
@@ -49,7 +50,7 @@ class FeedbackUser(FastHttpUser):
 
     def on_start(self) -> None:
         self.client.base_url = self.client.base_url.rstrip("/")  # of a host from the web interface
-        self._feedback = Feedback(seed=_gate.next_seed())
+        self._feedback = Feedback(_gate.next_seed(), self.environment.parsed_options.longest_list)
         self._started_s = time.perf_counter()
         _gate.users.add(self)
         self._due_s = self._started_s + random.expovariate(1)

@@ -11,6 +11,7 @@ from perf.load.texts import sentences
 DISTINCT_TEXTS = 20_000
 # Zipf's law: the k-th most frequent text comes k^-0.9 times as often as the first. Web requests have 0.6 to 1.0.
 _ZIPF_EXPONENT = 0.9
+LONGEST_LIST = 16
 _LIST_SHARE = 0.12
 _BAD_SHARE = 0.02
 _BAD_REQUESTS: tuple[tuple[int, bytes, str], ...] = (
@@ -35,20 +36,21 @@ class Request:
 class Feedback:
     """A source of requests. Texts repeat by Zipf's law, as web requests do (Breslau et al., 1999)."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, longest_list: int = LONGEST_LIST) -> None:
         """Equal seeds give equal requests. All sources draw from the same texts."""
         self._rng = random.Random(seed)
+        self._longest_list = longest_list
         self._texts = _all_texts()
         self._weights = _cumulative_weights()
 
     def request(self) -> Request:
-        """Return the next request: usually one text, sometimes a list of 2 to 16 texts, rarely a bad request."""
+        """Return the next request: usually one text, sometimes a list of at least 2 texts, rarely a bad request."""
         chance = self._rng.random()
         if chance < _BAD_SHARE:
             status, body, kind = self._rng.choice(_BAD_REQUESTS)
             return Request("bad", "/predict", body, status, {"Content-Type": kind})
         if chance < _BAD_SHARE + _LIST_SHARE:
-            return Request("list", "/predict/batch", {"texts": self.texts(self._rng.randint(2, 16))})
+            return Request("list", "/predict/batch", {"texts": self.texts(self._rng.randint(2, self._longest_list))})
         return Request("single", "/predict", {"text": self.texts(1)[0]})
 
     def texts(self, number: int) -> list[str]:

@@ -31,6 +31,12 @@ def positive_integer(text: str) -> int:
     return int(text)
 
 
+def list_length(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 1, not {text!r}")
+    return int(text)
+
+
 def base_url(text: str) -> str:
     """Return the address of a service, without slashes at its end. Raises `ValueError` if it is none."""
     try:

@@ -286,6 +286,7 @@ def test_the_web_interface_ends_with_the_verdict(fast: FakeService, processes: t
     [
         (("--p95-ms", "nan"), "argument --p95-ms: expected a number above 0, not 'nan'"),
         (("--p95-ms", "0"), "argument --p95-ms: expected a number above 0, not '0'"),
+        (("--longest-list", "1"), "argument --longest-list: expected a whole number above 1, not '1'"),
         (("--max-error-share", "5"), "argument --max-error-share: expected a number from 0 to 1, not '5'"),
         (("--host", "127.0.0.1:8000"), "argument -H/--host: expected http://host:port"),
         (("--host", "http://a:port"), "argument -H/--host: expected http://host:port"),

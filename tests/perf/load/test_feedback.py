@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from perf.load.feedback import DISTINCT_TEXTS, Feedback
 
 
@@ -18,6 +20,13 @@ def test_requests_are_mostly_single_texts_and_popular_texts_repeat() -> None:
     words = sorted(len(text.split()) for text in texts)
     assert words[len(words) // 2] < 35
     assert words[-len(words) // 50] > 80
+
+
+@pytest.mark.parametrize("longest", [2, 5, 16])
+def test_lists_have_at_most_so_many_texts(longest: int) -> None:
+    source = Feedback(1, longest)
+    lists = [request.body["texts"] for request in (source.request() for _ in range(3000)) if request.kind == "list"]
+    assert {len(texts) for texts in lists} == set(range(2, longest + 1))
 
 
 def test_equal_seeds_give_equal_requests() -> None:

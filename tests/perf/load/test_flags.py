@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from perf.load.flags import base_url, positive, positive_integer, share
+from perf.load.flags import base_url, list_length, positive, positive_integer, share
 
 
 @pytest.mark.parametrize("text", ["0", "-5", "nan", "inf", "soon", ""])
@@ -25,8 +25,14 @@ def test_seconds_are_a_whole_number(text: str) -> None:
         positive_integer(text)
 
 
+@pytest.mark.parametrize("text", ["0", "1", "-2", "1.5", "many", ""])
+def test_a_list_has_at_least_two_texts(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number above 1"):
+        list_length(text)
+
+
 def test_valid_values_are_returned_as_numbers() -> None:
-    assert (positive("0.5"), share("0"), share("1"), positive_integer("30")) == (0.5, 0, 1, 30)
+    assert (positive("0.5"), share("0"), share("1"), positive_integer("30"), list_length("2")) == (0.5, 0, 1, 30, 2)
 
 
 @pytest.mark.parametrize(

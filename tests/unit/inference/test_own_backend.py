@@ -39,7 +39,7 @@ def test_the_example_of_the_docs_serves(folder: Path) -> None:
     (folder / "my_backend.py").write_text(example())
     environment = {"PYTHONPATH": f"{ROOT}:{folder}"}
     with (
-        serve(backend="my_backend:ProviderBackend", environment=environment) as server,
+        serve(backend="my_backend:ProviderBackend", environment=environment, fresh=True) as server,
         server.client() as http,
     ):
         assert http.get("/info").json()["backend"] == "provider"
