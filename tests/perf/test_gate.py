@@ -334,6 +334,7 @@ class Client:
         now_s += ms / 1000
         return Response(ms)
 class User(gate.FeedbackUser):
+    environment = types.SimpleNamespace(parsed_options=types.SimpleNamespace(longest_list=16))
     def __init__(self): self.client = Client()
     def wait(self):
         global now_s
