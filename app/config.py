@@ -15,6 +15,7 @@ from pydantic_settings import (
 )
 
 from .cache_settings import CacheSettings
+from .identity_settings import IdentitySettings
 from .job_settings import JobSettings
 from .models_settings import ModelsSettings
 from .setting_types import Address, Backend, Digest, Hosts, Networks, Origins, PathPrefix, Rate, RateStorage
@@ -30,7 +31,7 @@ class SettingsError(ValueError):
     """A setting is invalid; the message names it."""
 
 
-class Settings(CacheSettings, JobSettings, ModelsSettings):
+class Settings(CacheSettings, IdentitySettings, JobSettings, ModelsSettings):
     """All settings. Each field is `SENTIMENT_<NAME>` in the environment and `--<name>` as a flag."""
 
     model_config = SettingsConfigDict(
@@ -133,12 +134,6 @@ class Settings(CacheSettings, JobSettings, ModelsSettings):
         10_000, ge=0, description="time for requests in flight to finish after the drain delay"
     )
 
-    api_keys_file: Path | None = Field(
-        None, description="file of API keys, written by `rt-sentiment key`; without one, no key is needed"
-    )
-    api_keys_for_all: bool = Field(
-        False, description="with API keys: require one for /info, /metrics and /docs, too; probes never need one"
-    )
     rate_limit: Rate = Field(
         "", description="maximum texts per API key or client address, such as 1000/minute; empty means no limit"
     )
@@ -211,8 +206,6 @@ class Settings(CacheSettings, JobSettings, ModelsSettings):
             )
         if self.model_digest and self.backend == "mock":
             raise ValueError("MODEL_DIGEST cannot be checked with BACKEND=mock, which reads no model")
-        if self.api_keys_for_all and not self.api_keys_file:
-            raise ValueError("API_KEYS_FOR_ALL needs API_KEYS_FILE")
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
             raise ValueError("TLS_CERT_FILE and TLS_KEY_FILE must be set together")
         return self

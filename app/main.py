@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .access import Keys, RateLimit
+from .access import RateLimit
 from .api import (
     HUGGING_FACE,
     JOB_MODELS,
@@ -47,8 +47,8 @@ from .api import (
     stream_routes,
     watch_keys,
 )
-from .config import PREFIX, Settings, load_settings
-from .errors import KeysError
+from .config import Settings, load_settings
+from .identity import open_credentials
 from .jobs import JobOptions, Jobs
 from .metrics import Metrics
 from .models import follow, new_follower
@@ -89,7 +89,7 @@ def create_app(
     settings = settings or load_settings()
     lifecycle = Lifecycle()
     metrics = Metrics(CollectorRegistry())
-    keys = _keys(settings)
+    credentials = open_credentials(settings)
     refusals = Refusals()
     rate = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
     shared = _shared_cache(settings, metrics)
@@ -98,7 +98,9 @@ def create_app(
     limits = _limits(settings)
     bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
     authenticate = (
-        authentication(keys, protect_information=settings.api_keys_for_all, refusals=refusals) if keys else None
+        authentication(credentials, protect_information=settings.api_keys_for_all, refusals=refusals)
+        if credentials
+        else None
     )
     jobs = JobsApi(
         Jobs(JobOptions.of(settings)) if settings.redis_url else None,
@@ -118,9 +120,9 @@ def create_app(
         tasks = [asyncio.create_task(follow(settings, follower))]
         if settings.workers > 1:  # the kernel would give connections to a worker that cannot answer yet
             await follower.first.wait()
-        if keys:
-            log_loaded(keys)
-            tasks.append(asyncio.create_task(watch_keys(keys, refusals)))
+        if credentials:
+            log_loaded(credentials)
+            tasks.append(asyncio.create_task(watch_keys(credentials, refusals)))
         try:
             yield
         finally:
@@ -142,7 +144,7 @@ def create_app(
     app = fastapi_app(
         lifespan,
         routers,
-        is_public=partial(is_public, protect_information=settings.api_keys_for_all) if keys else lambda *_: True,
+        is_public=partial(is_public, protect_information=settings.api_keys_for_all) if credentials else lambda *_: True,
         models=[*JOB_MODELS, FeedbackRequest, *(model for protocol in protocols for model in protocol.models)],
         page=settings.page,
     )
@@ -209,13 +211,6 @@ def _shared_cache(settings: Settings, metrics: Metrics) -> SharedCache | None:
         ttl_s=settings.cache_redis_ttl_s,
     )
     return SharedCache(RedisStore(options), metrics, timeout_s=options.timeout_s)
-
-
-def _keys(settings: Settings) -> Keys | None:
-    try:
-        return Keys(settings.api_keys_file) if settings.api_keys_file else None
-    except KeysError as error:
-        raise KeysError(f"{PREFIX}API_KEYS_FILE: {error}") from None
 
 
 def _checks(settings: Settings, authenticate: Check | None) -> list[Check]:

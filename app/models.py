@@ -233,5 +233,5 @@ def _serving_limits(settings: Settings) -> ServingLimits:
         max_text_chars=settings.max_text_chars,
         cache_entries=settings.cache_entries,
         # Without keys, all callers share the cache.
-        cache_per_caller=settings.cache_scope == "key" and settings.api_keys_file is not None,
+        cache_per_caller=settings.cache_scope == "key" and settings.needs_key,
     )

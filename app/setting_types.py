@@ -10,8 +10,11 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
 from .addresses import parse_host, parse_prefix
+from .sockets import is_loopback
 
 _SOURCES = ("file", "s3", "gs", "abfs", "https")
+# Only signatures with a private key: whoever can verify one must not be able to make one.
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -83,6 +86,24 @@ def _source(value: str) -> str:
     return scheme + separator + rest
 
 
+def _jwks(value: str) -> str:
+    scheme, separator, _ = value.partition("://")
+    if not separator:
+        return value
+    host = urlsplit(value).hostname or ""
+    # Whoever can change what an http address answers can make tokens.
+    if not host or scheme.lower() not in ("https", "http") or (scheme.lower() == "http" and not is_loopback(host)):
+        raise ValueError("expected a file, or https://…")
+    return value
+
+
+def _algorithm(value: str) -> str:
+    for name in _ALGORITHMS:
+        if name.lower() == value.lower():
+            return name
+    raise ValueError(f"expected {', '.join(_ALGORITHMS)}")
+
+
 def _digest(value: str) -> str:
     value = value.lower().removeprefix("sha256:")
     if value and not re.fullmatch(r"[0-9a-f]{64}", value):
@@ -102,4 +123,7 @@ PathPrefix = Annotated[str, AfterValidator(parse_prefix)]
 Rate = Annotated[str, AfterValidator(_rate)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 Sources = Annotated[tuple[Annotated[str, AfterValidator(_source)], ...], *_CommaSeparated]
+JwksSource = Annotated[str, AfterValidator(_jwks)]
+Names = Annotated[tuple[str, ...], *_CommaSeparated]
+Algorithms = Annotated[tuple[Annotated[str, AfterValidator(_algorithm)], ...], *_CommaSeparated]
 RateStorage = Annotated[str, AfterValidator(_storage)]

@@ -15,7 +15,8 @@ from pathlib import Path
 import yaml
 
 from ..errors import KeysError
-from .keys import NAME, NAME_RULE, Key, Scope, read_keys
+from .identity import Scope
+from .keys import NAME, NAME_RULE, Key, read_keys
 
 _PREFIX = "rts_"  # lets secret scanners recognise a leaked key
 _PERIOD = re.compile(r"([0-9]{1,5})([dh])")

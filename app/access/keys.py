@@ -13,14 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Literal, get_args
 
 import yaml
 
 from ..errors import KeysError
+from .identity import SCOPES, Scope
 
-Scope = Literal["predict", "jobs", "admin"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
 _DEFAULT_SCOPES: frozenset[Scope] = frozenset({"predict"})  # of a key that states none
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -1,4 +1,4 @@
-"""Authentication: an API key in the headers, checked before the body is read."""
+"""Authentication: an API key or a token in the headers, checked before the body is read."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from starlette.responses import Response
 from starlette.types import Scope as AsgiScope
 
-from ..access import Keys, Scope
+from ..access import Credentials, Refused, Scope, Unavailable
 from ..errors import KeysError
 from ..logs import log, log_exception
 from .checks import Check
@@ -46,13 +46,15 @@ _SCOPES: Mapping[str, Scope] = dict.fromkeys(
     "predict",
 )
 _REFRESH_EVERY_S = 2.0
+_LATER = {"Retry-After": "10"}
+_INVALID_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 
-def authentication(keys: Keys, *, protect_information: bool, refusals: Refusals | None = None) -> Check:
-    """Require a key, as `Authorization: Bearer` or `X-API-Key`, and note its name.
+def authentication(credentials: Credentials, *, protect_information: bool, refusals: Refusals | None = None) -> Check:
+    """Require a key or a token, as `Authorization: Bearer` or `X-API-Key`, and note whose it is.
 
-    401 without one; 403 with one that is wrong, has expired or is for something else. Probes need none, and information
-    does only if `protect_information`.
+    401 without one, or with a token that is not valid, as RFC 6750 says; 403 with a key that is not valid, or with one
+    of either that is for something else. Probes need none, and information does only if `protect_information`.
     """
     refusals = refusals or Refusals()
 
@@ -61,20 +63,18 @@ def authentication(keys: Keys, *, protect_information: bool, refusals: Refusals 
             return None
         presented = _presented(context.headers)
         if presented is None:
-            detail = "an API key is required: Authorization: Bearer …, or X-API-Key"
+            detail = f"{credentials.kinds} is required: Authorization: Bearer …, or X-API-Key"
             return problem(context.request_id, 401, "Unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
-        key = keys.find(presented)
-        if key is None:
-            detail = "this API key is not valid"
-        elif key.has_expired():
-            detail = "this API key has expired"
-        elif (needed := _scope_of(context.route_or_path)) and needed not in key.scopes:
-            detail = f"this API key does not have the scope {needed}"
-        else:
-            context.key_name = key.name
-            return None
-        refusals.add(context, key.name if key else None, detail)
-        return problem(context.request_id, 403, "Forbidden", detail)
+        try:
+            context.key_name = credentials.check(presented, _scope_of(context.route_or_path)).name
+        except Unavailable as error:
+            return problem(context.request_id, 503, "Service Unavailable", str(error), headers=_LATER)
+        except Refused as error:
+            refusals.add(context, error.name, str(error))
+            if error.can_be_renewed:
+                return problem(context.request_id, 401, "Unauthorized", str(error), headers=_INVALID_TOKEN)
+            return problem(context.request_id, 403, "Forbidden", str(error))
+        return None
 
     return check
 
@@ -122,19 +122,31 @@ def _network_of(address: str) -> str:
     return address
 
 
-def log_loaded(keys: Keys) -> None:
-    log(logging.INFO if keys.names else logging.WARNING, "keys loaded", names=keys.names)
+def log_loaded(credentials: Credentials) -> None:
+    """Log which keys are accepted, and which keys of the identity provider."""
+    if credentials.keys:
+        names = credentials.keys.names
+        log(logging.INFO if names else logging.WARNING, "keys loaded", names=names)
+    if credentials.tokens and credentials.tokens.key_ids:
+        log(logging.INFO, "identity provider loaded", keys=credentials.tokens.key_ids)
 
 
-async def watch_keys(keys: Keys, refusals: Refusals) -> None:
-    """Reload the keys when their file changes, and report refused keys, as long as the server runs."""
+async def watch_keys(credentials: Credentials, refusals: Refusals) -> None:
+    """Reload keys when they change, and report refused ones, as long as the server runs."""
+    sources = [
+        (source, event)
+        for source, event in ((credentials.keys, "keys"), (credentials.tokens, "identity provider"))
+        if source
+    ]
     while True:
-        await asyncio.sleep(_REFRESH_EVERY_S)
         refusals.report()
-        try:
-            if await asyncio.to_thread(keys.refresh):
-                log_loaded(keys)
-        except KeysError as error:
-            log(logging.ERROR, "keys not loaded, old keys stay valid", reason=str(error))
-        except Exception as error:
-            log_exception("keys not loaded, old keys stay valid", error)
+        for source, name in sources:
+            event = f"{name} not loaded, old keys stay valid"
+            try:
+                if await asyncio.to_thread(source.refresh):
+                    log_loaded(credentials)
+            except KeysError as error:
+                log(logging.ERROR, event, reason=str(error))
+            except Exception as error:
+                log_exception(event, error)
+        await asyncio.sleep(_REFRESH_EVERY_S)

@@ -20,12 +20,12 @@ _TAGS = {
     "information": "What runs, and how well.",
 }
 _SECURITY = {
-    "Bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a token of the identity provider."},
     "Key": {
         "type": "apiKey",
         "in": "header",
         "name": "X-API-Key",
-        "description": "The same API key, in its own header.",
+        "description": "The same, in its own header.",
     },
 }
 _REFERENCED: tuple[type[BaseModel], ...] = (  # schemas that no route mentions by type

@@ -4,37 +4,23 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import socket
-import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-from ..access import Keys
 from ..config import PREFIX, Settings
 from ..cpu import overflows_in_int8, usable_cores
-from ..errors import KeysError, SentimentError
+from ..errors import SentimentError
 from ..inference import choices, has_gpu, has_torch, load_model, open_artifact
-from ..server import authority, is_loopback, listen
+from . import access_checks
+from .finding import Finding
 
 _LEAST_MEMORY_MIB = 512
 _LEAST_DESCRIPTORS = 4096
 _CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")
 _MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found, and how to fix it if it is not good."""
-
-    name: str
-    level: Literal["ok", "warning", "problem"]
-    detail: str
-    fix: str = ""
 
 
 def run_checks(settings: Settings) -> list[Finding]:
@@ -145,20 +131,6 @@ def _model(settings: Settings) -> Iterator[Finding]:
     yield Finding("prediction", "ok", f"{runs}; loaded in {loaded_s:.1f} s, one text takes {took_ms:.1f} ms")
 
 
-def _port(settings: Settings) -> Iterator[Finding]:
-    where = authority(settings.host, settings.port)
-    try:
-        listen(settings.host, settings.port).close()
-    except OSError as error:
-        fix = f"stop what uses it, or choose another {PREFIX}PORT or {PREFIX}HOST"
-        yield Finding("port", "problem", f"cannot listen on {where}: {error.strerror or error}", fix)
-        return
-    yield Finding("port", "ok", f"{where} is free")
-    if not is_loopback(settings.host) and not settings.api_keys_file:
-        fix = f"set {PREFIX}API_KEYS_FILE, or restrict access to the port"
-        yield Finding("access", "warning", f"anyone who can reach {settings.host} can use the service", fix)
-
-
 def _descriptors(_settings: Settings) -> Iterator[Finding]:
     try:
         import resource
@@ -170,69 +142,6 @@ def _descriptors(_settings: Settings) -> Iterator[Finding]:
         yield Finding("descriptors", "warning", f"at most {soft:,} open files and connections", fix)
     else:
         yield Finding("descriptors", "ok", "no limit" if soft == resource.RLIM_INFINITY else f"at most {soft:,}")
-
-
-def _keys(settings: Settings) -> Iterator[Finding]:
-    file = settings.api_keys_file
-    if file is None:
-        yield Finding("keys", "ok", "no API keys: none is needed")
-        return
-    try:
-        names = Keys(file).names
-    except KeysError as error:
-        yield Finding("keys", "problem", str(error), f"rt-sentiment key {file} NAME creates the file and a key")
-        return
-    mode = stat.S_IMODE(file.stat().st_mode)
-    if mode & stat.S_IWOTH:
-        yield Finding("keys", "problem", f"everybody may write {file} ({mode:o})", f"chmod o-w {file}")
-    elif not names:
-        yield Finding(
-            "keys", "warning", f"{file} has no key, so nobody can use the service", f"rt-sentiment key {file} NAME"
-        )
-    else:
-        yield Finding("keys", "ok", f"{file}: {len(names)} keys")
-
-
-def _tls(settings: Settings) -> Iterator[Finding]:
-    import ssl
-
-    if not settings.tls_cert_file or not settings.tls_key_file:
-        return
-    try:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, password="")  # nosec B106
-    except OSError as error:
-        fix = f"check {PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE"
-        yield Finding("tls", "problem", f"the certificate cannot be used: {error.strerror or error}", fix)
-        return
-    yield Finding("tls", "ok", f"{settings.tls_cert_file} and its key can be read")
-
-
-def _redis(settings: Settings) -> Iterator[Finding]:
-    storage = settings.rate_limit_storage if settings.rate_limit else "memory"
-    for name, url, without in (
-        ("RATE_LIMIT_STORAGE", storage.removeprefix("memory"), "rate limits are not enforced"),
-        ("CACHE_REDIS_URL", settings.cache_redis_url, "replicas share no predictions"),
-    ):
-        if not url:
-            continue
-        if not importlib.util.find_spec("redis"):
-            yield Finding("redis", "problem", "its client is not installed", "pip install 'rt-sentiment[redis]'")
-            return
-        address, is_socket = urlsplit(url), url.startswith(("redis+unix:", "unix:"))
-        where = address.path if is_socket else authority(address.hostname or "localhost", address.port or 6379)
-        try:
-            if is_socket:
-                with socket.socket(socket.AF_UNIX) as connection:
-                    connection.settimeout(2)
-                    connection.connect(address.path)
-            else:
-                socket.create_connection((address.hostname or "localhost", address.port or 6379), timeout=2).close()
-        except OSError as error:
-            fix = f"start Redis, or change {PREFIX}{name}; until then {without}"
-            yield Finding("redis", "problem", f"{where} cannot be reached: {error.strerror or error}", fix)
-        else:
-            yield Finding("redis", "ok", f"{where} accepts connections")
 
 
 def _version(*names: str) -> str:
@@ -258,9 +167,10 @@ CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "processor": _processor,
     "packages": _packages,
     "model": _model,
-    "port": _port,
+    "port": access_checks.port,
     "descriptors": _descriptors,
-    "keys": _keys,
-    "tls": _tls,
-    "redis": _redis,
+    "keys": access_checks.keys,
+    "tokens": access_checks.tokens,
+    "tls": access_checks.tls,
+    "redis": access_checks.redis,
 }

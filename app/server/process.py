@@ -68,7 +68,7 @@ def serve(settings: Settings) -> int:
 
 def warn_if_open(settings: Settings) -> None:
     """Log a warning if other machines can use the service without a key."""
-    if not settings.api_keys_file and not is_loopback(settings.host):
+    if not settings.needs_key and not is_loopback(settings.host):
         reason = (
             f"anyone who can reach {settings.host} can use the service; set {PREFIX}API_KEYS_FILE, or restrict access"
         )

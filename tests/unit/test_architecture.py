@@ -124,7 +124,7 @@ def test_only_api_and_main_know_the_web_framework(package: str) -> None:
 
 def test_only_cli_server_and_main_know_the_settings() -> None:
     knowing = {folder_of(module) or module for module in importers("app.config")}
-    assert knowing == {"app.cli", "app.server", "app.main", "app.models"}
+    assert knowing == {"app.cli", "app.server", "app.identity", "app.main", "app.models"}
 
 
 def test_undocumented_names_of_uvicorn_are_in_one_file() -> None:

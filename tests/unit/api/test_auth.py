@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 
-from app.access import Key
+from app.access import Credentials, Key
 from app.api import auth
 from app.api.auth import authentication, is_public
 from app.api.context import begin
@@ -36,7 +36,7 @@ class FewKeys:
 
 def answer(key: str, path: str = "/predict", refusals: Refusals | None = None) -> tuple[int, str, str | None] | None:
     """Return status and detail of a refusal, and the name that the access log has."""
-    check = authentication(FewKeys(), protect_information=True, refusals=refusals)  # type: ignore[arg-type]
+    check = authentication(Credentials(FewKeys()), protect_information=True, refusals=refusals)  # type: ignore[arg-type]
     scope = scope_of(path, headers={"host": "a", "x-api-key": key})
     response = check(scope, begin(scope))
     if response is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.access import Key
+from app.access import Credentials, Key
 from app.api.auth import authentication, caller_of
 from app.api.checks import Check, allowed_hosts, header_limit, one_host
 from app.api.context import begin
@@ -93,8 +93,8 @@ class OneKey:
         return Key("someone", b"") if key == "right" else None
 
 
-KEY_FOR_ALL = authentication(OneKey(), protect_information=True)  # type: ignore[arg-type]
-KEY_FOR_PREDICTIONS = authentication(OneKey(), protect_information=False)  # type: ignore[arg-type]
+KEY_FOR_ALL = authentication(Credentials(OneKey()), protect_information=True)  # type: ignore[arg-type]
+KEY_FOR_PREDICTIONS = authentication(Credentials(OneKey()), protect_information=False)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

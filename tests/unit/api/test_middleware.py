@@ -8,7 +8,7 @@ import pytest
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from app.access import Key
+from app.access import Credentials, Key
 from app.api.auth import authentication
 from app.api.checks import Check, one_host
 from app.api.context import RequestContext
@@ -122,7 +122,7 @@ def preflight() -> dict[str, str]:
     return {"host": "test", "origin": PAGE, "access-control-request-method": "POST"}
 
 
-KEYS = authentication(NoKeys(), protect_information=True)  # type: ignore[arg-type]
+KEYS = authentication(Credentials(NoKeys()), protect_information=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("path", ["/predict", "/livez"])

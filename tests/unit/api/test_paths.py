@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from app.access import Keys
+from app.access import Credentials, Keys
 from app.api import authentication
 from app.config import load_settings
 from app.main import create_app
@@ -73,7 +73,7 @@ async def test_a_server_that_gives_no_raw_path_makes_no_difference(path: str) ->
 async def test_with_keys_another_spelling_needs_one_like_any_unknown_path(tmp_path: Path) -> None:
     (tmp_path / "keys.yaml").write_text("")
     keys = Keys(tmp_path / "keys.yaml")
-    bench = Bench(checks=[authentication(keys, protect_information=False)])
+    bench = Bench(checks=[authentication(Credentials(keys), protect_information=False)])
     for target in [*paths("predict"), *paths("livez")]:
         client = AsgiClient()
         await bench.middleware(scope(target, "POST"), client.receive, client.send)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.access import Keys, RateLimit, add_key
+from app.access import Credentials, Keys, RateLimit, add_key
 from app.api import PredictBatchEndpoint, PredictEndpoint, authentication, header_limit
 from app.api.bodies import Bodies
 from app.api.middleware import Middleware
@@ -121,7 +121,7 @@ async def test_a_list_costs_its_texts_or_one_if_it_is_refused() -> None:
 async def test_without_a_valid_key_requests_count_by_address(tmp_path: Path) -> None:
     file = tmp_path / "keys.yaml"
     key = add_key(file, "web")
-    bench = Bench(authentication(Keys(file), protect_information=False))
+    bench = Bench(authentication(Credentials(Keys(file)), protect_information=False))
     statuses = [(await bench.send(headers=JSON | {"x-api-key": f"{number}"})).status for number in range(11)]
     assert statuses == [403] * 10 + [429]
     assert (await bench.send()).status == 429
