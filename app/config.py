@@ -4,11 +4,12 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
@@ -42,7 +43,9 @@ class Settings(CacheSettings, IdentitySettings, JobSettings, ModelsSettings):
     host: Address = Field(
         "127.0.0.1", description="address to listen on; 0.0.0.0 for all interfaces with IPv4, :: for IPv6 and IPv4"
     )
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free port")
+    port: int = Field(
+        8000, ge=0, le=65535, description="port to listen on; 0 picks a free port; the variable PORT counts, too"
+    )
     keep_alive_s: int = Field(
         75,
         ge=1,
@@ -219,11 +222,18 @@ class Settings(CacheSettings, IdentitySettings, JobSettings, ModelsSettings):
         *_others: PydanticBaseSettingsSource,
         **_more: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags first, then the environment, then the profile that these two name."""
+        """Flags first, then the environment, then the platform, then the profile that the first two name."""
         name = str(init_settings().get("profile") or env_settings().get("profile")).strip().lower()
         # The validation of the field reports an unknown name.
         file = PROFILES / f"{name}.yaml" if name in profiles() else None
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, file, yaml_file_encoding="utf-8")
+        profile = YamlConfigSettingsSource(settings_cls, file, yaml_file_encoding="utf-8")
+        return init_settings, env_settings, InitSettingsSource(settings_cls, platform_settings()), profile
+
+
+def platform_settings() -> dict[str, Any]:
+    """Return what the platform prescribes: Cloud Run, Heroku and others state the port to listen on in PORT."""
+    port = os.environ.get("PORT", "")
+    return {"port": port} if port.isdecimal() else {}
 
 
 def choices(name: str) -> list[str]:

@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove settings from the environment of the person who runs the tests."""
     for name in list(os.environ):
-        if name.startswith("SENTIMENT_"):
+        if name.startswith("SENTIMENT_") or name == "PORT":
             monkeypatch.delenv(name)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import yaml
 
-from ..config import PREFIX, PROFILES, Settings
+from ..config import PREFIX, PROFILES, Settings, platform_settings
 from .console import print_json, print_table
 from .flags import ALL_SETTINGS, read_settings, setting_flags
 
@@ -47,6 +47,8 @@ def source_of(name: str, settings: Settings, flags: dict[str, Any]) -> str:
         return f"flag --{name.replace('_', '-')}"
     if variable and os.environ[variable]:
         return f"environment {variable}"
+    if name in platform_settings():
+        return f"environment {name.upper()}"
     if settings.profile and name in (yaml.safe_load((PROFILES / f"{settings.profile}.yaml").read_text()) or {}):
         return f"profile {settings.profile}"
     return "default"
