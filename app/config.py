@@ -43,9 +43,7 @@ class Settings(CacheSettings, IdentitySettings, JobSettings, ModelsSettings):
     host: Address = Field(
         "127.0.0.1", description="address to listen on; 0.0.0.0 for all interfaces with IPv4, :: for IPv6 and IPv4"
     )
-    port: int = Field(
-        8000, ge=0, le=65535, description="port to listen on; 0 picks a free port; the variable PORT counts, too"
-    )
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on, also PORT; 0 picks a free port")
     keep_alive_s: int = Field(
         75,
         ge=1,

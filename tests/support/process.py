@@ -187,7 +187,5 @@ def serve(
 
 def clean_environment(**settings: str) -> dict[str, str]:
     """The environment of the tests with these settings and no others."""
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_") and name != "PORT"
-    }
-    return inherited | {f"SENTIMENT_{name.upper()}": value for name, value in settings.items()}
+    others = {name: value for name, value in os.environ.items() if not name.startswith("SENTIMENT_") and name != "PORT"}
+    return others | {f"SENTIMENT_{name.upper()}": value for name, value in settings.items()}

@@ -24,6 +24,22 @@ def test_every_profile_is_valid(name: str) -> None:
     assert load_settings({"profile": name}).profile == name
 
 
+def test_the_port_of_a_platform_counts_if_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "5000")
+    assert load_settings().port == 5000
+    assert load_settings({"profile": "prod"}).port == 5000
+    assert load_settings({"port": 1}).port == 1
+    monkeypatch.setenv("SENTIMENT_PORT", "6000")
+    assert load_settings().port == 6000
+    monkeypatch.delenv("SENTIMENT_PORT")
+    for other in ("", "tcp://10.0.0.1:80", "-1"):  # of another program
+        monkeypatch.setenv("PORT", other)
+        assert load_settings().port == 8000
+    monkeypatch.setenv("PORT", "65536")
+    with pytest.raises(SettingsError, match="SENTIMENT_PORT"):
+        load_settings()
+
+
 def test_there_are_two_profiles() -> None:
     assert profiles() == ["dev", "prod"]
 

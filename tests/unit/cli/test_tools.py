@@ -124,6 +124,10 @@ def test_config_says_where_each_value_comes_from(
     )
     assert (rows["host"]["value"], rows["host"]["source"]) == ("0.0.0.0", "profile prod")
     assert rows["workers"]["source"] == "default"
+    monkeypatch.setenv("PORT", "5000")
+    assert run("config", "--json") == 0
+    (port,) = [row for row in output(capsys) if row["setting"] == "port"]
+    assert (port["value"], port["source"]) == (5000, "environment PORT")
     assert rows["rate_limit_storage"]["value"] == "redis://***@host:6379/1"
     assert rows["cache_redis_url"]["value"] == "unix:///redis.sock?db=1&password=***"
     assert run("config", "--changed") == 0
