@@ -78,7 +78,8 @@ class TestAlerts:
 
     @pytest.mark.parametrize("name", ALERTS)
     def test_a_rule_test_covers_firing_and_not_firing(self, name: str) -> None:
-        cases = yaml.safe_load((PROMETHEUS / "tests.yml").read_text())["tests"]
+        files = [PROMETHEUS / name for name in ("tests.yml", "drift-tests.yml")]
+        cases = [case for file in files for case in yaml.safe_load(file.read_text())["tests"]]
         outcomes = {bool(case["exp_alerts"]) for test in cases for case in test.get("alert_rule_test", [])
                     if case["alertname"] == name}  # fmt: skip
         assert outcomes == {True, False}
@@ -91,7 +92,7 @@ class TestAlerts:
 class TestPromtool:
     @pytest.mark.parametrize(
         "command",
-        ["check config prometheus.yml", "check rules --lint=all rules.yml alerts.yml", "test rules tests.yml"],
+        ["check config prometheus.yml", "check rules --lint=all rules.yml alerts.yml", "test rules tests.yml drift-tests.yml"],
     )
     def test_promtool_accepts(self, command: str) -> None:
         words = ["promtool", *command.split()]
