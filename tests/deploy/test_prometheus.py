@@ -92,7 +92,11 @@ class TestAlerts:
 class TestPromtool:
     @pytest.mark.parametrize(
         "command",
-        ["check config prometheus.yml", "check rules --lint=all rules.yml alerts.yml", "test rules tests.yml drift-tests.yml"],
+        [
+            "check config prometheus.yml",
+            "check rules --lint=all rules.yml alerts.yml",
+            "test rules tests.yml drift-tests.yml",
+        ],
     )
     def test_promtool_accepts(self, command: str) -> None:
         words = ["promtool", *command.split()]

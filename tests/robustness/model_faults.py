@@ -22,6 +22,8 @@ from tests.support.process import ROOT, Server, serve
 from tests.support.replicas import load, running
 from tests.support.waiting import HANG_S, until
 
+# A version is loaded only while those that answer leave time for it.
+_PAUSE_S = 0.1
 _WEIGHTS = "model_int8.onnx"
 _FOLLOWED = {"models_poll_s": "0.1", "backend": "onnx", "slots": "1"}
 _ANSWERED = 'http_requests_total{handler="/predict",method="POST",status="200"}'
@@ -87,7 +89,7 @@ def _under_load(title: str, cause: Callable[[Server, Place], None]) -> Outcome:
             cause(server, place)
             _wait_for_requests(server)
 
-        responses = asyncio.run(load(server.address, act, connections=4))
+        responses = asyncio.run(load(server.address, act, connections=4, pause_s=_PAUSE_S))
         wait_for_recovery(server.address)
         assert server.process.poll() is None
         assert not server.events("unexpected error"), server.events("unexpected error")
@@ -166,7 +168,7 @@ def a_process_is_killed_during_a_swap() -> Outcome:
 
             return outcome(
                 "a replica is killed (SIGKILL) half way through a swap",
-                asyncio.run(load(replicas.address, kill, connections=4)),
+                asyncio.run(load(replicas.address, kill, connections=4, pause_s=_PAUSE_S)),
             )
 
 

@@ -113,7 +113,9 @@ def running(
 _PAUSE_S = 0.005
 
 
-async def load(address: str, during: Callable[[], Any], connections: int = 16) -> Counter[str]:
+async def load(
+    address: str, during: Callable[[], Any], connections: int = 16, pause_s: float = _PAUSE_S
+) -> Counter[str]:
     """Send requests while `during` runs in a thread; count the outcomes."""
     outcomes: Counter[str] = Counter()
     finished = asyncio.Event()
@@ -130,7 +132,7 @@ async def load(address: str, during: Callable[[], Any], connections: int = 16) -
             else:
                 correct = response.status_code == 200 and response.json()["label"] == label
                 outcomes["right" if correct else f"wrong: {response.status_code}"] += 1
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(pause_s)
 
     async with httpx.AsyncClient(base_url=address, timeout=HANG_S) as http, asyncio.TaskGroup() as tasks:
         for number in range(connections):
