@@ -40,9 +40,7 @@ class Settings(CacheSettings, IdentitySettings, JobSettings, ModelsSettings):
     )
 
     profile: Literal["dev", "prod"] | None = Field(None, description="named set of values to start from")
-    host: Address = Field(
-        "127.0.0.1", description="address to listen on; 0.0.0.0 for all interfaces with IPv4, :: for IPv6 and IPv4"
-    )
+    host: Address = Field("127.0.0.1", description="address to listen on, such as 0.0.0.0, :: for all, or unix:PATH")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on, also PORT; 0 picks a free port")
     keep_alive_s: int = Field(
         75,
@@ -189,6 +187,8 @@ class Settings(CacheSettings, IdentitySettings, JobSettings, ModelsSettings):
             raise ValueError(
                 "MAX_BODIES_BYTES must be 0 or at least 4 times MAX_BODY_BYTES, the memory that one body may take"
             )
+        if self.workers > 1 and self.host.startswith("unix:"):
+            raise ValueError("HOST=unix:… needs WORKERS=1, because workers cannot share a socket in the file system")
         if self.workers > 1 and self.rate_limit and self.rate_limit_storage == "memory":
             raise ValueError(
                 "RATE_LIMIT with several WORKERS needs RATE_LIMIT_STORAGE; otherwise each worker counts separately"

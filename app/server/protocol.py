@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol, with limits on slow, broken and numerous clients.
 
-This is the only file that uses uvicorn's internal modules, because uvicorn has no hooks for incomplete requests.
-`pyproject.toml` allows only versions between the lowest and the newest that the tests run on.
+Only this file uses uvicorn's internal modules: uvicorn has no hooks for incomplete requests. The tests run on the lowest
+and the newest version that `pyproject.toml` allows.
 """
 
 import asyncio
@@ -56,10 +56,11 @@ class LimitedProtocol(HttpToolsProtocol):
         self._all = connections
         self._is_extra = False  # over the limit
         self._in_headers = self._in_tiny_parts = False
-        self._surplus_bytes = 0
         self._parts = BodyParts()
         self._unread: list[bytes] = []  # parts of the body that the application does not have yet
-        self._unparsed_bytes = 0  # since headers were complete, or a part of a body came
+        self._surplus_bytes = self._unparsed_bytes = (
+            0  # the latter since headers were complete, or a part of a body came
+        )
         self._data = b""  # what the parser got last
         self._head = b""  # the same, if it begins with headers or goes on with them
         self._timer = Timer(self.loop)  # for what the client has to send
@@ -67,8 +68,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
-        if self.client and "." in self.client[0]:
-            # A socket for both families writes IPv4 like IPv6, which would not match SENTIMENT_TRUSTED_PROXIES.
+        if isinstance(transport.get_extra_info("sockname"), str):  # a socket in the file system
+            self.client = ("127.0.0.1", 0)
+        elif self.client:  # a socket for both families writes IPv4 like IPv6, and proxies are trusted by their IPv4
             self.client = (self.client[0].removeprefix("::ffff:"), self.client[1])
         self._start_timer()
         self._is_extra = not self._all.add(self)

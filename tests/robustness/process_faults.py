@@ -40,7 +40,7 @@ def _under_load(
         return outcome(title, responses, allowed, recovery_s)
 
 
-def _wait_for_requests(server: Server, count: int = 1000) -> None:
+def _wait_for_requests(server: Server, count: int = 200) -> None:
     until(lambda: server.metric(_ANSWERED) >= count)
 
 

@@ -110,11 +110,11 @@ def running(
 
 
 # Between two requests of a connection: otherwise the load would take a whole core from whatever is tested.
-_PAUSE_S = 0.005
+_PAUSE_S = 0.05
 
 
 async def load(
-    address: str, during: Callable[[], Any], connections: int = 16, pause_s: float = _PAUSE_S
+    address: str, during: Callable[[], Any], connections: int = 8, pause_s: float = _PAUSE_S
 ) -> Counter[str]:
     """Send requests while `during` runs in a thread; count the outcomes."""
     outcomes: Counter[str] = Counter()
