@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol, with limits on slow, broken and numerous clients.
 
-Only this file uses uvicorn's internal modules: uvicorn has no hooks for incomplete requests. The tests run on the lowest
-and the newest version that `pyproject.toml` allows.
+Only this file uses uvicorn's internal modules: uvicorn has no hooks for incomplete requests. The tests run on the
+lowest and the newest version that `pyproject.toml` allows.
 """
 
 import asyncio
@@ -58,9 +58,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_headers = self._in_tiny_parts = False
         self._parts = BodyParts()
         self._unread: list[bytes] = []  # parts of the body that the application does not have yet
-        self._surplus_bytes = self._unparsed_bytes = (
-            0  # the latter since headers were complete, or a part of a body came
-        )
+        self._surplus_bytes = self._unparsed_bytes = 0  # the latter since headers or a part of a body
         self._data = b""  # what the parser got last
         self._head = b""  # the same, if it begins with headers or goes on with them
         self._timer = Timer(self.loop)  # for what the client has to send
