@@ -1,8 +1,8 @@
 """How many replicas, cores and how much memory a load needs: a simulation with the policy of the scheduler. Pure."""
 
 from .costs import REFERENCE, Costs, Lengths
-from .forecast import Forecast, Layout, Limits, Load, Parts, forecast
-from .plan import Goal, Plan, plan
+from .forecasts import Forecast, Layout, Limits, Load, Parts, forecast
+from .plans import Goal, Plan, plan
 from .policy import Policy, ServicePolicy, Text
 from .simulation import Result, Simulation, Work
 from .words import describe

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 
 from .costs import Costs
-from .forecast import Forecast, Load, Parts
-from .plan import MOST_REFUSED, Goal, Plan
+from .forecasts import Forecast, Load, Parts
+from .plans import MOST_REFUSED, Goal, Plan
 
 _NAMES = {"model": "the model", "http": "HTTP and tokenising", "queue": "waiting for a core"}
 _BUSY = 0.85

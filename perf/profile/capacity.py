@@ -1,9 +1,10 @@
-"""`python -m perf.profile.capacity`: are the forecasts of `rt-sentiment capacity` right?
+"""`python -m perf.profile.capacity`: compares forecasts of `rt-sentiment capacity` with what replicas do.
 
 Measures the costs as that command does, forecasts p50, p99 and throughput of replicas behind nginx, and sends them an
 open-loop load. Costs and load take turns, because the speed of a machine changes. The ratios are measured / forecast;
 the last lines are their medians. The replicas, nginx and the load generator share the cores, so the forecast counts
-what the generator and nginx need, too. On a busy machine the ratios say nothing: 1-second load averages are printed.
+what the generator and nginx need, too. On a busy machine the ratios say little, so the load average is
+printed, too.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import os
 import resource
 import statistics
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from app.capacity import Costs, Forecast, Layout, Lengths, Load, forecast
 from app.cli.capacity.measure import measure
@@ -46,9 +47,7 @@ def main() -> None:
     settings = load_settings({"cache_entries": 0})
     command = [sys.executable, "-m", "nginx.replicas", "--replicas", str(args.replicas), "--port"]
     ratios: dict[float, list[tuple[float, float, float]]] = {share: [] for share in args.shares}
-    print(
-        f"{layout.replicas} replicas of {layout.cores} cores, texts of {lengths.mean:.0f} tokens, nginx on {usable_cores()} cores"
-    )
+    print(f"{layout.replicas} replicas of {layout.cores} cores, texts of {lengths.mean:.0f} tokens")
     print(
         f"{'share':>6}{'req/s':>8}"
         + "".join(f"{f'{name}: forecast, measured, ratio':>38}" for name in _NAMES)
@@ -65,6 +64,7 @@ def main() -> None:
             samples = {share: offer(address, bodies, [Phase(rates[share], args.seconds)]) for share in args.shares}
         costs = _mean(costs, measure(settings))
         costs = replace(costs, extra_ms=costs.extra_ms + args.nginx_ms)
+        print(", ".join(f"{name} {value:.3f}" for name, value in asdict(costs).items()))
         for share, sample in samples.items():
             load = Load(rates[share], lengths)
             expected = forecast(load, costs, layout, beside_ms=generator_ms + args.nginx_ms)
@@ -108,7 +108,7 @@ def _children_ms() -> float:
 
 
 def _mean(a: Costs, b: Costs) -> Costs:
-    return Costs(*(statistics.mean((getattr(a, name), getattr(b, name))) for name in Costs.__dataclass_fields__))
+    return Costs(*(statistics.mean((getattr(a, name), getattr(b, name))) for name in asdict(a)))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from .costs import Costs
-from .forecast import Forecast, Layout, Limits, Load, forecast
+from .forecasts import Forecast, Layout, Limits, Load, forecast
 
 MOST_REFUSED = 0.001  # of the requests, for a goal to count as reached
 SIZES = (1, 2, 4)  # cores of a replica that are tried
