@@ -35,8 +35,8 @@ class Costs:
         return CostModel(self.base_ms, self.token_ms)
 
 
-# Measured with `rt-sentiment capacity` on two cores of an AMD EPYC without VNNI, 2026-11-30: see docs/scaling.md.
-REFERENCE = Costs(base_ms=0.9, token_ms=0.0622, request_ms=0.5, hit_ms=0.3, memory_mb=215)
+# Of two cores of an AMD EPYC: docs/scaling.md says where each figure is from.
+REFERENCE = Costs(base_ms=0.9, token_ms=0.0622, request_ms=0.4, hit_ms=0.15, memory_mb=160)
 
 
 class Lengths:

@@ -11,6 +11,7 @@ from .simulation import Result, Simulation, Work
 
 REQUESTS = 12_000
 _SKIPPED = 2_000  # of them, at the beginning, when nothing is queued
+_LONGER = 5  # times as many requests, until the queue of an overloaded replica is as long as it gets
 # More replicas are simulated as so many with their part of the load: requests are spread as evenly over these.
 _MOST_REPLICAS = 8
 _SLOW_PERCENT = 99
@@ -89,15 +90,26 @@ class Forecast:
 
 
 def forecast(
-    load: Load, costs: Costs, layout: Layout, limits: Limits | None = None, beside_ms: float = 0.0
+    load: Load,
+    costs: Costs,
+    layout: Layout,
+    limits: Limits | None = None,
+    *,
+    beside_ms: float = 0.0,
+    overloaded: bool = False,
 ) -> Forecast:
-    """Simulate a load. `beside_ms`: see `Work`. Equal arguments give equal forecasts."""
+    """Simulate a load. Equal arguments give equal forecasts.
+
+    `beside_ms`: see `Work`. If the replicas may be `overloaded`, the simulation is longer, and shows the refusals and
+    the waits after the queues have grown.
+    """
     limits = limits or Limits()
+    requests, skipped = (_LONGER * REQUESTS, (_LONGER - 1) * REQUESTS) if overloaded else (REQUESTS, _SKIPPED)
     simulated = min(layout.replicas, _MOST_REPLICAS)
     rng = np.random.default_rng(7)
-    arrivals_s = np.cumsum(rng.exponential(1.0, REQUESTS)) / (load.rps * simulated / layout.replicas)
-    tokens = np.array(load.lengths.draw(REQUESTS, rng))
-    tokens[rng.random(REQUESTS) < load.hit_rate] = 0
+    arrivals_s = np.cumsum(rng.exponential(1.0, requests)) / (load.rps * simulated / layout.replicas)
+    tokens = np.array(load.lengths.draw(requests, rng))
+    tokens[rng.random(requests) < load.hit_rate] = 0
     cost = costs.model
     policies = [
         ServicePolicy(cost, limits.max_batch_size, limits.max_batch_tokens, skips_padding=limits.skips_padding)
@@ -109,15 +121,16 @@ def forecast(
         slots=layout.cores,
         work=Work(costs.request_ms, costs.hit_ms, costs.extra_ms, beside_ms),
         max_wait_ms=limits.max_wait_ms,
-    ).run(tokens.tolist(), arrivals_s=arrivals_s.tolist(), skip=_SKIPPED)
-    p50_ms, p99_ms = (float(np.percentile(result.latency_ms, percent)) for percent in (50, _SLOW_PERCENT))
+    ).run(tokens.tolist(), arrivals_s=arrivals_s.tolist(), skip=skipped)
+    latency_ms = result.latency_ms if len(result.latency_ms) else np.array([math.inf])
+    p50_ms, p99_ms = (float(np.percentile(latency_ms, percent)) for percent in (50, _SLOW_PERCENT))
     busy = (result.loop_share, 0.0, result.model_share * layout.cores)
     return Forecast(
         layout,
         load.rps,
         p50_ms,
         p99_ms,
-        result.refused / REQUESTS,
+        result.refused_share,
         result.model_share,
         result.loop_share,
         _parts(*busy),
@@ -128,6 +141,8 @@ def forecast(
 
 def _slow(result: Result, p99_ms: float) -> Parts:
     slow = result.latency_ms >= p99_ms
+    if not slow.any():
+        return _parts(0.0, 0.0, 0.0)
     return _parts(*(float(part[slow].mean()) for part in (result.loop_ms, result.queue_ms, result.run_ms)))
 
 

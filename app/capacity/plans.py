@@ -54,9 +54,10 @@ def plan(
     if replicas:
         layouts = [Layout(replicas, size) for size in sizes]
         forecasts = [forecast(load, costs, layout, limits) for layout in layouts]
-        expected = next(filter(goal.is_met, forecasts), forecasts[-1])
-        reached = goal.is_met(expected)
-        return _within(goal, expected, alone_ms) if reached else _missed(goal, expected, alone_ms)
+        if expected := next(filter(goal.is_met, forecasts), None):
+            return _within(goal, expected, alone_ms)
+        expected = forecast(load, costs, layouts[-1], limits, overloaded=True)
+        return Plan(expected, alone_ms, "text" if alone_ms > goal.p99_ms else "latency")
     if alone_ms > goal.p99_ms:
         return Plan(forecast(load, costs, _idle(load, costs, sizes[0]), limits), alone_ms, "text")
     best: Forecast | None = None
@@ -71,7 +72,7 @@ def plan(
     if within.missing == "cores":
         size = next((size for size in reversed(sizes) if size <= goal.max_cores), 1)
         layout = Layout(max(1, int(goal.max_cores // size)), size)
-        return Plan(forecast(load, costs, layout, limits), alone_ms, "cores", best)
+        return Plan(forecast(load, costs, layout, limits, overloaded=True), alone_ms, "cores", best)
     return within
 
 
@@ -81,10 +82,6 @@ def _within(goal: Goal, expected: Forecast, alone_ms: float) -> Plan:
     if max(over_cores, over_memory) <= 1:
         return Plan(expected, alone_ms)
     return Plan(expected, alone_ms, "cores" if over_cores >= over_memory else "memory", expected)
-
-
-def _missed(goal: Goal, expected: Forecast, alone_ms: float) -> Plan:
-    return Plan(expected, alone_ms, "text" if alone_ms > goal.p99_ms else "latency")
 
 
 def _alone_p99_ms(load: Load, costs: Costs) -> float:

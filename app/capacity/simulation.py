@@ -22,6 +22,7 @@ from .replica import Batch, Replica
 # The part of the event loop's time for a request that comes before the model; the rest writes the response.
 _BEFORE = 0.7
 _NO_TIME_S = 1e-9
+_REFUSED = -1.0  # in place of a latency
 
 Floats = NDArray[np.float64]
 
@@ -56,6 +57,11 @@ class Result:
     loop_share: float
 
     @property
+    def refused_share(self) -> float:
+        """Return the share of the requests that were refused."""
+        return self.refused / max(1, self.refused + len(self.latency_ms))
+
+    @property
     def texts_per_s(self) -> float:
         """Return the requests that were answered in a second."""
         return len(self.latency_ms) / self.seconds
@@ -85,8 +91,8 @@ class Simulation:
         self._cost, self._slots, self._work, self._max_wait_ms = cost, slots, work or Work(), max_wait_ms
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._number = count()
-        self._answered: list[tuple[float, float, float, float]] = []  # arrival, latency, queue and run in seconds
-        self._refused, self._loop_s, self._model_s = 0, 0.0, 0.0
+        self._outcomes: list[tuple[float, float, float, float]] = []  # arrival, latency, queue and run in seconds
+        self._loop_s, self._model_s = 0.0, 0.0
         self._on_answer: Callable[[float], None] = lambda _: None
 
     def run(
@@ -125,12 +131,14 @@ class Simulation:
         return self._result(end_s, skip)
 
     def _result(self, end_s: float, skip: int) -> Result:
-        rows = np.array(sorted(self._answered)[skip:] or [(0.0, math.inf, 0.0, 0.0)], dtype=np.float64) * 1000
+        outcomes = sorted(self._outcomes)[skip:]
+        answered = [each for each in outcomes if each[1] != _REFUSED]
+        rows = np.array(answered, dtype=np.float64).reshape(-1, 4) * 1000
         slots = len(self._replicas) * self._slots
         seconds = max(end_s, _NO_TIME_S)
         return Result(
             seconds,
-            self._refused,
+            len(outcomes) - len(answered),
             rows[:, 1],
             rows[:, 2],
             rows[:, 3],
@@ -173,7 +181,7 @@ class Simulation:
             len(replica.running) == self._slots
             and replica.busy_ms() + replica.policy.backlog_ms() > self._max_wait_ms * self._slots
         ):
-            self._refused += 1
+            self._outcomes.append((text.arrived_s, _REFUSED, 0.0, 0.0))
             replica.in_progress -= 1
             self._on_answer(now_s)
             return
@@ -230,5 +238,5 @@ class Simulation:
         replica.in_progress -= 1
         queue_s = text.started_s - text.due if text.tokens else 0.0
         latency_s = now_s - text.arrived_s + self._work.extra_ms / 1000
-        self._answered.append((text.arrived_s, latency_s, queue_s, text.run_s))
+        self._outcomes.append((text.arrived_s, latency_s, queue_s, text.run_s))
         self._on_answer(now_s)

@@ -38,13 +38,24 @@ def main() -> None:
     parser.add_argument(
         "--nginx-ms", type=float, default=0.15, help="processor time of nginx per request (%(default)s)"
     )
+    parser.add_argument(
+        "--mock-delay-ms",
+        type=float,
+        default=0,
+        help="instead of the model, the mock backend, which sleeps for so long: shows whether the queue is forecast well "
+        "even if the machine is busy",
+    )
     args = parser.parse_args()
 
     layout = Layout(args.replicas, max(1, usable_cores() // args.replicas))
     texts = sentences(20_000)
     lengths = Lengths([len(each) for each in Tokenizer.load(FOLDER, max_tokens=MAX_TOKENS).encode_many(texts[:2000])])
     bodies = [json.dumps({"text": text}).encode() for text in texts]
-    settings = load_settings({"cache_entries": 0})
+    mock = {"backend": "mock", "mock_delay_ms": args.mock_delay_ms} if args.mock_delay_ms else {}
+    settings = load_settings(mock)
+    environment = {f"SENTIMENT_{name.upper()}": str(value) for name, value in mock.items()} | {
+        "SENTIMENT_CACHE_ENTRIES": "0"
+    }
     command = [sys.executable, "-m", "nginx.replicas", "--replicas", str(args.replicas), "--port"]
     ratios: dict[float, list[tuple[float, float, float]]] = {share: [] for share in args.shares}
     print(f"{layout.replicas} replicas of {layout.cores} cores, texts of {lengths.mean:.0f} tokens")
@@ -55,7 +66,7 @@ def main() -> None:
     )
     for _ in range(args.rounds):
         costs = measure(settings)
-        with running(command, environment={"SENTIMENT_CACHE_ENTRIES": "0", "SENTIMENT_LOG_LEVEL": "info"}) as address:
+        with running(command, environment=environment) as address:
             generator_ms = _generator_ms(address, bodies)
             rates = {
                 share: share * _most_per_s(costs, lengths, layout, generator_ms + args.nginx_ms)

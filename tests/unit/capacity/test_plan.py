@@ -130,6 +130,15 @@ def test_a_longer_wait_means_fewer_refusals() -> None:
     assert short.p99_ms < long.p99_ms
 
 
+def test_refusals_are_the_load_beyond_what_a_core_can_do() -> None:
+    lengths = Lengths([25])
+    # Full batches: 16 texts with one fixed cost, and each with its tokens and its event loop.
+    most_per_s = 1000 / (COSTS.base_ms / 16 + COSTS.token_ms * 25 + COSTS.request_ms)
+    expected = forecast(Load(2 * most_per_s, lengths), COSTS, Layout(1, 1), Limits(max_wait_ms=200), overloaded=True)
+    # A refusal costs the event loop time, too, but less.
+    assert 0.5 <= expected.refused < 0.7
+
+
 def test_core_hours_are_those_that_are_paid() -> None:
     expected = forecast(load(500), COSTS, Layout(2, 2))
     assert expected.core_hours_per_million == pytest.approx(4 / 500 * 1e6 / 3600)

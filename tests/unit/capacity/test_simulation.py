@@ -111,8 +111,7 @@ def test_every_request_has_one_outcome_and_none_is_early(
     result = run(
         tokens, np.cumsum(gaps_ms).tolist(), replicas=replicas, slots=slots, work=work, max_wait_ms=max_wait_ms
     )
-    answered = 0 if np.isinf(result.latency_ms).any() else len(result.latency_ms)
-    assert answered + result.refused == len(tokens)
-    assert result.latency_ms.min() >= 0.2 - 1e-9
-    assert result.queue_ms.min() >= -1e-9
-    assert result.loop_ms.min() >= -1e-9
+    assert len(result.latency_ms) + result.refused == len(tokens)
+    assert (result.latency_ms >= 0.2 - 1e-9).all()
+    assert (result.queue_ms >= -1e-9).all()
+    assert (result.loop_ms >= -1e-9).all()
