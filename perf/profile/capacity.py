@@ -42,8 +42,7 @@ def main() -> None:
         "--mock-delay-ms",
         type=float,
         default=0,
-        help="instead of the model, the mock backend, which sleeps for so long: shows whether the queue is forecast well "
-        "even if the machine is busy",
+        help="run no model but the mock backend, which sleeps for so long: a busy machine disturbs it less",
     )
     args = parser.parse_args()
 
