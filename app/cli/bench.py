@@ -1,11 +1,9 @@
 """`rt-sentiment bench`: a quick look at the speed. `perf/` in the repository has the thorough benchmarks."""
 
-import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import count
 from typing import Any
 
 import click
@@ -13,12 +11,8 @@ import click
 from .console import print_json, print_rich, print_table
 from .exits import FAILED, OK, WRONG_USAGE, Failure
 from .flags import MODEL_SETTINGS, read_settings, setting_flags
+from .sentences import sentences
 
-_WORDS = (
-    "the a this that film book phone hotel room service staff food story actors screen battery price delivery plot and "
-    "but or because very quite really hardly never always often good bad great poor slow quick cold warm funny dull "
-    "fresh kind rude was is were feels looks sounds works failed stopped again today twice for in on of to my our"
-).split()
 _LIST_TEXTS = 256
 
 
@@ -70,7 +64,7 @@ def bench(
     if served_model is not None and not url:
         raise Failure("--served-model needs --url; for a model in this process, use --model", WRONG_USAGE)
     what, predict, close = _server(url, api_key, served_model) if url else _model(flags)
-    texts = _sentences()
+    texts = sentences()
     try:
         predict(["a first text, so that all is ready"])
         figures = [_measure("single texts", number, lambda: [next(texts)], predict, seconds) for number in callers]
@@ -122,13 +116,6 @@ def _server(url: str, api_key: str | None, model: str | None) -> Subject:
             raise Failure(f"{server.url}: {status} {answer}")
 
     return f"{model + ' of ' if model else ''}{server.url} over HTTP", predict, server.close
-
-
-def _sentences() -> Iterator[str]:
-    rng = random.Random(11)
-    for number in count():
-        length = min(45, max(5, round(rng.gammavariate(4.2, 4.6))))
-        yield f"{' '.join(rng.choices(_WORDS, k=length))} {number}."
 
 
 def _measure(

@@ -26,6 +26,7 @@ COMMANDS = {
     "jobs": (".jobs:jobs", "score files in the background, with a server"),
     "worker": (".worker:worker", "run background jobs"),
     "bench": (".bench:bench", "measure the speed of the model here, or of a server"),
+    "capacity": (".capacity:capacity", "say how many replicas and cores a load needs"),
     "key": (".keys:key", "create an API key (same as `keys add`)"),
     "keys": (".keys:keys", "create, list and remove the API keys of a file"),
     "config": (".config:config", "show the settings and where they come from"),

@@ -2,7 +2,7 @@
 
 from .admission import Elsewhere, Wait
 from .cost import CostModel
-from .entry import Entry
+from .entry import Entry, padded_tokens, tokens_of
 from .executor import BatchExecutor
 from .fairness import Callers
 from .item import WorkItem
@@ -25,4 +25,6 @@ __all__ = [
     "Wait",
     "Waiting",
     "WorkItem",
+    "padded_tokens",
+    "tokens_of",
 ]

@@ -28,6 +28,8 @@ DOWN = {
         "app.inference",
         "app.catalog",
         "app.comparison",
+        "app.scheduling",
+        "app.capacity",
     },
     "app.server": {"app.api"},
     "app.api": {"app.access", "app.serving", "app.jobs"},
@@ -40,6 +42,7 @@ DOWN = {
     "app.inference": set(),
     "app.scheduling": set(),
     "app.comparison": set(),
+    "app.capacity": {"app.scheduling"},
 }
 LEAVES = {
     "app.types",
@@ -140,10 +143,11 @@ def test_the_policy_of_the_scheduler_is_pure() -> None:
         assert imported_modules(module) <= policy | {"app.errors", "app.scheduling.item"}, module
 
 
-def test_the_comparison_of_versions_is_pure() -> None:
-    for module in [name for name in MODULES if folder_of(name) == "app.comparison"]:
+@pytest.mark.parametrize(("folder", "others"), [("comparison", {"app.types"}), ("capacity", {"app.scheduling"})])
+def test_comparisons_and_simulations_are_pure(folder: str, others: set[str]) -> None:
+    for module in [name for name in MODULES if folder_of(name) == f"app.{folder}"]:
         assert not imports(module) & {"asyncio", "threading", "time", "socket", "http", "pathlib", "os"}, module
-        assert imported_modules(module) <= {"app.types"} | {name for name in MODULES if "comparison" in name}, module
+        assert imported_modules(module) <= others | {name for name in MODULES if f"app.{folder}" in name}, module
 
 
 @pytest.mark.parametrize("name", ["lines", "tokens", "parser"])

@@ -16,6 +16,10 @@ from tests.support.process import ROOT
             "perf.profile.simulate --cores 1 2 --texts 200 --cost 0.5 0.03",
             ["one at a time", "service, mixed", "at 90%"],
         ),
+        (
+            "perf.profile.capacity --mock-delay-ms 5 --rounds 1 --seconds 1 --shares 0.3",
+            ["base_ms", "30%", "median at 30%: p50"],
+        ),
         ("perf.profile.invariance --count 20", ["lists of 256", "beside 32 clients"]),
         ("perf.profile.callers --callers 1 500", ["bytes per caller", "500"]),
         ("perf.profile.stream --lines 2000", ["lines/s", "MiB in the second"]),

@@ -95,7 +95,7 @@ def test_the_parser_imports_no_command() -> None:
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("command", ["score", "evaluate", "bench", "doctor", "models"])
+@pytest.mark.parametrize("command", ["score", "evaluate", "bench", "capacity", "doctor", "models"])
 def test_the_help_of_a_command_needs_no_model(command: str) -> None:
     heavy = {"numpy", "onnxruntime", "tokenizers", "fastapi", "rich", "pyarrow", "http.client"}
     code = f"import sys; from app.cli.commands import load; load({command!r}); print({heavy} & sys.modules.keys())"

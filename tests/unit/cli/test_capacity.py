@@ -1,0 +1,91 @@
+"""`rt-sentiment capacity`."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.command import run
+
+GIVEN = ("capacity", "--cost", "1", "0.06", "--tokens", "25")
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.capacity.forecasts.REQUESTS", 2000)
+    monkeypatch.setattr("app.capacity.forecasts._SKIPPED", 200)
+    monkeypatch.setattr("app.cli.capacity.measure._ROUNDS", 1)
+    monkeypatch.setattr("app.cli.capacity.measure._REQUESTS", 20)
+    monkeypatch.setattr("app.cli.capacity.measure._WARM_UP", 5)
+
+
+def output(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_given_costs_need_no_measurement(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*GIVEN, "--rps", "300", "--p99-ms", "50") == 0
+    assert "300 requests/s with a p99 of at most 50 ms: " in capsys.readouterr().out
+
+
+def test_json_has_the_plan_and_the_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--request-ms", "0.4", "--hit-ms", "0.2", "--memory-mb", "123", "--cores", "2", "--hit-rate", "0.5")
+    assert run(*GIVEN, "--rps", "300", "--p99-ms", "50", "--json", *flags) == 0
+    document = output(capsys)
+    expected = {"base_ms": 1, "token_ms": 0.06, "request_ms": 0.4, "hit_ms": 0.2, "memory_mb": 123, "extra_ms": 0}
+    assert document["costs"] == expected
+    assert document["reached"]
+    assert document["expected"]["layout"] == {"replicas": 1, "cores": 2}
+    assert document["expected"]["total_cores"] == 2
+    assert document["expected"]["p99_ms"] <= 50
+    assert document["mean_tokens"] == pytest.approx(25, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("flags", "missing"),
+    [
+        (("--rps", "10", "--p99-ms", "1"), "text"),
+        (("--rps", "3000", "--p99-ms", "50", "--max-cores", "1"), "cores"),
+        (("--rps", "3000", "--p99-ms", "50", "--max-memory-mb", "100"), "memory"),
+        (("--rps", "3000", "--p99-ms", "50", "--replicas", "1", "--cores", "1"), "latency"),
+    ],
+)
+def test_a_goal_that_cannot_be_reached_is_a_failure(
+    capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], missing: str
+) -> None:
+    assert run(*GIVEN, *flags, "--json") == 1
+    document = output(capsys)
+    assert (document["reached"], document["missing"]) == (False, missing)
+
+
+def test_texts_are_as_long_as_the_model_says(capsys: pytest.CaptureFixture[str]) -> None:
+    """The mean of the distribution in the manifest, if every length inside of a bin is equally frequent."""
+    assert run("capacity", "--cost", "1", "0.06", "--rps", "10", "--p99-ms", "50", "--json") == 0
+    assert output(capsys)["mean_tokens"] == pytest.approx(29, abs=1)
+    assert run("capacity", "--cost", "1", "0.06", "--backend", "mock", "--rps", "10", "--p99-ms", "50", "--json") == 0
+    assert output(capsys)["mean_tokens"] == pytest.approx(29, abs=1)
+
+
+def test_a_model_that_is_not_here_needs_a_mean(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--cost", "1", "0.06", "--rps", "10", "--p99-ms", "50", "--model", "nowhere/at-all")
+    assert run("capacity", *flags) == 1
+    assert "nowhere/at-all" in capsys.readouterr().err
+    assert run("capacity", *flags, "--tokens", "20") == 0
+
+
+def test_costs_are_measured_with_a_server_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("capacity", "--backend", "mock", "--rps", "10", "--p99-ms", "10000", "--json") == 0
+    costs = output(capsys)["costs"]
+    assert all(costs[name] > 0 for name in ("base_ms", "token_ms", "request_ms", "hit_ms", "memory_mb"))
+
+
+def test_a_server_that_does_not_start_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("capacity", "--backend", "nowhere:Backend", "--rps", "10", "--p99-ms", "50") == 1
+    assert "did not get ready" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags", [(), ("--rps", "0", "--p99-ms", "5"), ("--rps", "1", "--p99-ms", "5", "--hit-rate", "2")]
+)
+def test_a_wrong_goal_is_wrong_usage(flags: tuple[str, ...]) -> None:
+    assert run("capacity", *flags) == 2
