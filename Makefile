@@ -42,7 +42,7 @@ $(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-n
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas jobs test test-uvicorn lint format check settings docs docs-links screenshots audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume jobs-faults image lock clean
+.PHONY: help serve dev replicas jobs test test-uvicorn lint format check settings chart docs docs-links screenshots audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume jobs-faults image lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -93,6 +93,9 @@ check: lint test  ## run lint and test, as CI does
 
 settings: .venv/serve.stamp  ## write the tables of docs/configuration.md from app/config.py
 	$(BIN)/python -m docs.site.settings
+
+chart: .venv/serve.stamp  ## write what deploy/helm takes from other files: version, alerts, names of settings, table of values
+	$(BIN)/python -m deploy.chart
 
 # Warnings are errors, and nothing is kept from an earlier build, which could hide them.
 docs: .venv/docs.stamp settings  ## build the documentation site (dist/docs/index.html) and check its links
