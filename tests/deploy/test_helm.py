@@ -8,10 +8,12 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
+from app import __version__
 from deploy import chart
 from deploy.chart import CHART
 from tests.deploy.test_kubernetes import KUBERNETES
 from tests.support import helm
+from tests.support.documents import ALL_BLOCKS
 from tests.support.helm import CUSTOM, EQUAL, INGRESS, REDIS, SHAPES, refusal, render, shape
 from tests.support.manifests import FOLDER, Manifests, load
 from tests.support.process import ROOT
@@ -130,6 +132,13 @@ class TestSchema:
     def test_what_comes_from_elsewhere_is_current(self) -> None:
         for file, text in chart.render().items():
             assert file.read_text() == text, f"{file}: run `make chart`"
+
+    def test_the_documented_values_are_accepted(self, tmp_path: Path) -> None:
+        [block] = [block for block in ALL_BLOCKS if block.text.startswith("# mine.yaml\n")]
+        (tmp_path / "mine.yaml").write_text(block.text)
+        manifests = render("cpu", f"--values={tmp_path / 'mine.yaml'}")
+        assert manifests.container["image"] == f"ghcr.io/you/rt-sentiment:{__version__}"
+        assert manifests.one("Ingress")["spec"]["rules"][0]["host"] == "sentiment.you.example"
 
     def test_each_value_has_a_comment(self) -> None:
         with pytest.raises(ValueError, match=r"new\.value has no comment"):

@@ -16,7 +16,7 @@ from app.server.draining import _LAST_BYTES_S
 from deploy import chart
 from nginx.process import free_port
 from tests.deploy.test_kubernetes import selects, series
-from tests.support.helm import ALL, INGRESS, SHAPES, environment, pods, render, shape
+from tests.support.helm import ALL, GATEWAY, INGRESS, SHAPES, environment, pods, render, shape
 from tests.support.monitoring import JOBS, Query, documented
 from tests.support.process import ROOT, Server, serve
 from tests.support.redis import SERVER, accepts_connections
@@ -72,6 +72,24 @@ class TestSettings:
         pod = render(f"--set={values}").template["spec"]
         assert pod["terminationGracePeriodSeconds"] == 15 + 62 + _LAST_BYTES_S + 8
         assert pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] == 15
+
+    def test_the_limits_of_ingress_and_gateway_follow_the_settings(self) -> None:
+        values = "settings.SENTIMENT_REQUEST_TIMEOUT_MS=29500,settings.SENTIMENT_MAX_BODY_BYTES=8000000"
+        more = "settings.SENTIMENT_JOB_MAX_UPLOAD_BYTES=5000000000"
+        manifests = render(*INGRESS, *GATEWAY, f"--set={values},{more}")
+        main, jobs = (
+            {
+                key.partition("/")[2]: value
+                for key, value in manifests.one("Ingress", name)["metadata"]["annotations"].items()
+            }
+            for name in ("sentiment", "sentiment-jobs")
+        )
+        assert (main["proxy-body-size"], jobs["proxy-body-size"]) == ("8m", "4769m")
+        assert (main["proxy-next-upstream-timeout"], main["proxy-read-timeout"]) == ("28", "35")
+        assert manifests.one("HTTPRoute")["spec"]["rules"][0]["timeouts"]["request"] == "35s"
+        fields = Settings.model_fields
+        defaults = [fields[name].default for name in ("request_timeout_ms", "max_body_bytes", "job_max_upload_bytes")]
+        assert defaults == [10_000, 4 * 2**20, 2**30], "the chart has these, too"
 
     def test_with_a_certificate_probes_and_prometheus_use_https(self) -> None:
         manifests = render("cpu", *INGRESS, "--set=settings.SENTIMENT_TLS_CERT_FILE=/tls/tls.crt")

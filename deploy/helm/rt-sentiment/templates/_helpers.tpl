@@ -197,6 +197,17 @@ a margin. The defaults are those of the profile `prod`. */}}
 {{- add .Values.preStopSeconds (divf (addf $delay $drain) 1000 | ceil | int64) 2 8 -}}
 {{- end }}
 
+{{/* Seconds that a request may take. The default is that of the service. */}}
+{{- define "sentiment.requestSeconds" -}}
+{{- divf (.Values.settings.SENTIMENT_REQUEST_TIMEOUT_MS | default 10000 | float64) 1000 | ceil | int64 -}}
+{{- end }}
+
+{{/* A number of bytes, rounded up, in the units of nginx. */}}
+{{- define "sentiment.mebibytes" -}}
+{{- $mebibytes := divf (float64 .) 1048576 | ceil | int64 -}}
+{{- if mod $mebibytes 1024 }}{{ $mebibytes }}m{{ else }}{{ div $mebibytes 1024 }}g{{ end -}}
+{{- end }}
+
 {{/* The rules for connections that the pods open, beside those to Redis. */}}
 {{- define "sentiment.egress" -}}
 {{- $jwks := toString .Values.settings.SENTIMENT_JWT_JWKS -}}
