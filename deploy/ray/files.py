@@ -46,7 +46,7 @@ def expand(pattern: str) -> list[str]:
 
     `*`, `?` and `[…]` stand for characters of one name, as in a shell. A folder stands for nothing: name its files.
     """
-    if _WILD & set(pattern.split("/")[0]):
+    if _WILD & set(pattern.partition("/")[0]):
         pattern = f"./{pattern}"
     folder = _fixed_folder(pattern)
     if folder == pattern:

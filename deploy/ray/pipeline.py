@@ -5,7 +5,7 @@ between the processes is one window of rows at a time. A task or an actor that i
 """
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ class Part:
     failure: str = ""  # why nothing more comes
 
 
-def run(work: Work) -> Iterator[Part]:
+def run(work: Work) -> Generator[Part, None, None]:
     """Yield the parts of all files, in order. Needs a running Ray."""
     context = DataContext.get_current()
     context.execution_options.preserve_order = True

@@ -4,7 +4,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -109,7 +109,8 @@ def score(
             actors or max(1, cores_of_all() // cores),
             cores,
         )
-        return _write(work, [targets[path] for path in left], pipeline.run(work), quiet=quiet)
+        with closing(pipeline.run(work)) as parts:
+            return _write(work, [targets[path] for path in left], parts, quiet=quiet)
 
 
 _FIELDS = ("path", "format", "encoding", "delimiter", "header", "quotes")

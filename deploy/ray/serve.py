@@ -164,7 +164,8 @@ def main() -> None:
         serve.run(application(options), name="sentiment")
         print(f"ray: ready: http://{settings.host}:{settings.port}", file=sys.stderr, flush=True)
         stopping.wait()
-        serve.shutdown()  # replicas answer their requests first
+        serve.delete("sentiment")  # replicas answer their requests first; `shutdown` would end the proxy at once
+        serve.shutdown()
     print("ray: stopped", file=sys.stderr, flush=True)
 
 

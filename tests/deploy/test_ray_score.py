@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from tests.support.process import ROOT, clean_environment
 from tests.support.ray import needs_ray, running
@@ -63,19 +62,23 @@ def test_a_killed_worker_changes_nothing_in_the_output(tmp_path: Path) -> None:
     assert not [*out.glob(".*")]
 
 
-@pytest.mark.parametrize(("source", "target"), [("c.jsonl", "c.parquet"), ("d.parquet", "d.jsonl")])
-def test_formats_are_those_of_rt_sentiment_score(source: str, target: str, tmp_path: Path) -> None:
+def test_columns_of_parquet_keep_their_types(tmp_path: Path) -> None:
     _inputs(tmp_path)
-    flags = ["-c", "body", "-o", str(tmp_path / "out"), "--output-format", target.split(".")[1]]
-    with running("deploy.ray.score", str(tmp_path / source), *flags, log=tmp_path / "log", backend="mock") as command:
+    arguments = [str(tmp_path / "d.parquet"), "-c", "body", "-o", str(tmp_path / "out"), "-q"]
+    with running("deploy.ray.score", *arguments, log=tmp_path / "log", backend="mock") as command:
         assert command.process.wait(HANG_S) == 0, command.log.read_text()
-    assert (tmp_path / "out" / target).read_bytes() == _score_here(tmp_path, source, target).read_bytes()
+    written, expected = tmp_path / "out" / "d.parquet", _score_here(tmp_path, "d.parquet", "d.parquet")
+    assert written.read_bytes() == expected.read_bytes()
+    assert pq.read_schema(written).field("id").type == pa.int16()
 
 
-def test_a_bad_file_ends_the_run_with_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "bad.csv").write_text("id,body\n1,good\n2\n")
-    arguments = [str(tmp_path / "bad.csv"), "-c", "body", "-o", str(tmp_path / "out")]
+def test_a_bad_file_ends_the_run_and_those_before_it_are_kept(tmp_path: Path) -> None:
+    _inputs(tmp_path)
+    (tmp_path / "z.jsonl").write_text('{"body": "good"}\n{"body"\n')
+    out = tmp_path / "out"
+    arguments = [f"{tmp_path}/*.jsonl", "-c", "body", "-o", str(out), "--output-format", "csv"]
     with running("deploy.ray.score", *arguments, log=tmp_path / "log", backend="mock") as command:
         assert command.process.wait(HANG_S) == 1
-    assert command.log.read_text().splitlines()[-1].startswith(f"score: {tmp_path}/bad.csv, line 3")
-    assert not (tmp_path / "out" / "bad.csv").exists()
+    assert command.log.read_text().splitlines()[-1].startswith(f"score: {tmp_path}/z.jsonl, line 2")
+    assert [file.name for file in out.iterdir()] == ["c.csv"]
+    assert (out / "c.csv").read_bytes() == _score_here(tmp_path, "c.jsonl", "c.csv").read_bytes()
