@@ -18,7 +18,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # The application never blocks its event loop, so it can share one with Serve. Direct ingress, which this turns on as
 # well, would only make each replica wait for 30 s before it stops: the proxy here does not use it.
 os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
-os.environ.setdefault("RAY_SERVE_ENABLE_DIRECT_INGRESS", os.environ.get("RAY_SERVE_ENABLE_HA_PROXY", "0"))
+os.environ.setdefault("RAY_SERVE_ENABLE_DIRECT_INGRESS", "0")
 
 import ray
 

@@ -1,14 +1,14 @@
 """The parts of `deploy/ray` that need no Ray: names of files, metrics, and what the configuration says."""
 
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from app.errors import TableOptionError
-from app.tables import Columns, open_reader
+from app.tables import Columns, Window, open_reader
 from deploy.ray.files import StoredSource, expand, outputs
 from deploy.ray.metrics import Exporter
 from tests.support.process import ROOT
@@ -66,13 +66,7 @@ def test_two_inputs_with_one_output_are_refused() -> None:
 
 def test_a_stored_file_is_read_as_a_local_one(folder: Path) -> None:
     with open_reader(StoredSource(f"file://{folder}/a.csv", "csv"), Columns()) as reader:
-        assert [rows.texts for rows in reader.windows(_window())] == [["good"]]
-
-
-def _window() -> Any:
-    from app.tables import Window
-
-    return Window()
+        assert [rows.texts for rows in reader.windows(Window())] == [["good"]]
 
 
 class _Recorded:
@@ -113,10 +107,19 @@ def test_metrics_reach_ray_with_their_labels_and_buckets() -> None:
     assert metrics["seconds_sum"].values == {(): 3.0}
 
 
+def test_the_environment_of_ray_has_the_versions_of_the_service() -> None:
+    text = (ROOT / "deploy" / "ray" / "requirements.txt").read_text()
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, flags=re.MULTILINE))
+    assert pins["ray"] == "2.60.0"
+    assert text.count("--hash=sha256:") > len(pins)
+    for name, version in re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE):
+        assert pins[name] == version
+
+
 def test_the_configuration_of_a_cluster_names_what_exists() -> None:
     config = yaml.safe_load((ROOT / "deploy" / "ray" / "config.yaml").read_text())
     (application,) = config["applications"]
-    source = (ROOT / "deploy" / "ray" / "serve.py").read_text()
-    assert application["import_path"] == "deploy.ray.serve:application"
+    source = (ROOT / "deploy" / "ray" / "application.py").read_text()
+    assert application["import_path"] == "deploy.ray.application:application"
     assert "def application(options: Options)" in source
     assert all(f"    {name}: " in source for name in application["args"])
