@@ -4,6 +4,7 @@ The readers, the scorer and the encoders are those of `rt-sentiment score`, so t
 between the processes is one window of rows at a time. A task or an actor that is lost runs again, with its window.
 """
 
+import logging
 import pickle
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class Part:
 
 def run(work: Work) -> Generator[Part, None, None]:
     """Yield the parts of all files, in order. Needs a running Ray."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # otherwise it reports each run, and what is turned off here
     context = DataContext.get_current()
     context.execution_options.preserve_order = True
     context.target_max_block_size = _BLOCK_BYTES

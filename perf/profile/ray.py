@@ -1,10 +1,12 @@
 """`python -m perf.profile.ray`: Ray beside what the project has for one machine, in turns.
 
-Requests: two replicas of Ray Serve, and two behind nginx (`make replicas`). Both run at once and get load in turns, so
-the idle processes of Ray take a little from the other. Files: `deploy.ray.score` and `rt-sentiment score`.
+Requests: two replicas of Ray Serve, and two behind nginx (`make replicas`). Both run at once and get load in turns.
+Beside the rate it prints the processor time of all their processes for each request, which depends little on what else
+the machine does. Files: `deploy.ray.score` and `rt-sentiment score`.
 """
 
 import argparse
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -12,6 +14,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
+
+import psutil
 
 from perf.load.server import ROOT, running
 from perf.load.texts import sentences
@@ -40,6 +44,7 @@ def main() -> None:
 
 def _requests(folder: Path, connections: int, seconds: int, rounds: int) -> None:
     rates: dict[tuple[str, str], list[float]] = {}
+    costs: dict[tuple[str, str], list[float]] = {}
     with (
         running([sys.executable, "-m", "nginx.replicas", "--replicas", "2", "--port"]) as nginx,
         running(lambda port: ["env", f"SENTIMENT_PORT={port}", *map(str, _SERVE)]) as ray,
@@ -51,12 +56,28 @@ def _requests(folder: Path, connections: int, seconds: int, rounds: int) -> None
             new = write_bodies(folder / f"new {turn}", _bodies(f"{text} {turn}" for text in sentences(20_000)))
             for kind, bodies in (("cached", cached), ("new", new)):
                 for name, address in (("nginx", nginx), ("ray", ray)):
+                    before_s = _processor_s(name)
                     figures = run_wrk(address, bodies, connections, seconds)
+                    spent_s = _processor_s(name) - before_s
+                    costs.setdefault((kind, name), []).append(1000 * spent_s / figures["requests"])
                     if figures["failed"]:
                         print(f"{name}, {kind} texts: {figures['failed']:.0f} requests failed")
                     rates.setdefault((kind, name), []).append(figures["rate"])
     for kind in ("cached", "new"):
         _print(f"{kind} texts, requests/s", rates[kind, "nginx"], rates[kind, "ray"])
+        _print(f"{kind} texts, ms of a processor per request", costs[kind, "nginx"], costs[kind, "ray"])
+
+
+def _processor_s(name: str) -> float:
+    """Return the processor time of all processes of a server: a child of this process, and what is below it."""
+    module = {"nginx": "nginx.replicas", "ray": "deploy.ray.serve"}[name]
+    (server,) = [child for child in psutil.Process().children() if module in child.cmdline()]
+    total = 0.0
+    for process in [server, *server.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def _files(folder: Path, rows: int, rounds: int) -> None:
@@ -82,7 +103,7 @@ def _bodies(texts: Iterable[str]) -> Iterable[dict[str, str]]:
 def _print(what: str, without: list[float], with_ray: list[float]) -> None:
     ratios = [ray / other for ray, other in zip(with_ray, without, strict=True)]
     print(
-        f"{what}: {median(without):,.0f} without Ray, {median(with_ray):,.0f} with it; "
+        f"{what}: {median(without):,.3g} without Ray, {median(with_ray):,.3g} with it; "
         f"ratio {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
         flush=True,
     )
