@@ -29,9 +29,9 @@ VARIABLES_OF_export := MODEL OUT DEV ARGS
 VARIABLES_OF_evaluate := MODEL DEV ARGS
 VARIABLES_OF_image := BASE
 VARIABLES_OF_audit := ADVISORIES
-$(foreach name,serve dev bench bench-nginx perf perf-gate overload chaos fuzz resume jobs-faults,$(eval VARIABLES_OF_$(name) := ARGS))
+$(foreach name,serve dev ray bench bench-nginx perf perf-gate overload chaos fuzz resume jobs-faults,$(eval VARIABLES_OF_$(name) := ARGS))
 UNUSED := $(filter-out $(VARIABLES_OF_ALL) $(foreach goal,$(MAKECMDGOALS),$(VARIABLES_OF_$(goal))),$(COMMAND_LINE_VARIABLES))
-ifneq ($(filter serve dev replicas jobs,$(MAKECMDGOALS)),)
+ifneq ($(filter serve dev replicas jobs ray,$(MAKECMDGOALS)),)
 # `make serve PORT=9000` sets SENTIMENT_PORT. The service refuses what is not a setting.
 $(foreach name,$(UNUSED),$(eval export SENTIMENT_$(name) = $$($(name))))
 else ifneq ($(UNUSED),)
@@ -42,7 +42,7 @@ $(if $(and $(MODEL),$(OUT)),,$(error usage: make export MODEL=directory-or-hub-n
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve dev replicas jobs test test-uvicorn lint format check settings chart docs docs-links screenshots audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume jobs-faults image lock clean
+.PHONY: help serve dev replicas jobs ray test test-uvicorn lint format check settings chart docs docs-links screenshots audit export evaluate bench bench-nginx perf perf-gate overload chaos fuzz resume jobs-faults image lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -59,6 +59,10 @@ replicas: .venv/serve.stamp  ## serve N replicas behind nginx on one machine (N=
 
 jobs: .venv/dev.stamp  ## run a Redis, the service and a worker on one machine; settings may follow (PORT=9000); stops all three on Ctrl-C
 	@exec $(BIN)/python -m deploy.local_jobs
+
+# In an environment of its own: Ray takes 600 MB, and its 79 packages need not fit those of the development tools.
+ray: .venv-ray/ray.stamp  ## serve with Ray Serve on one machine; settings may follow (PORT=9000, ARGS="--max-replicas 4"); the first run installs Ray
+	@exec .venv-ray/bin/python -m deploy.ray.serve $(ARGS)
 
 # The tests of the service and the client. Coverage makes tests slow, so the others run without it.
 MEASURED := tests/clients tests/integration tests/unit
@@ -176,13 +180,14 @@ lock:  ## update constraints.txt, requirements.txt and requirements/ from a fres
 	$(call renew,requirements/perf.txt,pyproject.toml .venv-lock/build.in --extra redis --extra perf)
 	$(call renew,requirements/docs.txt,pyproject.toml --extra docs)
 	$(call renew,requirements/jobs.txt,pyproject.toml .venv-lock/build.in --extra jobs)
+	$(call renew,deploy/ray/requirements.txt,pyproject.toml deploy/ray/requirements.in .venv-lock/build.in --extra jobs --extra jwt)
 	$(call renew,requirements/gpu.txt,pyproject.toml .venv-lock/build.in --extra redis --extra torch)
 	$(call renew,requirements/dev.txt,pyproject.toml .venv-lock/build.in --extra dev \
 	  $$(grep -oE '^(cuda|nvidia|torch|triton)[a-z0-9-]*' requirements/gpu.txt | sed 's/^/--no-emit-package /'))
 	rm -rf .venv-lock
 
 clean:  ## remove everything that the other targets created
-	rm -rf .venv .peers dist/docs .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-ray .peers dist/docs .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Python brings along versions of pip and setuptools that may have known vulnerabilities. The first is replaced, and
 # serving does not need the second.
@@ -203,6 +208,13 @@ clean:  ## remove everything that the other targets created
 
 .venv/docs.stamp: pyproject.toml requirements/docs.txt | .venv/serve.stamp
 	$(PIP) --no-deps --require-hashes --requirement requirements/docs.txt
+	@touch $@
+
+.venv-ray/ray.stamp: pyproject.toml requirements/pip.txt deploy/ray/requirements.txt
+	@echo "installing Ray (only once; takes minutes) …"
+	$(PYTHON) -m venv --clear .venv-ray
+	.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements/pip.txt
+	.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement deploy/ray/requirements.txt
 	@touch $@
 
 # PyTorch without CUDA where it can be had, because the libraries of CUDA take gigabytes.

@@ -6,7 +6,7 @@ from .parts import decode_part, encode_part
 from .reader import ADDED, Columns, Reader, Window
 from .reading import Scan, open_reader, scan, skip_rows
 from .rows import JsonRows, Rows, TableRows
-from .scoring import ENOUGH_TEXTS, ModelScorer, Scorer, score_windows
+from .scoring import ENOUGH_TEXTS, ModelScorer, Scorer, score_rows, score_windows
 from .writing import Encoder, Result, render
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "open_reader",
     "render",
     "scan",
+    "score_rows",
     "score_windows",
     "skip_rows",
     "source_of",

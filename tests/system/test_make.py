@@ -98,12 +98,19 @@ def test_make_replicas_starts_n(make: Make) -> None:
     assert "--replicas 3" in make("replicas", "N=3")
 
 
+def test_make_ray_takes_settings_and_flags(make: Make) -> None:
+    shown = make("--dry-run", "--old-file", ".venv-ray/ray.stamp", "ray", "PORT=9000", "ARGS=--max-replicas 4")
+    assert shown.endswith("exec .venv-ray/bin/python -m deploy.ray.serve --max-replicas 4\n")
+
+
 def test_coverage_has_a_limit_for_the_whole_suite_only(make: Make) -> None:
     assert "coverage report\n" in make("test").replace(" \n", "\n")
     assert "coverage report --fail-under=0\n" in make("test", "ARGS=tests/unit/test_cpu.py")
 
 
-@pytest.mark.parametrize("target", [name for name in TARGETS if name not in ("serve", "dev", "replicas", "jobs")])
+@pytest.mark.parametrize(
+    "target", [name for name in TARGETS if name not in ("serve", "dev", "replicas", "jobs", "ray")]
+)
 def test_a_variable_that_a_target_does_not_use_is_refused(target: str, make: Make) -> None:
     assert f"make {target} does not use PROT; it takes " in make("--dry-run", target, "PROT=80", status=2)
 
