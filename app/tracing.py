@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _NAME = "rt-sentiment"
 _FLUSH_S = 3.0  # at the end of the process, for spans that have not been sent
+_ROOT = Context()
 _MAX_LINKS = 128  # of a request to batches: a stream may have texts in any number of them
 # The standard variables of which only one value is implemented here.
 _ONLY = {
@@ -89,7 +90,7 @@ class Tracing:
         if route:
             attributes["http.route"] = route
         name = f"{method if method in METHODS else 'HTTP'} {route or ''}".rstrip()
-        parent = propagate.extract(headers, Context(), _HEADERS)
+        parent = _ROOT if _NAMES.isdisjoint(headers) else propagate.extract(headers, _ROOT, _HEADERS)
         span = self.tracer.start_span(name, parent, SpanKind.SERVER, attributes)
         # It is not valid if OTEL_SDK_DISABLED is true.
         return RequestTrace(self, span) if span.get_span_context().is_valid else None
@@ -105,7 +106,7 @@ class Tracing:
         end_ns = time.time_ns()
         batch = self._batches.start_span(
             "batch",
-            Context(),
+            _ROOT,
             attributes={"sentiment.batch.texts": texts, "sentiment.batch.tokens": tokens},
             links=[Link(request.span.get_span_context()) for request in linked],
             start_time=end_ns - round(run_s * 1e9),
@@ -143,7 +144,7 @@ class RequestTrace:
 
     def carrier(self) -> dict[str, str]:
         headers: dict[str, str] = {}
-        propagate.inject(headers, set_span_in_context(self.span, Context()))
+        propagate.inject(headers, set_span_in_context(self.span, _ROOT))
         return headers
 
     def answered(self, answer: Answer) -> None:
@@ -152,7 +153,7 @@ class RequestTrace:
         self.span.set_attributes({"sentiment.texts": len(answer.results), "sentiment.cache": answer.cache})
         if not answer.queued_s:
             return
-        parent = set_span_in_context(self.span, Context())
+        parent = set_span_in_context(self.span, _ROOT)
         # From the clock of the service to that of spans.
         start_ns = time.time_ns() - round((time.monotonic() - answer.queued_s + answer.tokenize_ms / 1000) * 1e9)
         for name, ms in (("tokenize", answer.tokenize_ms), ("queue", answer.queue_ms), ("infer", answer.infer_ms)):
@@ -178,7 +179,7 @@ def trace_job(job: "Job") -> Iterator[dict[str, object]]:
     What is put into the dictionary becomes attributes of the span.
     """
     tracing = Tracing()
-    parent = propagate.extract(job.trace, Context())
+    parent = propagate.extract(job.trace, _ROOT)
     span = tracing.tracer.start_span(f"job {job.type}", parent, SpanKind.CONSUMER)
     about: dict[str, object] = {"job": job.id, "type": job.type, "attempt": job.attempts}
     token = current.set(RequestTrace(tracing, span))
@@ -239,6 +240,7 @@ class _HeadersGetter(Getter[Mapping[bytes, bytes]]):
 
 
 _HEADERS = _HeadersGetter()
+_NAMES = {name.lower().encode() for name in propagate.get_global_textmap().fields}  # of headers with a trace
 
 
 class _Exporter:

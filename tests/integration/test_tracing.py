@@ -212,7 +212,8 @@ def test_spans_are_sent_before_the_process_ends(collector: Collector) -> None:
 
 
 def test_without_a_collector_requests_are_answered_and_one_line_says_so() -> None:
-    away = Collector(f"http://127.0.0.1:{free_port()}")
+    port = free_port()
+    away = Collector(f"http://127.0.0.1:{port}")
     settings = away.settings | {"OTEL_EXPORTER_OTLP_TIMEOUT": "0.1", "OTEL_BSP_MAX_QUEUE_SIZE": "512"}
     with serve(backend="mock", tracing="on", environment=settings) as alone:
         alone.post({"text": "good"})
@@ -220,6 +221,10 @@ def test_without_a_collector_requests_are_answered_and_one_line_says_so() -> Non
         with alone.client() as http:
             for number in range(200):  # 800 spans, for which there is no room
                 assert http.post("/predict", json={"text": f"good {number}"}).status_code == 200
+        with collecting(port) as back:
+            trace_id = trace_of(alone.post({"text": "seen again"}))
+            back.wait_for(trace_id, "POST /predict", *STAGES)
+            alone.wait_for("traces sent again")
         alone.terminate()
         assert alone.wait() == 0
         assert len(alone.events("traces not sent")) == 1
@@ -236,7 +241,7 @@ def test_workers_answer_in_the_open_format_without_exemplars(collector: Collecto
 
 
 @pytest.mark.parametrize("name", ["OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_PROTOCOL"])
-def test_a_variable_that_asks_for_another_exporter_is_refused(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_variable_that_asks_for_another_exporter_is_refused(name: str) -> None:
     from app.errors import SetupError
     from app.tracing import check_variables
 

@@ -100,8 +100,8 @@ def _attributes(pairs: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def collecting() -> Iterator[Collector]:
-    """Run a collector on a free port."""
+def collecting(port: int = 0) -> Iterator[Collector]:
+    """Run a collector, on a free port by default."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -117,7 +117,7 @@ def collecting() -> Iterator[Collector]:
         def log_message(self, *_: Any) -> None:
             """Log nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     collector = Collector(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
