@@ -23,7 +23,8 @@ from . import __version__
 from .errors import SetupError
 from .logs import log
 from .metrics import METHODS
-from .trace_context import current
+from .trace_context import Trace, UnsampledTrace, current
+from .trace_ids import TraceIds
 from .types import Answer
 
 try:
@@ -34,6 +35,7 @@ try:
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON
     from opentelemetry.trace import Link, Span, SpanKind, StatusCode, set_span_in_context
 except ModuleNotFoundError as error:
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 _NAME = "rt-sentiment"
 _FLUSH_S = 3.0  # at the end of the process, for spans that have not been sent
 _ROOT = Context()
+_NOT_SENT = "the collector (OTEL_EXPORTER_OTLP_ENDPOINT) cannot be reached or refuses them"
 _MAX_LINKS = 128  # of a request to batches: a stream may have texts in any number of them
 # The standard variables of which only one value is implemented here.
 _ONLY = {
@@ -69,10 +72,12 @@ class Tracing:
 
     def __init__(self) -> None:
         check_variables()
+        self._ids = TraceIds(os.environ)
         try:
             self._exporter = _Exporter(OTLPSpanExporter())
             self._processor = BatchSpanProcessor(cast("SpanExporter", self._exporter))
-            requests = TracerProvider(resource=_resource(), shutdown_on_exit=False)
+            ids = cast("IdGenerator", self._ids)
+            requests = TracerProvider(resource=_resource(), id_generator=ids, shutdown_on_exit=False)
             # A batch has no parent, and is recorded if one of its requests is.
             batches = TracerProvider(sampler=ALWAYS_ON, resource=_resource(), shutdown_on_exit=False)
         except ValueError as error:
@@ -84,13 +89,16 @@ class Tracing:
         # From now on, it would log each attempt to reach the collector, and each span that it cannot keep.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
-    def begin(self, method: str, route: str | None, headers: Mapping[bytes, bytes]) -> "RequestTrace | None":
+    def begin(self, method: str, route: str | None, headers: Mapping[bytes, bytes]) -> Trace | None:
         """Begin the span of a request, which continues the trace that its headers name."""
+        is_root = _NAMES.isdisjoint(headers)
+        if is_root and (trace_id := self._ids.drop()):
+            return UnsampledTrace(trace_id)
         attributes = {"http.request.method": method if method in METHODS else "_OTHER"}
         if route:
             attributes["http.route"] = route
         name = f"{method if method in METHODS else 'HTTP'} {route or ''}".rstrip()
-        parent = _ROOT if _NAMES.isdisjoint(headers) else propagate.extract(headers, _ROOT, _HEADERS)
+        parent = _ROOT if is_root else propagate.extract(headers, _ROOT, _HEADERS)
         span = self.tracer.start_span(name, parent, SpanKind.SERVER, attributes)
         # It is not valid if OTEL_SDK_DISABLED is true.
         return RequestTrace(self, span) if span.get_span_context().is_valid else None
@@ -174,10 +182,7 @@ class RequestTrace:
 
 @contextmanager
 def trace_job(job: "Job") -> Iterator[dict[str, object]]:
-    """Make a span of what runs in this context, and send it at the end: the process has no other one.
-
-    What is put into the dictionary becomes attributes of the span.
-    """
+    """Make a span of what runs in this context, with attributes from the dictionary, and send it at the end."""
     tracing = Tracing()
     parent = propagate.extract(job.trace, _ROOT)
     span = tracing.tracer.start_span(f"job {job.type}", parent, SpanKind.CONSUMER)
@@ -248,8 +253,7 @@ class _Exporter:
 
     def __init__(self, exporter: OTLPSpanExporter) -> None:
         self._exporter = exporter
-        # Sends nothing more, and gives up what is being sent.
-        self.shutdown: Callable[[], None] = exporter.shutdown
+        self.shutdown: Callable[[], None] = exporter.shutdown  # gives up what is being sent
         self._is_failing = False
 
     def export(self, spans: Sequence[Any]) -> SpanExportResult:
@@ -257,8 +261,7 @@ class _Exporter:
         if (is_failing := result is not SpanExportResult.SUCCESS) != self._is_failing:
             self._is_failing = is_failing
             if is_failing:
-                reason = "the collector (OTEL_EXPORTER_OTLP_ENDPOINT) cannot be reached or refuses them"
-                log(logging.WARNING, "traces not sent", reason=reason)
+                log(logging.WARNING, "traces not sent", reason=_NOT_SENT)
             else:
                 log(logging.INFO, "traces sent again")
         return result

@@ -202,6 +202,16 @@ def test_a_request_that_is_not_sampled_has_no_spans(collector: Collector) -> Non
     assert len(collector.spans) == sent  # the server has ended, and would have sent them by now
 
 
+def test_a_sampler_by_ratio_follows_the_client_and_drops_the_rest(collector: Collector) -> None:
+    settings = collector.settings | {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"}
+    with serve(backend="mock", tracing="on", environment=settings) as sampling:
+        dropped = sampling.post({"text": "good"})
+        assert dropped.headers["traceresponse"].endswith("-00")
+        followed = sampling.post({"text": "bad"}, headers={"traceparent": f"00-{'6b' * 16}-{CLIENT_SPAN}-01"})
+        collector.wait_for(trace_of(followed), "POST /predict", *STAGES)
+    assert collector.of_trace(trace_of(dropped)) == []
+
+
 def test_spans_are_sent_before_the_process_ends(collector: Collector) -> None:
     settings = collector.settings | {"OTEL_BSP_SCHEDULE_DELAY": "3600000", "OTEL_SERVICE_NAME": "mine"}
     with serve(backend="mock", tracing="on", environment=settings) as ending:

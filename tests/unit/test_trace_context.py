@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from app import logs, trace_context
 from app.api.errors import no_such_path
 from app.metrics import Metrics
+from app.trace_ids import TraceIds
 from app.types import Answer
 from tests.support.middleware import Bench
 from tests.support.process import ROOT
@@ -94,3 +96,36 @@ def test_without_the_extra_an_error_says_what_to_install() -> None:
     assert done.returncode == 1
     expected = "rt-sentiment: SENTIMENT_TRACING: traces need an extra: pip install 'rt-sentiment[tracing]'"
     assert expected in done.stderr
+
+
+def test_ids_of_traces_are_dropped_at_the_rate_of_the_sampler() -> None:
+    ids = TraceIds({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"})
+    sampled = 0
+    for _ in range(4000):
+        if dropped := ids.drop():
+            assert dropped % 2**64 >= 2**62
+        else:
+            assert ids.generate_trace_id() % 2**64 < 2**62  # the one that was drawn
+            sampled += 1
+    assert 800 < sampled < 1200
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"OTEL_TRACES_SAMPLER": "always_off"},
+        {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "x"},
+    ],
+)
+def test_other_samplers_are_asked(environment: dict[str, str]) -> None:
+    ids = TraceIds(environment)
+    assert ids.drop() == 0
+    assert 0 < ids.generate_trace_id() < 2**128
+
+
+def test_a_trace_that_is_dropped_goes_on_dropped() -> None:
+    trace = trace_context.UnsampledTrace(int(TRACE_ID, 16))
+    assert trace.trace_id == TRACE_ID
+    for header in (trace.carrier()["traceparent"], trace.response_header.decode()):
+        assert re.fullmatch(f"00-{TRACE_ID}-[0-9a-f]{{16}}-00", header)
