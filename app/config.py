@@ -20,6 +20,7 @@ from .identity_settings import IdentitySettings
 from .job_settings import JobSettings
 from .models_settings import ModelsSettings
 from .setting_types import Address, Backend, Digest, Hosts, Networks, Origins, PathPrefix, Rate, RateStorage
+from .tracing_settings import TracingSettings
 
 PREFIX = "SENTIMENT_"
 PROFILES = Path(__file__).parent / "profiles"
@@ -32,7 +33,7 @@ class SettingsError(ValueError):
     """A setting is invalid; the message names it."""
 
 
-class Settings(CacheSettings, IdentitySettings, JobSettings, ModelsSettings):
+class Settings(CacheSettings, IdentitySettings, JobSettings, ModelsSettings, TracingSettings):
     """All settings. Each field is `SENTIMENT_<NAME>` in the environment and `--<name>` as a flag."""
 
     model_config = SettingsConfigDict(

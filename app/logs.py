@@ -1,7 +1,8 @@
 """Structured logs: one JSON object per line for machines, plain lines on a terminal.
 
 A line never contains a user's text. Exceptions are logged by type and stack frames, without their message, because
-libraries quote their input in it. Events of this package carry their fields as `extra={"fields": {...}}`.
+libraries quote their input in it. Events of this package carry their fields as `extra={"fields": {...}}`; those of a
+request or job with a trace also get its id.
 """
 
 import asyncio
@@ -13,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 import orjson
+
+from .trace_context import current
 
 logger = logging.getLogger("sentiment")
 
@@ -119,7 +122,7 @@ class _ConsoleFormatter(logging.Formatter):
 def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
     if record.name == logger.name:
         fields: Mapping[str, Any] = getattr(record, "fields", {})
-        return fields
+        return {**fields, "trace_id": trace.trace_id} if (trace := current.get()) else fields
     error = record.exc_info[1] if record.exc_info else None
     return {"logger": record.name, **(_describe(error) if error else {})}
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -53,6 +54,10 @@ from .jobs import JobOptions, Jobs
 from .metrics import Metrics
 from .models import follow, new_follower
 from .serving import Feedback, Lifecycle, RedisStore, SharedCache, SharedCacheOptions
+from .trace_context import exemplar
+
+if TYPE_CHECKING:
+    from .tracing import Tracing
 
 # Of SENTIMENT_MAX_WAIT_MS: streams leave the rest to requests that cannot wait for room.
 _STREAM_SHARE = 0.5
@@ -88,13 +93,23 @@ def create_app(
     """
     settings = settings or load_settings()
     lifecycle = Lifecycle()
-    metrics = Metrics(CollectorRegistry())
+    tracing = _tracing(settings)
+    metrics = Metrics(CollectorRegistry(), exemplar if tracing else None)
     credentials = open_credentials(settings)
     refusals = Refusals()
     rate = RateLimit(settings.rate_limit, settings.rate_limit_storage) if settings.rate_limit else None
     shared = _shared_cache(settings, metrics)
     feedback = Feedback() if settings.feedback else None
-    follower = new_follower(settings, lifecycle, metrics, shared, feedback, on_ready=on_ready, on_broken=on_broken)
+    follower = new_follower(
+        settings,
+        lifecycle,
+        metrics,
+        shared,
+        feedback,
+        batches=tracing.observe(metrics) if tracing else metrics,
+        on_ready=on_ready,
+        on_broken=on_broken,
+    )
     limits = _limits(settings)
     bodies = Bodies(settings.max_bodies_bytes or 16 * settings.max_body_bytes)
     authenticate = (
@@ -136,11 +151,19 @@ def create_app(
                 await shared.close()
             if rate:
                 await rate.close()
+            if tracing:
+                await asyncio.to_thread(tracing.close)
 
     protocols = _protocols(settings)
-    routers = [prediction_routes(), stream_routes(), status_router(lifecycle, metrics, limits), jobs_router(jobs)]
-    routers += [feedback_router(feedback, bodies, limits, metrics), models_router(lifecycle, feedback)]
-    routers += [protocol.router(lifecycle, bodies) for protocol in protocols]
+    routers = [
+        prediction_routes(),
+        stream_routes(),
+        status_router(lifecycle, metrics, limits),
+        jobs_router(jobs),
+        feedback_router(feedback, bodies, limits, metrics),
+        models_router(lifecycle, feedback),
+        *(protocol.router(lifecycle, bodies) for protocol in protocols),
+    ]
     app = fastapi_app(
         lifespan,
         routers,
@@ -177,6 +200,7 @@ def create_app(
         prefix=ProxyPrefix(settings.root_path, settings.trusted_proxies),
         rate=rate,
         has_plain_errors=lambda method, path: any(protocol.owns(method, path) for protocol in protocols),
+        tracer=tracing,
     )
     return Application(middleware, app, lifecycle, metrics)
 
@@ -189,6 +213,14 @@ def _endpoint(endpoint: Endpoint, feedback: Feedback | None) -> Endpoint:
 def _protocols(settings: Settings) -> list[Protocol]:
     enabled = {HUGGING_FACE: settings.huggingface, OPEN_INFERENCE: settings.open_inference}
     return [protocol for protocol, is_enabled in enabled.items() if is_enabled]
+
+
+def _tracing(settings: Settings) -> "Tracing | None":
+    if not settings.tracing:
+        return None
+    from .tracing import Tracing  # which needs an extra
+
+    return Tracing()
 
 
 def _limits(settings: Settings) -> Limits:

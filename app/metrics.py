@@ -4,7 +4,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from prometheus_client import (
@@ -15,11 +15,12 @@ from prometheus_client import (
     Gauge,
     Histogram,
     disable_created_metrics,
-    generate_latest,
 )
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from .model_metrics import ModelMetrics, VersionMetrics
+from .trace_context import Trace
 from .types import ModelInfo
 
 # From a cache hit or a single short text to longer than any client waits.
@@ -44,11 +45,15 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # they would add a s
 class Metrics:
     """One set of metrics with its own registry, so that two apps in one process do not share them.
 
-    With several workers prometheus_client counts in files, and the worker that is scraped adds them up.
+    With several workers prometheus_client counts in files, and the worker that is scraped adds them up. `exemplar`
+    returns what leads from a duration to the current request; None if nothing does.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, exemplar: Callable[[], dict[str, str] | None] | None = None
+    ) -> None:
         self.registry = registry
+        self._exemplar = exemplar
         # With several workers the default process metrics would be those of the scraped worker only.
         self._workers = _WorkerProcesses(registry) if "PROMETHEUS_MULTIPROC_DIR" in os.environ else None
         if not self._workers:
@@ -98,19 +103,23 @@ class Metrics:
         self._lines = functools.cache(lambda status: lines.labels(str(status)))
         self._responses = functools.cache(self._response_series)
 
-    def exposition(self) -> bytes:
-        """Return all series in the Prometheus text format."""
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Return all series and their content type: Prometheus' text format or, if the client accepts it, OpenMetrics.
+
+        Only OpenMetrics has exemplars.
+        """
+        encode, content_type = choose_encoder(accept)
         registry = self.registry
         if self._workers:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        return encode(registry), content_type
 
     def answered(self, method: str, path: str, status: int, seconds: float) -> None:
         """A request was answered; `path` is the path of its route, or "none"."""
         count, durations = self._responses(method if method in METHODS else "other", path, status)
         count.inc()
-        durations.observe(seconds)
+        durations.observe(seconds, self._exemplar and self._exemplar())
 
     def _response_series(self, method: str, path: str, status: int) -> tuple[Counter, Histogram]:
         return self._http.labels(method, path, str(status)), self._http_seconds.labels(path, f"{status // 100}xx")
@@ -138,14 +147,17 @@ class Metrics:
 
     def tokenized(self, seconds: float) -> None:
         """The texts of a request were tokenised."""
-        self._stages["tokenize"].observe(seconds)
+        self._stages["tokenize"].observe(seconds, self._exemplar and self._exemplar())
 
-    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float) -> None:
-        """A batch ran; its first text had waited `queue_s`."""
+    def batch_finished(
+        self, texts: int, tokens: int, queue_s: float, run_s: float, requests: Sequence[Trace] = ()
+    ) -> None:
+        """A batch ran; its first text had waited `queue_s`. `requests` are those with a trace."""
+        trace = {"trace_id": requests[0].trace_id} if requests else None
         self._batch_texts.observe(texts)
         self._batch_tokens.inc(tokens)
-        self._stages["queue"].observe(queue_s)
-        self._stages["infer"].observe(run_s)
+        self._stages["queue"].observe(queue_s, trace)
+        self._stages["infer"].observe(run_s, trace)
 
     def refused(self, reason: str) -> None:
         """Admission rejected a request: "wait", "full" or "deadline"."""
@@ -163,7 +175,7 @@ class Metrics:
 
     def shared_waited(self, seconds: float) -> None:
         """A request waited for the shared cache."""
-        self._stages["shared"].observe(seconds)
+        self._stages["shared"].observe(seconds, self._exemplar and self._exemplar())
 
     def shared_written(self, outcome: str, predictions: int) -> None:
         """Predictions were written to the shared cache, or could not be."""

@@ -14,6 +14,7 @@ from .inference import Model, find_directory, load_model, open_artifact
 from .inference import locate as find_files
 from .metrics import Metrics
 from .serving import (
+    BatchObserver,
     CanaryLimits,
     Engine,
     Feedback,
@@ -34,10 +35,14 @@ def new_follower(
     shared: SharedCache | None,
     feedback: Feedback | None,
     *,
+    batches: BatchObserver | None = None,
     on_ready: Callable[[], None],
     on_broken: Callable[[], None],
 ) -> Follower:
-    """Return what loads the models into `lifecycle`, and keeps them what they are to be."""
+    """Return what loads the models into `lifecycle`, and keeps them what they are to be.
+
+    `batches` counts what happens in all of them together, by default `metrics`.
+    """
 
     def on_stall() -> None:
         follower.stop("the model stopped answering")
@@ -51,7 +56,7 @@ def new_follower(
             feedback.forget(version.info.id)
 
     opener = Opener(settings)
-    engine = lifecycle.engine = Engine(_serving_limits(settings), metrics, on_stall=on_stall, shared=shared)
+    engine = lifecycle.engine = Engine(_serving_limits(settings), batches or metrics, on_stall=on_stall, shared=shared)
     loader = Loader(
         opener.open,
         engine,

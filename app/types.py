@@ -122,6 +122,7 @@ class Answer(NamedTuple):
     queue_ms: float = 0.0
     infer_ms: float = 0.0
     explanations: Sequence[Sequence[WordWeight] | None] = ()  # one per text, None for an error; only if asked for
+    queued_s: float = 0.0  # `time.monotonic()` between the stages tokenize and queue; 0 if nothing had to be computed
 
     @property
     def predictions(self) -> list[Prediction]:

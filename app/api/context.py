@@ -13,6 +13,7 @@ from starlette.types import Scope
 from ..access import Quota
 from ..logs import log_fields
 from ..metrics import METHODS
+from ..trace_context import Trace
 
 Header = tuple[bytes, bytes]
 
@@ -25,8 +26,8 @@ ALL_PROBES = (
     "/v2/models/{name}/ready",
     "/v2/models/{name}/versions/{version}/ready",
 )
-# These paths are polled. Their access lines are logged at the debug level.
-_POLLED = frozenset({*ALL_PROBES, "/metrics"})
+# These paths are polled. Their access lines are logged at the debug level, and they have no traces.
+POLLED = frozenset({*ALL_PROBES, "/metrics"})
 QUOTA_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 # No page may show ours in a frame or guess the type of a response, and links of the docs send no referrer.
 _SECURITY_HEADERS = (
@@ -37,7 +38,7 @@ _TIMINGS = b"tokenize;dur=%.2f, queue;dur=%.2f, infer;dur=%.2f, total;dur=%.2f"
 _MAX_ADDRESS_CHARS = 45
 # Keys in the state of a scope, which the server sets:
 PEER = "peer"  # the address at the other end of the connection: `client` is what a trusted proxy says it is
-REFUSED = "refused"  # the server itself has responded, logged and counted the request
+REFUSED = "refused"  # the status with which the server itself has responded; it has logged and counted the request
 BUSY = "busy"  # a function for a stream, which says with it whether it has work or waits for its client
 BROKEN = "broken"  # status and detail: why the rest of the body cannot be read, although the response has begun
 # A key that the application sets: it limits the time of this body itself.
@@ -67,6 +68,7 @@ class RequestContext:
     content_policy: bytes = b"frame-ancestors 'none'"
     route: str | None = None  # of the path, if it is one of ours, such as /v2/models/{name}
     has_plain_errors: bool = False  # the client expects {"error": "…"}
+    trace: Trace | None = None  # while tracing is on
 
     @property
     def route_or_path(self) -> str:
@@ -87,6 +89,8 @@ class RequestContext:
             ]
         if self.model:
             headers.append((b"x-model", self.model.encode()))
+        if self.trace:
+            headers.append((b"traceresponse", self.trace.response_header))
         if self.timings_ms:
             headers.append((b"server-timing", _TIMINGS % (*self.timings_ms, self.elapsed_s * 1000)))
         return headers
@@ -119,7 +123,7 @@ class RequestContext:
         fields |= self.lines
         fields["request_id"] = self.request_id
         fields["client"] = self.client
-        log_fields(logging.DEBUG if path in _POLLED else logging.INFO, "request", fields)
+        log_fields(logging.DEBUG if path in POLLED else logging.INFO, "request", fields)
 
 
 def begin(scope: Scope) -> RequestContext:

@@ -11,10 +11,19 @@ from ..logs import log
 from .context import QUOTA_HEADERS, RequestContext, context_of
 
 _METHODS = ("GET", "POST")
-_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms")
+# The last two continue the trace of a page.
+_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "X-API-Key",
+    "X-Request-ID",
+    "X-Request-Timeout-Ms",
+    "traceparent",
+    "tracestate",
+)
 # Pages may always send the first three (Fetch standard, "CORS-safelisted request-header").
 _ALLOWED = frozenset(name.lower() for name in ("Accept", "Accept-Language", "Content-Language", *_HEADERS))
-_EXPOSED = ("X-Request-ID", "X-Model", "X-Cache", "Server-Timing", "Retry-After", *QUOTA_HEADERS)
+_EXPOSED = ("X-Request-ID", "X-Model", "X-Cache", "Server-Timing", "Retry-After", "traceresponse", *QUOTA_HEADERS)
 # What may be in a log: an origin as browsers write it, and the name of a method or a header.
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]{0,31}://[\w.:\[\]-]{1,253}", re.ASCII)
 _TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]{1,64}", re.ASCII)

@@ -61,6 +61,8 @@ class Endpoint(ABC):
         self._lifecycle.in_flight += 1
         failed: bool | None = True  # None: refused, or ended by the client, which says nothing about the version
         began_s = time.perf_counter()
+        if context.trace and context.trace.is_sampled:
+            query.request = context.trace
         try:
             # The middleware has counted one text. It has no quota while the storage is unreachable.
             if self._rate and context.quota and texts > 1:
@@ -82,6 +84,8 @@ class Endpoint(ABC):
             self._lifecycle.in_flight -= 1
         self._lifecycle.answered(version, query, answer)
         context.model = service.model
+        if context.trace:
+            context.trace.answered(answer)
         context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)
         if failures := [result for result in answer.results if isinstance(result, BackendError)]:
             log_failure(context.request_id, failures[0], len(failures))

@@ -57,13 +57,16 @@ class Problem(Response):
 
     def __init__(self, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
         super().__init__(orjson.dumps(content), content["status"], dict(headers or {}), "application/problem+json")
-        self._detail = content["detail"]
+        self._content = content
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if context_of(scope).has_plain_errors:
-            self.body = orjson.dumps({"error": self._detail})
-            self.headers["content-length"] = str(len(self.body))
+        context = context_of(scope)
+        if context.has_plain_errors:
+            self.body = orjson.dumps({"error": self._content["detail"]})
             self.headers["content-type"] = "application/json"
+        elif context.trace:
+            self.body = orjson.dumps({**self._content, "trace_id": context.trace.trace_id})
+        self.headers["content-length"] = str(len(self.body))
         await super().__call__(scope, receive, send)
 
 

@@ -168,6 +168,7 @@ class Intake:
                     long_text=options.long_text,
                     caller=self._caller,
                     uses_shared_cache=False,
+                    request=self._context.trace if self._context.trace and self._context.trace.is_sampled else None,
                 )
                 service = version.enter()
                 try:

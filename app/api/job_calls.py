@@ -111,7 +111,8 @@ class JobsApi:
         owner = jobs_owner(context)
         await self.run(self.jobs.check, owner)  # before the body is read
         metadata = {"request_id": context.request_id}
-        new = partial(NewJob, owner, type=kind.name, idempotency_key=key, metadata=metadata)
+        trace = context.trace.carrier() if context.trace else {}
+        new = partial(NewJob, owner, type=kind.name, idempotency_key=key, metadata=metadata, trace=trace)
         if boundary := boundary_of(request.headers.get("content-type", "")):
             return await self._accept_form(kind, request, boundary, new)
         check_headers(context.headers, self._max_body_bytes)

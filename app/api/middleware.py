@@ -8,8 +8,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..access import RateLimit
 from ..logs import log_exception
+from ..trace_context import Trace, current
 from .checks import Check
-from .context import NO_PATH, REFUSED, RequestContext, begin, context_of
+from .context import NO_PATH, POLLED, REFUSED, RequestContext, begin, context_of
 from .errors import no_such_path, respond_to, shutting_down, unexpected
 from .prefix import ProxyPrefix
 from .rate import count, is_counted
@@ -23,6 +24,13 @@ class Observer(Protocol):
         """A response was sent; `path` is one of ours or "none"."""
 
 
+class Tracer(Protocol):
+    """Begins traces."""
+
+    def begin(self, method: str, route: str | None, headers: Mapping[bytes, bytes]) -> Trace | None:
+        """Begin the span of a request, or continue the trace of its client."""
+
+
 class Middleware:
     """Gives each request an id, checks, error responses, metrics and an access line.
 
@@ -30,7 +38,7 @@ class Middleware:
     `paths` are those that logs and metrics may name; they may have parameters, as in `/v2/models/{name}`. `cors` wraps
     what answers, so that refusals have its headers. `prefix` finds the path below which a proxy serves them. `rate`
     counts requests before their bodies are read. `has_plain_errors` says for a method and a path whether errors are
-    `{"error": "…"}`.
+    `{"error": "…"}`. `tracer` begins a span for each request but those for probes and metrics.
     """
 
     def __init__(
@@ -45,6 +53,7 @@ class Middleware:
         prefix: ProxyPrefix | None = None,
         rate: RateLimit | None = None,
         has_plain_errors: Callable[[str, str], bool] = lambda _method, _path: False,
+        tracer: Tracer | None = None,
     ) -> None:
         self._app = app
         self._endpoints = endpoints
@@ -55,6 +64,7 @@ class Middleware:
         self._prefix = prefix
         self._rate = rate
         self._has_plain_errors = has_plain_errors
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,6 +75,10 @@ class Middleware:
             self._prefix.apply(scope, context, self._routes)
         context.route = self._routes.find(context.path)
         context.has_plain_errors = self._has_plain_errors(scope["method"], context.path or scope["path"])
+        if self._tracer:
+            polled = context.route in POLLED
+            context.trace = None if polled else self._tracer.begin(scope["method"], context.route, context.headers)
+            current.set(context.trace)  # always: a request may inherit the context of the one before it
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -77,8 +91,12 @@ class Middleware:
             inner = self._inner if b"origin" in context.headers else self._answer
             await inner(scope, receive, send_with_headers)
         finally:
-            if not scope["state"].get(REFUSED):
+            refused: int | None = scope["state"].get(REFUSED)
+            if not refused:
                 self._record(scope["method"], context)
+            if context.trace:
+                attributes = {"request_id": context.request_id, "model": context.model, **context.lines}
+                context.trace.end(refused or context.final_status, attributes)
 
     def _record(self, method: str, context: RequestContext) -> None:
         try:

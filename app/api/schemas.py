@@ -225,4 +225,5 @@ class Problem(BaseModel):
     status: int = Field(description="The status of the response.", examples=[429])
     detail: str = Field(description="What is wrong with this request.")
     request_id: str = Field(description="The id of the request, as in `X-Request-ID` and in the server's log.")
+    trace_id: str | None = Field(None, description="The id of the request's trace, if the server traces requests.")
     errors: list[FieldError] | None = Field(None, description="Only with status 422: each invalid part of the request.")

@@ -3,11 +3,10 @@
 import asyncio
 import platform
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Header, Response
 from fastapi.routing import APIRoute
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from .. import __version__
 from ..errors import NotReady
@@ -38,7 +37,14 @@ _NOT_READY: dict[str, Any] = {
 }
 
 
-_METRICS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+_METRICS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "text/plain": {"schema": {"type": "string"}},
+            "application/openmetrics-text": {"schema": {"type": "string"}},
+        }
+    }
+}
 
 
 def report(lifecycle: Lifecycle, metrics: Metrics) -> None:
@@ -97,13 +103,14 @@ def status_router(lifecycle: Lifecycle, metrics: Metrics, limits: schemas.Limits
     @router.get(
         "/metrics", name="metrics", tags=["information"], response_class=Response, responses=_METRICS | problems(431)
     )
-    async def prometheus() -> Response:
-        """Return the metrics in the Prometheus text format."""
+    async def prometheus(accept: Annotated[str, Header(include_in_schema=False)] = "") -> Response:
+        """Return the metrics in the Prometheus text format, or as OpenMetrics if `Accept` names it first."""
         report(lifecycle, metrics)
         # In a thread, because it takes milliseconds and reads files if there are several workers. One at a time,
         # because each such thread competes with the event loop for the interpreter.
         async with rendering:
-            return Response(await asyncio.to_thread(metrics.exposition), media_type=CONTENT_TYPE_LATEST)
+            content, content_type = await asyncio.to_thread(metrics.exposition, accept)
+        return Response(content, headers={"content-type": content_type})
 
     accept_head(router)
     return router

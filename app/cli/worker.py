@@ -1,13 +1,17 @@
 """`rt-sentiment worker`."""
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..config import PREFIX
+from ..errors import SetupError
 from .exits import OK, WRONG_USAGE, Failure
 from .flags import MODEL_SETTINGS, read_settings, setting_flags
+
+if TYPE_CHECKING:
+    from ..jobs import TraceJob
 
 _JOB_SETTINGS = ("redis_url", "job_store", "job_sources", "job_bases", "job_ttl_s", "job_attempts")
 
@@ -19,7 +23,7 @@ _JOB_SETTINGS = ("redis_url", "job_store", "job_sources", "job_bases", "job_ttl_
     help="Which jobs to run, the first ones first.  [default: high,normal,low, and training if it can train]",
 )
 @click.option("--slots", "at_a_time", type=click.IntRange(1, 64), default=1, show_default=True, help="Jobs at a time.")
-@setting_flags((*_JOB_SETTINGS, *MODEL_SETTINGS, "host", "worker_port", "log_format", "log_level"))
+@setting_flags((*_JOB_SETTINGS, *MODEL_SETTINGS, "host", "worker_port", "tracing", "log_format", "log_level"))
 def worker(*, queues: str | None, at_a_time: int, **flags: Any) -> int:
     """Run background jobs until SIGTERM or Ctrl-C. Another worker then goes on with the jobs in progress.
 
@@ -28,7 +32,7 @@ def worker(*, queues: str | None, at_a_time: int, **flags: Any) -> int:
     """
     settings = read_settings(flags)
     from .. import logs
-    from ..jobs import PRIORITIES, QUEUES, TRAINING, JobOptions, why_not_here, work
+    from ..jobs import PRIORITIES, QUEUES, TRAINING, JobOptions, untraced, why_not_here, work
     from ..sockets import authority, listen
     from ..tables import ModelScorer
     from ..types import LongText
@@ -50,9 +54,21 @@ def worker(*, queues: str | None, at_a_time: int, **flags: Any) -> int:
     def load_scorer(long_text: LongText) -> ModelScorer:
         return ModelScorer(load_model(settings, processes=at_a_time), long_text)
 
+    trace = _trace_job() if settings.tracing else untraced
     try:
         listener = listen(settings.host, settings.worker_port) if settings.worker_port else None
     except OSError as error:
         raise Failure(f"cannot listen on {authority(settings.host, settings.worker_port)}: {error.strerror}") from None
-    work(JobOptions.of(settings), names, load_scorer, listener, at_a_time)
+    work(JobOptions.of(settings), names, load_scorer, listener, at_a_time, trace=trace)
     return OK
+
+
+def _trace_job() -> "TraceJob":
+    """Return what traces jobs."""
+    try:
+        from ..tracing import check_variables, trace_job
+
+        check_variables()
+    except SetupError as error:
+        raise Failure(str(error), WRONG_USAGE) from None
+    return trace_job

@@ -10,6 +10,7 @@ from .queue import QUEUES
 from .request import MODEL_NAME, InferenceRequest, TrainingRequest, why_no_name
 from .results import MEDIA_TYPES, ResultFile
 from .service import Jobs, NewJob, Upload
+from .tasks import TraceJob, untraced
 from .training import why_not_here
 
 __all__ = [
@@ -29,8 +30,10 @@ __all__ = [
     "Priority",
     "ResultFile",
     "Status",
+    "TraceJob",
     "TrainingRequest",
     "Upload",
+    "untraced",
     "why_no_name",
     "why_not_here",
     "work",

@@ -46,6 +46,7 @@ class Job:
     result: Mapping[str, Any] | None = None
     error: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    trace: Mapping[str, str] = field(default_factory=dict)  # the headers with which its trace goes on
     input_bytes: int = 0  # that it has, or may have, in the store
     store: str = ""  # the identity of the store that has its files
     version: int = 0  # counts the changes

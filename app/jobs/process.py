@@ -23,6 +23,7 @@ from .scoring import LoadScorer
 from .slots import Slots, end_with_parent
 from .store import OTHER_STORE, open_store
 from .sweep import EVERY_S, Sweeper
+from .tasks import TraceJob, untraced
 
 if TYPE_CHECKING:
     from .worker import Worker
@@ -55,12 +56,14 @@ def work(
     load_scorer: LoadScorer,
     listener: socket.socket | None = None,
     slots: int = 1,
+    *,
+    trace: TraceJob = untraced,
 ) -> None:
     """Run jobs from these queues, in their order, until SIGTERM or SIGINT: at most `slots` at a time.
 
-    Answers probes and scrapes on `listener`.
+    Answers probes and scrapes on `listener`. `trace`: see `TraceJob`.
     """
-    tasks.context = tasks.Context(options, load_scorer)
+    tasks.context = tasks.Context(options, load_scorer, trace)
     sys.modules[TASK_MODULE] = tasks
     for name in ("rq.worker", "rq.job"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -35,6 +35,7 @@ class NewJob:
     every_s: float | None = None
     idempotency_key: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    trace: Mapping[str, str] = field(default_factory=dict)
 
 
 class Jobs:
@@ -95,6 +96,7 @@ class Jobs:
             due_at=new.run_at or 0.0,
             every_s=new.every_s,
             metadata=new.metadata,
+            trace=new.trace,
             input_bytes=size,
             store=self._store.identity(),
         )

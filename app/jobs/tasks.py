@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -32,12 +33,22 @@ _FINAL = (TableError, InvalidInput)
 _BRIEF_ERRORS = (TableError, InvalidInput, ArtifactError, SetupError, NotReady, TrainingFailed)
 
 
+# Traces what runs in its context: an attempt to run a job. What is put into its dictionary describes the attempt.
+TraceJob = Callable[[Job], AbstractContextManager[dict[str, object]]]
+
+
+def untraced(_job: Job) -> AbstractContextManager[dict[str, object]]:
+    """Trace nothing."""
+    return nullcontext({})
+
+
 @dataclass(slots=True)
 class Context:
     """What the worker was started with."""
 
     options: JobOptions
     load_scorer: LoadScorer
+    trace: TraceJob = untraced
 
 
 context: Context | None = None  # of this process, which runs one job
@@ -57,11 +68,17 @@ def run(job_id: str, token: str) -> None:
     assert context is not None
     options = context.options
     records = Records(connect(options))
-    queues = Queues(records.redis)
     try:
         job = records.change(job_id, lambda job, now_s: transitions.claim(job, token, now_s), lease=token)
     except transitions.Refused:
         return
+    with context.trace(job) as about:
+        if ended := _attempt(records, job, token):
+            about |= {"status": ended.status, "rows": ended.done}
+
+
+def _attempt(records: Records, job: Job, token: str) -> Job | None:
+    """Run a job that this process has claimed. Return it as it is then; None if it belongs to somebody else by now."""
     fields = {"job": job.id, "type": job.type, "attempt": job.attempts, "request_id": job.metadata.get("request_id")}
     log(logging.INFO, "job started", **fields)
     if job.every_s:  # now, so that the series goes on whatever happens to this job
@@ -76,13 +93,14 @@ def run(job_id: str, token: str) -> None:
             ended = _run(lease, token)
         except LeaseLost:
             log(logging.INFO, "job given up", reason="it was cancelled, or another worker has it", **fields)
-            return
+            return None
     if ended.status == "pending" and not ended.due_at:
         try:
-            queues.deliver(ended)
+            Queues(records.redis).deliver(ended)
         except NotReady:  # another worker finds it
             log(logging.WARNING, "job not delivered", **fields)
     log(logging.INFO, "job ended", status=ended.status, done=ended.done, **fields)
+    return ended
 
 
 def _run(lease: Lease, token: str) -> Job:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .admission import NO_WAIT, Wait
 from .entry import Entry
@@ -32,6 +32,7 @@ class WorkItem(Entry, Generic[P, R]):
         "owner",
         "payload",
         "predicted",
+        "requests",
         "rest_tokens",
         "settled",
         "started_s",
@@ -45,6 +46,7 @@ class WorkItem(Entry, Generic[P, R]):
         self.owner = ""  # the caller that queued it; `caller` may be another one that joined it
         self.next: WorkItem[P, R] | None = None  # of its list: due when this one starts
         self.rest_tokens = 0  # of its list from this item on, once enough of the list has run to tell its cost
+        self.requests: Sequence[Any] = ()  # as the observer knows those that wait and want to be told apart
         self.settled = False
         self._on_settled = on_settled
         self._waiters: list[asyncio.Future[R]] = []
@@ -98,3 +100,8 @@ def link_turns(items: Sequence[WorkItem[P, R]], turn: int) -> None:
         item.next = items[place + turn] if place + turn < len(items) else None
         item.rest_tokens = rest_tokens if place >= _MEASURED_TURNS * turn else 0
         rest_tokens -= item.tokens
+
+
+def requests_of(items: Sequence[WorkItem[P, R]]) -> list[Any]:
+    """Return the requests that wait for items, or have waited, each once, as the observer knows them."""
+    return list(dict.fromkeys(request for item in items for request in item.requests))

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError, TextTooLong
 from .admission import NO_WAIT, NOWHERE, Admission, Elsewhere, Room, Wait
@@ -19,7 +19,7 @@ from .cost import CostModel
 from .entry import cost_of, tokens_of
 from .executor import BatchExecutor
 from .fairness import Caller
-from .item import WorkItem, link_turns
+from .item import WorkItem, link_turns, requests_of
 from .queue import BatchQueue
 from .slots import RunningBatch, Slots
 
@@ -41,8 +41,8 @@ class SchedulerLimits:
 class Observer(Protocol):
     """Counts what happens."""
 
-    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float) -> None:
-        """A batch of `texts` ran for `run_s`; its first text had waited `queue_s`."""
+    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float, requests: Sequence[Any]) -> None:
+        """A batch of `texts` ran for `run_s`; its first text had waited `queue_s`. `requests`: see `Waiting`."""
 
     def refused(self, reason: str) -> None:
         """A request was refused."""
@@ -242,14 +242,14 @@ class Scheduler(Generic[P, R]):
     def _finish(self, batch: RunningBatch[P, R], results: Sequence[R | Exception], run_s: float) -> None:
         if not self._slots.finish(batch):
             return  # no thread could be started for it, but another one has run it since
-        now_s = time.monotonic()
-        first, tokens = batch.items[0], tokens_of(batch.items)
+        now_s, first, tokens = time.monotonic(), batch.items[0], tokens_of(batch.items)
         try:
             # A batch that was split would spoil the fit.
             if not any(isinstance(result, Exception) for result in results):
                 # The cost of a batch is its slot's time, including the way from the event loop and back.
                 self._cost.observe(cost_of(batch.items), (now_s - first.started_s) * 1000)
-            self._observer.batch_finished(len(results), tokens, first.started_s - first.arrived_s, run_s)
+            waited_s, requests = first.started_s - first.arrived_s, requests_of(batch.items)
+            self._observer.batch_finished(len(results), tokens, waited_s, run_s, requests)
             self._fill_slots(now_s)  # fill the slot first, then answer
         finally:
             for item, result in zip(batch.items, results, strict=True):

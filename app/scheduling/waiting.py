@@ -15,16 +15,20 @@ R = TypeVar("R")
 class Waiting(Generic[P, R]):
     """Joins items, and leaves those that are not done when the request stops waiting."""
 
-    def __init__(self, scheduler: Scheduler[P, R], deadline_s: float, caller: str = "") -> None:
+    def __init__(self, scheduler: Scheduler[P, R], deadline_s: float, caller: str = "", request: object = None) -> None:
+        """`request` is what the observer of batches knows the request as; None if it need not."""
         self._scheduler = scheduler
         self._deadline_s = deadline_s
         self._caller = caller
+        self._request = request
         self._waiters: list[tuple[WorkItem[P, R], asyncio.Future[R]]] = []
 
     def join(self, items: Iterable[WorkItem[P, R]]) -> None:
         """Wait for these items, too."""
         for item in items:
             self._waiters.append((item, self._scheduler.join(item, self._deadline_s, self._caller)))
+            if self._request is not None:
+                item.requests = (*item.requests, self._request)
 
     async def results(self) -> list[R]:
         """Return all results, in the order in which the items were joined; raise the first error."""

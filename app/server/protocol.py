@@ -256,7 +256,7 @@ class LimitedProtocol(HttpToolsProtocol):
                     super().on_message_complete()
                 self.flow.pause_reading()
                 return
-            self.cycle.scope["state"][REFUSED] = True
+            self.cycle.scope["state"][REFUSED] = status
             self.cycle.disconnected = True  # the application must not wait for the rest of the body
             self.cycle.message_event.set()
         request_id = new_id()

@@ -4,9 +4,9 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..inference import Model, fingerprint_of
 from ..logs import log
@@ -48,7 +48,7 @@ class ServingLimits:
 class Observer(Protocol):
     """Counts what happens in all models together."""
 
-    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float) -> None:
+    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float, requests: Sequence[Any]) -> None:
         """See `scheduling.scheduler.Observer`."""
 
     def refused(self, reason: str) -> None:

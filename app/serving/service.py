@@ -127,7 +127,7 @@ class Service:
             if not texts.has_result(key)
         }
         items = texts.items
-        waiting = self._queue(texts, deadline_s, query.caller, admitted)
+        waiting = self._queue(texts, deadline_s, query, admitted)
         hits, misses, joined = texts.counts()
         observer.looked_up("hit", hits)
         observer.looked_up("miss", misses)
@@ -144,6 +144,7 @@ class Service:
                 tokenize_ms=(tokenized_s - started_s - shared_s) * 1000,
                 queue_ms=(run_s - tokenized_s) * 1000,
                 infer_ms=(max(run_s, *(item.finished_s for item in items.values())) - run_s) * 1000,
+                queued_s=tokenized_s,
             )
 
         def location_of(place: int) -> Location:
@@ -216,16 +217,16 @@ class Service:
             texts.encodings.update(zip(texts.windows.get(key, [key]), parts, strict=True))
 
     def _queue(
-        self, texts: Resolution, deadline_s: float, caller: str, admitted: Wait | None
+        self, texts: Resolution, deadline_s: float, query: Query, admitted: Wait | None
     ) -> Waiting[Encoding, Prediction]:
-        waiting: Waiting[Encoding, Prediction] = Waiting(self._scheduler, deadline_s, caller)
+        waiting: Waiting[Encoding, Prediction] = Waiting(self._scheduler, deadline_s, query.caller, query.request)
         try:
             # First those in flight: queueing new ones may end an item that only a list without a chance waits for.
             waiting.join(texts.joined.values())
             if texts.new:
                 # By length, so that texts of a similar length share a batch.
                 in_order = sorted(texts.new.values(), key=lambda item: item.tokens)
-                self._scheduler.submit(in_order, deadline_s, caller, admitted=admitted)
+                self._scheduler.submit(in_order, deadline_s, query.caller, admitted=admitted)
                 waiting.join(texts.new.values())
         except BaseException:
             waiting.leave()

@@ -56,14 +56,16 @@ class Worker(Server):
 
 
 @contextlib.contextmanager
-def worker(*flags: str, prelude: str = "", wait: bool = True, **settings: str) -> Iterator[Worker]:
+def worker(
+    *flags: str, prelude: str = "", wait: bool = True, environment: Mapping[str, str] | None = None, **settings: str
+) -> Iterator[Worker]:
     """Start a worker, wait until it is there, and stop it at the end."""
     command = f"{_FAST}\n{prelude}\nfrom app.cli import main\nmain()"
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as stream:
             args = ["worker", "--log-format", "json", *flags]
-            variables = clean_environment(**{"backend": "mock"} | settings)
+            variables = clean_environment(**{"backend": "mock"} | settings) | dict(environment or {})
             process = forks.start(_IMPORTS, command, args, ROOT, variables, stream)
         running = Worker(process, log)
         try:

@@ -8,7 +8,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.checks import Check
-from app.api.middleware import Middleware
+from app.api.middleware import Middleware, Tracer
 from app.api.prefix import ProxyPrefix
 from tests.support.client import AsgiClient, scope_of
 
@@ -46,6 +46,7 @@ class Bench:
         checks: list[Check] | None = None,
         cors: Callable[[ASGIApp], ASGIApp] | None = None,
         prefix: ProxyPrefix | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.recorder = Recorder()
         self.middleware = Middleware(
@@ -56,6 +57,7 @@ class Bench:
             paths={"/predict", "/livez"},
             cors=cors,
             prefix=prefix,
+            tracer=tracer,
         )
 
     async def request(

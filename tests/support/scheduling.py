@@ -66,7 +66,7 @@ class Recorder:
         self.finished: list[tuple[int, int]] = []  # texts and tokens of each batch
         self.refusals: list[str] = []
 
-    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float) -> None:
+    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float, requests: Sequence[Any]) -> None:
         assert queue_s >= 0
         assert run_s >= 0
         self.finished.append((texts, tokens))

@@ -53,6 +53,7 @@ LEAVES = {
     "app.cpu",
     "app.sockets",
     "app.allocator",
+    "app.trace_context",
 }
 
 
@@ -187,6 +188,16 @@ def test_without_a_redis_nothing_of_it_is_imported() -> None:
     code = "import sys; from app.main import create_app; from app.config import load_settings; "
     code += "create_app(load_settings({'backend': 'mock'})); "
     code += "print([name for name in ('redis', 'rq', 'pyarrow') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_opentelemetry_is_imported_by_tracing_alone_and_only_if_it_is_on() -> None:
+    assert importers("opentelemetry") == {"app.tracing"}
+    assert importers("app.tracing") == {"app.main", "app.cli.worker"}
+    code = "import sys; from app.main import create_app; from app.config import load_settings; "
+    code += "create_app(load_settings({'backend': 'mock'})); "
+    code += "print([name for name in ('app.tracing', 'opentelemetry.sdk') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

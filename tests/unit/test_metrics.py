@@ -108,9 +108,9 @@ def test_the_series_of_a_version_end_with_it(metrics: Metrics, version: VersionM
     assert of_version(metrics, "sentiment_shadow_difference_sum") == 0.4
     assert of_version(metrics, "sentiment_version_failed") == 1
     version.forget()
-    assert 'model_version="1"' not in metrics.exposition().decode()
+    assert 'model_version="1"' not in metrics.exposition()[0].decode()
     assert 'sentiment_predictions_total{label="positive",model="m",model_version="2"} 1.0' in (
-        metrics.exposition().decode()
+        metrics.exposition()[0].decode()
     )
 
 
@@ -160,6 +160,6 @@ def test_where_series_stay_versions_beyond_the_64th_share_them(metrics: Metrics)
         version = metrics.model_loaded(replace(INFO, model_version=str(number)), slots=1)
         version.answered(0.01, failed=False)
         version.forget()
-    names = {number for number in range(70) if f'model_version="{number}"' in metrics.exposition().decode()}
+    names = {number for number in range(70) if f'model_version="{number}"' in metrics.exposition()[0].decode()}
     assert names == set(range(64))
-    assert 'model="other",model_version="other"' in metrics.exposition().decode()
+    assert 'model="other",model_version="other"' in metrics.exposition()[0].decode()

@@ -208,6 +208,6 @@ def test_make_jobs_says_that_its_path_is_too_long(
 
 def test_a_worker_has_the_same_model_as_the_other_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     loaders: list[Any] = []
-    monkeypatch.setattr("app.jobs.work", lambda _options, _names, load_scorer, *_: loaders.append(load_scorer))
+    monkeypatch.setattr("app.jobs.work", lambda _options, _names, load_scorer, *_, **__: loaders.append(load_scorer))
     assert run("worker", "--redis-url", "redis://127.0.0.1", "--backend", "mock", "--abstain-below", "0.9") == 0
     assert loaders[0]("truncate").description["abstain_below"] == 0.9

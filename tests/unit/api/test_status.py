@@ -26,13 +26,13 @@ class _SlowMetrics:
 
     def state(self, **_: Any) -> None: ...
 
-    def exposition(self) -> bytes:
+    def exposition(self, _accept: str) -> tuple[bytes, str]:
         self.rendering += 1
         self.most = max(self.most, self.rendering)
         assert self.turn.wait(HANG_S)
         self.turn.clear()
         self.rendering -= 1
-        return b"a 1\n"
+        return b"a 1\n", "text/plain"
 
 
 async def test_metrics_are_rendered_one_at_a_time_and_off_the_event_loop() -> None:

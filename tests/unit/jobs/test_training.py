@@ -145,7 +145,7 @@ def test_without_pytorch_there_are_no_trainings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queues: list[Any] = []
-    monkeypatch.setattr("app.jobs.work", lambda _options, names, *_: queues.append(names))
+    monkeypatch.setattr("app.jobs.work", lambda _options, names, *_, **__: queues.append(names))
     flags = ("worker", "--redis-url", "redis://127.0.0.1", "--backend", "mock")
     assert run(*flags) == 0
     monkeypatch.setattr(training, "find_spec", lambda name: None if name == "torch" else object())

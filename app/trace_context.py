@@ -1,0 +1,68 @@
+"""The trace of the request or job that runs now. Knows no library for traces: `tracing` does."""
+
+import random
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Protocol
+
+from .types import Answer
+
+
+class Trace(Protocol):
+    """A request or a job, as one span with spans below it."""
+
+    @property
+    def trace_id(self) -> str:
+        """32 hexadecimal digits."""
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether its spans are sent. If not, only its id is of use."""
+
+    @property
+    def response_header(self) -> bytes:
+        """The value of the header `traceresponse`."""
+
+    def carrier(self) -> Mapping[str, str]:
+        """Return the headers with which another process continues the trace."""
+
+    def answered(self, answer: Answer) -> None:
+        """The request got predictions: add a span for each stage."""
+
+    def end(self, status: int, attributes: Mapping[str, object]) -> None:
+        """The request was answered."""
+
+
+class UnsampledTrace:
+    """A request that begins a trace of which no span is sent: nothing but an id."""
+
+    __slots__ = ("trace_id",)
+    is_sampled = False
+
+    def __init__(self, trace_id: int) -> None:
+        self.trace_id = f"{trace_id:032x}"
+
+    @property
+    def response_header(self) -> bytes:
+        return self._header().encode()
+
+    def carrier(self) -> dict[str, str]:
+        return {"traceparent": self._header()}
+
+    def answered(self, answer: Answer) -> None:
+        """Note nothing."""
+
+    def end(self, status: int, attributes: Mapping[str, object]) -> None:
+        """Note nothing."""
+
+    def _header(self) -> str:
+        return f"00-{self.trace_id}-{random.getrandbits(64) or 1:016x}-00"
+
+
+current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+
+
+def exemplar() -> dict[str, str] | None:
+    """Return what leads from a metric to the trace of the current request, if that is sent."""
+    trace = current.get()
+    return {"trace_id": trace.trace_id} if trace and trace.is_sampled else None
