@@ -233,6 +233,18 @@ def test_images_and_actions_are_pinned_by_digest_or_commit(everything: dict[str,
     assert set(managers) == {"dockerfile", "docker-compose", "github-actions"}
 
 
+def test_a_release_is_scanned_before_it_is_pushed_and_signed() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())["jobs"]
+    names = [step.get("uses", step.get("run", "")).partition("@")[0] for step in jobs["image"]["steps"]]
+    build, scan, sign = "docker/build-push-action", "anchore/scan-action", "actions/attest-build-provenance"
+    assert [name for name in names if name in {build, scan, sign}] == [build, scan, build, sign]
+    (pushed,) = [step["with"] for step in jobs["image"]["steps"] if step.get("with", {}).get("push")]
+    assert (pushed["provenance"], pushed["sbom"]) == ("mode=max", True)
+    assert any(step.get("uses", "").startswith(sign) for step in jobs["packages"]["steps"])
+    for job in jobs.values():  # no more than each needs
+        assert job["permissions"].keys() <= {"contents", "packages", "id-token", "attestations"}
+
+
 def test_replicas_do_not_claim_a_name_or_a_port_of_the_host(everything: dict[str, Any]) -> None:
     assert not {"container_name", "ports"} & everything["services"]["sentiment"].keys()
 
