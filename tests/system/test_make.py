@@ -196,7 +196,7 @@ def test_a_new_environment_gets_a_pinned_pip_and_no_setuptools() -> None:
     assert pip.endswith("--no-deps --require-hashes --requirement requirements/pip.txt")
 
 
-@pytest.mark.parametrize(("stamp", "files"), [("serve", 2), ("perf", 3), ("dev", 5)])
+@pytest.mark.parametrize(("stamp", "files"), [("serve", 2), ("perf", 3), ("dev", 6)])
 def test_every_package_is_installed_by_its_hash(stamp: str, files: int) -> None:
     installs = [line for line in planned(stamp) if "pip install" in line and not line.endswith("--editable .")]
     assert len(installs) == files
