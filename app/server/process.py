@@ -10,6 +10,7 @@ from socket import socket
 from typing import TYPE_CHECKING
 
 from .. import logs
+from ..allocator import share_arenas
 from ..config import PREFIX, Settings
 from ..errors import SetupError
 from ..logs import log
@@ -83,6 +84,7 @@ def work(settings: Settings, pipe: "Pipe") -> None:
 
 def _run(settings: Settings, listener: socket, pipe: "Pipe | None" = None) -> int:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    share_arenas()
     try:
         server = DrainingServer(settings, listener, pipe)
     except SetupError as error:
