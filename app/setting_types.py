@@ -13,7 +13,7 @@ from .addresses import parse_host, parse_prefix
 from .sockets import is_loopback
 
 _SOURCES = ("file", "s3", "gs", "abfs", "https")
-# Only signatures with a private key: whoever can verify one must not be able to make one.
+# Only signatures with a private key: a shared secret, which verifies tokens, could also make them.
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -91,7 +91,7 @@ def _jwks(value: str) -> str:
     if not separator:
         return value
     host = urlsplit(value).hostname or ""
-    # Whoever can change what an http address answers can make tokens.
+    # Without TLS, an attacker on the network could send other keys, and make tokens with them.
     if not host or scheme.lower() not in ("https", "http") or (scheme.lower() == "http" and not is_loopback(host)):
         raise ValueError("expected a file, or https://…")
     return value

@@ -34,7 +34,7 @@ class Trace(Protocol):
 
 
 class UnsampledTrace:
-    """A request that begins a trace of which no span is sent: nothing but an id."""
+    """A request that begins a trace and is not recorded: it has an id, and no spans."""
 
     __slots__ = ("trace_id",)
     is_sampled = False

@@ -74,13 +74,14 @@ class Tokens:
         return True
 
     def find(self, token: str) -> Identity:
-        """Return whose token it is. Raises `Refused`, and `Unavailable` if there are no keys to verify it with."""
+        """Return the identity in a token. Raises `Refused`, and `Unavailable` while no keys are known."""
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        found = self._valid.get(digest)
+        valid = self._valid  # `refresh` replaces it: what was verified with old keys must not get into the new one
+        found = valid.get(digest)
         if found is None:
-            found = self._valid[digest] = self._verify(token)
+            found = valid[digest] = self._verify(token)
         if found.expires and datetime.now(UTC).timestamp() >= found.expires.timestamp() + self._rules.leeway_s:
-            del self._valid[digest]
+            valid.pop(digest, None)
             raise Refused("this token has expired", can_be_renewed=True)
         return found
 

@@ -1,7 +1,7 @@
 """A Ray of this process alone, on this machine, or the one that `RAY_ADDRESS` names.
 
-Whoever reaches the ports of a Ray can run code on it. So one that starts here asks for a token, which is made for this
-run and which only processes of this run know, and sends no usage statistics.
+Anyone who can reach the ports of Ray can run code on it. So one that starts here asks for a token that is made for this
+run and that only its processes know. It sends no usage statistics.
 """
 
 import os

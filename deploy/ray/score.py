@@ -15,6 +15,7 @@ from pyarrow import fs
 from app.cli.console import progress
 from app.cli.exits import FAILED, HAS_ERRORS, INTERRUPTED, OK, WRONG_USAGE, Failure
 from app.cli.flags import MODEL_SETTINGS, read_settings, setting_flags
+from app.cli.score.options import row_options
 from app.errors import SentimentError, TableError, TableOptionError
 from app.tables import ADDED, INPUTS, OUTPUTS, Columns, converter_for, format_of, source_of
 from deploy.ray.files import StoredSource, expand, locate, outputs
@@ -33,25 +34,7 @@ if TYPE_CHECKING:
 @click.option("-c", "--text-column", metavar="NAME|NUMBER", help="Column or field of the text.  [default: text]")
 @click.option("--input-format", type=click.Choice(INPUTS), help="Needed if the names of the files do not say it.")
 @click.option("--output-format", type=click.Choice(OUTPUTS), help="[default: that of the input]")
-@click.option("--encoding", default="", metavar="NAME", help="Encoding of the input.  [default: UTF-8, or by its BOM]")
-@click.option("--delimiter", default="", metavar="CHAR", help="Separator of the cells of CSV and TSV, such as ';'.")
-@click.option("--no-header", is_flag=True, help="The first line of CSV and TSV is a row; columns have numbers.")
-@click.option("--no-quotes", is_flag=True, help="Quotes in CSV and TSV are ordinary characters.")
-@click.option(
-    "--on-bad-row",
-    type=click.Choice(("error", "keep")),
-    default="error",
-    show_default=True,
-    help="A row that cannot be read ends the run, or is kept with its error.",
-)
-@click.option("--prefix", default="", help="Begins the names of the new columns: label, confidence, scores, …")
-@click.option(
-    "--long-text",
-    type=click.Choice(("truncate", "window")),
-    default="truncate",
-    show_default=True,
-    help="Of a text that is too long for the model: read its beginning, or all of it in windows.",
-)
+@row_options
 @click.option("--actors", type=click.IntRange(1), help="Models in all, each in a process.  [default: as many as fit]")
 @click.option("--cores", type=click.IntRange(1), default=1, show_default=True, help="Cores of each model.")
 @click.option("--force", is_flag=True, help="Replace files that an earlier run has written.")

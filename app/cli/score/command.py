@@ -9,6 +9,7 @@ import click
 from ...tables import ADDED, INPUTS, OUTPUTS, Columns, converter_for, format_of, source_of
 from ..exits import OK, WRONG_USAGE, Failure
 from ..flags import MODEL_SETTINGS, read_settings, setting_flags
+from .options import row_options
 from .output import Output, StandardOutput, target_of
 
 if TYPE_CHECKING:
@@ -25,25 +26,7 @@ if TYPE_CHECKING:
 @click.option("-c", "--text-column", metavar="NAME|NUMBER", help="Column or field of the text.  [default: text]")
 @click.option("--input-format", type=click.Choice(INPUTS), help="Needed if the name of the input does not say it.")
 @click.option("--output-format", type=click.Choice(OUTPUTS), help="Needed if the name of the output does not say it.")
-@click.option("--encoding", default="", metavar="NAME", help="Encoding of the input.  [default: UTF-8, or by its BOM]")
-@click.option("--delimiter", default="", metavar="CHAR", help="Separator of the cells of CSV and TSV, such as ';'.")
-@click.option("--no-header", is_flag=True, help="The first line of CSV and TSV is a row; columns have numbers.")
-@click.option("--no-quotes", is_flag=True, help="Quotes in CSV and TSV are ordinary characters.")
-@click.option(
-    "--on-bad-row",
-    type=click.Choice(("error", "keep")),
-    default="error",
-    show_default=True,
-    help="A row that cannot be read ends the run, or is kept with its error.",
-)
-@click.option("--prefix", default="", help="Begins the names of the new columns: label, confidence, scores, …")
-@click.option(
-    "--long-text",
-    type=click.Choice(("truncate", "window")),
-    default="truncate",
-    show_default=True,
-    help="Of a text that is too long for the model: read its beginning, or all of it in windows.",
-)
+@row_options
 @click.option("--resume", is_flag=True, help="Go on where an earlier run was stopped.")
 @click.option("--force", is_flag=True, help="Replace the output, and forget an earlier run.")
 @click.option("--url", help="Let a running server score, instead of a model in this process.")
