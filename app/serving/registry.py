@@ -78,8 +78,10 @@ class ServedModel:
                 shares += [(each, missing * part / total) for each, part in leaving]
                 leaving = []
         if not shares and not any(version.state == "loading" for version, _ in wanted):
-            spare = [version for version in self.wanted if version.state == "ready" and not version.spec.shadow]
-            shares = [(version, 1.0) for version in spare if not version.spec.weight]
+            spare = [each for each in self.wanted if each.state == "ready" and not each.spec.weight]
+            spare = [each for each in spare if not each.spec.shadow]
+            # The weights are the same at the next call, when these versions are among those that have callers.
+            shares = [(each, (missing or 100.0) / len(spare)) for each in spare]
         self.shares = shares
         self._route = Route(self.name, self.shares) if self.shares else None
         kept = [*self.wanted, *(version for version, _ in self.shares)]

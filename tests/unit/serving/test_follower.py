@@ -129,7 +129,9 @@ async def test_a_start_with_a_bad_version_falls_back_to_one_with_weight_0() -> N
     async with following() as world:
         world.bad["bad"] = "corrupt"
         world.models = {"m": {"bad": 100, "good": 0}}
-        await world.settled({"good": 1})
+        await world.settled({"good": 100})
+        await world.look()
+        assert world.shares() == {"good": 100}
         assert (world.lifecycle.status, world.broken) == ("ok", 0)
 
 

@@ -109,7 +109,7 @@ class TestSettle:
         assert model.shares == []
         one.become("failed")
         assert model.settle() == []
-        assert [(each.spec.source, weight) for each, weight in model.shares] == [("2", 1.0)]
+        assert [(each.spec.source, weight) for each, weight in model.shares] == [("2", 100.0)]
         one.become("ready")
         assert model.settle() == []
         assert model.shares == [(one, 100)]
