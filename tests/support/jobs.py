@@ -32,6 +32,7 @@ _IMPORTS = ("app.cli.worker", "app.cli.scorer", "app.jobs.worker", "app.jobs.mon
 ROWS, WINDOW = 400, 20
 # Small parts that take a moment each, so that there is a middle of a job.
 SLOW = {"mock_delay_ms": "60", "slots": "1"}
+VERY_SLOW = SLOW | {"mock_delay_ms": "500"}  # the job does not end while its test looks at it
 SMALL_PARTS = f"import app.tables.scoring as scoring\nscoring._WINDOW = scoring.Window(rows={WINDOW})"
 # A worker whose model kills its process at a certain text.
 LETHAL = f"""{SMALL_PARTS}

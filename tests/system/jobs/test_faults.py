@@ -13,7 +13,18 @@ from app.jobs import JobOptions, Jobs
 from app.jobs.queue import Queues
 from app.jobs.records import Records
 from nginx.process import free_port
-from tests.support.jobs import LETHAL, ROWS, SLOW, SMALL_PARTS, WINDOW, JobsClient, csv_of, wait_for_rows, worker
+from tests.support.jobs import (
+    LETHAL,
+    ROWS,
+    SLOW,
+    SMALL_PARTS,
+    VERY_SLOW,
+    WINDOW,
+    JobsClient,
+    csv_of,
+    wait_for_rows,
+    worker,
+)
 from tests.support.process import Server, serve
 from tests.support.redis import redis
 from tests.support.waiting import until
@@ -64,7 +75,7 @@ def check_rows(client: JobsClient, job_id: str, rows: int = ROWS) -> None:
 def begin(stack: Stack, client: JobsClient) -> str:
     """Send a job, and end its worker after a part of the rows."""
     job_id = client.upload(csv_of(ROWS))
-    with worker(prelude=SMALL_PARTS, **stack.settings, **SLOW) as first:
+    with worker(prelude=SMALL_PARTS, **stack.settings, **VERY_SLOW) as first:
         wait_for_rows(client, job_id, 2 * WINDOW)
         first.terminate()
         assert first.wait() == 0
@@ -73,7 +84,7 @@ def begin(stack: Stack, client: JobsClient) -> str:
 
 def test_a_worker_killed_with_9_loses_and_doubles_nothing(stack: Stack, client: JobsClient) -> None:
     job_id = client.upload(csv_of(ROWS))
-    with worker(prelude=SMALL_PARTS, **stack.settings, **SLOW) as first:
+    with worker(prelude=SMALL_PARTS, **stack.settings, **VERY_SLOW) as first:
         for rows in (WINDOW, 4 * WINDOW):
             wait_for_rows(client, job_id, rows)
             child = first.child
@@ -94,7 +105,7 @@ def test_a_worker_killed_with_9_loses_and_doubles_nothing(stack: Stack, client: 
 
 def test_a_process_whose_worker_is_gone_hands_its_job_back(stack: Stack, client: JobsClient) -> None:
     job_id = client.upload(csv_of(ROWS))
-    with worker(prelude=SMALL_PARTS, **stack.settings, **SLOW) as first:
+    with worker(prelude=SMALL_PARTS, **stack.settings, **VERY_SLOW) as first:
         wait_for_rows(client, job_id, WINDOW)
         os.kill(first.process.pid, signal.SIGKILL)
         first.wait()
@@ -106,7 +117,7 @@ def test_a_process_whose_worker_is_gone_hands_its_job_back(stack: Stack, client:
 
 def test_a_worker_that_is_told_to_end_hands_its_job_to_the_next(stack: Stack, client: JobsClient) -> None:
     job_id = client.upload(csv_of(ROWS))
-    with worker(prelude=SMALL_PARTS, **stack.settings, **SLOW) as first:
+    with worker(prelude=SMALL_PARTS, **stack.settings, **VERY_SLOW) as first:
         wait_for_rows(client, job_id, 2 * WINDOW)
         first.terminate()
         assert first.wait() == 0
@@ -283,7 +294,7 @@ def test_a_job_waits_for_a_worker_with_its_store(stack: Stack, client: JobsClien
 def test_a_port_is_free_again_at_once_after_kill_9(stack: Stack, client: JobsClient) -> None:
     port = str(free_port())
     job_id = client.upload(csv_of(ROWS))
-    with worker(prelude=SMALL_PARTS, worker_port=port, **stack.settings, **SLOW) as first:
+    with worker(prelude=SMALL_PARTS, worker_port=port, **stack.settings, **VERY_SLOW) as first:
         wait_for_rows(client, job_id, WINDOW)
         os.kill(first.child, signal.SIGSTOP)  # it does not notice the end of its worker
         child = first.child

@@ -10,7 +10,18 @@ import pytest
 
 from nginx.process import free_port
 from tests.integration.jobs.test_monitor import figures
-from tests.support.jobs import ROWS, SLOW, SMALL_PARTS, WINDOW, JobsClient, Worker, csv_of, wait_for_rows, worker
+from tests.support.jobs import (
+    ROWS,
+    SLOW,
+    SMALL_PARTS,
+    VERY_SLOW,
+    WINDOW,
+    JobsClient,
+    Worker,
+    csv_of,
+    wait_for_rows,
+    worker,
+)
 from tests.support.process import Server, serve
 from tests.support.redis import redis
 from tests.support.waiting import until
@@ -46,7 +57,7 @@ def test_jobs_run_at_a_time_and_are_handed_back_at_the_end(
     settings, _ = stack
     monitor = free_port()
     job_ids = [client.upload(csv_of(ROWS)) for _ in range(3)]
-    with worker("--slots", "2", prelude=SMALL_PARTS, worker_port=str(monitor), **settings, **SLOW) as running:
+    with worker("--slots", "2", prelude=SMALL_PARTS, worker_port=str(monitor), **settings, **VERY_SLOW) as running:
         for job_id in job_ids[:2]:
             wait_for_rows(client, job_id, WINDOW)
         assert [client.job(job_id)["status"] for job_id in job_ids] == ["running", "running", "pending"]
@@ -83,7 +94,7 @@ def test_slots_whose_worker_is_killed_hand_their_jobs_back(
 ) -> None:
     settings, _ = stack
     job_ids = [client.upload(csv_of(ROWS)) for _ in range(2)]
-    with worker("--slots", "2", prelude=SMALL_PARTS, **settings, **SLOW) as running:
+    with worker("--slots", "2", prelude=SMALL_PARTS, **settings, **VERY_SLOW) as running:
         for job_id in job_ids:
             wait_for_rows(client, job_id, WINDOW)
         left = slots(running)
