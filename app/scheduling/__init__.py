@@ -7,8 +7,9 @@ from .executor import BatchExecutor
 from .fairness import Callers
 from .item import WorkItem
 from .lane import Lane, RunBatch
+from .limits import SchedulerLimits
 from .queue import BatchQueue
-from .scheduler import Scheduler, SchedulerLimits
+from .scheduler import Scheduler
 from .waiting import Waiting
 
 __all__ = [

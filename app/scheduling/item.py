@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from .admission import NO_WAIT, Wait
-from .entry import Entry
+from .entry import FIRST, Entry
 from .lane import Lane
 
 P = TypeVar("P")
@@ -38,8 +38,17 @@ class WorkItem(Entry, Generic[P, R]):
         "started_s",
     )
 
-    def __init__(self, tokens: int, payload: P, on_settled: Callable[[R | Exception | None], None], lane: Lane) -> None:
+    def __init__(
+        self,
+        tokens: int,
+        payload: P,
+        on_settled: Callable[[R | Exception | None], None],
+        lane: Lane,
+        *,
+        most_lanes: int = 0,
+    ) -> None:
         super().__init__(max(1, tokens), 0.0, lane)  # a text without tokens takes a row of a batch, too
+        self.most_lanes = most_lanes
         self.payload = payload
         self.arrived_s = self.started_s = self.finished_s = self.deadline_s = 0.0
         self.predicted: Wait = NO_WAIT  # except for the first texts of a request
@@ -66,7 +75,7 @@ class WorkItem(Entry, Generic[P, R]):
 
         Never true if another request waits for this text, too: that request does not depend on the list.
         """
-        needs_s = token_ms * self.lane.cost_of(self.rest_tokens) / 1000
+        needs_s = token_ms * self.lane.expected_cost(self.rest_tokens) / 1000
         return len(self._waiters) == 1 and needs_s > _HOPELESS * (self.deadline_s - now_s)
 
     def add_waiter(self) -> asyncio.Future[R]:
@@ -75,6 +84,12 @@ class WorkItem(Entry, Generic[P, R]):
         waiter: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         return waiter
+
+    def go_on(self, payload: P, lane: Lane, now_s: float) -> None:
+        """Go on with a payload in the next lane, before all that is new."""
+        self.payload, self.lane, self.due = payload, lane, FIRST
+        self.arrived_s, self.predicted, self.next, self.rest_tokens = now_s, NO_WAIT, None, 0
+        self.most_lanes = max(0, self.most_lanes - 1)
 
     def settle(self, result: R | Exception | None) -> None:
         """Give the result to every request that still waits. A second call does nothing."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from .cost import CostModel
-from .entry import Entry
+from .entry import FIRST, Entry
 from .fairness import Caller, Callers
 from .lane import Lane
 
@@ -34,6 +34,9 @@ class BatchQueue(Generic[E]):
     other and with its single texts, even if the cost model is wrong (round robin, as in Shreedhar and Varghese's
     deficit round robin, 1995). Entries that are not due run when nothing else does. If the model does not skip padding,
     they also fill up the batch of an entry of similar length.
+
+    An entry that goes on, because it has been through a part of its model, is `first`: it runs before all others. So
+    there are never more of them than have run in all slots at once.
     """
 
     def __init__(self, cost: CostModel, *, max_batch_size: int, max_batch_tokens: int) -> None:
@@ -93,17 +96,19 @@ class BatchQueue(Generic[E]):
     def push(self, entry: E) -> None:
         """Queue an entry; one that is due gets its place in the order of its caller."""
         is_due, lane = entry.due < math.inf, entry.lane
-        entry.cost = lane.cost_of(entry.tokens)
+        entry.cost = lane.expected_cost(entry.tokens, entry.most_lanes)
         if entry.caller:
             entry.work = self._work(entry.cost)
             entry.caller.cost += entry.cost
             if is_due:
-                entry.due = self.callers.charge(entry.caller, entry.work)
+                end = self.callers.charge(entry.caller, entry.work)
+                entry.due = entry.due if entry.due == FIRST else end
                 entry.caller.due_entries += 1
                 entry.caller.due_cost += entry.cost
             self.callers.add(entry.caller, entry.work)
         self._lanes[lane] = None
-        heapq.heappush(lane.heap_of(entry.tokens), (entry.due, next(self._order), entry))
+        entry.place = next(self._order)
+        heapq.heappush(lane.heap_of(entry.tokens), (entry.due, entry.place, entry))
         entry.queued = True
         lane.depth += 1
         self._depth += 1
@@ -137,7 +142,7 @@ class BatchQueue(Generic[E]):
         if anchor is None:
             self.callers.forget_idle()
             return []
-        if anchor.caller and anchor.due < math.inf:
+        if anchor.caller and FIRST < anchor.due < math.inf:
             self.callers.now = int(anchor.due)
         part = min(1.0, (1 + busy_ms / (self._cost.token_ms * self._queued_cost)) / slots)
         if anchor.lane.skips_padding:
@@ -150,13 +155,13 @@ class BatchQueue(Generic[E]):
         batch: list[E] = []
         tokens = cost = 0
         while heap and len(batch) < self._max_size:
-            entry = heap[0][2]
+            is_queued, entry = _is_queued(heap[0]), heap[0][2]
             not_due = entry.due == math.inf and batch and batch[0].due < math.inf
             is_full = tokens + entry.tokens > self._max_tokens or cost + entry.cost / 2 > most
-            if entry.queued and batch and (not_due or is_full):
+            if is_queued and batch and (not_due or is_full):
                 break
             heapq.heappop(heap)
-            if entry.queued:
+            if is_queued:
                 tokens += entry.tokens
                 cost += entry.cost
                 self._serve(entry)
@@ -222,8 +227,9 @@ class BatchQueue(Generic[E]):
         heap = lane.by_length[length]
         taken: list[E] = []
         while heap and len(taken) < count:
-            entry = heapq.heappop(heap)[2]
-            if entry.queued:
+            item = heapq.heappop(heap)
+            if _is_queued(item):
+                entry = item[2]
                 self._serve(entry)
                 taken.append(entry)
         if not heap:
@@ -233,14 +239,14 @@ class BatchQueue(Generic[E]):
     def _sweep(self) -> None:
         self._stale = 0
         for heap in (heap for lane in self._lanes for heap in lane.by_length.values()):
-            heap[:] = [item for item in heap if item[2].queued]
+            heap[:] = [item for item in heap if _is_queued(item)]
             heapq.heapify(heap)
 
     def _first_due(self) -> E | None:
         first: tuple[float, int, E] | None = None
         for lane in list(self._lanes):
             for length, heap in list(lane.by_length.items()):
-                while heap and not heap[0][2].queued:
+                while heap and not _is_queued(heap[0]):
                     heapq.heappop(heap)
                 if not heap:
                     del lane.by_length[length]
@@ -249,3 +255,9 @@ class BatchQueue(Generic[E]):
             if not lane.depth:
                 del self._lanes[lane]  # its model may be gone for good
         return first[2] if first else None
+
+
+def _is_queued(item: tuple[float, int, Entry]) -> bool:
+    """Return whether an item of a heap is that of an entry that waits, and not what an earlier place of it left."""
+    _, place, entry = item
+    return entry.queued and entry.place == place

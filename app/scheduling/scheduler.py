@@ -9,9 +9,8 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import BackendError, DeadlineExceeded, NotReady, Overloaded, SentimentError, TextTooLong
 from .admission import NO_WAIT, NOWHERE, Admission, Elsewhere, Room, Wait
@@ -20,32 +19,13 @@ from .entry import cost_of, tokens_of
 from .executor import BatchExecutor
 from .fairness import Caller
 from .item import WorkItem, link_turns, requests_of
+from .lane import Lane
+from .limits import Observer, SchedulerLimits
 from .queue import BatchQueue
 from .slots import RunningBatch, Slots
 
 P = TypeVar("P")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class SchedulerLimits:
-    """The bounds of the queue and of a batch."""
-
-    max_batch_size: int = 16
-    max_batch_tokens: int = 512
-    max_queue_texts: int = 4096
-    max_wait_ms: float = 1000.0
-    run_timeout_s: float = 30.0
-
-
-class Observer(Protocol):
-    """Counts what happens."""
-
-    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float, requests: Sequence[Any]) -> None:
-        """A batch of `texts` ran for `run_s`; its first text had waited `queue_s`. `requests`: see `Waiting`."""
-
-    def refused(self, reason: str) -> None:
-        """A request was refused."""
 
 
 class Scheduler(Generic[P, R]):
@@ -106,7 +86,7 @@ class Scheduler(Generic[P, R]):
         """Return the predicted wait if a request of so many texts may be queued now.
 
         Raises as `Admission.check` does, and `NotReady` after `close` or a stall. `caller` is the name of the client,
-        `cost` an estimate of `Lane.cost_of` a text. What is `elsewhere` counts as if it were in the queue.
+        `cost` an estimate of `Lane.expected_cost` of a text. What is `elsewhere` counts as if it were in the queue.
         """
         if self._refusal:
             raise NotReady(self._refusal)
@@ -141,14 +121,14 @@ class Scheduler(Generic[P, R]):
             raise TextTooLong(f"the request has more than {self._limits.max_queue_texts} texts and windows")
         now_s = time.monotonic()  # before `admit` looks at the clock, so that what is in time there is in time here
         lane = items[0].lane
-        wait = admitted or self.admit(len(items), deadline_s, caller, cost=lane.cost_of(items[0].tokens))
+        wait = admitted or self.admit(len(items), deadline_s, caller, cost=lane.expected_cost(items[0].tokens))
         client = self._queue.callers.find(caller)
         tokens = [item.tokens for item in items]
         turn = self._queue.first_turn(tokens, lane) * self._slots.count
         if turn < len(items) and (self._slots.idle < self._slots.count or self._queue):
             done_ms = (
                 self._slots.remaining_ms(now_s)
-                + self._queue.in_turns_ms([*map(lane.cost_of, tokens)], len(items) / turn, client)
+                + self._queue.in_turns_ms([*map(lane.expected_cost, tokens)], len(items) / turn, client)
             ) / self._slots.count
             if now_s + done_ms / 1000 > deadline_s:
                 self._observer.refused("deadline")
@@ -212,7 +192,7 @@ class Scheduler(Generic[P, R]):
             and not item.abandoned
             and item.deadline_s > now_s + self._cost.predict(item.lane.cost_of(item.tokens)) / 1000
         ):
-            item.arrived_s, item.due = now_s, 0.0  # a request with more time has joined it meanwhile
+            item.arrived_s, item.due = now_s, min(item.due, 0.0)  # a request with more time has joined it
             item.caller = self._queue.callers.find(item.owner)
             self._queue.push(item)
             self._fill_slots(now_s)
@@ -229,30 +209,50 @@ class Scheduler(Generic[P, R]):
             if item.next and not item.settled:
                 self._queue.hasten(item.next, self._queue.callers.find(item.next.owner))
 
+    def _go_on(self, item: WorkItem[P, R], payload: Any, lane: Lane, now_s: float) -> None:
+        """An item has been through a part of its model: queue it for the next one, if anybody waits for it."""
+        if item.abandoned:
+            item.settle(None)
+        elif not item.settled:
+            item.go_on(payload, lane, now_s)
+            item.caller = self._queue.callers.find(item.caller.name if item.caller else item.owner)
+            self._queue.push(item)
+
     def _start(self, items: list[WorkItem[P, R]]) -> None:
         now_s = time.monotonic()
         for item in items:
-            item.started_s = now_s
+            item.started_s = item.started_s or now_s
         end_s = now_s + self._cost.predict(cost_of(items)) / 1000
         watchdog = asyncio.get_running_loop().call_later(self._limits.run_timeout_s, self._stalled)
-        batch = self._slots.start(items, end_s, watchdog)
-        run, payloads = items[0].lane.run, [item.payload for item in items]
-        self._executor.start(run, payloads, partial(self._finish, batch), alone=batch.alone)
+        batch = self._slots.start(items, now_s, end_s, watchdog)
+        payloads = [item.payload for item in items]
+        self._executor.start(items[0].lane, payloads, partial(self._finish, batch), alone=batch.alone)
 
-    def _finish(self, batch: RunningBatch[P, R], results: Sequence[R | Exception], run_s: float) -> None:
+    def _finish(
+        self, batch: RunningBatch[P, R], results: Sequence[R | Exception], run_s: float, lanes: Sequence[Lane]
+    ) -> None:
         if not self._slots.finish(batch):
             return  # no thread could be started for it, but another one has run it since
         now_s, first, tokens = time.monotonic(), batch.items[0], tokens_of(batch.items)
+        waited_s, requests = batch.started_s - first.arrived_s, requests_of(batch.items)
+        finished = []
+        for item, result in zip(batch.items, results, strict=True):
+            if lane := item.lane.after(result):
+                self._go_on(item, result, lane, now_s)
+            else:
+                finished.append((item, result))
         try:
             # A batch that was split would spoil the fit.
             if not any(isinstance(result, Exception) for result in results):
                 # The cost of a batch is its slot's time, including the way from the event loop and back.
-                self._cost.observe(cost_of(batch.items), (now_s - first.started_s) * 1000)
-            waited_s, requests = first.started_s - first.arrived_s, requests_of(batch.items)
+                self._cost.observe(sum(lane.cost_of(tokens) for lane in lanes), (now_s - batch.started_s) * 1000)
+                ended = sum(item.tokens for item, _ in finished)
+                for lane in lanes:
+                    lane.observe(texts := sum(item.tokens for item in batch.items), texts - ended * (lane is lanes[-1]))
             self._observer.batch_finished(len(results), tokens, waited_s, run_s, requests)
             self._fill_slots(now_s)  # fill the slot first, then answer
         finally:
-            for item, result in zip(batch.items, results, strict=True):
+            for item, result in finished:
                 item.finished_s = now_s
                 item.settle(result)
 

@@ -23,9 +23,10 @@ class Cancellable(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunningBatch(Generic[P, R]):
-    """A batch in a slot: its predicted end, and the timer that fires if it hangs."""
+    """A batch in a slot: its start, its predicted end, and the timer that fires if it hangs."""
 
     items: list[WorkItem[P, R]]
+    started_s: float
     end_s: float
     watchdog: Cancellable
     alone: bool  # probably no other batch will run meanwhile
@@ -44,11 +45,13 @@ class Slots(Generic[P, R]):
         """All items that run now."""
         return (item for batch in list(self._running) for item in batch.items)
 
-    def start(self, items: list[WorkItem[P, R]], end_s: float, watchdog: Cancellable) -> RunningBatch[P, R]:
+    def start(
+        self, items: list[WorkItem[P, R]], started_s: float, end_s: float, watchdog: Cancellable
+    ) -> RunningBatch[P, R]:
         """Take an idle slot for a batch that should end at `end_s`."""
         if self._running:
             self._lone_runs = 0
-        batch = RunningBatch(items, end_s, watchdog, alone=self._lone_runs >= _LONE_RUNS)
+        batch = RunningBatch(items, started_s, end_s, watchdog, alone=self._lone_runs >= _LONE_RUNS)
         self.idle -= 1
         self._running.add(batch)
         return batch

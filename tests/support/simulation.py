@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from app.errors import SentimentError
-from app.scheduling import Scheduler, WorkItem
+from app.scheduling import Lane, Scheduler, WorkItem
 from tests.support.scheduling import clock, upper, use_lane
 
 BASE_MS, TOKEN_MS = 1.0, 0.1  # what the scheduler of `scheduling` estimates
@@ -59,10 +59,10 @@ class Simulation:
         heapq.heappush(self._events, (time_s, next(self._order), event))
 
     def start(
-        self, run: object, payloads: Sequence[int], done: Callable[[Any, float], None], *, alone: bool = False
+        self, lane: Lane, payloads: Sequence[int], done: Callable[[Any, float, Any], None], *, alone: bool = False
     ) -> None:
         run_s = (BASE_MS + TOKEN_MS * sum(payloads)) / 1000
-        self._at(clock.now_s + run_s, partial(done, ["ok"] * len(payloads), run_s))
+        self._at(clock.now_s + run_s, partial(done, ["ok"] * len(payloads), run_s, [lane]))
 
     def close(self) -> None:
         pass

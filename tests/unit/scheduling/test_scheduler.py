@@ -5,12 +5,11 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
 from app.errors import BackendError, NotReady
-from app.scheduling import CostModel, Scheduler, SchedulerLimits
+from app.scheduling import CostModel, Lane, Scheduler, SchedulerLimits
 from app.scheduling.executor import Done
 from tests.support.scheduling import (
     Gate,
@@ -256,9 +255,9 @@ async def test_a_batch_that_ends_twice_frees_one_slot() -> None:
     async with scheduling(upper) as scheduler:
         start = scheduler._executor.start
 
-        def start_twice(run: Any, payloads: Sequence[str], done: Done[str], *, alone: bool = False) -> None:
-            asyncio.get_running_loop().call_soon(done, [BackendError("no thread") for _ in payloads], 0.0)
-            start(run, payloads, done, alone=alone)
+        def start_twice(lane: Lane, payloads: Sequence[str], done: Done[str], *, alone: bool = False) -> None:
+            asyncio.get_running_loop().call_soon(done, [BackendError("no thread") for _ in payloads], 0.0, [lane])
+            start(lane, payloads, done, alone=alone)
 
         scheduler._executor.start = start_twice  # type: ignore[method-assign]
         with pytest.raises(BackendError, match="no thread"):
