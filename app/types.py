@@ -15,16 +15,47 @@ from .errors import SentimentError
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 
+# How many layers of a model with exits a text goes through: until a head is sure, or all.
+Depth = Literal["auto", "full"]
+
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A tokenised text: its token ids, with special tokens, and whether the text was cut."""
+    """A tokenised text: its token ids, with special tokens, and whether the text was cut.
+
+    Of a model with exits, it goes through at most `most_parts` parts; 0 means as many as it needs.
+    """
 
     ids: Sequence[int]
     truncated: bool
+    depth: Depth = "auto"
+    most_parts: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A text between two parts of a model with exits: the first `parts` have run, and no head was sure.
+
+    `states` are those after the last of them: float32 of shape (tokens, width).
+    """
+
+    encoding: Encoding
+    parts: int
+    states: FloatArray = field(repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.encoding)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the text was cut."""
+        return self.encoding.truncated
+
+
+Payload = Encoding | Unfinished  # what a part of a model runs on
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +81,8 @@ class Prediction:
 
     `label` is the most likely class, and `confidence` its score. Users see no label if that is below `abstain_below`.
     `log_sum` is the logarithm of what the exponentials of the logits were divided by; unknown after an average.
+    `layers` is how many layers of the model the text went through; 0 if the model has no exits. The prediction is
+    `shallow` if they were fewer than the text needed, because of the load.
     """
 
     label: str
@@ -58,6 +91,8 @@ class Prediction:
     truncated: bool = False
     log_sum: float = field(default=0.0, compare=False)
     abstain_below: float = 0.0
+    layers: int = 0
+    shallow: bool = False
 
     @classmethod
     def from_shown(
@@ -86,7 +121,8 @@ class Prediction:
         if top_k is not None:
             best = sorted(scores, key=lambda label: -self.scores[label])[:top_k]
             scores = {label: score for label, score in scores.items() if label in best}
-        return {"label": self.shown_label, "confidence": confidence, "scores": scores, "truncated": self.truncated}
+        rendered = {"label": self.shown_label, "confidence": confidence, "scores": scores, "truncated": self.truncated}
+        return rendered | {"shallow": True} if self.shallow else rendered
 
 
 class WordWeight(NamedTuple):
@@ -122,6 +158,7 @@ class Answer(NamedTuple):
     queue_ms: float = 0.0
     infer_ms: float = 0.0
     explanations: Sequence[Sequence[WordWeight] | None] = ()  # one per text, None for an error; only if asked for
+    layers: int = 0  # of a model with exits
     queued_s: float = 0.0  # `time.monotonic()` between the stages tokenize and queue; 0 if nothing had to be computed
 
     @property
@@ -145,6 +182,8 @@ class ModelInfo:
     checksum: str | None  # of the weights
     manifest: str | None = None  # checksum of the manifest
     abstain_below: float = 0.0  # confidence below which a prediction has no label
+    layers: int = 0  # of a model with exits
+    exits: tuple[int, ...] = ()  # the numbers of layers after which a text may leave
     # Tokens per second of each backend that was tried, where `load_model` compared them.
     compared_tokens_per_s: Mapping[str, int] | None = None
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import ArtifactError
 from . import checkpoint
+from .exits import Exits, read_exits
 from .files import GOLDEN, SIGNATURE, ModelFiles, open_files, parse_json
 from .requirements import check_requirements
 
@@ -37,6 +38,7 @@ _DOWNLOADS = (
     GOLDEN,
     *(name for names in FORMATS.values() for name in names),
     *PICKLED,
+    "*.part?.onnx",
     *(f"{name}{end}" for kind in ("int8", "onnx") for name in FORMATS[kind] for end in ("_data", ".data")),
     "model-*.safetensors",
     "pytorch_model-*.bin",
@@ -67,6 +69,7 @@ class Artifact:
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
     temperature: float = 1.0
     manifest_sha256: str | None = None
+    exits: Exits | None = None
     checksums: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -160,16 +163,18 @@ def open_artifact(model: str, digest: str = "") -> Artifact:
     files = open_files(directory, digest)
     check_requirements(files.manifest, directory)
     config = files.read_json("config.json")
+    labels = checkpoint.labels(config, directory)
     return Artifact(
         name=directory.name if Path(model).exists() else model,
         directory=directory,
-        labels=checkpoint.labels(config, directory),
+        labels=labels,
         max_tokens=checkpoint.max_tokens(config, files),
         pad_id=checkpoint.pad_id(config, directory),
         files=_files(directory),
         manifest=files.manifest,
         manifest_sha256=files.manifest_sha256,
         temperature=checkpoint.temperature(config, directory),
+        exits=read_exits(files, len(labels)),
     )
 
 

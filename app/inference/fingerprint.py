@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from .. import __version__
+from .exits import EXITS
 from .model import Model
 
 _LIBRARIES = ("numpy", "tokenizers", "onnxruntime", "torch")
@@ -36,8 +37,17 @@ def fingerprint_of(model: Model) -> bytes | None:
         "model": [info.checksum, info.manifest, info.labels, info.max_tokens, info.temperature, artifact.pad_id],
         "config": hashlib.sha256(artifact.source.read("config.json")).hexdigest() if artifact.files else None,
         "tokenizer": model.tokenizer.digest(),
+        "exits": _exits(model),
     }
     return hashlib.blake2b(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS), digest_size=32).digest()
+
+
+def _exits(model: Model) -> list[str] | None:
+    """Return digests of what decides where a text leaves the model, and with which scores; None if it has no exits."""
+    exits, source = model.artifact.exits, model.artifact.source
+    if not model.info.exits or exits is None:
+        return None
+    return [hashlib.sha256(source.read(name)).hexdigest() for name in (EXITS, *exits.parts)]
 
 
 def _version(library: str) -> str | None:

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from statistics import median
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ..errors import BackendError, CorruptArtifact, InvalidInput, SentimentError
 from ..logs import log
 from ..types import Encoding, FloatArray, LongText, ModelInfo, Prediction
 from .artifact import Artifact, open_artifact
-from .backends import Backend, Choice, choices, has_gpu, has_torch, load_backend
+from .backends import Backend, BackendWithExits, Choice, choices, has_gpu, has_torch, load_backend
 from .batches import BATCH_TOKENS, group_by_length
 from .runner import Runner
 from .text import normalise
@@ -37,7 +38,15 @@ class Model:
     backend: Backend
     runner: Runner
     info: ModelInfo
-    warmup: list[tuple[int, float]]  # tokens and milliseconds of each warm-up batch
+    warmup: list[tuple[int, list[float]]]  # tokens of each warm-up batch, and milliseconds by part
+
+    @property
+    def part_costs(self) -> list[float]:
+        """What each part of the model costs, in the cost of the first one."""
+        return [
+            median(elapsed_ms[part] / elapsed_ms[0] for _, elapsed_ms in self.warmup)
+            for part in range(self.runner.parts)
+        ]
 
     def predict(
         self,
@@ -111,6 +120,7 @@ class Model:
 def _describe(artifact: Artifact, backend: Backend) -> ModelInfo:
     formats = {"torch": "safetensors", "onnx": "int8" if backend.precision == "int8" else "onnx"}
     file = artifact.files.get(formats.get(backend.name, ""))
+    exits = backend.exits if isinstance(backend, BackendWithExits) else None
     return ModelInfo(
         model=artifact.name,
         model_version=artifact.version,
@@ -122,6 +132,8 @@ def _describe(artifact: Artifact, backend: Backend) -> ModelInfo:
         precision=backend.precision,
         checksum=f"sha256:{artifact.checksum(file)}" if file else None,
         manifest=f"sha256:{artifact.manifest_sha256}" if artifact.manifest_sha256 else None,
+        layers=exits.layers if exits else 0,
+        exits=tuple(each.layers for each in exits.exits) if exits else (),
     )
 
 
@@ -137,6 +149,7 @@ def load_model(
     max_batch_size: int = 0,
     compare: bool = False,
     abstain_below: float = 0.0,
+    depth: Literal["auto", "full"] = "auto",
     mock_delay_ms: float = 0.0,
     mock_failure_rate: float = 0.0,
 ) -> Model:
@@ -147,7 +160,7 @@ def load_model(
     `package.module:Class`. `slots` 0 means one per usable core, or two on a GPU, divided among `workers` processes.
     With `auto`, the best backend is the first that works, or with `compare` the fastest of all that work.
     Warm-up batches have at most `max_batch_size` texts (0: no limit). Predictions with a confidence below
-    `abstain_below` have no label for users.
+    `abstain_below` have no label for users. With `depth` "full", no text leaves at an exit of the model.
 
     Raises `ArtifactError`, `BackendError` or `SetupError`, which say what to do, if no backend works.
     """
@@ -161,6 +174,7 @@ def load_model(
 
     artifact = open_artifact(model, digest)
     artifact.verify_companions()
+    artifact = artifact if depth == "auto" else replace(artifact, exits=None)
     tokenizer = Tokenizer.read(artifact.source, artifact.max_tokens)
     candidates = choices(backend, device, artifact, has_torch=has_torch(), has_gpu=has_gpu())
     loaded: list[tuple[Choice, Model]] = []
@@ -228,4 +242,4 @@ def _warm(
 
 def _tokens_per_s(model: Model, batches: int) -> int:
     """Return the throughput of all slots together in the best of the first warm-up batches."""
-    return round(model.backend.slots * 1000 * max(tokens / ms for tokens, ms in model.warmup[:batches]))
+    return round(model.backend.slots * 1000 * max(tokens / sum(ms) for tokens, ms in model.warmup[:batches]))

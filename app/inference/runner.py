@@ -1,7 +1,7 @@
 """From encodings to predictions: lays out a batch, runs the backend, turns logits into scores, isolates failures."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..cpu import give_way
 from ..errors import BackendError
-from ..types import Encoding, FloatArray, Prediction
-from .backends.base import Backend
+from ..types import Batch, Encoding, FloatArray, Payload, Prediction, Unfinished
+from .backends.base import Backend, BackendWithExits
 from .padding import pad, split
 
 # (texts, tokens each): from one short text to a full batch, so that the first request is not slow and the cost model
@@ -22,6 +22,8 @@ _WARMUP_BUDGET_S = 0.5
 # start, even if no request ever has one.
 _LONGEST_RUN = 2048
 _LARGEST_SHAPE = (128, 128)  # of a batch on a GPU
+# A text whose confidence is this close to the threshold of an exit runs alone to decide: see `_predict`.
+_CLOSE = 0.002
 
 
 class Runner:
@@ -40,22 +42,41 @@ class Runner:
         self._temperature = temperature
         self._abstain_below = abstain_below
 
+        self._with_exits = backend if isinstance(backend, BackendWithExits) and backend.exits else None
+        exits = self._with_exits.exits if self._with_exits else None
+        self._exits, self._layers = (exits.exits, exits.layers) if exits else ((), 0)
+
+    @property
+    def parts(self) -> int:
+        """The number of parts of the model; 1 if it has no exits."""
+        return len(self._exits) + 1
+
     def run(self, encodings: Sequence[Encoding], *, alone: bool = False) -> list[Prediction | BackendError]:
-        """Predict every encoding; never raises.
+        """Predict every encoding, through as many parts of the model as it needs; never raises. See `step`."""
+        results = self.step(encodings, alone=alone)
+        while going_on := {place: each for place, each in enumerate(results) if isinstance(each, Unfinished)}:
+            for place, result in zip(going_on, self.step([*going_on.values()], alone=alone), strict=True):
+                results[place] = result
+        return [each for each in results if not isinstance(each, Unfinished)]
+
+    def step(self, payloads: Sequence[Payload], *, alone: bool = False) -> list[Prediction | Unfinished | BackendError]:
+        """Run the first part of the model on encodings, or the next one on unfinished texts; never raises.
+
+        All of them must have been through the same parts. The result of a text that has to go on is `Unfinished`.
 
         A batch that fails runs again in two halves, and so on: a bad text fails alone after a few runs, and a batch
         that is too large for the memory becomes smaller ones. `alone`: see `Batch`.
         """
         try:
-            return self._predict(encodings, alone=alone)
+            return self._predict(payloads, alone=alone)
         except BaseException as error:  # a panic in a library written in Rust is not an Exception
-            if len(encodings) == 1:
+            if len(payloads) == 1:
                 # Only the type: the message is the library's and may quote the text.
                 failure = BackendError(f"the model failed on this text ({type(error).__name__})")
                 failure.__cause__ = error
                 return [failure]
-            middle = len(encodings) // 2
-            return [*self.run(encodings[:middle]), *self.run(encodings[middle:])]
+            middle = len(payloads) // 2
+            return [*self.step(payloads[:middle]), *self.step(payloads[middle:])]
 
     def find_limit(self, max_tokens: int, text: Sequence[int] = ()) -> tuple[int, str]:
         """Return how many tokens the model reads, at most `max_tokens`, and the type of the last error, if any.
@@ -72,7 +93,7 @@ class Runner:
 
             def reads(tokens: int) -> bool:
                 nonlocal last_error
-                error = pool.submit(self._predict, [self._stretch(text, tokens)]).exception()
+                error = pool.submit(self._run_all_parts, [self._stretch(text, tokens)]).exception()
                 last_error = type(error).__name__ if error else last_error
                 return error is None
 
@@ -92,12 +113,13 @@ class Runner:
         """Return `text` with more copies of its middle token, up to `tokens`; special tokens stay at the ends."""
         ids = list(text) or [self._pad_id]
         middle = len(ids) // 2
-        return Encoding([*ids[:middle], *[ids[middle]] * (tokens - len(ids)), *ids[middle:]], truncated=False)
+        ids = [*ids[:middle], *[ids[middle]] * (tokens - len(ids)), *ids[middle:]]
+        return Encoding(ids, truncated=False, depth="full")
 
     def warm_up(
         self, *, max_tokens: int, max_batch_size: int, slots: int = 1, text: Sequence[int] = (), spent_s: float = 0.0
-    ) -> list[tuple[int, float]]:
-        """Run batches of several shapes within these limits; return the tokens and milliseconds of each.
+    ) -> list[tuple[int, list[float]]]:
+        """Run batches of several shapes within these limits; return the tokens of each, and the milliseconds by part.
 
         `max_batch_size` 0 means no limit. Each batch runs in all slots at once, as under load, because they compete
         for memory bandwidth. Its texts are made from the token ids `text`, or are all padding. `spent_s` is the time
@@ -115,7 +137,7 @@ class Runner:
                 encodings = [self._stretch(text, tokens)] * texts
                 # The first run of a shape also allocates. That of the longest text was in `find_limit`.
                 for _ in range(1 if tokens == max_tokens else 2):
-                    elapsed_ms = max(pool.map(self._time, [encodings] * slots))
+                    elapsed_ms = [*map(max, zip(*pool.map(self._time, [encodings] * slots), strict=True))]
                     late = time.perf_counter() - begun_s > _WARMUP_BUDGET_S
                     if late:
                         break
@@ -124,43 +146,121 @@ class Runner:
                     break
         return measured
 
-    def _time(self, encodings: Sequence[Encoding]) -> float:
-        started_s = time.perf_counter()
+    def _time(self, encodings: Sequence[Encoding]) -> list[float]:
         try:
-            self._predict(encodings)
+            return self._run_all_parts(encodings)
         except Exception as error:
             raise BackendError(f"the model failed its first run: {error}") from error
-        return (time.perf_counter() - started_s) * 1000
+
+    def _run_all_parts(self, encodings: Sequence[Encoding]) -> list[float]:
+        """Run texts of the depth "full"; return the milliseconds of each part."""
+        elapsed_ms = []
+        payloads: Sequence[Payload] = encodings
+        for _ in range(self.parts):
+            started_s = time.perf_counter()
+            results = self._predict(payloads)
+            elapsed_ms.append((time.perf_counter() - started_s) * 1000)
+            payloads = [each for each in results if isinstance(each, Unfinished)]
+        return elapsed_ms
 
     def logits(self, encodings: Sequence[Encoding], *, alone: bool = False) -> FloatArray:
-        """Return the backend's logits, before any temperature: float32 of shape (texts, labels)."""
-        runs = split([*map(len, encodings)]) if self._backend.skips_padding else []
-        if len(runs) < 2:
-            batch = pad(encodings, self._pad_id)
-            return self._backend.run(replace(batch, alone=True) if alone else batch)
-        results = [self.logits([encodings[index] for index in run], alone=alone) for run in runs]
-        order = np.argsort(np.concatenate(runs))
-        return np.concatenate(results)[order]
+        """Return the logits of the whole model, before any temperature: float32 of shape (texts, labels)."""
+        return self._in_runs(encodings, alone=alone, run=lambda batch, _: (self._backend.run(batch), []))[0]
 
-    def _predict(self, encodings: Sequence[Encoding], *, alone: bool = False) -> list[Prediction | BackendError]:
-        logits = self.logits(encodings, alone=alone)
+    def _run_part(
+        self, part: int, encodings: Sequence[Encoding], states: Sequence[FloatArray], *, alone: bool
+    ) -> tuple[FloatArray, list[FloatArray]]:
+        """Return the logits after a part, and the states of each text; there are none after the last part."""
+        backend = self._with_exits
+        if backend is None:
+            return self.logits(encodings, alone=alone), []
+
+        def run(batch: Batch, places: Sequence[int]) -> tuple[FloatArray, list[FloatArray]]:
+            before = np.concatenate([states[place] for place in places]) if states else None
+            logits, after = backend.run_part(part, batch, before)
+            return logits, np.split(after, batch.attention_mask.sum(axis=1).cumsum()[:-1]) if len(after) else []
+
+        return self._in_runs(encodings, alone=alone, run=run)
+
+    def _in_runs(
+        self,
+        encodings: Sequence[Encoding],
+        *,
+        alone: bool,
+        run: Callable[[Batch, Sequence[int]], tuple[FloatArray, list[FloatArray]]],
+    ) -> tuple[FloatArray, list[FloatArray]]:
+        """Run a batch, or those that it is better split into; return the results in the order of `encodings`.
+
+        `run` gets a batch and the places of its texts. It returns logits and, for each text, states; or no states.
+        """
+        runs = split([*map(len, encodings)]) if self._backend.skips_padding else []
+        runs = runs if len(runs) > 1 else [[*range(len(encodings))]]
+        logits: list[FloatArray] = []
+        states: dict[int, FloatArray] = {}
+        for places in runs:
+            batch = pad([encodings[place] for place in places], self._pad_id)
+            values, after = run(replace(batch, alone=True) if alone else batch, places)
+            logits.append(values)
+            states.update(zip(places, after, strict=False))
+        return np.concatenate(logits)[np.argsort(np.concatenate(runs))], [states[place] for place in sorted(states)]
+
+    def _predict(
+        self, payloads: Sequence[Payload], *, alone: bool = False
+    ) -> list[Prediction | Unfinished | BackendError]:
+        part, encodings, states = _unpack(payloads)
+        logits, states = self._run_part(part, encodings, states, alone=alone)
         if logits.shape != (len(encodings), len(self._labels)):
             raise BackendError(f"expected logits for {len(encodings)} texts and {len(self._labels)} labels")
         if not np.isfinite(logits).all():
             raise BackendError("the model's logits are not finite")
-        results: list[Prediction | BackendError] = []
+        if part == len(self._exits):
+            return [*self._predictions(encodings, logits, self._temperature, self._layers)]
+        at = self._exits[part]
+        results: list[Prediction | Unfinished | BackendError] = []
+        predictions = self._predictions(encodings, logits, at.temperature, at.layers)
+        for place, (encoding, prediction) in enumerate(zip(encodings, predictions, strict=True)):
+            margin = prediction.confidence - at.thresholds[self._labels.index(prediction.label)]
+            if encoding.depth == "auto" and abs(margin) < _CLOSE and (alone or len(payloads) > 1):
+                # Scores differ by up to that much with the other texts of a batch. The depth must not.
+                results += self._predict(payloads[place : place + 1])
+            elif encoding.depth == "auto" and margin >= 0:
+                results.append(prediction)
+            elif encoding.most_parts == part + 1:
+                results.append(replace(prediction, shallow=True))
+            else:
+                results.append(Unfinished(encoding, part + 1, states[place]))
+        return results
+
+    def _predictions(
+        self, encodings: Sequence[Encoding], logits: FloatArray, temperature: float, layers: int
+    ) -> list[Prediction]:
         # By the logits, because at a high temperature scores become equal.
         best_ones = logits.argmax(axis=1).tolist()
-        probabilities = softmax(logits, self._temperature)
-        log_sums = logits.max(axis=1).astype(np.float64) / self._temperature - np.log(probabilities.max(axis=1))
+        probabilities = softmax(logits, temperature)
+        log_sums = logits.max(axis=1).astype(np.float64) / temperature - np.log(probabilities.max(axis=1))
         every = zip(encodings, best_ones, probabilities.tolist(), log_sums.tolist(), strict=True)
-        for encoding, best, scores, log_sum in every:
-            named = dict(zip(self._labels, scores, strict=True))
-            prediction = Prediction(
-                self._labels[best], scores[best], named, encoding.truncated, log_sum, self._abstain_below
+        return [
+            Prediction(
+                self._labels[best],
+                scores[best],
+                dict(zip(self._labels, scores, strict=True)),
+                encoding.truncated,
+                log_sum,
+                self._abstain_below,
+                layers,
             )
-            results.append(prediction)
-        return results
+            for encoding, best, scores, log_sum in every
+        ]
+
+
+def _unpack(
+    payloads: Sequence[Payload],
+) -> tuple[int, list[Encoding], list[FloatArray]]:
+    """Return the number of the part that comes next, the texts, and their states, if they have any."""
+    unfinished = [each for each in payloads if isinstance(each, Unfinished)]
+    if not unfinished:
+        return 0, [each for each in payloads if isinstance(each, Encoding)], []
+    return unfinished[0].parts, [each.encoding for each in unfinished], [each.states for each in unfinished]
 
 
 def softmax(logits: FloatArray, temperature: float = 1.0) -> NDArray[np.float64]:

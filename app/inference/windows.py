@@ -36,4 +36,12 @@ def average(predictions: Sequence[Prediction], lengths: Sequence[int]) -> Predic
         for label in predictions[0].scores
     }
     best = max(scores, key=lambda label: scores[label])
-    return Prediction(best, scores[best], scores, abstain_below=predictions[0].abstain_below)
+    layers = max(each.layers for each in predictions)
+    return Prediction(
+        best,
+        scores[best],
+        scores,
+        abstain_below=predictions[0].abstain_below,
+        layers=layers,
+        shallow=any(each.shallow for each in predictions),
+    )

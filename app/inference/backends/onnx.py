@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ...errors import BackendError
 from ...logs import log
 from ...types import Batch, FloatArray, IntArray
 from ..artifact import Artifact
+from ..exits import LOGITS, NEXT_STATES, STATES
 from ..padding import SKIPS_PADDING
 
 # On a CPU this fused node takes several times as long as the two nodes that it replaces: without it a run of the
@@ -37,15 +38,30 @@ _TYPES = {
 }
 # Three texts for the check of a graph. Each ends with what ends a text in BART (2) or T5 (1), which need that.
 _PROBE = np.array([[0, 3, 2, 1], [0, 4, 2, 1], [3, 4, 2, 1]], dtype=np.int64)
+_NO_STATES = np.empty((0, 0), dtype=np.float32)
 _MAX_THREADS = 4  # of a batch that runs alone; more gain little on a short text
 
 
-class OnnxBackend:
-    """One session that all slots share; each of its runs computes with one thread.
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """A session that all slots share; each of its runs computes with one thread.
 
     On a CPU with several slots there is a second session, with a second copy of the weights. Its runs use the threads
     of all slots, for a batch that runs alone and would leave the other slots idle.
     """
+
+    narrow: ort.InferenceSession
+    wide: ort.InferenceSession
+
+    @classmethod
+    def load(cls, graph: bytes, device: str, threads: int, external: Mapping[str, bytes]) -> "_Graph":
+        with _in_memory(graph) as source:
+            narrow = open_session(source, device, external=external)
+            return cls(narrow, open_session(source, device, threads, external=external) if threads > 1 else narrow)
+
+
+class OnnxBackend:
+    """Runs a graph or, if the model has exits, the parts that were cut from it."""
 
     name = "onnx"
 
@@ -65,24 +81,28 @@ class OnnxBackend:
         self.precision = "int8" if kind == "int8" else "fp32"
         self.slots = slots
         threads = min(slots, _MAX_THREADS) if device == "cpu" else 1
+        exits = artifact.exits
+        self.exits = exits if exits and exits.of == file.name and device == "cpu" else None
         external = dict(artifact.read_weights(file))
         graph = external.pop(file.name)
+        graphs = [graph]
+        if self.exits:  # their weights are in the whole graph
+            external = {**external, file.name: graph}
+            graphs = [artifact.source.read(name) for name in self.exits.parts]
         self._external = external  # the sessions read it as long as they exist
         try:
-            with _in_memory(graph) as source:
-                self._session = self._wide = open_session(source, device, external=external)
-                if threads > 1:
-                    self._wide = open_session(source, device, threads, external=external)
+            self._graphs = [_Graph.load(each, device, threads, external) for each in graphs]
         except Exception as error:  # the exceptions of ONNX Runtime have no other common base
             raise BackendError(f"{file}: ONNX Runtime cannot load it: {error}") from error
-        if _PROVIDERS[device] not in self._session.get_providers():
+        session = self._graphs[0].narrow
+        if _PROVIDERS[device] not in session.get_providers():
             raise BackendError(f"ONNX Runtime could not start on {device}: its CUDA libraries are missing")
         # Not on a GPU: attention over padding would take more than everything else in a large batch of mixed lengths.
-        self.skips_padding = device == "cpu" and SKIPS_PADDING in self._session.get_modelmeta().custom_metadata_map
+        self.skips_padding = device == "cpu" and SKIPS_PADDING in session.get_modelmeta().custom_metadata_map
         self._one_by_one = _takes_scales_from_the_batch(graph)
         try:
-            self._types = _input_types(self._session)
-            self._output = _output(self._session)
+            self._types = _input_types(session)
+            self._output = _output(session)
             self._check(len(artifact.labels))
         except BackendError as error:
             raise BackendError(f"{file}: {error}") from error
@@ -99,11 +119,28 @@ class OnnxBackend:
         """See `Backend.run`."""
         if self._one_by_one and len(batch) > 1:
             return np.concatenate([self.run(row) for row in _rows(batch)])
-        session = self._wide if batch.alone else self._session
-        inputs = feed(list(self._types), batch)
-        typed = {name: array.astype(self._types[name], copy=False) for name, array in inputs.items()}
-        logits: FloatArray = session.run([self._output], typed)[0].astype(np.float32, copy=False)
+        if self.exits is None:
+            (logits,) = self._run(self._graphs[0], batch, [self._output], {})
+            return logits
+        states = None
+        for part in range(len(self._graphs)):
+            logits, states = self.run_part(part, batch, states)
         return logits
+
+    def run_part(self, part: int, batch: Batch, states: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+        """See `BackendWithExits.run_part`."""
+        outputs = [self._output] if part == len(self._graphs) - 1 else [LOGITS, NEXT_STATES]
+        results = self._run(self._graphs[part], batch, outputs, {} if states is None else {STATES: states})
+        return results[0], results[1] if len(results) > 1 else _NO_STATES
+
+    def _run(
+        self, graph: _Graph, batch: Batch, outputs: Sequence[str], states: Mapping[str, FloatArray]
+    ) -> list[FloatArray]:
+        names = [name for name in self._types if not states or name == "attention_mask"]
+        inputs = feed(names, batch)
+        typed = {name: array.astype(self._types[name], copy=False) for name, array in inputs.items()}
+        session = graph.wide if batch.alone else graph.narrow
+        return [array.astype(np.float32, copy=False) for array in session.run(outputs, {**typed, **states})]
 
     def _check(self, labels: int) -> None:
         """Raise `BackendError` unless the output has the logits of each label: the graph may come from any exporter."""

@@ -106,7 +106,7 @@ class TestContract:
         for text in SENTENCES:
             encoding = tokenizer.encode(text)
             logits = backend.run(pad([encoding], artifact.pad_id))
-            (result,) = tempered.runner.run([encoding])
+            (result,) = tempered.runner.run([replace(encoding, depth="full")])
             assert not isinstance(result, BackendError)
             assert list(result.scores.values()) == pytest.approx(softmax(logits / 2)[0].tolist(), abs=1e-6)
             assert result.confidence < softmax(logits).max()
@@ -284,8 +284,9 @@ def test_logits_are_the_same_on_processors_without_vnni(monkeypatch: pytest.Monk
     exact, _, _ = embedded(OnnxBackend)
     batch = pad(tokenizer.encode_many([*SENTENCES]), artifact.pad_id)
     np.testing.assert_allclose(exact.run(batch), backend.run(batch), atol=1e-4)
-    settings = exact._session.get_session_options()  # type: ignore[attr-defined]
-    assert settings.get_session_config_entry("session.x64quantprecision") == "1"
+    for graph in exact._graphs:  # type: ignore[attr-defined]
+        settings = graph.narrow.get_session_options()
+        assert settings.get_session_config_entry("session.x64quantprecision") == "1"
 
 
 class TestRunningAlone:
@@ -300,8 +301,9 @@ class TestRunningAlone:
 
     def test_a_batch_alone_gets_the_session_with_several_threads(self) -> None:
         backend = OnnxBackend(open_artifact("sentiment-en"), slots=2)
-        narrow, wide = Mock(wraps=backend._session), Mock(wraps=backend._wide)
-        backend._session, backend._wide = narrow, wide
+        graph = backend._graphs[0]
+        narrow, wide = Mock(wraps=graph.narrow), Mock(wraps=graph.wide)
+        backend._graphs[0] = replace(graph, narrow=narrow, wide=wide)
         batch = pad([Encoding([2, 3], truncated=False)], 0)
         backend.run(batch)
         backend.run(replace(batch, alone=True))
@@ -310,4 +312,4 @@ class TestRunningAlone:
 
     def test_one_slot_has_one_session(self) -> None:
         backend = OnnxBackend(open_artifact("sentiment-en"), slots=1)
-        assert backend._wide is backend._session
+        assert all(graph.wide is graph.narrow for graph in backend._graphs)

@@ -137,7 +137,7 @@ def test_the_embedded_model_gives_the_answers_that_it_was_published_with() -> No
     assert {label: [each.label for each in texts].count(label) for label in ("negative", "neutral", "positive")} == {
         "negative": 16, "neutral": 16, "positive": 16,
     }  # fmt: skip
-    model = load_model("sentiment-en", backend="onnx", device="cpu")
+    model = load_model("sentiment-en", backend="onnx", device="cpu", depth="full")
     lengths = [len(encoding) for encoding in model.tokenizer.encode_many([each.text for each in texts])]
     assert min(lengths) < 8
     assert 256 < max(lengths) <= 512

@@ -306,5 +306,5 @@ def test_the_model_is_not_kept_in_memory_twice(model: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are what is compared
     backend = OnnxBackend(open_artifact(str(model)), slots=2)
     assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
-    for session in (backend._session, backend._wide):
+    for session in [session for each in backend._graphs for session in (each.narrow, each.wide)]:
         assert not getattr(session, "_model_bytes", None)

@@ -89,7 +89,7 @@ def test_of_compared_backends_the_fastest_is_kept(
 
         monkeypatch.setattr(backend, "run", timed)
     with caplog.at_level("INFO", logger="sentiment"):
-        model = load_model("sentiment-en", device="cpu", compare=True, slots=1)
+        model = load_model("sentiment-en", device="cpu", compare=True, slots=1, depth="full")
     assert model.backend.name == "torch"
     speeds = model.info.compared_tokens_per_s
     assert list(speeds) == ["onnx cpu", "torch cpu"]
@@ -243,7 +243,8 @@ def test_predict_can_read_a_long_text_in_windows(embedded: Model) -> None:
 
 def test_scores_are_the_softmax_of_the_logits_over_temperature(embedded: Model) -> None:
     (logits,) = embedded.logits(["A masterpiece."])
-    (prediction,) = embedded.predict(["A masterpiece."])
+    (prediction,) = embedded.runner.run([replace(embedded.tokenizer.encode("A masterpiece."), depth="full")])
+    assert not isinstance(prediction, BackendError)
     assert list(prediction.scores.values()) == pytest.approx(
         softmax(logits[None], embedded.artifact.temperature)[0].tolist()
     )

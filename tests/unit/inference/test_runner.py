@@ -139,7 +139,7 @@ def test_warm_up_stays_within_the_limits_of_the_model() -> None:
     measured = Runner(backend, ("a", "b"), pad_id=0).warm_up(max_tokens=10, max_batch_size=2)
     assert max(batch.input_ids.shape[1] for batch in backend.batches) == 10
     assert max(len(batch) for batch in backend.batches) == 2
-    assert all(ms > 0 for _, ms in measured)
+    assert all(ms > 0 for _, (ms,) in measured)
 
 
 @pytest.mark.usefixtures("unhurried")
@@ -159,7 +159,7 @@ def test_warm_up_of_a_slow_model_is_short() -> None:
             return super().run(batch)
 
     backend = Slow()
-    ((_, elapsed_ms),) = Runner(backend, ("a", "b"), pad_id=0).warm_up(max_tokens=512, max_batch_size=16)
+    ((_, (elapsed_ms,)),) = Runner(backend, ("a", "b"), pad_id=0).warm_up(max_tokens=512, max_batch_size=16)
     assert elapsed_ms >= 300
     assert len(backend.batches) == 3  # the first run is not measured
 
