@@ -46,7 +46,7 @@ from onnx_export.verify import (
 )
 from training.data import add_layout_arguments, read_tables
 from training.errors import InputError
-from training.files import read_json
+from training.files import read_json, replace_directory
 
 _LIMITS = Limits()
 _CALIBRATION_TEXTS = 400
@@ -166,7 +166,7 @@ def build(
 
         if (out / "MODEL_CARD.md").is_file():
             shutil.copyfile(out / "MODEL_CARD.md", fresh / "MODEL_CARD.md")  # written by hand
-        _replace(out, fresh)
+        replace_directory(out, fresh)
     return report
 
 
@@ -190,17 +190,6 @@ def _check_places(model: str, out: Path) -> None:
         raise InputError(f"{out} exists and is not an artifact; choose a new directory")
     if out.resolve() == Path(model).resolve():
         raise InputError("the artifact cannot replace the checkpoint that it is made from")
-
-
-def _replace(out: Path, fresh: Path) -> None:
-    """Replace `out` with a copy of `fresh`. The old files stay until the copy is complete."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    copy = out.with_name(f".{out.name}.new")
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(fresh, copy)
-    if out.exists():
-        shutil.rmtree(out)
-    copy.rename(out)
 
 
 def quantize_within_limits(

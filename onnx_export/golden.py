@@ -137,18 +137,23 @@ def hold_out(
     on a CPU, each text alone. Raises `InputError` if no text has a visible character.
     """
     model = load_model(str(directory), backend="onnx", device="cpu")
-    measured = _answer(model, evenly([text for text in held_out if normalise(text)], _MEASURED_TEXTS))
-    if not measured:
-        raise InputError("no held-out text has a visible character")
-    development = measure_development(
-        model.artifact.labels, [each.prediction for each in measured], [each.tokens for each in measured]
-    )
+    development = measure_held_out(model, held_out)
     chosen = choose(model, golden or held_out)
     if not chosen:
         raise InputError("no text for golden texts has a visible character")
     if len(chosen) < _FEWEST:
         print(f"only {len(chosen)} golden texts, for lack of held-out texts; {_FEWEST} are better", file=sys.stderr)
     return chosen, development
+
+
+def measure_held_out(model: Model, texts: Sequence[str]) -> Development:
+    """Return the distributions of a model's answers. Raises `InputError` if no text has a visible character."""
+    measured = _answer(model, evenly([text for text in texts if normalise(text)], _MEASURED_TEXTS))
+    if not measured:
+        raise InputError("no held-out text has a visible character")
+    return measure_development(
+        model.artifact.labels, [each.prediction for each in measured], [each.tokens for each in measured]
+    )
 
 
 def choose(model: Model, texts: Sequence[str]) -> list[GoldenText]:

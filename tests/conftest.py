@@ -56,6 +56,14 @@ def embedded() -> Model:
 
 
 @pytest.fixture(scope="session")
+def with_exits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a model with exits after 3 and 4 of its 6 layers."""
+    from tests.support.exits import add_exits_to_copy  # loads PyTorch, which few tests need
+
+    return add_exits_to_copy(tmp_path_factory.mktemp("exits") / "model")
+
+
+@pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A real server with the embedded model."""
     with serve() as running:

@@ -62,6 +62,10 @@ STEPS = {
         "training.checkpoints.calibrate",
         "Fit the temperature of a checkpoint, so that its confidence matches its accuracy.",
     ),
+    "exits": (
+        "training.exits.command",
+        "Let an exported model answer after some of its layers, where it is sure.",
+    ),
     "rename-labels": (
         "training.checkpoints.rename",
         "Give the labels of a checkpoint or artifact other names.",

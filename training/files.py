@@ -3,6 +3,7 @@
 import hashlib
 import json
 import resource
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,17 @@ def replace(file: Path, text: str) -> None:
     fresh = file.with_name(f"{file.name}.new")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(file)
+
+
+def replace_directory(out: Path, fresh: Path) -> None:
+    """Replace `out` with a copy of `fresh`. The old files stay until the copy is complete."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    copy = out.with_name(f".{out.name}.new")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(fresh, copy)
+    if out.exists():
+        shutil.rmtree(out)
+    copy.rename(out)
 
 
 def note(directory: Path, **figures: Any) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from app.inference import MANIFEST
+from app.inference.exits import EXITS
+from tests.support.process import ROOT
 
 
 def write_manifest(directory: Path, *, without: str = "", **stated: Any) -> str:
@@ -107,3 +110,14 @@ def web_server(folder: Path, stall: Stall | None = None) -> Iterator[tuple[str, 
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def copy_without_exits(directory: Path) -> Path:
+    """Copy the embedded model to a new directory, and remove its exits."""
+    shutil.copytree(ROOT / "models" / "sentiment-en", directory)
+    manifest = json.loads((directory / MANIFEST).read_text())
+    for file in [directory / EXITS, *directory.glob("*.part*.onnx")]:
+        if manifest["files"].pop(file.name, None):
+            file.unlink()
+    (directory / MANIFEST).write_text(json.dumps(manifest))
+    return directory

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from training.data import add_layout_arguments, read_tables
+from training.evaluation.depth import depth_table
 from training.evaluation.evaluation import as_json, evaluate_target
 from training.evaluation.pages import write_confusion
 from training.evaluation.predictions import write_mistakes, write_predictions
@@ -53,6 +54,9 @@ def main(args: argparse.Namespace) -> None:
     examples = read_tables(args.data, args, names=targets[0].labels).rows
     evaluations = [evaluate_target(target, examples) for target in targets]
     print(overview(evaluations))
+    for name in args.targets:
+        if "://" not in name and args.backend != "torch" and (table := depth_table(name, examples)):
+            print(f"\nBy depth: {name}\n{table}")
     print(confusions(evaluations))
     for evaluation in evaluations:
         for name, report in evaluation.reports.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from training.data import add_layout_arguments, read_tables
+from training.errors import UsageError
 from training.fit import PRESETS, add_setting_flags, given_settings
 from training.workflow.train_table import name_of, train_rows
 
@@ -55,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_layout_arguments(flags)
     add_choice_arguments(flags)
+    flags.add_argument(
+        "--exits",
+        action="store_true",
+        help="let the exported model answer after some of its layers, where it is sure (docs/depth.md)",
+    )
     flags.add_argument("--no-export", dest="export", action="store_false", help="stop before the export")
     flags.add_argument(
         "--models",
@@ -87,6 +93,8 @@ def add_choice_arguments(parser: Any) -> None:
 def main(args: argparse.Namespace) -> None:
     table = read_tables([args.table], args)
     dev = read_tables([args.dev], args) if args.dev else None
+    if args.exits and not args.export:
+        raise UsageError("--exits needs the export, which --no-export leaves out")
     train_rows(
         table,
         dev,
@@ -96,6 +104,7 @@ def main(args: argparse.Namespace) -> None:
         runs=args.runs,
         models=args.models,
         export=args.export,
+        exits=args.exits,
         dev_share=args.dev_share,
         **given_settings(args),
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from app.inference.artifact import open_artifact
 from training.data import Example
 from training.errors import InputError
 
@@ -45,3 +46,23 @@ def export_checkpoint(checkpoint: Path, out: Path, held_out: Sequence[Example], 
     for name, parity in checks.parity.items():
         print(f"  int8 gives another label to {parity.disagreement:g} % of the {parity.texts} {name}")
     print(f"  served in {checks.invariance.precision}: a text has the same scores alone and in a batch")
+
+
+def add_exits_to(model: Path, held_out: Sequence[Example], trained_on: Sequence[Example]) -> None:
+    """Give the artifact `model` exits, if there are any that change next to nothing on the rows held out."""
+    from onnx_export.samples import samples_of
+    from onnx_export.verify import spell
+    from training.exits import add_exits, describe_exits
+
+    labels = open_artifact(str(model)).labels
+    samples = [spell(sample, labels) for sample in samples_of([row for row in held_out if row.label is not None])]
+    print("Exits", flush=True)
+    try:
+        outcomes = add_exits(
+            model, [row.text for row in trained_on], samples, on_note=lambda line: print(f"  {line}", flush=True)
+        )
+    except InputError as error:
+        print(f"  none: {error}")
+        return
+    for line in describe_exits(outcomes):
+        print(f"  {line}")

@@ -22,7 +22,7 @@ from training.errors import InputError, UsageError
 from training.evaluation import ALL, Evaluation, suite_examples
 from training.files import note
 from training.fit import EMBEDDED, ENCODER, Choice, FinishedRun, artifact_of, choose_for, fine_tune, start_directory
-from training.workflow.export import export_checkpoint
+from training.workflow.export import add_exits_to, export_checkpoint
 from training.workflow.results import evaluate_checkpoint, write_results
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -92,10 +92,11 @@ def train_rows(
     runs: Path = Path("runs"),
     models: Path = Path("models"),
     export: bool = True,
+    exits: bool = False,
     dev_share: float | None = None,
     **settings: Any,
 ) -> Trained:
-    """Train on `table` in `runs/name`, and export the result to `models/name`.
+    """Train on `table` in `runs/name`, and export the result to `models/name`, with `exits` if they lose nothing.
 
     `settings` are those of a recipe, instead of the ones that `preset` chooses from the data. The same call again
     resumes a training that was interrupted, and repeats only the steps after one that is finished.
@@ -124,6 +125,9 @@ def train_rows(
     if export:
         note(run, phase="export")
         export_checkpoint(run / "checkpoint", model, measured_on, train.rows)
+        if exits:
+            note(run, phase="exits")
+            add_exits_to(model, measured_on, train.rows)
     trained = Trained(run, model if export else None, evaluation, calibration)
     print(f"Done in {(time.monotonic() - began_s) / 60:.1f} min. To serve it:\n  {trained.serve_command}", flush=True)
     return trained

@@ -43,6 +43,7 @@ def test_errors_begin_with_the_name_of_the_command() -> None:
         (["--encoding", "utf-99"], "utf-99 is not known"),
         (["--name", "a/b"], "'a/b' cannot be the name of a model"),
         (["--dev-share", "3"], "must be between 0 and 1, not 3"),
+        (["--exits", "--no-export"], "--exits needs the export, which --no-export leaves out"),
         (["--epochs", "0"], "epochs: Input should be greater than or equal to 1"),
     ],
 )

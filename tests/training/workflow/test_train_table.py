@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,39 @@ def test_the_model_has_the_labels_as_written_and_can_be_served(trained: Trained,
     assert trained.serve_command == f"rt-sentiment serve --model {trained.model}"
     (prediction,) = load_model(str(trained.model), backend="onnx").predict(["The room is superb."])
     assert prediction.label == "5"
+
+
+def test_exits_are_added_on_request(
+    start: Path,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # After one of two layers, scores are further from those of the whole model than is usual.
+    monkeypatch.setattr("training.exits.check._GOLDEN_AGREEMENT", 0.8)
+    endings = ("Really.", "I think.", "So it is.", "You know.", "At last.", "To me.", "As ever.", "By far.")
+    table = tmp_path / "many.csv"
+    with table.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("review", "stars"))
+        writer.writerows((f"{row.text} {ending}", row.label) for row in ROWS for ending in endings)
+    trained = train(start, table, folder, name="many", exits=True)
+    said = capsys.readouterr().out
+    assert "Heads after 1 of 2 layers learn from" in said
+    assert re.search(r"many: \d+ % after 1\b", said)
+    model = load_model(str(trained.model), backend="onnx", slots=1)
+    assert (model.info.layers, model.info.exits) == (2, (1,))
+    assert {each.layers for each in model.predict([row.text for row in ROWS])} >= {1}
+
+
+def test_a_table_with_too_few_rows_gets_no_exits(
+    start: Path, table: Path, folder: Path, trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = train(start, table, folder, exits=True)
+    assert "Exits\n  none: heads need at least 200 texts to learn from, and there are 5" in capsys.readouterr().out
+    assert open_artifact(str(again.model)).exits is None
+    assert again.model == trained.model
 
 
 def test_the_run_has_the_report_the_predictions_and_the_mistakes(trained: Trained) -> None:
