@@ -52,6 +52,14 @@ class ModelMetrics:
         self.abstained = counter(
             "sentiment_abstained", "Predictions without a label, below the limit of confidence.", _VERSION
         )
+        self.depths = counter(
+            "sentiment_depth", "Texts that a model with exits scored, by their layers.", ["layers", *_VERSION]
+        )
+        self.shallow = counter(
+            "sentiment_shallow",
+            "Of these, texts that needed more layers (SENTIMENT_BROWNOUT_MS).",
+            _VERSION,
+        )
         self.truncated = counter("sentiment_truncated", "Texts that were cut because they were too long.", _VERSION)
         self.errors = counter("sentiment_backend_errors", "Texts that the model failed on.", _VERSION)
         self.requests = counter("sentiment_version_requests", "Requests by the version that answered.", _VERSION)
@@ -112,6 +120,8 @@ class VersionMetrics:
         self._label = functools.cache(lambda label: models.predictions.labels(label, *names))
         for label in info.labels:
             self._label(label)
+        self._depth = functools.cache(lambda layers: models.depths.labels(str(layers), *names))
+        self._shallow = models.shallow.labels(*names)
         self._confidence = models.confidence.labels(*names)
         self._abstained = models.abstained.labels(*names)
         self._truncated = models.truncated.labels(*names)
@@ -145,8 +155,12 @@ class VersionMetrics:
         """The model failed on a text."""
         self._errors.inc()
 
-    def computed(self, prediction: Prediction, tokens: int) -> None:
-        """Count nothing."""
+    def computed(self, prediction: Prediction, tokens: int) -> None:  # noqa: ARG002 - see `Observer`
+        """The model has scored a text of so many tokens."""
+        if prediction.layers:
+            self._depth(prediction.layers).inc()
+        if prediction.shallow:
+            self._shallow.inc()
 
     def scored(self, seconds: float) -> None:
         """A request was scored by this version as a shadow: its caller got the answer of another one."""

@@ -193,6 +193,7 @@ class Opener:
             max_batch_size=settings.max_batch_size,
             compare=settings.compare_backends,
             abstain_below=settings.abstain_below,
+            depth=settings.depth,
             mock_delay_ms=settings.mock_delay_ms,
             mock_failure_rate=settings.mock_failure_rate,
         )
@@ -238,5 +239,6 @@ def _serving_limits(settings: Settings) -> ServingLimits:
         max_text_chars=settings.max_text_chars,
         cache_entries=settings.cache_entries,
         # Without keys, all callers share the cache.
+        brownout_ms=settings.brownout_ms,
         cache_per_caller=settings.cache_scope == "key" and settings.needs_key,
     )

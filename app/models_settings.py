@@ -1,6 +1,7 @@
 """The settings of several models and versions, and of where they come from: a part of `Settings`."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
@@ -11,6 +12,16 @@ from .setting_types import Files
 class ModelsSettings(BaseSettings):
     """Which models are served, what must be true of them, and how much room they may take."""
 
+    depth: Literal["auto", "full"] = Field(
+        "auto",
+        description="of a model with exits: auto answers a text as soon as the model is sure; full runs all layers",
+    )
+    brownout_ms: float = Field(
+        0,
+        ge=0,
+        description="of a model with exits: predicted waiting time above which new texts get shallower answers, which "
+        "are marked and not cached; 0 means never",
+    )
     models_file: Path | None = Field(
         None,
         description="YAML file that states which models and versions are served; without it, SENTIMENT_MODEL is",

@@ -23,7 +23,8 @@ _HEADERS = (
 )
 # Pages may always send the first three (Fetch standard, "CORS-safelisted request-header").
 _ALLOWED = frozenset(name.lower() for name in ("Accept", "Accept-Language", "Content-Language", *_HEADERS))
-_EXPOSED = ("X-Request-ID", "X-Model", "X-Cache", "Server-Timing", "Retry-After", "traceresponse", *QUOTA_HEADERS)
+_ANSWER = ("X-Request-ID", "X-Model", "X-Cache", "X-Depth", "Server-Timing")
+_EXPOSED = (*_ANSWER, "Retry-After", "traceresponse", *QUOTA_HEADERS)
 # What may be in a log: an origin as browsers write it, and the name of a method or a header.
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]{0,31}://[\w.:\[\]-]{1,253}", re.ASCII)
 _TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]{1,64}", re.ASCII)

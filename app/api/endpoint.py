@@ -97,6 +97,12 @@ class Endpoint(ABC):
             remember(self.feedback, context, results)
 
 
+def depth_headers(answer: Answer) -> list[Header]:
+    """Return the header with the depth of an answer, if its model has exits."""
+    deepest = max((prediction.layers for prediction in answer.predictions), default=0)
+    return [(b"x-depth", b"%d/%d" % (deepest, answer.layers))] if deepest else []
+
+
 async def send_answer(
     send: Send, content: bytes, answer: Answer, headers: Sequence[Header] = ((b"content-type", b"application/json"),)
 ) -> None:
@@ -106,6 +112,7 @@ async def send_answer(
         (b"cache-control", b"no-store"),
         (b"x-cache", answer.cache.encode()),
         (b"content-length", b"%d" % len(content)),
+        *depth_headers(answer),
     ]
     await send({"type": "http.response.start", "status": 200, "headers": every})
     await send({"type": "http.response.body", "body": content})

@@ -94,6 +94,12 @@ RESPONSE_HEADERS = {
         "description": "`hit`: all texts came from the cache, except those with an error; `miss`: at least one was "
         "computed; `joined`: another request was already computing the same text.",
     },
+    "X-Depth": {
+        "schema": {"type": "string"},
+        "description": "Of a model with exits: the layers that the text went through, of all. For a list, those of the "
+        "text that went furthest.",
+        "example": "4/6",
+    },
     "Server-Timing": {
         "schema": {"type": "string"},
         "description": "Milliseconds: `tokenize;dur=…, queue;dur=…, infer;dur=…, total;dur=…`.",

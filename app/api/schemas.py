@@ -116,6 +116,10 @@ class PredictResponse(BaseModel):
         description="Whether the end of the text was ignored because the text has more tokens than the model reads.",
         examples=[False],
     )
+    shallow: bool = Field(
+        False,
+        description="Present, and true, if the model ran fewer layers than the text needed: see SENTIMENT_BROWNOUT_MS.",
+    )
     explanation: list[WordWeight] | None = Field(None, description='The words, in order. Only with `"explain": true`.')
 
 
@@ -206,6 +210,8 @@ class Info(BaseModel):
         description="How fast each backend is, if they were compared at start. The fastest one is used."
     )
     abstain_below: float = Field(description="Predictions with a lower confidence have the label null; 0: none.")
+    layers: int = Field(description="The layers of a model with exits; 0 for one without.")
+    exits: list[int] = Field(description="The layers after which a text may leave the model.")
     limits: Limits = Field(description="What the server accepts.")
     build: Build = Field(description="What software runs.")
 

@@ -11,7 +11,7 @@ from .exits import WRONG_USAGE, Failure
 
 # Those of jobs last: few people need them.
 ALL_SETTINGS = sorted(Settings.model_fields, key=lambda name: name in JobSettings.model_fields)
-MODEL_SETTINGS = ("model", "model_digest", "backend", "device", "precision", "abstain_below")
+MODEL_SETTINGS = ("model", "model_digest", "backend", "device", "precision", "abstain_below", "depth")
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

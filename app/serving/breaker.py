@@ -4,11 +4,13 @@ Bad texts in a row do not open it: a canary, which is a text that ran during war
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from ..errors import BackendError
 from ..scheduling import RunBatch
+from ..types import Unfinished
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -24,10 +26,10 @@ class Breaker(Generic[P, R]):
         self._run = run
         self._canary = canary
         self._on_open = on_open
-        self._failures = 0
+        self._failures: Counter[int] = Counter()  # by the parts of the model that the batches had been through
         self.is_open = False
 
-    def run(self, payloads: Sequence[P], *, alone: bool = False) -> Sequence[R | Exception]:
+    def run(self, payloads: Sequence[P], *, alone: bool = False) -> Sequence[R | P | Exception]:
         """Run a batch; while the breaker is open, fail at once.
 
         `on_open` gets this breaker, on the thread that opens it.
@@ -35,19 +37,23 @@ class Breaker(Generic[P, R]):
         if self.is_open:
             return [BackendError("the model is failing") for _ in payloads]
         results = self._run(payloads, alone=alone)
+        parts = payloads[0].parts if isinstance(payloads[0], Unfinished) else 0
         if not all(isinstance(result, BackendError) for result in results):
-            self._failures = 0
+            self._failures[parts] = 0
         else:
-            self._failures += 1
-            if self._failures >= _FAILURES:
-                self._failures = 0
+            self._failures[parts] += 1
+            if self._failures[parts] >= _FAILURES:
+                self._failures.clear()
                 if not self._canary_runs() and not self.is_open:
                     self.is_open = True
                     self._on_open(self)
         return results
 
     def _canary_runs(self) -> bool:
-        return not isinstance(self._run([self._canary])[0], BackendError)
+        (result,) = self._run([self._canary])
+        while isinstance(result, Unfinished):
+            (result,) = self._run([cast("P", result)])
+        return not isinstance(result, BackendError)
 
     async def recover(self, timeout_s: float) -> bool:
         """Run the canary several times; close and return True once it succeeds, return False if it never does.

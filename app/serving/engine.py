@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ..inference import Model, fingerprint_of
 from ..logs import log
 from ..scheduling import CostModel, Lane, RunBatch, Scheduler, SchedulerLimits
-from ..types import Encoding, Prediction
+from ..types import Payload, Prediction, Unfinished
 from .cache import Cache
 from .observer import Observer as ServiceObserver
 from .offload import Offload
@@ -43,6 +43,7 @@ class ServingLimits:
     max_text_chars: int = 10_000
     cache_entries: int = 10_000
     cache_per_caller: bool = False
+    brownout_ms: float = 0.0
 
 
 class Observer(Protocol):
@@ -86,7 +87,7 @@ class Engine:
         self._shared = shared
         self._cache: Cache[bytes, Prediction, Item] = Cache(limits.cache_entries)
         self._offload = Offload()
-        self._scheduler: Scheduler[Encoding, Prediction] | None = None
+        self._scheduler: Scheduler[Payload, Prediction] | None = None
         self._serving: dict[Service, Prepared] = {}
         self._prepared = 0
         self._distrusted: Counter[bytes] = Counter()  # how often predictions of a fingerprint proved wrong
@@ -124,14 +125,14 @@ class Engine:
             return None
         return SharedPredictions(self._shared, Entries(digest, model.info.labels, model.info.abstain_below))
 
-    def serve(self, prepared: Prepared, run: RunBatch[Encoding, Prediction], observer: ServiceObserver) -> Service:
+    def serve(self, prepared: Prepared, run: RunBatch[Payload, Prediction], observer: ServiceObserver) -> Service:
         """Return a service with this model. `run` runs its batches; `observer` counts what only this model does."""
         model = prepared.model
         scheduler = self._scheduler = self._scheduler or self._new_scheduler(model)
         service = Service(
             model.tokenizer,
             scheduler,
-            Lane(run, model.backend.skips_padding, prepared.weight),
+            _lane(model, run, prepared.weight),
             self._cache,
             offload=self._offload,
             observer=observer,
@@ -140,6 +141,8 @@ class Engine:
             cache_salt=prepared.cache_salt,
             cache_per_caller=self.limits.cache_per_caller,
             shared=prepared.shared,
+            layers=model.info.layers,
+            brownout_ms=self.limits.brownout_ms,
         )
         self._serving[service] = prepared
         return service
@@ -153,11 +156,11 @@ class Engine:
         if fingerprint := self._serving[service].fingerprint:
             self._distrusted[fingerprint] += 1
 
-    def _new_scheduler(self, model: Model) -> Scheduler[Encoding, Prediction]:
+    def _new_scheduler(self, model: Model) -> Scheduler[Payload, Prediction]:
         limits = self.limits
         cost = CostModel()
         for tokens, elapsed_ms in model.warmup:
-            cost.observe(tokens, elapsed_ms)
+            cost.observe(tokens, elapsed_ms[0])  # of the first part: `part_costs` has the others
         max_texts, max_tokens = _GPU_BATCH if model.backend.device == "cuda" else _CPU_BATCH
         max_texts = limits.max_batch_size or max_texts
         self.texts_at_once = max_texts * model.backend.slots
@@ -181,8 +184,17 @@ class Engine:
             self._scheduler.close()
 
 
+def _lane(model: Model, run: RunBatch[Any, Prediction], weight: float) -> Lane:
+    """Return the lane of the first part of a model, with those of the other parts behind it."""
+    lane = None
+    for cost in reversed(model.part_costs):
+        lane = Lane(run, model.backend.skips_padding, weight * cost, lane, Unfinished if lane else None)
+    assert lane
+    return lane
+
+
 def relative_cost(model: Model, other: Model) -> float:
-    """Return how many times as long as `other` a model takes for the same batch.
+    """Return how many times as long as `other` the first part of a model takes for the same batch.
 
     They run in turns, so that whatever else the machine does slows down both.
     """
@@ -193,7 +205,7 @@ def relative_cost(model: Model, other: Model) -> float:
     for _ in range(_ROUNDS):
         for side, each in enumerate((model, other)):
             started_s = time.perf_counter()
-            each.runner.run(batches[side])
+            each.runner.step(batches[side])
             best_s[side] = min(best_s[side], time.perf_counter() - started_s)
     ratio = best_s[0] / max(best_s[1], 1e-9)
     return 1.0 if abs(ratio - 1) < _SAME else min(_DEAREST, max(_CHEAPEST, ratio))

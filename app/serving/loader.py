@@ -15,7 +15,7 @@ from ..errors import ArtifactError, DeadlineExceeded, NotReady, Overloaded, Sent
 from ..inference import GoldenResult, Model, answer_golden, compare_golden, read_development, read_golden
 from ..logs import log, log_exception
 from ..scheduling import RunBatch
-from ..types import Encoding, ModelInfo, Prediction
+from ..types import ModelInfo, Payload, Prediction
 from .breaker import Breaker
 from .drift import Drift
 from .engine import Engine
@@ -185,23 +185,25 @@ class Loader:
         if version.statistics:
             version.statistics.metrics.state_changed(failed=version.state == "failed")
 
-    def _guarded(self, model: Model, version: Version) -> RunBatch[Encoding, Prediction]:
+    def _guarded(self, model: Model, version: Version) -> RunBatch[Payload, Prediction]:
         """Return what runs the model, with a circuit breaker around it."""
         loop = asyncio.get_running_loop()
 
-        def recover(breaker: Breaker[Encoding, Prediction]) -> None:
+        def recover(breaker: Breaker[Payload, Prediction]) -> None:
             self._set_failing(version, "the model is failing")
             recovery = asyncio.create_task(self._recover(breaker, version))
             self._recoveries.add(recovery)
             recovery.add_done_callback(self._recoveries.discard)
 
         # It names no breaker: a circle of references would keep the model in memory after its time.
-        def on_open(breaker: Breaker[Encoding, Prediction]) -> None:
+        def on_open(breaker: Breaker[Payload, Prediction]) -> None:
             loop.call_soon_threadsafe(recover, breaker)
 
-        return Breaker(model.runner.run, model.tokenizer.encode(""), on_open=on_open).run
+        canary: Payload = replace(model.tokenizer.encode(""), depth="full")
+        breaker: Breaker[Payload, Prediction] = Breaker(model.runner.step, canary, on_open=on_open)
+        return breaker.run
 
-    async def _recover(self, breaker: Breaker[Encoding, Prediction], version: Version) -> None:
+    async def _recover(self, breaker: Breaker[Payload, Prediction], version: Version) -> None:
         log(logging.ERROR, "model failing", reason="several batches in a row failed, and so did the test text")
         if await breaker.recover(self._engine.limits.backend_timeout_ms / 1000):
             log(logging.INFO, "model recovered")

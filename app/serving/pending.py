@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ..errors import BackendError, DeadlineExceeded
 from ..scheduling import Waiting
-from ..types import Answer, Encoding, Location, Prediction
+from ..types import Answer, Location, Payload, Prediction
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ class Pending:
 
     def __init__(
         self,
-        waiting: Waiting[Encoding, Prediction],
+        waiting: Waiting[Payload, Prediction],
         deadline_s: float,
         assemble: Callable[[Sequence[Prediction | BackendError]], Answer],
         location_of: Callable[[int], Location] | None,

@@ -1,6 +1,7 @@
 """Before a text can be looked up or queued: its normal form, its cache key, its tokens. Long work runs in threads."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -8,6 +9,7 @@ from ..errors import TextTooLong
 from ..inference import Tokenizer, expands_beyond, normalise
 from ..scheduling import Lane, Scheduler, Wait
 from ..types import Encoding
+from .brownout import Brownout
 from .cache import key_of, owner_of
 from .offload import Offload, is_short, is_simple
 from .pending import in_time
@@ -36,6 +38,7 @@ class Preparation:
         max_text_chars: int,
         cache_salt: bytes = b"",
         cache_per_caller: bool = False,
+        brownout: Brownout | None = None,
     ) -> None:
         self.offload = offload
         self.too_many_characters = f"the text has more than {max_text_chars} characters"
@@ -45,6 +48,7 @@ class Preparation:
         self._cache_salt = cache_salt
         self._max_text_chars = max_text_chars
         self._cache_per_caller = cache_per_caller
+        self._brownout = brownout
 
     def check_characters(self, query: Query) -> None:
         """Raise `TextTooLong` if a text has too many characters."""
@@ -59,7 +63,7 @@ class Preparation:
             copies * len(texts),
             deadline_s,
             query.caller,
-            cost=self._lane.cost_of(min(tokens, self._tokenizer.max_tokens)),
+            cost=self._lane.expected_cost(min(tokens, self._tokenizer.max_tokens)),
             elsewhere=self.offload.texts(query.caller),
         )
 
@@ -84,7 +88,10 @@ class Preparation:
     async def tokenize(
         self, texts: Mapping[bytes, str], query: Query, deadline_s: float
     ) -> dict[bytes, list[Encoding]]:
-        """Return the tokens of each text: one encoding, or one for each window if the query reads windows."""
+        """Return the tokens of each text: one encoding, or one for each window if the query reads windows.
+
+        They say how many parts of the model the text may go through now.
+        """
         here = is_simple(texts.values())
         if query.reads_windows:
             encode_windows = partial(self._tokenizer.encode_windows, here=here)
@@ -94,6 +101,11 @@ class Preparation:
         else:
             encode = partial(self._tokenizer.encode_many, here=here)
             every = [[each] for each in await self.run(encode, list(texts.values()), query, deadline_s, here=here)]
+        # Variants are compared with each other, so all of them go as far as they need.
+        if self._brownout and not (query.explain or query.are_variants):
+            wait_ms = self._scheduler.predicted_wait_ms(query.caller)
+            if most := self._brownout.most_parts(wait_ms):
+                every = [[replace(each, most_parts=most) for each in parts] for parts in every]
         return dict(zip(texts, every, strict=True))
 
     async def run(

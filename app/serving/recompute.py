@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import SentimentError
 from ..inference import Tokenizer, normalise
 from ..scheduling import Lane, Scheduler, Waiting, WorkItem
-from ..types import Encoding, Prediction
+from ..types import Encoding, Payload, Prediction
 from .pending import in_time
 
 _AT_ONCE = 4  # in the queue: what is checked must not hold up what is asked
@@ -25,7 +25,7 @@ class Turn:
 async def recompute(
     texts: Sequence[str],
     tokenizer: Tokenizer,
-    scheduler: Scheduler[Encoding, Prediction],
+    scheduler: Scheduler[Payload, Prediction],
     lane: Lane,
     turn: Turn,
 ) -> list[Prediction | SentimentError]:
@@ -36,8 +36,8 @@ async def recompute(
     async def score(encoding: Encoding) -> Prediction | SentimentError:
         async with room:
             deadline_s = time.monotonic() + turn.timeout_s
-            item: WorkItem[Encoding, Prediction] = WorkItem(len(encoding), encoding, lambda _: None, lane)
-            waiting: Waiting[Encoding, Prediction] = Waiting(scheduler, deadline_s, turn.caller)
+            item: WorkItem[Payload, Prediction] = WorkItem(len(encoding), encoding, lambda _: None, lane)
+            waiting: Waiting[Payload, Prediction] = Waiting(scheduler, deadline_s, turn.caller)
             try:
                 scheduler.submit([item], deadline_s, turn.caller)
                 waiting.join([item])

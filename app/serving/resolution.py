@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from ..errors import SentimentError
 from ..inference import average
 from ..scheduling import WorkItem
-from ..types import Encoding, Prediction
+from ..types import Encoding, Payload, Prediction
 
-Item = WorkItem[Encoding, Prediction]
+Item = WorkItem[Payload, Prediction]
 
 
 @dataclass(slots=True)

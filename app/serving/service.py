@@ -7,7 +7,8 @@ from functools import partial
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
 from ..inference import Tokenizer
 from ..scheduling import Lane, Scheduler, Wait, Waiting, WorkItem
-from ..types import Answer, Encoding, Location, Prediction
+from ..types import Answer, Encoding, Location, Payload, Prediction
+from .brownout import Brownout
 from .cache import Cache, key_of_part
 from .explanations import explain_answer
 from .observer import Observer, VariantObserver
@@ -26,7 +27,7 @@ class Service:
     def __init__(
         self,
         tokenizer: Tokenizer,
-        scheduler: Scheduler[Encoding, Prediction],
+        scheduler: Scheduler[Payload, Prediction],
         lane: Lane,
         cache: Cache[bytes, Prediction, Item],
         *,
@@ -37,11 +38,13 @@ class Service:
         cache_salt: bytes = b"",
         cache_per_caller: bool = False,
         shared: SharedPredictions | None = None,
+        layers: int = 0,
+        brownout_ms: float = 0.0,
     ) -> None:
-        """`model` is the `ModelInfo.id` of the model, which runs in `lane`.
+        """`model` is the `ModelInfo.id` of the model, which runs in `lane`, and has `layers` if it has exits.
 
         Models share `scheduler`, `cache` and `offload`. Those with another `cache_salt` share no predictions and, with
-        `cache_per_caller`, callers do not either. `shared` are the predictions of all replicas.
+        `cache_per_caller`, callers do not either. `shared` are those of all replicas. `brownout_ms`: see `Brownout`.
         """
         self.model = model
         self._lane = lane
@@ -53,11 +56,13 @@ class Service:
             max_text_chars=max_text_chars,
             cache_salt=cache_salt,
             cache_per_caller=cache_per_caller,
+            brownout=Brownout(lane, brownout_ms),
         )
         self._tokenizer = tokenizer
         self._scheduler = scheduler
         self._cache = cache
         self._shared = shared
+        self._layers = layers
         self._observer = observer
         self._variant_observer = VariantObserver(observer)
 
@@ -102,7 +107,7 @@ class Service:
         if len(texts.cached) == len(set(keys)) and not query.partial:  # the common case, kept short
             self._check_tokens(texts, query)
             observer.looked_up("hit", len(keys))
-            return Answer(_observed(observer, texts, [texts.cached[key] for key in keys]), "hit")
+            return Answer(_observed(observer, texts, [texts.cached[key] for key in keys]), "hit", layers=self._layers)
         shared_s = await self._look_up_shared(texts, texts.valid, query, deadline_s)
         if shared_s:
             texts.joined.clear()
@@ -122,7 +127,7 @@ class Service:
             self._look_up(texts.encodings, texts, query)
             admitted = None
         texts.new = {
-            key: WorkItem(len(encoding), encoding, partial(self._settled, key, len(encoding), observer), self._lane)
+            key: self._new_item(key, encoding, observer)
             for key, encoding in texts.encodings.items()
             if not texts.has_result(key)
         }
@@ -136,7 +141,7 @@ class Service:
         def assemble(computed: Sequence[Prediction | BackendError]) -> Answer:
             results = _observed(observer, texts, texts.results(dict(zip(items, computed, strict=True))))
             if not items:
-                return Answer(results, "hit")
+                return Answer(results, "hit", layers=self._layers)
             run_s = max(tokenized_s, min(item.started_s for item in items.values()))
             return Answer(
                 results,
@@ -144,6 +149,7 @@ class Service:
                 tokenize_ms=(tokenized_s - started_s - shared_s) * 1000,
                 queue_ms=(run_s - tokenized_s) * 1000,
                 infer_ms=(max(run_s, *(item.finished_s for item in items.values())) - run_s) * 1000,
+                layers=self._layers,
                 queued_s=tokenized_s,
             )
 
@@ -218,8 +224,8 @@ class Service:
 
     def _queue(
         self, texts: Resolution, deadline_s: float, query: Query, admitted: Wait | None
-    ) -> Waiting[Encoding, Prediction]:
-        waiting: Waiting[Encoding, Prediction] = Waiting(self._scheduler, deadline_s, query.caller, query.request)
+    ) -> Waiting[Payload, Prediction]:
+        waiting: Waiting[Payload, Prediction] = Waiting(self._scheduler, deadline_s, query.caller, query.request)
         try:
             # First those in flight: queueing new ones may end an item that only a list without a chance waits for.
             waiting.join(texts.joined.values())
@@ -235,11 +241,15 @@ class Service:
             self._cache.start(key, item)
         return waiting
 
+    def _new_item(self, key: bytes, encoding: Encoding, observer: Observer) -> Item:
+        settled = partial(self._settled, key, len(encoding), observer)
+        return WorkItem(len(encoding), encoding, settled, self._lane, most_lanes=encoding.most_parts)
+
     def _settled(self, key: bytes, tokens: int, observer: Observer, result: Prediction | Exception | None) -> None:
-        self._cache.finish(key, result if isinstance(result, Prediction) else None)
+        self._cache.finish(key, result if isinstance(result, Prediction) and not result.shallow else None)
         if isinstance(result, Prediction):
             observer.computed(result, tokens)
-            if self._shared:
+            if self._shared and not result.shallow:
                 self._shared.put(key, result)
         elif isinstance(result, BackendError):
             observer.backend_failed()

@@ -20,7 +20,7 @@ from app.serving.query import Query
 from app.serving.resolution import Item
 from app.serving.service import Service
 from app.serving.shared import SharedPredictions
-from app.types import Answer, Encoding, ModelInfo, Prediction
+from app.types import Answer, Encoding, ModelInfo, Payload, Prediction
 from tests.support.waiting import HANG_S
 
 MAX_TOKENS = 8
@@ -48,7 +48,7 @@ class Bench:
     """
 
     service: Service
-    scheduler: Scheduler[Encoding, Prediction]
+    scheduler: Scheduler[Payload, Prediction]
     cache: Cache[bytes, Prediction, Item] = field(default_factory=lambda: Cache(0))
     runs: list[list[int]] = field(default_factory=list)  # number of tokens of each text, by batch
     open: threading.Event = field(default_factory=threading.Event)
@@ -98,7 +98,7 @@ async def serving(
     Unless `is_open`, the model waits until the test sets `open`.
     """
     bench = Bench(None, None)  # type: ignore[arg-type]
-    scheduler: Scheduler[Encoding, Prediction] = Scheduler(
+    scheduler: Scheduler[Payload, Prediction] = Scheduler(
         slots=1,
         limits=SchedulerLimits(**{"max_wait_ms": math.inf, "run_timeout_s": HANG_S, **limits}),  # type: ignore[arg-type]
         cost=CostModel(),

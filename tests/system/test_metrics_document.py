@@ -4,16 +4,17 @@ import random
 import re
 import string
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.support.monitoring import DOCUMENT, Metric, documented, label_values
-from tests.support.process import ROOT, Server, serve
+from tests.support.process import Server, serve
 from tests.support.waiting import until
 
 BUCKET = "le"  # a label of every histogram
-OPEN = {"model", "model_version"}  # their values are those of the models file
+OPEN = {"model", "model_version", "layers"}  # their values are those of the models file, and of the models
 
 
 def send_requests(server: Server) -> None:
@@ -63,12 +64,11 @@ def used() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server whose model has golden texts, a shadow, and answered enough texts to measure its drift."""
+def compared(tmp_path_factory: pytest.TempPathFactory, with_exits: Path) -> Iterator[Server]:
+    """A server whose model has golden texts, exits, a shadow, and answered enough texts to measure its drift."""
     file = tmp_path_factory.mktemp("served") / "models.yaml"
-    path = ROOT / "models" / "sentiment-en"
     file.write_text(
-        f"models:\n  en:\n    versions:\n      - {{path: {path}}}\n      - {{path: sentiment-en, shadow: true}}\n"
+        f"models:\n  en:\n    versions:\n      - {{path: {with_exits}}}\n      - {{path: sentiment-en, shadow: true}}\n"
     )
     with serve(models_file=str(file)) as running, running.client() as http:
         until(lambda: [each["state"] for each in http.get("/models/en").json()["versions"]] == ["ready", "ready"])
@@ -85,8 +85,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-# Metrics without a series at the mock backend, which has no golden texts and no shadow.
-OF_MODELS = {"sentiment_golden_agreement", "sentiment_drift", "sentiment_shadow_difference"}
+# Metrics without a series at the mock backend, which has no golden texts, exits or shadow.
+OF_MODELS = {"sentiment_golden_agreement", "sentiment_drift", "sentiment_shadow_difference", "sentiment_depth_total"}
 
 
 def test_exactly_the_exposed_metrics_are_documented(used: Server, compared: Server) -> None:

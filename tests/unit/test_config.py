@@ -124,7 +124,8 @@ def test_all_wrong_settings_are_named() -> None:
 
 def test_settings_with_choices_are_known() -> None:
     assert CHOICES.keys() == {
-        "profile", "device", "precision", "cache_scope", "log_format", "log_level", "backend", "rate_limit_storage"
+        "profile", "device", "precision", "depth", "cache_scope", "log_format", "log_level", "backend",
+        "rate_limit_storage",
     }  # fmt: skip
     assert CHOICES["log_level"] == ["debug", "info", "warning", "error"]
     assert choices("port") == choices("host") == choices("compare_backends") == []

@@ -186,6 +186,7 @@ class ServerScorer(Scorer):
             "model": f"{info['model']} {info['model_version']} {info['checksum']}",
             "backend": f"{info['backend']} {info['precision']}",
             "abstain_below": info.get("abstain_below", 0.0),
+            "exits": info.get("exits", []),
         }
 
     def _read_model(self, name: str) -> None:

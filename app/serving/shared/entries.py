@@ -5,6 +5,7 @@ A key has no words of users: it is a digest of everything that changes an answer
     marker        2 bytes
     truncated     1 byte
     label         2 bytes: its number
+    layers        2 bytes
     log_sum       8 bytes
     scores        8 bytes each, in the order of the labels
     check         8 bytes: a digest of the key and of all that is before it
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from ...types import Prediction
 
 PREFIX = b"rt-sentiment:cache:"
-_MARKER = b"p1"
+_MARKER = b"p2"
 _CHECK_BYTES = 8
 _TOLERANCE = 1e-6  # of the sum of the scores
 
@@ -34,7 +35,7 @@ class Entries:
         self._labels = tuple(labels)
         self._numbers = {label: number for number, label in enumerate(self._labels)}
         self._abstain_below = abstain_below
-        self._form = struct.Struct(f"<2s?Hd{len(self._labels)}d")
+        self._form = struct.Struct(f"<2s?HHd{len(self._labels)}d")
 
     def key(self, text: bytes) -> bytes:
         """Return the key in Redis for that of a text, or of a window, in the cache of the process."""
@@ -43,7 +44,7 @@ class Entries:
     def pack(self, key: bytes, prediction: Prediction) -> bytes:
         scores = (prediction.scores[label] for label in self._labels)
         number = self._numbers[prediction.label]
-        content = self._form.pack(_MARKER, prediction.truncated, number, prediction.log_sum, *scores)
+        content = self._form.pack(_MARKER, prediction.truncated, number, prediction.layers, prediction.log_sum, *scores)
         return content + _check(key, content)
 
     def unpack(self, key: bytes, value: bytes | None) -> Prediction | None:
@@ -53,7 +54,7 @@ class Entries:
         content, check = value[:-_CHECK_BYTES], value[-_CHECK_BYTES:]
         if check != _check(key, content):
             return None
-        marker, truncated, number, log_sum, *scores = self._form.unpack(content)
+        marker, truncated, number, layers, log_sum, *scores = self._form.unpack(content)
         # Anybody can compute the digest, so what would be an invalid response is not passed on.
         if marker != _MARKER or number >= len(scores) or not math.isfinite(log_sum):
             return None
@@ -66,6 +67,7 @@ class Entries:
             truncated,
             log_sum,
             self._abstain_below,
+            layers,
         )
 
 

@@ -136,7 +136,7 @@ class TestDocumentation:
             operation = document["paths"][path]["post"]
             statuses = "200 400 401 403 404 408 413 415 422 429 431 500 503 504 505"
             assert set(operation["responses"]) == set(statuses.split())
-            headers = {"X-Request-ID", "X-Model", "X-Cache", "Server-Timing"}
+            headers = {"X-Request-ID", "X-Model", "X-Cache", "X-Depth", "Server-Timing"}
             assert set(operation["responses"]["200"]["headers"]) == headers
             assert "Retry-After" in operation["responses"]["429"]["headers"]
             assert {parameter["name"] for parameter in operation["parameters"]} == {

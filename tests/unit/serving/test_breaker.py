@@ -3,11 +3,13 @@
 import threading
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from app.errors import BackendError
 from app.serving import breaker as module
 from app.serving.breaker import Breaker
+from app.types import Encoding, Payload, Unfinished
 from tests.support.waiting import HANG_S
 
 BAD = BackendError("bad")
@@ -106,3 +108,42 @@ async def test_it_gives_up_if_the_canary_hangs(model: Model, monkeypatch: pytest
     breaker: Breaker[str, str] = Breaker(hanging, "canary", on_open=lambda _: None)
     assert not await breaker.recover(timeout_s=0.05)
     release.set()
+
+
+class InParts:
+    """A model in two parts, of which the second may be broken."""
+
+    def __init__(self) -> None:
+        self.is_broken = False
+        self.runs: list[int] = []
+
+    def __call__(self, payloads: Sequence[Payload], *, alone: bool = False) -> list[str | Unfinished | BackendError]:
+        results: list[str | Unfinished | BackendError] = []
+        for payload in payloads:
+            part = payload.parts if isinstance(payload, Unfinished) else 0
+            self.runs.append(part)
+            if isinstance(payload, Encoding) and payload.depth == "full":
+                results.append(Unfinished(payload, 1, np.zeros((1, 1), dtype=np.float32)))
+            else:
+                results.append(BAD if part and self.is_broken else "done")
+        return results
+
+
+async def test_it_opens_if_only_a_later_part_of_the_model_fails(
+    opened: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_PAUSE_S", 0.01)
+    model, sure = InParts(), Encoding([1], truncated=False)
+    canary: Payload = Encoding([1], truncated=False, depth="full")
+    breaker: Breaker[Payload, str] = Breaker(model, canary, on_open=lambda _: opened.append(True))
+    unsure = Unfinished(sure, 1, np.zeros((1, 1), dtype=np.float32))
+    model.is_broken = True
+    for _ in range(5):  # most texts need only the first part, which works
+        assert breaker.run([sure]) == ["done"]
+        assert not opened
+        breaker.run([unsure])
+    assert opened == [True]
+    assert model.runs[-2:] == [0, 1], "the canary goes through all parts"
+    model.is_broken = False
+    assert await breaker.recover(timeout_s=HANG_S)
+    assert breaker.run([unsure]) == ["done"]

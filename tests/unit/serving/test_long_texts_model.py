@@ -11,14 +11,14 @@ from app.scheduling import CostModel, Lane, Scheduler, SchedulerLimits
 from app.serving import Query, Service
 from app.serving.cache import Cache
 from app.serving.offload import Offload
-from app.types import Encoding, LongText, Prediction
+from app.types import LongText, Payload, Prediction
 from tests.support.texts import BLAME, PRAISE
 
 
 @pytest.fixture
 async def service(embedded: Model) -> AsyncIterator[Service]:
     metrics = Metrics(CollectorRegistry())
-    scheduler: Scheduler[Encoding, Prediction] = Scheduler(
+    scheduler: Scheduler[Payload, Prediction] = Scheduler(
         slots=2,
         limits=SchedulerLimits(),
         cost=CostModel(),

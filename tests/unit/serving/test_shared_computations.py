@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import BackendError, DeadlineExceeded, Overloaded
 from app.scheduling import WorkItem
-from app.types import Encoding, Prediction
+from app.types import Payload, Prediction
 from tests.support.bench import Bench, serving
 from tests.support.waiting import async_until
 
@@ -169,12 +169,12 @@ async def test_a_request_may_arrive_while_a_list_is_given_up(monkeypatch: pytest
     arrived: list[asyncio.Task[list[str]]] = []
     settle = WorkItem.settle
 
-    def settle_and_arrive(item: WorkItem[Encoding, Prediction], result: Prediction | Exception | None) -> None:
+    def settle_and_arrive(item: WorkItem[Payload, Prediction], result: Prediction | Exception | None) -> None:
         settle(item, result)
         if isinstance(result, DeadlineExceeded) and not arrived:
             arrived.append(asyncio.ensure_future(bench.labels("a b c d", "a b c d e f")))
 
-    def is_hopeless(item: WorkItem[Encoding, Prediction], *_: float) -> bool:
+    def is_hopeless(item: WorkItem[Payload, Prediction], *_: float) -> bool:
         return item.rest_tokens > 0 and len(item._waiters) == 1
 
     monkeypatch.setattr(WorkItem, "settle", settle_and_arrive)

@@ -33,7 +33,7 @@ def test_predictions_of_the_embedded_model_come_back_exactly(embedded: Model) ->
     for prediction in embedded.predict(["I love it.", "I hate it.", "It is a chair.", "so long " * 600]):
         value = entries.pack(KEY, prediction)
         assert entries.unpack(KEY, value) == prediction
-        assert len(value) == 45
+        assert len(value) == 47
 
 
 def test_a_key_shows_no_text_and_depends_on_everything() -> None:
