@@ -12,7 +12,7 @@ from app.inference.artifact import open_artifact
 from app.inference.backends.onnx import feed, open_session
 from app.inference.model import load_model
 from app.inference.padding import pad
-from app.inference.runner import softmax
+from app.inference.scores import softmax
 from app.inference.text import normalise
 from app.inference.tokenizer import Tokenizer
 from app.types import Batch

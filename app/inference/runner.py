@@ -4,15 +4,16 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..cpu import give_way
 from ..errors import BackendError
 from ..types import Batch, Encoding, FloatArray, Payload, Prediction, Unfinished
 from .backends.base import Backend, BackendWithExits
 from .padding import pad, split
+from .scores import Scores
 
 # (texts, tokens each): from one short text to a full batch, so that the first request is not slow and the cost model
 # starts from measurements. A slow model runs only the first of these.
@@ -37,11 +38,9 @@ class Runner:
         self, backend: Backend, labels: Sequence[str], pad_id: int, temperature: float = 1.0, abstain_below: float = 0.0
     ) -> None:
         self._backend = backend
-        self._labels = tuple(labels)
         self._pad_id = pad_id
         self._temperature = temperature
-        self._abstain_below = abstain_below
-
+        self._scores = Scores(labels, abstain_below)
         self._with_exits = backend if isinstance(backend, BackendWithExits) and backend.exits else None
         exits = self._with_exits.exits if self._with_exits else None
         self._exits, self._layers = (exits.exits, exits.layers) if exits else ((), 0)
@@ -209,20 +208,19 @@ class Runner:
     ) -> list[Prediction | Unfinished | BackendError]:
         part, encodings, states = _unpack(payloads)
         logits, states = self._run_part(part, encodings, states, alone=alone)
-        if logits.shape != (len(encodings), len(self._labels)):
-            raise BackendError(f"expected logits for {len(encodings)} texts and {len(self._labels)} labels")
+        if logits.shape != (len(encodings), len(self._scores.labels)):
+            raise BackendError(f"expected logits for {len(encodings)} texts and {len(self._scores.labels)} labels")
         if not np.isfinite(logits).all():
             raise BackendError("the model's logits are not finite")
         if part == len(self._exits):
-            return [*self._predictions(encodings, logits, self._temperature, self._layers)]
+            return [*self._scores.predictions(encodings, logits, self._temperature, self._layers)]
         at = self._exits[part]
         results: list[Prediction | Unfinished | BackendError] = []
-        predictions = self._predictions(encodings, logits, at.temperature, at.layers)
+        predictions = self._scores.predictions(encodings, logits, at.temperature, at.layers)
         for place, (encoding, prediction) in enumerate(zip(encodings, predictions, strict=True)):
-            margin = prediction.confidence - at.thresholds[self._labels.index(prediction.label)]
+            margin = prediction.confidence - at.thresholds[self._scores.labels.index(prediction.label)]
             if encoding.depth == "auto" and abs(margin) < _CLOSE and (alone or len(payloads) > 1):
-                # Scores differ by up to that much with the other texts of a batch. The depth must not.
-                results += self._predict(payloads[place : place + 1])
+                results.append(self._decide_alone(encoding, part))
             elif encoding.depth == "auto" and margin >= 0:
                 results.append(prediction)
             elif encoding.most_parts == part + 1:
@@ -231,26 +229,16 @@ class Runner:
                 results.append(Unfinished(encoding, part + 1, states[place]))
         return results
 
-    def _predictions(
-        self, encodings: Sequence[Encoding], logits: FloatArray, temperature: float, layers: int
-    ) -> list[Prediction]:
-        # By the logits, because at a high temperature scores become equal.
-        best_ones = logits.argmax(axis=1).tolist()
-        probabilities = softmax(logits, temperature)
-        log_sums = logits.max(axis=1).astype(np.float64) / temperature - np.log(probabilities.max(axis=1))
-        every = zip(encodings, best_ones, probabilities.tolist(), log_sums.tolist(), strict=True)
-        return [
-            Prediction(
-                self._labels[best],
-                scores[best],
-                dict(zip(self._labels, scores, strict=True)),
-                encoding.truncated,
-                log_sum,
-                self._abstain_below,
-                layers,
-            )
-            for encoding, best, scores, log_sum in every
-        ]
+    def _decide_alone(self, encoding: Encoding, part: int) -> Prediction | Unfinished | BackendError:
+        """Return the result of a text after a part as if it were alone from the start.
+
+        Scores may differ in their last digits with the other texts of a batch. The depth must not.
+        """
+        payload: Any = replace(encoding, depth="full")
+        for _ in range(part):
+            (payload,) = self._predict([payload])
+        (result,) = self._predict([replace(payload, encoding=encoding) if part else encoding])
+        return result
 
 
 def _unpack(
@@ -261,10 +249,3 @@ def _unpack(
     if not unfinished:
         return 0, [each for each in payloads if isinstance(each, Encoding)], []
     return unfinished[0].parts, [each.encoding for each in unfinished], [each.states for each in unfinished]
-
-
-def softmax(logits: FloatArray, temperature: float = 1.0) -> NDArray[np.float64]:
-    """Return probabilities of shape (texts, labels), in double precision so that each row sums to 1 within 1e-6."""
-    shifted = np.exp((logits.astype(np.float64) - logits.max(axis=1, keepdims=True)) / temperature)
-    probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
-    return probabilities

@@ -21,7 +21,7 @@ from torch import nn
 
 from app.inference.files import MANIFEST
 from app.inference.model import load_model
-from app.inference.runner import softmax
+from app.inference.scores import softmax
 from app.types import FloatArray
 from training.checkpoints.device import read_classifier
 from training.checkpoints.locate import find_checkpoint

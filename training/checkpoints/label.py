@@ -19,7 +19,7 @@ from tqdm import tqdm
 from app.inference.artifact import open_artifact, sha256
 from app.inference.batches import group_by_length
 from app.inference.padding import pad
-from app.inference.runner import softmax
+from app.inference.scores import softmax
 from app.inference.tokenizer import Tokenizer
 from app.types import Encoding
 from training.checkpoints.device import Device

@@ -15,7 +15,7 @@ from app.inference.artifact import Artifact, open_artifact
 from app.inference.exits import EXITS, Exit, Exits
 from app.inference.files import MANIFEST
 from app.inference.model import load_model
-from app.inference.runner import softmax
+from app.inference.scores import softmax
 from app.inference.text import normalise
 from onnx_export.cut import Head, cut
 from onnx_export.golden import measure_held_out

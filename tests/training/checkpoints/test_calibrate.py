@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
 
 from app.inference.artifact import open_artifact
-from app.inference.runner import softmax
+from app.inference.scores import softmax
 from tests.support.process import ROOT
 from training.checkpoints.calibrate import calibrate_checkpoint, fit_temperature
 from training.data import LABELS, Example

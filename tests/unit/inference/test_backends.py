@@ -22,7 +22,8 @@ from app.inference.backends.onnx import OnnxBackend
 from app.inference.backends.torch import TorchBackend
 from app.inference.model import Model, load_model
 from app.inference.padding import pad
-from app.inference.runner import Runner, softmax
+from app.inference.runner import Runner
+from app.inference.scores import softmax
 from app.inference.tokenizer import Tokenizer
 from app.types import Encoding
 

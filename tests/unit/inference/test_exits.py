@@ -119,6 +119,12 @@ class TestRunner:
         assert together.layers == alone.layers
         assert together.confidence == pytest.approx(alone.confidence, abs=1e-3)
 
+    def test_a_text_that_is_close_runs_alone_from_the_start(self) -> None:
+        backend = Parts()
+        close, other = run([text(139), text(1)], backend)  # after the second part, the confidence is 0.8006
+        assert (close.layers, other.layers) == (4, 6)
+        assert backend.runs == [(0, 2), (1, 2), (0, 1), (1, 1), (2, 1)]
+
     def test_a_text_that_is_far_from_the_threshold_runs_once(self) -> None:
         backend = Parts(0.01)
         run([text(100), text(1)], backend)

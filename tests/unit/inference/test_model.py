@@ -15,7 +15,8 @@ from app.inference.backends.mock import MockBackend
 from app.inference.backends.onnx import OnnxBackend
 from app.inference.backends.torch import TorchBackend
 from app.inference.model import Model, load_model
-from app.inference.runner import Runner, softmax
+from app.inference.runner import Runner
+from app.inference.scores import softmax
 from app.types import Batch, FloatArray
 from tests.support.waiting import HANG_S
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from app.errors import BackendError
-from app.inference.runner import Runner, softmax
+from app.inference.runner import Runner
+from app.inference.scores import softmax
 from app.types import Batch, Encoding, FloatArray
 
 

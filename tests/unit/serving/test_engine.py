@@ -43,8 +43,8 @@ async def test_a_lane_mixes_lengths_if_padding_is_skipped(skips_padding: bool) -
 async def test_two_models_answer_with_their_own_labels_from_one_cache() -> None:
     engine = engine_of()
     models = [load_model(backend="mock", slots=1) for _ in range(2)]
-    models[1].runner._labels = ("one", "two", "three")
-    object.__setattr__(models[1].info, "labels", models[1].runner._labels)
+    models[1].runner._scores.labels = ("one", "two", "three")
+    object.__setattr__(models[1].info, "labels", models[1].runner._scores.labels)
     services = [service_of(model, engine) for model in models]
     for outcome in ("miss", "hit"):
         answers = [await service.predict(Query(["good"], LONG_MS)) for service in services]
@@ -74,8 +74,8 @@ async def test_equal_models_share_predictions() -> None:
 async def test_models_share_slots_and_never_a_batch() -> None:
     engine = engine_of()
     models = [load_model(backend="mock", slots=1) for _ in range(2)]
-    models[1].runner._labels = ("one", "two", "three")
-    object.__setattr__(models[1].info, "labels", models[1].runner._labels)
+    models[1].runner._scores.labels = ("one", "two", "three")
+    object.__setattr__(models[1].info, "labels", models[1].runner._scores.labels)
     running, most = set[int](), []
     batches: list[tuple[int, int]] = []
     lock = threading.Lock()
