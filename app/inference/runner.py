@@ -13,7 +13,7 @@ from ..errors import BackendError
 from ..types import Batch, Encoding, FloatArray, Payload, Prediction, Unfinished
 from .backends.base import Backend, BackendWithExits
 from .padding import pad, split
-from .scores import Scores
+from .scores import Scores, softmax
 
 # (texts, tokens each): from one short text to a full batch, so that the first request is not slow and the cost model
 # starts from measurements. A slow model runs only the first of these.
@@ -215,19 +215,23 @@ class Runner:
         if part == len(self._exits):
             return [*self._scores.predictions(encodings, logits, self._temperature, self._layers)]
         at = self._exits[part]
-        results: list[Prediction | Unfinished | BackendError] = []
-        predictions = self._scores.predictions(encodings, logits, at.temperature, at.layers)
-        for place, (encoding, prediction) in enumerate(zip(encodings, predictions, strict=True)):
-            margin = prediction.confidence - at.thresholds[self._scores.labels.index(prediction.label)]
-            if encoding.depth == "auto" and abs(margin) < _CLOSE and (alone or len(payloads) > 1):
-                results.append(self._decide_alone(encoding, part))
-            elif encoding.depth == "auto" and margin >= 0:
-                results.append(prediction)
-            elif encoding.most_parts == part + 1:
-                results.append(replace(prediction, shallow=True))
+        best = logits.argmax(axis=1)
+        margins = softmax(logits, at.temperature).max(axis=1) - np.array(at.thresholds)[best]
+        results: dict[int, Prediction | Unfinished | BackendError] = {}
+        leaving: list[int] = []
+        for place, (encoding, margin) in enumerate(zip(encodings, margins.tolist(), strict=True)):
+            may_leave = encoding.depth == "auto"
+            if may_leave and abs(margin) < _CLOSE and (alone or len(payloads) > 1):
+                results[place] = self._decide_alone(encoding, part)
+            elif (may_leave and margin >= 0) or encoding.most_parts == part + 1:
+                leaving.append(place)
             else:
-                results.append(Unfinished(encoding, part + 1, states[place]))
-        return results
+                results[place] = Unfinished(encoding, part + 1, states[place])
+        early = [encodings[place] for place in leaving]
+        predictions = self._scores.predictions(early, logits[leaving], at.temperature, at.layers) if early else []
+        for place, prediction in zip(leaving, predictions, strict=True):
+            results[place] = prediction if margins[place] >= 0 else replace(prediction, shallow=True)
+        return [results[place] for place in range(len(encodings))]
 
     def _decide_alone(self, encoding: Encoding, part: int) -> Prediction | Unfinished | BackendError:
         """Return the result of a text after a part as if it were alone from the start.
