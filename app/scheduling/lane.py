@@ -65,3 +65,10 @@ class Lane:
     def heap_of(self, tokens: int) -> list[tuple[float, int, Any]]:
         """Return the heap for entries of this length."""
         return self.by_length.setdefault(0 if self.skips_padding else tokens, [])
+
+
+def observe_shares(lanes: Sequence[Lane], tokens: int, going_on: int) -> None:
+    """A batch of so many tokens ran in each of these lanes, and after the last one, so many go on."""
+    for lane in lanes[:-1]:
+        lane.observe(tokens, tokens)
+    lanes[-1].observe(tokens, going_on)

@@ -19,7 +19,7 @@ from .entry import cost_of, tokens_of
 from .executor import BatchExecutor
 from .fairness import Caller
 from .item import WorkItem, link_turns, requests_of
-from .lane import Lane
+from .lane import Lane, observe_shares
 from .limits import Observer, SchedulerLimits
 from .queue import BatchQueue
 from .slots import RunningBatch, Slots
@@ -246,9 +246,8 @@ class Scheduler(Generic[P, R]):
             if not any(isinstance(result, Exception) for result in results):
                 # The cost of a batch is its slot's time, including the way from the event loop and back.
                 self._cost.observe(sum(lane.cost_of(tokens) for lane in lanes), (now_s - batch.started_s) * 1000)
-                ended = sum(item.tokens for item, _ in finished)
-                for lane in lanes:
-                    lane.observe(texts := sum(item.tokens for item in batch.items), texts - ended * (lane is lanes[-1]))
+                without_padding = sum(item.tokens for item in batch.items)
+                observe_shares(lanes, without_padding, without_padding - sum(item.tokens for item, _ in finished))
             self._observer.batch_finished(len(results), tokens, waited_s, run_s, requests)
             self._fill_slots(now_s)  # fill the slot first, then answer
         finally:
