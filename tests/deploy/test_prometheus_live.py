@@ -156,7 +156,9 @@ def test_every_query_has_a_result(tmp_path: Path) -> None:
                 positive = query in panels and query.where.split(" · ")[0] not in momentary
                 # Nothing of this happens here: see tests/system/test_metrics_document.py for what is about models.
                 unused = bool(
-                    re.search("sentiment_(golden|drift|shadow|version_failed|shared|feedback)", query.expression)
+                    re.search(
+                        "sentiment_(golden|drift|shadow|shallow|depth|version_failed|shared|feedback)", query.expression
+                    )
                 )
                 # The first results need some scrapes.
                 may_be_empty = query.where in alerts or unused
