@@ -16,6 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from app.inference.exits import LOGITS, NEXT_STATES, STATES
 from app.inference.padding import SKIPS_PADDING
+from onnx_export.unpad import drop_unread
 from training.errors import InputError
 
 _NORM = "LayerNormalization"
@@ -98,7 +99,10 @@ def _part(model: ModelProto, source: str, target: str, head: Head | None) -> Mod
         graph.output.append(helper.make_tensor_value_info(NEXT_STATES, TensorProto.FLOAT, ["tokens", "width"]))
     else:
         graph.output.append(helper.make_tensor_value_info(target, TensorProto.FLOAT, ["texts", "labels"]))
-    _keep_what_is_read(graph)
+    drop_unread(graph)
+    read = {name for node in graph.node for name in node.input}
+    for unread in [each for each in graph.input if each.name not in read]:
+        graph.input.remove(unread)
     del graph.value_info[:]
     _shorten(graph)
     return part
@@ -153,23 +157,6 @@ def _is_only_way(graph: GraphProto, name: str) -> bool:
         if any(each in reached for each in node.input):
             reached.update(each for each in node.output if each != name)
     return not any(output.name in reached for output in graph.output)
-
-
-def _keep_what_is_read(graph: GraphProto) -> None:
-    """Remove the nodes, weights and inputs that the outputs do not need."""
-    read = {output.name for output in graph.output}
-    kept: list[NodeProto] = []
-    for node in reversed(graph.node):
-        if any(name in read for name in node.output):
-            kept.append(node)
-            read.update(node.input)
-    kept.reverse()
-    weights = [weight for weight in graph.initializer if weight.name in read]
-    inputs = [each for each in graph.input if each.name in read]
-    for field, values in ((graph.node, kept), (graph.initializer, weights), (graph.input, inputs)):
-        copies = [type(value).FromString(value.SerializeToString()) for value in values]
-        del field[:]
-        field.extend(copies)
 
 
 def _shorten(graph: GraphProto) -> None:

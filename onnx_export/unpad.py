@@ -56,7 +56,7 @@ def unpad(source: Path, target: Path) -> bool:
     del graph.node[:]
     graph.node.extend(nodes)
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in _CONSTANTS.items())
-    _drop_unread(graph)
+    drop_unread(graph)
     if [node.output[0] for node in graph.node if _MASK in node.input] != [
         "unpad_is_token",
         "unpad_shape",
@@ -153,7 +153,7 @@ def _nodes_without_padding(graph: GraphProto, firsts: Sequence[NodeProto]) -> li
     return nodes
 
 
-def _drop_unread(graph: GraphProto) -> None:
+def drop_unread(graph: GraphProto) -> None:
     """Remove nodes and weights whose results are not read any more."""
     while True:
         read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}

@@ -99,6 +99,8 @@ class Endpoint(ABC):
 
 def depth_headers(answer: Answer) -> list[Header]:
     """Return the header with the depth of an answer, if its model has exits."""
+    if not answer.layers:  # most models have none, and a list may be long
+        return []
     deepest = max((prediction.layers for prediction in answer.predictions), default=0)
     return [(b"x-depth", b"%d/%d" % (deepest, answer.layers))] if deepest else []
 

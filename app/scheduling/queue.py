@@ -35,8 +35,8 @@ class BatchQueue(Generic[E]):
     deficit round robin, 1995). Entries that are not due run when nothing else does. If the model does not skip padding,
     they also fill up the batch of an entry of similar length.
 
-    An entry that goes on, because it has been through a part of its model, is `first`: it runs before all others. So
-    there are never more of them than have run in all slots at once.
+    An entry that has been through a part of its model is due `FIRST`, so it runs before all others. There are never
+    more of them than have run in all slots at once.
     """
 
     def __init__(self, cost: CostModel, *, max_batch_size: int, max_batch_tokens: int) -> None:

@@ -56,7 +56,7 @@ class Service:
             max_text_chars=max_text_chars,
             cache_salt=cache_salt,
             cache_per_caller=cache_per_caller,
-            brownout=Brownout(lane, brownout_ms),
+            brownout=Brownout(lane, brownout_ms) if brownout_ms else None,
         )
         self._tokenizer = tokenizer
         self._scheduler = scheduler

@@ -1,7 +1,8 @@
 """`python -m perf.profile.depth`: what early exits gain, at several numbers of connections, in turns.
 
-Every text is different, and there is no cache. A ratio is the median over rounds of a figure with exits divided by that
-of all layers in the same round; `full, again` is a second service without exits, and shows how exact the ratios are.
+Every text is different, and there is no cache. Each ratio compares a service with exits to one that runs all layers, in
+the same round; the median of all rounds is shown. `full, again` is a second service that runs all layers. It shows how
+exact the ratios are.
 The figures are requests per second and, for a machine that does other things as well, requests per second of processor
 time of the service, and p50.
 """

@@ -69,7 +69,7 @@ def add_exits(
     """
     artifact = replace(open_artifact(str(directory)), exits=None)
     if not artifact.manifest or not (file := artifact.files.get("int8") or artifact.files.get("onnx")):
-        raise InputError(f"{directory} is no artifact; export it first, with python -m onnx_export")
+        raise InputError(f"{directory} is not an artifact; export it first, with python -m onnx_export")
     texts = [text for text in dict.fromkeys(texts) if normalise(text)]
     if len(texts) < _FEWEST_TEXTS:
         raise InputError(f"heads need at least {_FEWEST_TEXTS} texts to learn from, and there are {len(texts)}")

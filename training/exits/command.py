@@ -77,7 +77,7 @@ def _limits(args: argparse.Namespace, names: set[str]) -> Limits:
     for stated in args.max_lost_points:
         name, _, number = stated.rpartition("=")
         if name and name not in names:
-            raise UsageError(f"--max-lost-points: there is no set {name}; there are {', '.join(sorted(names))}")
+            raise UsageError(f"--max-lost-points: no set is called {name}; the sets are {', '.join(sorted(names))}")
         try:
             points[name] = float(number)
         except ValueError:

@@ -123,7 +123,7 @@ class TestCommand:
             (["--after", "3,x"], "argument --after: takes numbers of layers"),
             (["--after", "0"], "counts layers from 1"),
             (["--max-lost-points", "a"], "takes a number, or SET=number"),
-            (["--max-lost-points", "0.1", "other=1"], "there is no set other; there are dev"),
+            (["--max-lost-points", "0.1", "other=1"], "no set is called other; the sets are dev"),
         ],
     )
     def test_wrong_options_end_it_with_status_2(
