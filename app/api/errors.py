@@ -48,6 +48,8 @@ STATUS: tuple[tuple[type[SentimentError], int, str], ...] = (
     (SentimentError, 500, "Internal Server Error"),
 )
 
+_status_of_kind: dict[type[BaseException], tuple[int, str]] = {}
+
 _NO_PATH = "this path does not exist"
 _MODEL_FAILED = "the model failed on this text"
 
@@ -62,12 +64,15 @@ class Problem(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = context_of(scope)
         if context.has_plain_errors:
-            self.body = orjson.dumps({"error": self._content["detail"]})
             self.headers["content-type"] = "application/json"
+            self._replace({"error": self._content["detail"]})
         elif context.trace:
-            self.body = orjson.dumps({**self._content, "trace_id": context.trace.trace_id})
-        self.headers["content-length"] = str(len(self.body))
+            self._replace({**self._content, "trace_id": context.trace.trace_id})
         await super().__call__(scope, receive, send)
+
+    def _replace(self, content: Mapping[str, Any]) -> None:
+        self.body = orjson.dumps(content)
+        self.headers["content-length"] = str(len(self.body))
 
 
 def problem(
@@ -159,7 +164,10 @@ def log_failure(request_id: str, error: SentimentError, texts: int = 1) -> None:
 
 
 def _status_of(error: BaseException) -> tuple[int, str]:
-    return next((status, title) for kind, status, title in STATUS if isinstance(error, kind))
+    kind = type(error)
+    if kind not in _status_of_kind:  # under overload, most responses are errors
+        _status_of_kind[kind] = next((status, title) for base, status, title in STATUS if issubclass(kind, base))
+    return _status_of_kind[kind]
 
 
 def _on_sentiment_error(request_id: str, error: BaseException) -> Response:

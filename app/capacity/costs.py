@@ -14,12 +14,36 @@ _FEWEST = 3  # a word between the two tokens that mark the beginning and the end
 
 
 @dataclass(frozen=True, slots=True)
+class Depths:
+    """The parts of a model with exits: the share of its time that each takes, and the share of texts that end there.
+
+    A model without exits has one part.
+    """
+
+    costs: tuple[float, ...] = (1.0,)
+    ends: tuple[float, ...] = (1.0,)
+
+    @property
+    def mean(self) -> float:
+        """Return the share of the whole model's time that a text takes on average."""
+        return float(np.dot(np.cumsum(self.costs), self.ends))
+
+    def draw(self, number: int, rng: np.random.Generator) -> list[int]:
+        """Return how many parts each of so many texts goes through."""
+        return [int(parts) for parts in 1 + rng.choice(len(self.ends), number, p=np.divide(self.ends, sum(self.ends)))]
+
+
+WHOLE = Depths()
+
+
+@dataclass(frozen=True, slots=True)
 class Costs:
     """What one process needs on one core of a machine.
 
-    A batch takes `base_ms + token_ms · tokens` in its slot. The event loop needs `request_ms` of processor time for a
-    request that the model answers, and `hit_ms` for one that the cache answers: HTTP, checks, tokenising, the queue.
-    `extra_ms` is what else a request takes, without using a core of the service: the network and the proxy.
+    A batch that goes through all layers takes `base_ms + token_ms · tokens` in its slot; `depths` says how many do. The
+    event loop needs `request_ms` of processor time for a request that the model answers, and `hit_ms` for one that the
+    cache answers: HTTP, checks, tokenising, the queue. `extra_ms` is what else a request takes, without using a core of
+    the service: the network and the proxy.
     """
 
     base_ms: float
@@ -28,11 +52,12 @@ class Costs:
     hit_ms: float
     memory_mb: float
     extra_ms: float = 0.0
+    depths: Depths = WHOLE
 
     @property
     def model(self) -> CostModel:
-        """Return the cost model of the scheduler with these figures."""
-        return CostModel(self.base_ms, self.token_ms)
+        """Return the cost model of the scheduler with these figures: each part has its share of the fixed time."""
+        return CostModel(self.base_ms / len(self.depths.costs), self.token_ms)
 
 
 # Of two cores of an AMD EPYC: docs/scaling.md says where each figure is from.
@@ -75,4 +100,8 @@ class Lengths:
 
     def alone_ms(self, costs: Costs) -> Floats:
         """Return the milliseconds that a request takes if nothing else runs, for each length of the sample."""
-        return self._sample * costs.token_ms + (costs.base_ms + costs.request_ms + costs.extra_ms)
+        parts = np.array(costs.depths.draw(len(self._sample), np.random.default_rng(2)))
+        shares = np.cumsum(costs.depths.costs)[parts - 1]
+        base_ms = costs.model.base_ms * parts
+        alone_ms: Floats = self._sample * costs.token_ms * shares + base_ms + (costs.request_ms + costs.extra_ms)
+        return alone_ms

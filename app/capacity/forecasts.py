@@ -110,9 +110,16 @@ def forecast(
     arrivals_s = np.cumsum(rng.exponential(1.0, requests)) / (load.rps * simulated / layout.replicas)
     tokens = np.array(load.lengths.draw(requests, rng))
     tokens[rng.random(requests) < load.hit_rate] = 0
+    parts = costs.depths.draw(requests, rng)
     cost = costs.model
     policies = [
-        ServicePolicy(cost, limits.max_batch_size, limits.max_batch_tokens, skips_padding=limits.skips_padding)
+        ServicePolicy(
+            cost,
+            limits.max_batch_size,
+            limits.max_batch_tokens,
+            skips_padding=limits.skips_padding,
+            parts=costs.depths.costs,
+        )
         for _ in range(simulated)
     ]
     result = Simulation(
@@ -121,7 +128,7 @@ def forecast(
         slots=layout.cores,
         work=Work(costs.request_ms, costs.hit_ms, costs.extra_ms, beside_ms),
         max_wait_ms=limits.max_wait_ms,
-    ).run(tokens.tolist(), arrivals_s=arrivals_s.tolist(), skip=skipped)
+    ).run(tokens.tolist(), parts=parts, arrivals_s=arrivals_s.tolist(), skip=skipped)
     latency_ms = result.latency_ms if len(result.latency_ms) else np.array([math.inf])
     p50_ms, p99_ms = (float(np.percentile(latency_ms, percent)) for percent in (50, _SLOW_PERCENT))
     busy = (result.loop_share, 0.0, result.model_share * layout.cores)

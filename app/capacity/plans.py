@@ -97,7 +97,7 @@ def _work_ms(load: Load, costs: Costs) -> tuple[float, float]:
     """Return the milliseconds of an event loop, and the least of a core, for a request on average."""
     misses = 1 - load.hit_rate
     loop_ms = load.hit_rate * costs.hit_ms + misses * costs.request_ms
-    return loop_ms, loop_ms + misses * costs.token_ms * load.lengths.mean
+    return loop_ms, loop_ms + misses * costs.token_ms * costs.depths.mean * load.lengths.mean
 
 
 def _least(load: Load, costs: Costs, size: int) -> int:

@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,20 +96,27 @@ class Simulation:
         self._on_answer: Callable[[float], None] = lambda _: None
 
     def run(
-        self, tokens: Sequence[int], *, arrivals_s: Iterable[float] | None = None, clients: int = 0, skip: int = 0
+        self,
+        tokens: Sequence[int],
+        *,
+        parts: Sequence[int] = (),
+        arrivals_s: Iterable[float] | None = None,
+        clients: int = 0,
+        skip: int = 0,
     ) -> Result:
         """Send a request for each number of tokens, 0 for one that the cache answers, until all have an outcome.
 
-        In an open loop they arrive at `arrivals_s`. In a closed loop, each of `clients` sends the next request when it
-        has the response to the previous one. The first `skip` of them do not count: nothing was queued before.
+        `parts` is how many parts of the model each text goes through: one without it. In an open loop, they arrive at
+        `arrivals_s`. In a closed loop, each of `clients` sends the next request when it has the response to the
+        previous one. The first `skip` of them do not count: nothing was queued before.
         """
-        lengths = iter(tokens)
+        texts = zip(tokens, parts or repeat(1), strict=bool(parts))
         arrivals = iter([*arrivals_s] if arrivals_s is not None else [0.0] * min(clients, len(tokens)))
 
         def arrive(now_s: float) -> None:
-            length = next(lengths, None)
-            if length is not None:
-                self._arrive(now_s, length)
+            text = next(texts, None)
+            if text is not None:
+                self._arrive(now_s, *text)
             if arrivals_s is not None:
                 follow()
 
@@ -159,7 +166,7 @@ class Simulation:
         replica.free_s = max(replica.free_s, now_s) + work_ms / 1000
         self._at(replica.free_s, event)
 
-    def _arrive(self, now_s: float, tokens: int) -> None:
+    def _arrive(self, now_s: float, tokens: int, parts: int) -> None:
         replica = min(self._order, key=lambda each: each.in_progress)
         self._order.remove(replica)
         self._order.append(replica)
@@ -167,7 +174,7 @@ class Simulation:
         replica.advance(now_s)
         replica.delay(self._work.beside_ms)
         text = Text(tokens, now_s, LANE)
-        text.arrived_s = now_s
+        text.arrived_s, text.parts = now_s, parts
         if tokens:
             before_ms = self._work.request_ms * _BEFORE
             self._loop(replica, now_s, before_ms, lambda ready_s: self._queue(replica, text, ready_s))
@@ -185,7 +192,7 @@ class Simulation:
             replica.in_progress -= 1
             self._on_answer(now_s)
             return
-        text.due = now_s
+        text.due = text.queued_s = now_s
         replica.policy.push(text)
         self._wake(replica, now_s)
 
@@ -200,10 +207,10 @@ class Simulation:
         while (idle := self._slots - len(replica.running)) and (
             texts := replica.policy.take(now_s, idle, self._slots, replica.busy_ms())
         ):
-            run_s = self._cost.predict(replica.policy.tokens_of(texts)) / 1000
+            run_s = sum(map(self._cost.predict, replica.policy.costs_of(texts))) / 1000
             self._model_s += run_s
             for text in texts:
-                text.started_s = now_s
+                text.started_s = min(text.started_s, now_s)
             replica.running.append(Batch(texts, run_s))
         for batch in replica.running:
             self._await(replica, batch)
@@ -224,7 +231,7 @@ class Simulation:
             self._await(replica, batch)
             return
         replica.running.remove(batch)
-        for text in batch.texts:
+        for text in replica.policy.finish(batch.texts):
             text.run_s = now_s - text.started_s
             self._loop(
                 replica,
@@ -236,7 +243,7 @@ class Simulation:
 
     def _answer(self, replica: Replica, text: Text, now_s: float) -> None:
         replica.in_progress -= 1
-        queue_s = text.started_s - text.due if text.tokens else 0.0
+        queue_s = text.started_s - text.queued_s if text.tokens else 0.0
         latency_s = now_s - text.arrived_s + self._work.extra_ms / 1000
         self._outcomes.append((text.arrived_s, latency_s, queue_s, text.run_s))
         self._on_answer(now_s)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from .costs import Costs
+from .costs import WHOLE, Costs
 from .forecasts import Forecast, Load, Parts
 from .plans import MOST_REFUSED, Goal, Plan
 
@@ -53,6 +53,8 @@ def _reasons(expected: Forecast, costs: Costs) -> Iterator[str]:
         f"A batch takes {costs.base_ms:.2f} ms and {costs.token_ms * 1000:.1f} µs for each token. HTTP and tokenising "
         f"take {costs.request_ms:.2f} ms of a request, {costs.hit_ms:.2f} ms if the cache has the answer."
     )
+    if costs.depths != WHOLE:
+        yield f"Because texts may leave early, the model takes {costs.depths.mean:.0%} of this time on average."
     yield f"Most of the processor time is {_NAMES[expected.processor.largest]}: {_shares(expected.processor)}."
     yield f"Most of the time of the slowest requests is {_NAMES[expected.slow.largest]}: {_shares(expected.slow)}."
     if expected.loop_share > _BUSY:

@@ -6,7 +6,7 @@ The manifest has them as `development`. The answers in production are compared w
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeGuard
 
@@ -51,13 +51,15 @@ class Histogram:
 class Development:
     """The shares of labels, confidences and numbers of tokens among `texts` held-out texts.
 
-    `labels` has every label of the model, in its order. Tokens are those that the model reads.
+    `labels` has every label of the model, in its order. Tokens are those that the model reads. `layers` has the share
+    of texts that were answered after so many layers, for a model with exits.
     """
 
     texts: int
     labels: Mapping[str, float]
     confidence: Histogram
     tokens: Histogram
+    layers: Mapping[int, float] = field(default_factory=dict)
 
     def confidence_bin(self, confidence: float) -> int:
         """Return the number of the bin of a confidence, from 0."""
@@ -74,17 +76,19 @@ class Development:
             "labels": dict(self.labels),
             "confidence": self.confidence.render(),
             "tokens": self.tokens.render(),
-        }
+        } | ({"layers": {str(layers): share for layers, share in self.layers.items()}} if self.layers else {})
 
 
 def measure_development(labels: Sequence[str], predictions: Sequence[Prediction], tokens: Sequence[int]) -> Development:
     """Return the distributions of predictions, at least one, and of the numbers of tokens of their texts."""
     counts = Counter(prediction.label for prediction in predictions)
+    depths = Counter(prediction.layers for prediction in predictions if prediction.layers)
     return Development(
         len(predictions),
         {label: round(counts[label] / len(predictions), _DIGITS) for label in labels},
         Histogram.count(CONFIDENCE_EDGES, [prediction.confidence for prediction in predictions]),
         Histogram.count(TOKEN_EDGES, tokens),
+        {layers: round(depths[layers] / len(predictions), _DIGITS) for layers in sorted(depths)},
     )
 
 
@@ -113,7 +117,16 @@ def _parse(stated: object, labels: Sequence[str]) -> Development:
         {label: float(shares[label]) for label in labels},
         _parse_histogram("confidence", stated.get("confidence")),
         _parse_histogram("tokens", stated.get("tokens")),
+        _parse_layers(stated.get("layers", {})),
     )
+
+
+def _parse_layers(stated: object) -> dict[int, float]:
+    if not isinstance(stated, dict) or not all(each.isascii() and each.isdigit() for each in stated):
+        raise ValueError("layers must have a share for each number of layers")
+    if stated:
+        _check_shares("layers", stated.values())
+    return {int(layers): float(share) for layers, share in stated.items()}
 
 
 def _parse_histogram(name: str, stated: object) -> Histogram:

@@ -1,18 +1,20 @@
 """Which texts run when: queue, admission, fairness, cost model and the loop around them. Knows nothing about models."""
 
-from .admission import Elsewhere, Wait
+from .admission import NOWHERE, Elsewhere, Wait
 from .cost import CostModel
-from .entry import Entry, padded_tokens, tokens_of
+from .entry import FIRST, Entry, cost_of, padded_tokens, tokens_of
 from .executor import BatchExecutor
 from .fairness import Callers
 from .item import WorkItem
-from .lane import Lane, RunBatch
+from .lane import Lane, RunBatch, observe_shares
 from .limits import SchedulerLimits
 from .queue import BatchQueue
 from .scheduler import Scheduler
 from .waiting import Waiting
 
 __all__ = [
+    "FIRST",
+    "NOWHERE",
     "BatchExecutor",
     "BatchQueue",
     "Callers",
@@ -26,6 +28,8 @@ __all__ = [
     "Wait",
     "Waiting",
     "WorkItem",
+    "cost_of",
+    "observe_shares",
     "padded_tokens",
     "tokens_of",
 ]

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ..cpu import usable_cores
-from ..scheduling import Callers, Elsewhere
+from ..scheduling import NOWHERE, Callers, Elsewhere
 
 # Work on texts within these limits takes at most about five milliseconds, whatever they say.
 _SHORT_CHARS, _NOT_ASCII = 2000, 4  # a character outside ASCII counts as four
@@ -79,6 +79,8 @@ class Offload:
 
     def texts(self, caller: str) -> Elsewhere:
         """Return how many texts have not ended."""
+        if not self._total:
+            return NOWHERE
         return Elsewhere(self._total, self._texts[caller], self._texts.keys())
 
     async def run(

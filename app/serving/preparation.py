@@ -70,8 +70,10 @@ class Preparation:
     async def normalise(self, query: Query, deadline_s: float) -> list[tuple[str, bytes]]:
         """Return each text normalised, and its cache key: `BLANK` if nothing is left, `TOO_LONG` if it is."""
         owner = owner_of(query.caller) if self._cache_per_caller else b""
+        if is_short(query.texts):
+            return self._normalise(query.texts, owner)
         work = partial(self._normalise, owner=owner)
-        return await self.run(work, query.texts, query, deadline_s, here=is_short(query.texts))
+        return await self.run(work, query.texts, query, deadline_s, here=False)
 
     def _normalise(self, texts: Sequence[str], owner: bytes) -> list[tuple[str, bytes]]:
         return [self._normalise_one(text, owner) for text in texts]

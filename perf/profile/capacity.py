@@ -16,6 +16,7 @@ import sys
 from dataclasses import asdict, replace
 
 from app.capacity import Costs, Forecast, Layout, Lengths, Load, forecast
+from app.cli.capacity.depths import read_depths
 from app.cli.capacity.measure import measure
 from app.config import load_settings
 from app.cpu import usable_cores
@@ -52,6 +53,7 @@ def main() -> None:
     bodies = [json.dumps({"text": text}).encode() for text in texts]
     mock = {"backend": "mock", "mock_delay_ms": args.mock_delay_ms} if args.mock_delay_ms else {}
     settings = load_settings(mock)
+    depths = read_depths(settings, measured=True)
     environment = {f"SENTIMENT_{name.upper()}": str(value) for name, value in mock.items()} | {
         "SENTIMENT_CACHE_ENTRIES": "0"
     }
@@ -64,7 +66,7 @@ def main() -> None:
         + f"{'load':>8}"
     )
     for _ in range(args.rounds):
-        costs = measure(settings)
+        costs = replace(measure(settings), depths=depths)
         with running(command, environment=environment) as address:
             generator_ms = _generator_ms(address, bodies)
             rates = {
@@ -74,7 +76,10 @@ def main() -> None:
             samples = {share: offer(address, bodies, [Phase(rates[share], args.seconds)]) for share in args.shares}
         costs = _mean(costs, measure(settings))
         costs = replace(costs, extra_ms=costs.extra_ms + args.nginx_ms)
-        print(", ".join(f"{name} {value:.3f}" for name, value in asdict(costs).items()))
+        print(
+            ", ".join(f"{name} {value:.3f}" for name, value in asdict(costs).items() if isinstance(value, float))
+            + f", {costs.depths.mean:.0%} of it because of exits"
+        )
         for share, sample in samples.items():
             load = Load(rates[share], lengths)
             expected = forecast(load, costs, layout, beside_ms=generator_ms + args.nginx_ms)
@@ -99,7 +104,7 @@ def _show(share: float, expected: Forecast, sample: Sample, seconds: float) -> t
 
 def _most_per_s(costs: Costs, lengths: Lengths, layout: Layout, beside_ms: float) -> float:
     """Return the rate at which all cores would be busy if every text ran alone."""
-    each_ms = costs.base_ms + costs.token_ms * lengths.mean + costs.request_ms + beside_ms
+    each_ms = costs.base_ms + costs.token_ms * lengths.mean * costs.depths.mean + costs.request_ms + beside_ms
     return layout.total_cores * 1000 / each_ms
 
 
@@ -118,7 +123,8 @@ def _children_ms() -> float:
 
 
 def _mean(a: Costs, b: Costs) -> Costs:
-    return Costs(*(statistics.mean((getattr(a, name), getattr(b, name))) for name in asdict(a)))
+    names = [name for name, value in asdict(a).items() if isinstance(value, float)]
+    return replace(a, **{name: statistics.mean((getattr(a, name), getattr(b, name))) for name in names})
 
 
 if __name__ == "__main__":

@@ -42,8 +42,11 @@ class Fifo:
     def backlog_ms(self) -> float:
         return 0.0  # nothing is refused
 
-    def tokens_of(self, batch: Sequence[Text]) -> int:
-        return padded_tokens(batch)
+    def costs_of(self, batch: Sequence[Text]) -> list[int]:
+        return [padded_tokens(batch)]
+
+    def finish(self, batch: Sequence[Text]) -> Sequence[Text]:
+        return batch
 
 
 class Timer(Fifo):

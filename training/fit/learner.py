@@ -16,6 +16,7 @@ from app.inference.tokenizer import Tokenizer
 from app.types import Encoding
 from training.checkpoints import Device
 from training.errors import InputError
+from training.fit.early import LEARNING_RATE, EarlyHeads
 from training.fit.mixture import Row
 from training.fit.ranges import Ranges
 from training.fit.recipe import Recipe
@@ -45,7 +46,12 @@ class Learner:
         self._seed = recipe.seed
         self._averaged_from = steps * (1 - recipe.average)
         self._ranges = Ranges(model, recipe.max_activation)
-        self._optimizer = torch.optim.AdamW(parameter_groups(model, recipe), recipe.learning_rate, fused=True)
+        groups = parameter_groups(model, recipe)
+        self._early = EarlyHeads(model, recipe.early_layers, steps) if recipe.early_layers else None
+        self._early_weight = recipe.early_weight
+        if self._early:
+            groups.append(groups[-1] | {"params": [*self._early.parameters()], "lr": LEARNING_RATE})
+        self._optimizer = torch.optim.AdamW(groups, recipe.learning_rate, fused=True)
         self._begins = {depth: _first_step(depth, model, recipe, steps) for depth in range(_head(model) + 1)}
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             self._optimizer,
@@ -65,7 +71,7 @@ class Learner:
 
     def _parts(self) -> dict[str, Any]:
         parts = {"model": self.model, "optimizer": self._optimizer, "schedule": self._schedule}
-        return parts | ({"average": self._average} if self._average else {})
+        return parts | {name: part for name, part in (("average", self._average), ("early", self._early)) if part}
 
     @property
     def result(self) -> Any:
@@ -78,7 +84,7 @@ class Learner:
         return float(self._schedule.get_last_lr()[-1])
 
     def learn(self, rows: list[Row]) -> float:
-        """Do one step and return the loss of `rows`, without the penalty.
+        """Do one step and return the loss of `rows`, without the penalty and the early heads.
 
         Raises `InputError` if the gradient is not finite. The weights are unchanged then.
         """
@@ -87,9 +93,14 @@ class Learner:
         inputs, targets, is_open = self._tensors(rows)
         # The penalty takes a quarter of the time of a step, and its effect lasts for the steps in between.
         with self._ranges if self.step % _PENALTY_EVERY == 0 else nullcontext(), self._device.autocast():
-            logits = self.model(**inputs).logits
-        loss = cross_entropy(logits.float(), targets, is_open, self._class_weights)
-        (loss + self._ranges.penalty()).backward()
+            output = self.model(**inputs, output_hidden_states=self._early is not None)
+        loss = cross_entropy(output.logits.float(), targets, is_open, self._class_weights)
+        early_loss: torch.Tensor | float = 0.0
+        if self._early:
+            answers = self._early(output.hidden_states, inputs["attention_mask"], self.step)
+            losses = [cross_entropy(logits, targets, is_open, self._class_weights) for logits in answers]
+            early_loss = self._early_weight * torch.stack(losses).mean()
+        (loss + early_loss + self._ranges.penalty()).backward()
         self._require_finite(torch.nn.utils.clip_grad_norm_(self.model.parameters(), _MAX_GRADIENT_NORM))
         self._optimizer.step()
         self._optimizer.zero_grad()

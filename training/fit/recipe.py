@@ -41,6 +41,11 @@ class Recipe:
     max_activation: Annotated[
         float, _setting("limit for inputs of linear layers, for int8; 0 means no limit", ge=0)
     ] = 0.0
+    # See training/fit/early.py.
+    early_layers: Annotated[tuple[int, ...], _setting("layers after which the model also learns to answer")] = ()
+    early_weight: Annotated[
+        float, _setting("weight of the answers after early_layers, together, in the loss", ge=0)
+    ] = 1.0
     average: Annotated[float, _setting("share of the steps, at the end, whose weights are averaged", ge=0, le=1)] = 0.0
     class_weights: Annotated[bool, _setting("give rare labels as much weight in the loss as frequent ones")] = False
     keep_labels: Annotated[bool, _setting("keep labels of the start that no row has, such as neutral")] = False

@@ -12,8 +12,8 @@ from training.fit.loop import fine_tune
 from training.fit.recipe import Recipe, read_recipe
 from training.fit.start import choose_for, start_directory
 
-# The weights of the sets can only be set in a file.
-_FLAGS = [field for field in fields(Recipe) if field.name != "weights"]
+ONLY_IN_A_FILE = {"weights", "early_layers", "early_weight"}
+_FLAGS = [field for field in fields(Recipe) if field.name not in ONLY_IN_A_FILE]
 _DESCRIPTIONS = {name: info.description for name, info in Recipe.__pydantic_fields__.items()}
 
 

@@ -65,13 +65,15 @@ def capacity(
     goal cannot be reached with what is given.
     """
     from ...capacity import REFERENCE, Goal, Limits, Load, describe, plan
+    from .depths import read_depths
     from .measure import measure
 
     settings = read_settings(flags)
     lengths = _lengths(settings, tokens)
     costs = replace(REFERENCE, base_ms=cost[0], token_ms=cost[1]) if cost else measure(settings)
-    given = {"request_ms": request_ms, "hit_ms": hit_ms, "memory_mb": memory_mb}
+    given: dict[str, Any] = {"request_ms": request_ms, "hit_ms": hit_ms, "memory_mb": memory_mb}
     costs = replace(costs, **{name: value for name, value in given.items() if value is not None})
+    costs = replace(costs, depths=read_depths(settings, measured=not cost))
     limits = Limits(
         settings.max_wait_ms,
         settings.max_batch_size or _BATCH_SIZE,

@@ -20,12 +20,16 @@ _WARM_UP = 50
 
 
 def measure(settings: Settings) -> Costs:
-    """Start a server with one slot, measure it with one client, and end it. Takes some seconds. Raises `Failure`."""
+    """Start servers with one slot, and measure them with one client. Takes some seconds. Raises `Failure`.
+
+    A batch is measured through all layers.
+    """
+    with running(settings.model_copy(update={"depth": "full"})) as server:
+        cost = _fit(server)
     with running(settings) as server:
         texts = list(islice(sentences(), _WARM_UP + _REQUESTS))
         for text in texts[:_WARM_UP]:
             server.post("/predict", {"text": text})
-        cost = _fit(server)
         request_ms, besides_ms = _single(server, texts[_WARM_UP:])
         hit_ms, _ = _single(server, texts[_WARM_UP:])
         memory_mb = server.metric("process_resident_memory_bytes") / 2**20

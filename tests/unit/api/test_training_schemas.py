@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from app.api.training_schemas import SETTINGS, TrainingJob, TrainingUpload
 from training.fit.recipe import Recipe
+from training.fit.train import ONLY_IN_A_FILE
 
 SOURCE = {"name": "mine", "source": {"url": "file:///a.csv"}}
 
@@ -62,4 +63,4 @@ def test_a_new_model_has_a_new_name() -> None:
 
 
 def test_the_settings_are_those_of_a_training() -> None:
-    assert {setting.name for setting in fields(Recipe)} - {"weights"} == SETTINGS
+    assert {setting.name for setting in fields(Recipe)} - ONLY_IN_A_FILE == SETTINGS

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.capacity import Result, ServicePolicy, Simulation, Work
+from app.capacity import Result, ServicePolicy, Simulation, Text, Work
+from app.capacity.policy import LANE
 from app.scheduling import CostModel
 
 COST = CostModel(base_ms=1.0, token_ms=0.1)
@@ -115,3 +116,40 @@ def test_every_request_has_one_outcome_and_none_is_early(
     assert (result.latency_ms >= 0.2 - 1e-9).all()
     assert (result.queue_ms >= -1e-9).all()
     assert (result.loop_ms >= -1e-9).all()
+
+
+class TestParts:
+    """Texts of a model with exits: a first part of 0.6, and a second one of 0.4 for those that go on."""
+
+    @staticmethod
+    def run(tokens: list[int], parts: list[int], arrivals_ms: list[float], *, slots: int = 1) -> Result:
+        policy = ServicePolicy(COST, 16, 512, parts=(0.6, 0.4))
+        simulation = Simulation([policy], COST, slots=slots)
+        return simulation.run(tokens, parts=parts, arrivals_s=[each / 1000 for each in arrivals_ms])
+
+    @pytest.mark.parametrize(("parts", "run_ms"), [(1, 1.0 + 3.0), (2, 1.0 + 3.0 + 1.0 + 2.0)])
+    def test_a_text_alone_goes_through_its_parts_at_once(self, parts: int, run_ms: float) -> None:
+        result = self.run([50], [parts], [0.0])
+        assert result.run_ms == pytest.approx([run_ms])
+        assert result.latency_ms == pytest.approx([run_ms])
+
+    def test_texts_that_are_not_sure_go_on_together_before_new_ones(self) -> None:
+        # The first occupies the slot for 4 ms. Then three run, two of which go on, although a fifth is waiting.
+        result = self.run([50, 10, 10, 10, 50], [1, 2, 2, 1, 1], [0.0, 1.0, 1.0, 1.0, 5.0])
+        first_end, second_end = 4.0 + 1.0 + 1.8, 4.0 + 1.0 + 1.8 + 1.0 + 0.8
+        assert result.latency_ms == pytest.approx(
+            [4.0, first_end - 1, second_end - 1, second_end - 1, second_end + 4.0 - 5]
+        )
+        assert result.queue_ms == pytest.approx([0.0, 3.0, 3.0, 3.0, second_end - 5])
+
+    def test_the_queue_learns_how_many_go_on(self) -> None:
+        policy = ServicePolicy(COST, 16, 512, parts=(0.5, 0.5))
+        for parts, waits_ms in ((1, 50 * 0.1 * 0.5), (2, 50 * 0.1)):
+            Simulation([policy], COST, slots=1).run([50] * 4000, parts=[parts] * 4000, clients=1)
+            policy.push(text := Text(50, 0.0, LANE))
+            assert policy.backlog_ms() == pytest.approx(1.0 + waits_ms, rel=0.05)
+            assert policy.take(0.0, 1, 1, 0.0) == [text]
+
+    def test_each_text_needs_its_parts(self) -> None:
+        with pytest.raises(ValueError, match="shorter"):
+            self.run([50, 50], [1], [0.0, 1.0])

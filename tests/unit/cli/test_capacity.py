@@ -1,6 +1,7 @@
 """`rt-sentiment capacity`."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def test_json_has_the_plan_and_the_costs(capsys: pytest.CaptureFixture[str]) -> 
     assert run(*GIVEN, "--rps", "300", "--p99-ms", "50", "--json", *flags) == 0
     document = output(capsys)
     expected = {"base_ms": 1, "token_ms": 0.06, "request_ms": 0.4, "hit_ms": 0.2, "memory_mb": 123, "extra_ms": 0}
-    assert document["costs"] == expected
+    assert document["costs"] == expected | {"depths": {"costs": [1.0], "ends": [1.0]}}
     assert document["reached"]
     assert document["expected"]["layout"] == {"replicas": 1, "cores": 2}
     assert document["expected"]["total_cores"] == 2
@@ -77,6 +78,31 @@ def test_costs_are_measured_with_a_server_here(capsys: pytest.CaptureFixture[str
     assert run("capacity", "--backend", "mock", "--rps", "10", "--p99-ms", "10000", "--json") == 0
     costs = output(capsys)["costs"]
     assert all(costs[name] > 0 for name in ("base_ms", "token_ms", "request_ms", "hit_ms", "memory_mb"))
+
+
+@pytest.mark.parametrize("depth", ["auto", "full"])
+def test_a_model_with_exits_takes_less(depth: str, with_exits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--cost", "1", "0.06", "--rps", "500", "--p99-ms", "50", "--model", str(with_exits), "--depth", depth)
+    assert run("capacity", *flags) == 0
+    said = capsys.readouterr().out
+    assert ("Because texts may leave early" in said) == (depth == "auto")
+    assert run("capacity", *flags, "--json") == 0
+    depths = output(capsys)["costs"]["depths"]
+    if depth == "auto":
+        assert depths["costs"] == [0.5, pytest.approx(1 / 6), pytest.approx(1 / 3)]
+        assert sum(depths["ends"]) == pytest.approx(1, abs=0.01)
+        assert min(depths["ends"]) > 0
+    else:
+        assert depths == {"costs": [1.0], "ends": [1.0]}
+
+
+def test_what_parts_cost_is_measured(with_exits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--rps", "10", "--p99-ms", "10000", "--model", str(with_exits), "--json")
+    assert run("capacity", *flags) == 0
+    costs = output(capsys)["costs"]["depths"]["costs"]
+    assert sum(costs) == pytest.approx(1)
+    assert min(costs) > 0
+    assert costs[0] != 0.5
 
 
 def test_a_server_that_does_not_start_says_why(capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,6 +76,12 @@ SHARES = "the shares of {} must be numbers of at least 0 with the sum 1"
 EDGES = "the edges of {} must be at most 100 numbers, each above the one before"
 
 
+@pytest.mark.parametrize("layers", [[1], {"a": 1}, {"3": 0.5}, {"3": -1, "6": 2}])
+def test_shares_of_layers_must_be_shares(tmp_path: Path, layers: object) -> None:
+    with pytest.raises(ArtifactError, match="layers"):
+        read_development(artifact(tmp_path, VALID | {"layers": layers}))
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
@@ -116,3 +122,10 @@ def test_the_embedded_model_has_distributions_of_many_texts() -> None:
     assert development.texts == 2000
     assert min(development.labels.values()) > 0.2
     assert len(development.confidence.shares) == 9
+
+
+def test_a_model_with_exits_has_the_shares_of_layers(tmp_path: Path) -> None:
+    answers = [Prediction("bad", 0.9, {}, layers=layers) for layers in (3, 6, 3, 3)]
+    measured = measure_development(["bad", "good"], answers, [5, 5, 5, 5])
+    assert measured.layers == {3: 0.75, 6: 0.25}
+    assert read_development(artifact(tmp_path, measured.render())) == measured

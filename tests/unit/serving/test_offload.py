@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.scheduling import Elsewhere
+from app.scheduling import NOWHERE, Elsewhere
 from app.serving.offload import Offload, is_short, is_simple, parts
 from tests.support.waiting import HANG_S, async_until
 
@@ -73,7 +73,7 @@ async def test_texts_count_until_their_thread_is_done_even_if_cancelled() -> Non
     assert offload.texts("a") == Elsewhere(4, 2, {"a", "b"})
     release.set()
     assert await second == [3000, 1]
-    await async_until(lambda: offload.texts("a") == offload.texts("b") == Elsewhere(0, 0, set()))
+    await async_until(lambda: offload.texts("a") == offload.texts("b") == NOWHERE)
 
 
 async def test_texts_do_not_count_if_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ async def test_texts_do_not_count_if_no_thread_can_be_started(monkeypatch: pytes
     monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", fail)
     with pytest.raises(RuntimeError):
         await offload.run(lengths, LONG, "a")
-    assert offload.texts("a") == Elsewhere(0, 0, set())
+    assert offload.texts("a") == NOWHERE
 
 
 async def test_an_error_reaches_the_request_and_frees_the_thread() -> None:
