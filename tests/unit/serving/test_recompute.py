@@ -94,13 +94,13 @@ async def test_at_most_four_texts_are_in_the_queue() -> None:
 async def test_who_stops_waiting_leaves_nothing_in_the_queue() -> None:
     engine, model = engine_of(), load_model(backend="mock", slots=1)
     service = service_of(model, engine)
-    begun, go_on = asyncio.Event(), asyncio.Event()
+    begun, go_on = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
     run = model.backend.run
 
     def held(batch: Batch) -> FloatArray:
         loop.call_soon_threadsafe(begun.set)
-        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
+        go_on.wait(HANG_S)
         return run(batch)
 
     with patch.object(model.backend, "run", held):
