@@ -4,6 +4,8 @@
 #   docker build --target jobs .   as cpu, with what background jobs need: Redis' client, RQ, Parquet
 #   docker build --target cpu .    int8 on ONNX Runtime, without PyTorch
 #
+# Tokens (JWT) and traces need extras, which an image has if you ask for them: --build-arg EXTRAS="jwt tracing".
+#
 # You can use another base if it has Python 3.11 or later as `python3`, with venv, and Debian's useradd. The gpu target
 # uses the same base: PyTorch's wheels contain the CUDA libraries, so an nvidia/cuda base would contain them twice. The
 # driver comes from the host, through the NVIDIA container toolkit.
@@ -30,6 +32,16 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
       --require-hashes --requirement requirements.txt && \
     /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-build-isolation --editable . && \
     find /opt/venv/lib -path '*/numpy/*' -type d -name tests -prune -exec rm -r {} + && \
+    chmod -R go-w /opt/venv
+# Only what is asked for, in any of the images: --build-arg EXTRAS="jwt tracing".
+ARG EXTRAS=
+COPY requirements/jwt.txt requirements/tracing.txt requirements/
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    --mount=type=secret,id=ca.crt,target=/etc/ssl/certs/ca-certificates.crt \
+    for extra in $EXTRAS; do \
+      /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-deps \
+        --require-hashes --requirement "requirements/$extra.txt" || exit 1; \
+    done && \
     chmod -R go-w /opt/venv
 
 

@@ -180,6 +180,8 @@ lock:  ## update constraints.txt, requirements.txt and requirements/ from a fres
 	$(call renew,requirements/perf.txt,pyproject.toml .venv-lock/build.in --extra redis --extra perf)
 	$(call renew,requirements/docs.txt,pyproject.toml --extra docs)
 	$(call renew,requirements/jobs.txt,pyproject.toml .venv-lock/build.in --extra jobs)
+	$(call renew,requirements/jwt.txt,pyproject.toml .venv-lock/build.in --extra redis --extra jwt)
+	$(call renew,requirements/tracing.txt,pyproject.toml .venv-lock/build.in --extra redis --extra tracing)
 	$(call renew,deploy/ray/requirements.txt,pyproject.toml deploy/ray/requirements.in .venv-lock/build.in --extra jobs --extra jwt)
 	$(call renew,requirements/gpu.txt,pyproject.toml .venv-lock/build.in --extra redis --extra torch)
 	$(call renew,requirements/dev.txt,pyproject.toml .venv-lock/build.in --extra dev \

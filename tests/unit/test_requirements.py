@@ -18,6 +18,8 @@ FILES = [SERVING, *(file for file in sorted((ROOT / "requirements").glob("*.txt"
 EXTRAS = {
     "requirements.txt": ["redis"],
     "jobs.txt": ["jobs"],
+    "jwt.txt": ["redis", "jwt"],
+    "tracing.txt": ["redis", "tracing"],
     "perf.txt": ["redis", "perf"],
     "gpu.txt": ["redis", "torch"],
     "dev.txt": ["dev"],
