@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 
 from perf.load.bare_model import BareModel
+from perf.load.metrics import scrape
 from perf.load.openloop import Phase, Sample, offer
 from perf.load.server import running
 from perf.load.texts import sentences
@@ -42,6 +43,7 @@ def main() -> None:
 
     results = measure(args.seconds, args.deadline_ms, args.processes, args.shares)
     print(f"at {OVERLOAD} times the best goodput, {results['kept']:.0%} of the goodput is left")
+    print(f"for each second of the service's processor time, {results['kept_per_core']:.0%} is left")
     print(f"recovered {results['recovery_s']:.2f} s after the overload: 95% of requests within 3 times the normal p99")
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,8 @@ def measure(
 ) -> dict[str, Any]:
     """Send increasing rates and then the overload, and print one row for each.
 
-    Returns the rows, the share of the goodput that is kept under overload, and the seconds until recovery.
+    Returns the rows, the share of the goodput that is kept under overload, also for each second of the service's
+    processor time, and the seconds until recovery.
     """
     cores = sorted(os.sched_getaffinity(0))
     half = max(1, len(cores) // 2)
@@ -74,26 +77,32 @@ def measure(
             def load(*phases: Phase) -> Sample:
                 return offer(address, bodies, phases, headers=headers, processes=processes, seed=len(rows))
 
+            def add(rate_per_s: float) -> dict[str, float]:
+                before_s = scrape(address)["process_cpu_seconds_total"]
+                sample = load(Phase(rate_per_s, seconds))
+                spent_s = scrape(address)["process_cpu_seconds_total"] - before_s
+                rows.append(_row(sample, seconds, deadline_ms, spent_s))
+                _print(rows)
+                return rows[-1]
+
             load(Phase(0.4 * bare_per_s, 3))  # warm up
             for share in shares:
-                rows.append(_row(load(Phase(share * bare_per_s, seconds)), seconds, deadline_ms))
-                _print(rows)
+                add(share * bare_per_s)
             best_per_s = max(row["goodput_per_s"] for row in rows)
             best = max(rows, key=lambda row: row["goodput_per_s"])
-            kept = []
+            kept, kept_per_core = [], []
             for _ in range(ROUNDS):  # the reference is measured again: the speed of the machine may have changed
-                rows.append(_row(load(Phase(best["offered_per_s"], seconds)), seconds, deadline_ms))
-                _print(rows)
-                normal = load(Phase(EASY * best_per_s, seconds))
-                overload = load(Phase(OVERLOAD * best_per_s, seconds), Phase(EASY * best_per_s, 6))
-                rows.append(_row(overload.during(0, seconds), seconds, deadline_ms))
-                _print(rows)
-                kept.append(rows[-1]["goodput_per_s"] / rows[-2]["goodput_per_s"])
+                reference, overloaded = add(best["offered_per_s"]), add(OVERLOAD * best_per_s)
+                kept.append(overloaded["goodput_per_s"] / reference["goodput_per_s"])
+                kept_per_core.append(overloaded["goodput_per_core"] / reference["goodput_per_core"])
+            normal = load(Phase(EASY * best_per_s, seconds))
+            overload = load(Phase(OVERLOAD * best_per_s, seconds), Phase(EASY * best_per_s, 6))
     finally:
         os.sched_setaffinity(0, cores)
     return {
         "rates": rows,
         "kept": statistics.median(kept),
+        "kept_per_core": statistics.median(kept_per_core),
         "recovery_s": recovery(overload.during(seconds, np.inf), seconds, 3 * normal.percentile(99)),
         "deadline_ms": deadline_ms,
     }
@@ -108,11 +117,12 @@ def recovery(after: Sample, from_s: float, limit_ms: float) -> float:
     return float((slow[-1] + 1) * WINDOW_S) if len(slow) else 0.0
 
 
-def _row(sample: Sample, seconds: float, deadline_ms: float) -> dict[str, float]:
+def _row(sample: Sample, seconds: float, deadline_ms: float, spent_s: float) -> dict[str, float]:
     good, refused = sample.with_status(200).within(deadline_ms), sample.with_status(429)
     return {
         "offered_per_s": len(sample) / seconds,
         "goodput_per_s": len(good) / seconds,
+        "goodput_per_core": len(good) / spent_s,  # for each second of the service's processor time
         "p50_ms": good.percentile(50),
         "p99_ms": good.percentile(99),
         "refused": len(refused),
@@ -125,6 +135,7 @@ def _row(sample: Sample, seconds: float, deadline_ms: float) -> dict[str, float]
 _COLUMNS = {
     "offered_per_s": "offered/s",
     "goodput_per_s": "goodput/s",
+    "goodput_per_core": "goodput per core",
     "p50_ms": "p50 ms",
     "p99_ms": "p99 ms",
     "refused": "refused",

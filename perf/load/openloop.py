@@ -43,6 +43,7 @@ class Sample:
     late_ms: np.ndarray  # from due to sent: the delay of the load generator itself
     latency_ms: np.ndarray  # from due to answered; infinite without a response
     status: np.ndarray
+    right: np.ndarray  # 1 if the response has what was expected of it, else 0
 
     def during(self, from_s: float, to_s: float) -> Self:
         """Requests that were due in a span of time."""
@@ -63,7 +64,9 @@ class Sample:
         return len(self.due_s)
 
     def _where(self, mask: np.ndarray) -> Self:
-        return type(self)(self.due_s[mask], self.late_ms[mask], self.latency_ms[mask], self.status[mask])
+        return type(self)(
+            self.due_s[mask], self.late_ms[mask], self.latency_ms[mask], self.status[mask], self.right[mask]
+        )
 
 
 def offer(
@@ -75,12 +78,17 @@ def offer(
     headers: Mapping[str, str] | None = None,
     processes: int = 1,
     seed: int = 0,
+    expected: Sequence[bytes] | None = None,
 ) -> Sample:
-    """Post the bodies, in order and repeatedly, at the rates of the phases. The processes share the rate equally."""
+    """Post the bodies, in order and repeatedly, at the rates of the phases. The processes share the rate equally.
+
+    `expected` has, for each body, what the body of a right response contains.
+    """
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes)
     share = [Phase(phase.rate_per_s / processes, phase.seconds) for phase in phases]
-    requests = [encode_request(address, path, body, headers or {}) for body in bodies]
+    contents = (encode_request(address, path, body, headers or {}) for body in bodies)
+    requests = [*zip(contents, expected or [b""] * len(bodies), strict=True)]
     work = [(address, requests[n::processes], share, seed * processes + n) for n in range(processes)]
     with context.Pool(processes, _set_barrier, (barrier,)) as pool:
         columns = np.concatenate(pool.map(_work, work, chunksize=1))
@@ -112,7 +120,7 @@ def _set_barrier(barrier: Barrier) -> None:
     _barrier = barrier
 
 
-def _work(work: tuple[str, list[bytes], list[Phase], int]) -> np.ndarray:
+def _work(work: tuple[str, list[tuple[bytes, bytes]], list[Phase], int]) -> np.ndarray:
     address, requests, phases, seed = work
     due_s = arrivals(phases, np.random.default_rng(seed))
     _barrier.wait()
@@ -122,13 +130,13 @@ def _work(work: tuple[str, list[bytes], list[Phase], int]) -> np.ndarray:
 class _Generator:
     """Sends the requests of one process. Returns one row per request, with the columns of `Sample`."""
 
-    def __init__(self, address: str, requests: Iterator[bytes], due_s: np.ndarray) -> None:
+    def __init__(self, address: str, requests: Iterator[tuple[bytes, bytes]], due_s: np.ndarray) -> None:
         parts = urlsplit(address)
         self._host, self._port = parts.hostname, parts.port
         self._requests, self._due_s = requests, due_s
         self._idle: deque[_Connection] = deque()
         self._connections = 0
-        self._rows = np.zeros((len(due_s), 4))
+        self._rows = np.zeros((len(due_s), 5))
         self._rows[:, 0] = due_s
         self._rows[:, 2] = math.inf
         self._pending = len(due_s)
@@ -142,7 +150,7 @@ class _Generator:
             if (ahead_s := self._started_s + due_s - time.monotonic()) > 0:
                 await asyncio.sleep(ahead_s)
             if self._idle:
-                self._idle.pop().send(number, next(self._requests))
+                self._idle.pop().send(number, *next(self._requests))
             elif self._connections < MAX_CONNECTIONS:
                 self._connections += 1
                 task = asyncio.create_task(self._connect(number))
@@ -165,14 +173,14 @@ class _Generator:
             self._connections -= 1
             self.on_response(number, NOT_ANSWERED)
         else:
-            connection.send(number, next(self._requests))
+            connection.send(number, *next(self._requests))
 
     def on_sent(self, number: int) -> None:
         self._rows[number, 1] = self._since_due_ms(number)
 
-    def on_response(self, number: int, status: int) -> None:
+    def on_response(self, number: int, status: int, *, right: bool = False) -> None:
         self._rows[number, 2] = self._since_due_ms(number) if status != NOT_ANSWERED else math.inf
-        self._rows[number, 3] = status
+        self._rows[number, 3:] = status, right
         self._pending -= 1
         if not self._pending:
             self._all_done.set()
@@ -200,8 +208,9 @@ class _Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def send(self, number: int, request: bytes) -> None:
+    def send(self, number: int, request: bytes, expected: bytes) -> None:
         self._number = number
+        self._expected, self._body = expected, b""
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(request)
         self._generator.on_sent(number)
@@ -209,9 +218,13 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
 
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
     def on_message_complete(self) -> None:
         assert self._number is not None
-        self._generator.on_response(self._number, self._parser.get_status_code())
+        right = self._expected in self._body
+        self._generator.on_response(self._number, self._parser.get_status_code(), right=right)
         self._number = None
         if self._parser.should_keep_alive():
             self._generator.on_idle(self)

@@ -100,15 +100,23 @@ def test_refusals_and_closed_connections_are_distinguished(server: FakeServer) -
     assert len(sample.with_status(NOT_ANSWERED)) == 1
 
 
+def test_right_answers_have_what_is_expected_of_them(server: FakeServer) -> None:
+    expected = [b"ok" if number % 2 else b"other" for number in range(len(BODIES))]
+    sample = offer(server.address, BODIES, [Phase(100, 0.5)], expected=expected)
+    assert [round(each) for each in sample.right[:10]] == [0, 1] * 5
+    assert offer(server.address, BODIES, [Phase(100, 0.1)]).right.all()
+
+
 def test_a_closed_port_gives_unanswered_requests() -> None:
     sample = offer(f"http://127.0.0.1:{free_port()}", BODIES, [Phase(100, 0.2)])
     assert len(sample.with_status(NOT_ANSWERED)) == len(sample) > 0
 
 
 def test_a_sample_can_be_filtered_by_time_status_and_deadline() -> None:
-    columns = np.array([[0.1, 0, 5, 200], [0.2, 0, 500, 200], [0.3, 0, 1, 429]]).T
+    columns = np.array([[0.1, 0, 5, 200, 1], [0.2, 0, 500, 200, 0], [0.3, 0, 1, 429, 0]]).T
     sample = Sample(*columns)
     assert len(sample.with_status(200).within(100)) == 1
+    assert sample.with_status(200).right.mean() == 0.5
     assert len(sample.during(0.2, 0.3)) == 1
     assert sample.with_status(429).percentile(50) == 1
     assert np.isnan(sample.with_status(500).percentile(50))
