@@ -30,9 +30,9 @@ from training.exits.thresholds import Answers, Integers, Limits, Outcome, choose
 from training.files import read_json, replace_directory
 
 _HELD_OUT_SHARE, _MOST_HELD_OUT = 0.1, 4000  # of the texts: the thresholds must hold on them, too
-_FEWEST_TEXTS = 200
+FEWEST_TEXTS = 200
 _OWN = "(held out)"  # the name of that part of the texts, as a set
-_PLACES = (1 / 2, 2 / 3)  # of exits, in shares of the layers
+_PLACES = (1 / 3, 1 / 2)  # of exits, in shares of the layers
 _PART = re.compile(r"\.part\d+\.onnx$")
 
 Heads = Mapping[int, tuple[Head, float]]  # with their temperatures, by layers
@@ -40,7 +40,7 @@ Heads = Mapping[int, tuple[Head, float]]  # with their temperatures, by layers
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to train heads. `after` are the layers that may get an exit; none means half of them and two thirds."""
+    """How to train heads. `after` are the layers that may get an exit; none means a third of them and half."""
 
     after: tuple[int, ...] = ()
     units: int = 16
@@ -71,10 +71,10 @@ def add_exits(
     if not artifact.manifest or not (file := artifact.files.get("int8") or artifact.files.get("onnx")):
         raise InputError(f"{directory} is not an artifact; export it first, with python -m onnx_export")
     texts = [text for text in dict.fromkeys(texts) if normalise(text)]
-    if len(texts) < _FEWEST_TEXTS:
-        raise InputError(f"heads need at least {_FEWEST_TEXTS} texts to learn from, and there are {len(texts)}")
+    if len(texts) < FEWEST_TEXTS:
+        raise InputError(f"heads need at least {FEWEST_TEXTS} texts to learn from, and there are {len(texts)}")
     layers = _count_layers(artifact)
-    after = settings.after or tuple(sorted({max(1, round(layers * place)) for place in _PLACES}))
+    after = settings.after or usual_exits(layers)
 
     on_note(f"The whole model answers {len(texts):,} texts")
     everything = pool(artifact, file, texts, after)
@@ -113,6 +113,11 @@ def add_exits(
         _write(fresh / MANIFEST, record)
         replace_directory(directory, fresh)
     return outcomes
+
+
+def usual_exits(layers: int) -> tuple[int, ...]:
+    """Return after which of so many layers exits are tried if nothing else is said."""
+    return tuple(sorted({max(1, round(layers * place)) for place in _PLACES}))
 
 
 def _count_layers(artifact: Artifact) -> int:

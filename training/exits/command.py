@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_layers,
         default=(),
         metavar="N,…",
-        help="layers after which an exit is tried (default: half of them, and two thirds)",
+        help="layers after which an exit is tried (default: a third of them, and half)",
     )
     parser.add_argument("--units", type=int, default=_SETTINGS.units, help="units of a head (default: %(default)s)")
     parser.add_argument(
@@ -89,7 +89,7 @@ def _layers(value: str) -> tuple[int, ...]:
     try:
         layers = tuple(sorted({int(each) for each in value.split(",")}))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"takes numbers of layers, such as 3,4, and not {value!r}") from None
+        raise argparse.ArgumentTypeError(f"takes numbers of layers, such as 2,3, and not {value!r}") from None
     if layers[0] < 1:
         raise argparse.ArgumentTypeError("counts layers from 1")
     return layers

@@ -107,6 +107,10 @@ def train_rows(
     _check_name(name, model if export else None)
     train, measured_on = divide(table, dev, dev_share, settings.get("seed", 7))
     choice = choose_for(train.rows, preset, str(start) if start else None, settings)
+    if exits and not choice.recipe.early_layers:
+        choice = replace(
+            choice, recipe=replace(choice.recipe, early_layers=_layers_with_exits(choice.start, len(train)))
+        )
     rows = _look_through(train if dev else replace(train, rows=[*train.rows, *measured_on]), choice)
     print("\n".join(("Data", *(f"  {line}" for line in rows.lines()))))
     if len(labels := labels_of(train.rows)) == 1 and not choice.recipe.keep_labels:
@@ -131,6 +135,17 @@ def train_rows(
     trained = Trained(run, model if export else None, evaluation, calibration)
     print(f"Done in {(time.monotonic() - began_s) / 60:.1f} min. To serve it:\n  {trained.serve_command}", flush=True)
     return trained
+
+
+def _layers_with_exits(start: str, texts: int) -> tuple[int, ...]:
+    """Return the layers after which a model learns to answer, too, because it will get exits there."""
+    from training.exits import FEWEST_TEXTS, usual_exits
+
+    if texts < FEWEST_TEXTS:
+        return ()
+    config = artifact_of(start).source.read_json("config.json")
+    layers = int(config.get("n_layers", config.get("num_hidden_layers", 1)))
+    return tuple(layer for layer in usual_exits(layers) if layer < layers)
 
 
 def _look_through(table: Table, choice: Choice) -> DataReport:

@@ -83,6 +83,7 @@ def test_exits_are_added_on_request(
     assert re.search(r"many: \d+ % after 1\b", said)
     model = load_model(str(trained.model), backend="onnx", slots=1)
     assert (model.info.layers, model.info.exits) == (2, (1,))
+    assert json.loads((trained.run / "report.json").read_text())["recipe"]["early_layers"] == [1]
     assert {each.layers for each in model.predict([row.text for row in ROWS])} >= {1}
 
 
