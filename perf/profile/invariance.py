@@ -85,9 +85,8 @@ def main() -> None:
         command = [sys.executable, "-P", "-m", "app", "serve", "--cache-entries", "0"]
         command += [*(["--model", args.model] if args.model else []), "--port"]
         with running(command, environment={"PYTHONPATH": str(tree.resolve())}) as address:
-            print(
-                f"{tree}: {len(texts)} texts{'largest':>16}{'> 0.001':>10}{'> 0.01':>10}{'other label':>14}{'other depth':>14}"
-            )
+            titles = f"{'largest':>12}{'> 0.001':>10}{'> 0.01':>10}{'other label':>14}{'other depth':>14}"
+            print(f"{f'{tree}: {len(texts)} texts':24}{titles}")
             reference = alone(address, texts)
             for name, way in ways.items():
                 largest, (small, large), labels, depths = compare(reference, way(address, texts))
