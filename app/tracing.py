@@ -61,10 +61,10 @@ class BatchObserver(Protocol):
     """Counts batches and refusals."""
 
     def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float, requests: Sequence[Any]) -> None:
-        """See `scheduling.scheduler.Observer`."""
+        """See `scheduling.limits.Observer`."""
 
     def refused(self, reason: str) -> None:
-        """See `scheduling.scheduler.Observer`."""
+        """See `scheduling.limits.Observer`."""
 
 
 class Tracing:

@@ -23,7 +23,8 @@ Depth = Literal["auto", "full"]
 class Encoding:
     """A tokenised text: its token ids, with special tokens, and whether the text was cut.
 
-    Of a model with exits, it goes through at most `most_parts` parts; 0 means as many as it needs.
+    Of a model with exits, it goes through all parts if its `depth` is "full", and through at most `most_parts`; 0 means
+    as many as it needs.
     """
 
     ids: Sequence[int]
@@ -39,12 +40,14 @@ class Encoding:
 class Unfinished:
     """A text between two parts of a model with exits: the first `parts` have run, and no head was sure.
 
-    `states` are those after the last of them: float32 of shape (tokens, width).
+    `states` are those after the last of them: float32 of shape (tokens, width). The text was `alone` if it shared no
+    run with another one.
     """
 
     encoding: Encoding
     parts: int
     states: FloatArray = field(repr=False, compare=False)
+    alone: bool = False
 
     def __len__(self) -> int:
         return len(self.encoding)

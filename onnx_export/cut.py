@@ -59,13 +59,19 @@ def layer_ends(model: ModelProto) -> list[str]:
     return ends
 
 
+def check_layers(model: ModelProto, layers: Sequence[int]) -> list[str]:
+    """Return `layer_ends`; raise `InputError` if there can be no exit after one of `layers`, which count from 1."""
+    ends = layer_ends(model)
+    if wrong := [layer for layer in layers if not 1 <= layer <= len(ends)]:
+        raise InputError(f"no exit after layer {wrong[0]}: the model has {len(ends) + 1} layers")
+    return ends
+
+
 def cut(file: Path, exits: Mapping[int, Head]) -> list[ModelProto]:
     """Cut the graph `file` after the layers of `exits`, which count from 1. Raises as `layer_ends` does."""
     content = file.read_bytes()
     model = onnx.load_from_string(content)
-    ends = layer_ends(model)
-    if wrong := [layer for layer in exits if not 1 <= layer <= len(ends)]:
-        raise InputError(f"no exit after layer {wrong[0]}: the model has {len(ends) + 1} layers")
+    ends = check_layers(model, [*exits])
     logits = model.graph.output[0].name
     parts: list[ModelProto] = []
     source = ""

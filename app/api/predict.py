@@ -51,6 +51,7 @@ class _Endpoint(Endpoint, Generic[O]):
             caller=caller_of(context),
             partial=self._is_partial(options),
             explain=options.explain,
+            may_be_shallow=not options.explain,
             location_of=self._location_of,
         )
         cost = sum(cost_of(text) if query.explain and isinstance(text, str) else 1 for text in texts)

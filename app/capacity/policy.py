@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..scheduling import FIRST, BatchQueue, CostModel, Entry, Lane, cost_of, observe_shares, tokens_of
+from ..scheduling import FIRST, BatchQueue, CostModel, Entry, Lane, cost_of, observe_shares
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +95,8 @@ class ServicePolicy:
         for text in batch:
             text.parts -= len(lanes)
         going_on = [text for text in batch if text.parts]
-        observe_shares(lanes, tokens_of(batch), sum(text.tokens for text in going_on))
+        tokens = sum(text.tokens for text in batch)
+        observe_shares(lanes, tokens, tokens, sum(text.tokens for text in going_on))
         for text in going_on:
             assert text.lane.next
             text.lane, text.due = text.lane.next, FIRST

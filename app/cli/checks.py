@@ -119,6 +119,7 @@ def _model(settings: Settings) -> Iterator[Finding]:
             backend=settings.backend,
             device=settings.device,
             precision=settings.precision,
+            depth=settings.depth,
         )
         loaded_s = time.perf_counter() - started_s
         started_s = time.perf_counter()

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import ArtifactError
 from . import checkpoint
-from .exits import Exits, read_exits
+from .exits import PARTS, Exits, read_exits
 from .files import GOLDEN, SIGNATURE, ModelFiles, open_files, parse_json
 from .requirements import check_requirements
 
@@ -38,7 +38,7 @@ _DOWNLOADS = (
     GOLDEN,
     *(name for names in FORMATS.values() for name in names),
     *PICKLED,
-    "*.part?.onnx",
+    PARTS,
     *(f"{name}{end}" for kind in ("int8", "onnx") for name in FORMATS[kind] for end in ("_data", ".data")),
     "model-*.safetensors",
     "pytorch_model-*.bin",

@@ -3,10 +3,13 @@
 `exits.json` describes them. `python -m training exits` writes it, with the graphs of the parts between the exits.
 """
 
-import math
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ArtifactError
 from .files import ModelFiles
@@ -14,6 +17,9 @@ from .files import ModelFiles
 EXITS = "exits.json"
 # Names of inputs and outputs of the graph of a part.
 STATES, NEXT_STATES, LOGITS = "states", "next_states", "logits"
+PARTS = "*.part*.onnx"  # the names of graphs of parts
+_CLOSE = 0.002
+_MOST_LAYERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,18 @@ class Exit:
     layers: int
     temperature: float
     thresholds: tuple[float, ...]
+
+    def judge(self, scores: NDArray[np.float64]) -> tuple[list[bool], list[bool]]:
+        """Return which texts leave, and which of these decisions are close. `scores` has the shape (texts, labels).
+
+        A decision is close if the last digits of the scores could change it. They depend on the shape of a batch.
+        """
+        highest = scores.max(axis=1, keepdims=True)
+        margins = scores - np.array(self.thresholds)
+        leaves = margins[np.arange(len(scores)), scores.argmax(axis=1)] >= 0
+        other = (margins >= 0) != leaves[:, np.newaxis]  # what a label that is as likely would decide
+        close = ((scores > highest - _CLOSE) & ((np.abs(margins) < _CLOSE) | other)).any(axis=1)
+        return leaves.tolist(), close.tolist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +81,10 @@ def read_exits(files: ModelFiles, labels: int) -> Exits | None:
         raise ArtifactError(f"{place}: exits must be in the order of their layers, and before the last of {layers}")
     if not isinstance(parts, list) or len(parts) != len(exits) + 1 or not all(map(_is_name, parts)):
         raise ArtifactError(f"{place}: `parts` must name one graph more than there are exits")
+    if len({of, *parts}) != len(parts) + 1:
+        raise ArtifactError(f"{place}: `of` and `parts` must name different graphs")
+    if missing := [name for name in (of, *parts) if not files.has(name)]:
+        raise ArtifactError(f"{place}: there is no file {missing[0]}")
     return Exits(of, layers, tuple(parts), read)
 
 
@@ -82,11 +104,11 @@ def _all(stated: dict[str, Any], *names: str) -> list[Any]:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST_LAYERS
 
 
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
 
 
 def _is_name(value: Any) -> bool:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from ..cpu import usable_cores
 from ..errors import BackendError, CorruptArtifact, InvalidInput, SentimentError
 from ..logs import log
-from ..types import Encoding, FloatArray, LongText, ModelInfo, Prediction
+from ..types import Depth, Encoding, FloatArray, LongText, ModelInfo, Prediction
 from .artifact import Artifact, open_artifact
 from .backends import Backend, BackendWithExits, Choice, choices, has_gpu, has_torch, load_backend
 from .batches import BATCH_TOKENS, group_by_length
@@ -149,7 +149,7 @@ def load_model(
     max_batch_size: int = 0,
     compare: bool = False,
     abstain_below: float = 0.0,
-    depth: Literal["auto", "full"] = "auto",
+    depth: Depth = "auto",
     mock_delay_ms: float = 0.0,
     mock_failure_rate: float = 0.0,
 ) -> Model:

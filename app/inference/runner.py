@@ -23,8 +23,6 @@ _WARMUP_BUDGET_S = 0.5
 # start, even if no request ever has one.
 _LONGEST_RUN = 2048
 _LARGEST_SHAPE = (128, 128)  # of a batch on a GPU
-# A text whose confidence is this close to the threshold of an exit runs alone to decide: see `_predict`.
-_CLOSE = 0.002
 
 
 class Runner:
@@ -215,22 +213,23 @@ class Runner:
         if part == len(self._exits):
             return [*self._scores.predictions(encodings, logits, self._temperature, self._layers)]
         at = self._exits[part]
-        best = logits.argmax(axis=1)
-        margins = softmax(logits, at.temperature).max(axis=1) - np.array(at.thresholds)[best]
+        sure, close = at.judge(softmax(logits, at.temperature))
+        first, *others = payloads
+        was_alone = not (alone or others) and (isinstance(first, Encoding) or first.alone)
         results: dict[int, Prediction | Unfinished | BackendError] = {}
         leaving: list[int] = []
-        for place, (encoding, margin) in enumerate(zip(encodings, margins.tolist(), strict=True)):
+        for place, encoding in enumerate(encodings):
             may_leave = encoding.depth == "auto"
-            if may_leave and abs(margin) < _CLOSE and (alone or len(payloads) > 1):
+            if may_leave and close[place] and not was_alone:
                 results[place] = self._decide_alone(encoding, part)
-            elif (may_leave and margin >= 0) or encoding.most_parts == part + 1:
+            elif (may_leave and sure[place]) or encoding.most_parts == part + 1:
                 leaving.append(place)
             else:
-                results[place] = Unfinished(encoding, part + 1, states[place])
+                results[place] = Unfinished(encoding, part + 1, states[place], was_alone)
         early = [encodings[place] for place in leaving]
         predictions = self._scores.predictions(early, logits[leaving], at.temperature, at.layers) if early else []
         for place, prediction in zip(leaving, predictions, strict=True):
-            results[place] = prediction if margins[place] >= 0 else replace(prediction, shallow=True)
+            results[place] = prediction if sure[place] else replace(prediction, shallow=True)
         return [results[place] for place in range(len(encodings))]
 
     def _decide_alone(self, encoding: Encoding, part: int) -> Prediction | Unfinished | BackendError:

@@ -15,7 +15,8 @@ class Entry:
     """One text in the queue: its model, its cost and its place in the order.
 
     `cost` includes the parts of the model that the text is expected to go through. Only the queue sets `queued`,
-    `cost`, `work` and `place`. For one with a caller, it replaces a finite `due` by the virtual time of `fairness`.
+    `cost`, `work`, `paid` and `place`. For one with a caller, it replaces a finite `due` by the virtual time of
+    `fairness`.
     """
 
     tokens: int
@@ -26,7 +27,13 @@ class Entry:
     queued: bool = field(default=False, init=False)
     cost: int = field(default=0, init=False)  # in tokens of a lane of weight 1, as everything that is about time
     work: int = field(default=0, init=False)
+    paid: int = field(default=0, init=False)  # what its caller has been charged for parts that have not run
     place: int = field(default=-1, init=False)  # of the last time that it was queued: older places do not count
+
+    @property
+    def expected_cost(self) -> int:
+        """What it is expected to take, in tokens of a lane of weight 1."""
+        return self.lane.expected_cost(self.tokens, self.most_lanes)
 
 
 def padded_tokens(batch: Sequence[Entry]) -> int:

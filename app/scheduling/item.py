@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from .admission import NO_WAIT, Wait
 from .entry import FIRST, Entry
-from .lane import Lane
+from .lane import Lane, observe_shares
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -75,7 +75,7 @@ class WorkItem(Entry, Generic[P, R]):
 
         Never true if another request waits for this text, too: that request does not depend on the list.
         """
-        needs_s = token_ms * self.lane.expected_cost(self.rest_tokens) / 1000
+        needs_s = token_ms * self.lane.expected_cost(self.rest_tokens, self.most_lanes) / 1000
         return len(self._waiters) == 1 and needs_s > _HOPELESS * (self.deadline_s - now_s)
 
     def add_waiter(self) -> asyncio.Future[R]:
@@ -115,6 +115,14 @@ def link_turns(items: Sequence[WorkItem[P, R]], turn: int) -> None:
         item.next = items[place + turn] if place + turn < len(items) else None
         item.rest_tokens = rest_tokens if place >= _MEASURED_TURNS * turn else 0
         rest_tokens -= item.tokens
+
+
+def observe_going_on(
+    lanes: Sequence[Lane], items: Sequence[WorkItem[P, R]], finished: Sequence[WorkItem[P, R]]
+) -> None:
+    """Let the last of `lanes` know how many tokens of a batch go on, of those that may."""
+    free, ending = (sum(item.tokens for item in some if item.most_lanes != len(lanes)) for some in (items, finished))
+    observe_shares(lanes, sum(item.tokens for item in items), free, free - ending)
 
 
 def requests_of(items: Sequence[WorkItem[P, R]]) -> list[Any]:

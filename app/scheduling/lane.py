@@ -1,4 +1,4 @@
-"""The entries of one model. Those of different lanes never share a batch, but they share the slots. Pure."""
+"""The entries of a model, or of a part of one. Those of different lanes share the slots, but never a batch. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,13 +62,28 @@ class Lane:
         """Return the lane in which an entry with this result goes on; None if the result is final."""
         return self.next if self.unfinished and isinstance(result, self.unfinished) else None
 
+    def fitting(self, tokens: Sequence[int], most_texts: int, most_tokens: int) -> int:
+        """Return how many of these texts fit into a batch, at least 1."""
+        longest = total = 0
+        for count, length in enumerate(tokens[:most_texts]):
+            longest = max(longest, length)
+            total += length
+            if count and (total if self.skips_padding else longest * (count + 1)) > most_tokens:
+                return count
+        return min(len(tokens), most_texts)
+
     def heap_of(self, tokens: int) -> list[tuple[float, int, Any]]:
         """Return the heap for entries of this length."""
         return self.by_length.setdefault(0 if self.skips_padding else tokens, [])
 
 
-def observe_shares(lanes: Sequence[Lane], tokens: int, going_on: int) -> None:
-    """A batch of so many tokens ran in each of these lanes, and after the last one, so many go on."""
+def observe_shares(lanes: Sequence[Lane], tokens: int, free: int, going_on: int) -> None:
+    """A batch of so many tokens ran in each of these lanes.
+
+    After the last one, `going_on` of `free` tokens go on. The others have been through as many lanes as they may, which
+    says nothing about the lane.
+    """
     for lane in lanes[:-1]:
         lane.observe(tokens, tokens)
-    lanes[-1].observe(tokens, going_on)
+    if free:
+        lanes[-1].observe(free, going_on)

@@ -60,13 +60,7 @@ class BatchQueue(Generic[E]):
 
     def first_turn(self, tokens: Sequence[int], lane: Lane) -> int:
         """Return how many texts of a list fit into its first batch, at least 1."""
-        longest = total = 0
-        for count, length in enumerate(tokens[: self._max_size]):
-            longest = max(longest, length)
-            total += length
-            if count and (total if lane.skips_padding else longest * (count + 1)) > self._max_tokens:
-                return count
-        return min(len(tokens), self._max_size)
+        return lane.fitting(tokens, self._max_size, self._max_tokens)
 
     def backlog_ms(self) -> float:
         """Return the milliseconds of one slot for all entries that are due."""
@@ -96,12 +90,12 @@ class BatchQueue(Generic[E]):
     def push(self, entry: E) -> None:
         """Queue an entry; one that is due gets its place in the order of its caller."""
         is_due, lane = entry.due < math.inf, entry.lane
-        entry.cost = lane.expected_cost(entry.tokens, entry.most_lanes)
+        entry.cost = entry.expected_cost
         if entry.caller:
             entry.work = self._work(entry.cost)
             entry.caller.cost += entry.cost
             if is_due:
-                end = self.callers.charge(entry.caller, entry.work)
+                end = self._charge(entry, entry.caller)
                 entry.due = entry.due if entry.due == FIRST else end
                 entry.caller.due_entries += 1
                 entry.caller.due_cost += entry.cost
@@ -122,7 +116,14 @@ class BatchQueue(Generic[E]):
         if entry.queued:
             if entry.caller and entry.due < math.inf:
                 self.callers.refund(entry.caller, entry.work)
+                entry.paid = 0
             self._remove(entry)
+
+    def end(self, entry: E) -> None:
+        """An entry needs no more parts of its model: its caller gets back what was charged for them."""
+        if entry.caller:
+            self.callers.refund(entry.caller, entry.paid)
+        entry.paid = 0
 
     def hasten(self, entry: E, caller: Caller) -> None:
         """Make a queued entry due for a caller, if it would run earlier: its turn has come, or `caller` joins it."""
@@ -196,9 +197,15 @@ class BatchQueue(Generic[E]):
         fixed = self._cost.base_ms / (self._max_size * self._cost.token_ms)
         return cost + round(min(self._max_tokens, fixed))
 
+    def _charge(self, entry: E, caller: Caller) -> int:
+        """Charge a caller for an entry that will run, with the parts that it is expected to need, each only once."""
+        end = self.callers.charge(caller, entry.work - entry.paid)
+        entry.paid = entry.cost - entry.lane.cost_of(entry.tokens)
+        return end
+
     def _serve(self, entry: E) -> None:
         if entry.caller and entry.due == math.inf:
-            self.callers.charge(entry.caller, entry.work)
+            self._charge(entry, entry.caller)
         self._remove(entry)
 
     def _remove(self, entry: E) -> None:

@@ -18,8 +18,8 @@ from .cost import CostModel
 from .entry import cost_of, tokens_of
 from .executor import BatchExecutor
 from .fairness import Caller
-from .item import WorkItem, link_turns, requests_of
-from .lane import Lane, observe_shares
+from .item import WorkItem, link_turns, observe_going_on, requests_of
+from .lane import Lane
 from .limits import Observer, SchedulerLimits
 from .queue import BatchQueue
 from .slots import RunningBatch, Slots
@@ -121,14 +121,13 @@ class Scheduler(Generic[P, R]):
             raise TextTooLong(f"the request has more than {self._limits.max_queue_texts} texts and windows")
         now_s = time.monotonic()  # before `admit` looks at the clock, so that what is in time there is in time here
         lane = items[0].lane
-        wait = admitted or self.admit(len(items), deadline_s, caller, cost=lane.expected_cost(items[0].tokens))
+        wait = admitted or self.admit(len(items), deadline_s, caller, cost=items[0].expected_cost)
         client = self._queue.callers.find(caller)
-        tokens = [item.tokens for item in items]
-        turn = self._queue.first_turn(tokens, lane) * self._slots.count
+        turn = self._queue.first_turn([item.tokens for item in items], lane) * self._slots.count
         if turn < len(items) and (self._slots.idle < self._slots.count or self._queue):
             done_ms = (
                 self._slots.remaining_ms(now_s)
-                + self._queue.in_turns_ms([*map(lane.expected_cost, tokens)], len(items) / turn, client)
+                + self._queue.in_turns_ms([item.expected_cost for item in items], len(items) / turn, client)
             ) / self._slots.count
             if now_s + done_ms / 1000 > deadline_s:
                 self._observer.refused("deadline")
@@ -212,6 +211,7 @@ class Scheduler(Generic[P, R]):
     def _go_on(self, item: WorkItem[P, R], payload: Any, lane: Lane, now_s: float) -> None:
         """An item has been through a part of its model: queue it for the next one, if anybody waits for it."""
         if item.abandoned:
+            self._queue.end(item)
             item.settle(None)
         elif not item.settled:
             item.go_on(payload, lane, now_s)
@@ -222,7 +222,8 @@ class Scheduler(Generic[P, R]):
         now_s = time.monotonic()
         for item in items:
             item.started_s = item.started_s or now_s
-        end_s = now_s + self._cost.predict(cost_of(items)) / 1000
+        cost = cost_of(items) if len(items) > 1 else items[0].expected_cost  # a lone text goes on at once
+        end_s = now_s + self._cost.predict(cost) / 1000
         watchdog = asyncio.get_running_loop().call_later(self._limits.run_timeout_s, self._stalled)
         batch = self._slots.start(items, now_s, end_s, watchdog)
         payloads = [item.payload for item in items]
@@ -231,8 +232,8 @@ class Scheduler(Generic[P, R]):
     def _finish(
         self, batch: RunningBatch[P, R], results: Sequence[R | Exception], run_s: float, lanes: Sequence[Lane]
     ) -> None:
-        if not self._slots.finish(batch):
-            return  # no thread could be started for it, but another one has run it since
+        if not self._slots.finish(batch):  # no thread could be started for it, but another one has run it since
+            return
         now_s, first, tokens = time.monotonic(), batch.items[0], tokens_of(batch.items)
         waited_s, requests = batch.started_s - first.arrived_s, requests_of(batch.items)
         finished = []
@@ -246,12 +247,12 @@ class Scheduler(Generic[P, R]):
             if not any(isinstance(result, Exception) for result in results):
                 # The cost of a batch is its slot's time, including the way from the event loop and back.
                 self._cost.observe(sum(lane.cost_of(tokens) for lane in lanes), (now_s - batch.started_s) * 1000)
-                without_padding = sum(item.tokens for item in batch.items)
-                observe_shares(lanes, without_padding, without_padding - sum(item.tokens for item, _ in finished))
+                observe_going_on(lanes, batch.items, [item for item, _ in finished])
             self._observer.batch_finished(len(results), tokens, waited_s, run_s, requests)
             self._fill_slots(now_s)  # fill the slot first, then answer
         finally:
             for item, result in finished:
+                self._queue.end(item)
                 item.finished_s = now_s
                 item.settle(result)
 

@@ -12,7 +12,7 @@ class Brownout:
     """Decides how many parts of a model with exits a new text may go through.
 
     Above a predicted wait of `limit_ms`, it is the largest number with which the wait would be within the limit if all
-    texts that wait went through no more of them. A limit of 0 means never.
+    texts that wait went through no more of them.
     """
 
     def __init__(self, lane: Lane, limit_ms: float) -> None:
@@ -24,7 +24,7 @@ class Brownout:
 
     def most_parts(self, wait_ms: float) -> int:
         """Return how many parts a new text may go through; 0 means as many as it needs."""
-        if not self._limit_ms or self._parts == 1 or wait_ms <= self._limit_ms:
+        if wait_ms <= self._limit_ms:
             return 0
         share = self._limit_ms / wait_ms * self._lane.expected_cost(_TOKENS)
         deeper = (parts for parts in range(self._parts - 1, 1, -1) if self._lane.expected_cost(_TOKENS, parts) <= share)

@@ -50,10 +50,10 @@ class Observer(Protocol):
     """Counts what happens in all models together."""
 
     def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float, requests: Sequence[Any]) -> None:
-        """See `scheduling.scheduler.Observer`."""
+        """See `scheduling.limits.Observer`."""
 
     def refused(self, reason: str) -> None:
-        """See `scheduling.scheduler.Observer`."""
+        """See `scheduling.limits.Observer`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,7 @@ class Preparation:
         else:
             encode = partial(self._tokenizer.encode_many, here=here)
             every = [[each] for each in await self.run(encode, list(texts.values()), query, deadline_s, here=here)]
-        # Variants are compared with each other, so all of them go as far as they need.
-        if self._brownout and not (query.explain or query.are_variants):
+        if self._brownout and query.may_be_shallow:
             wait_ms = self._scheduler.predicted_wait_ms(query.caller)
             if most := self._brownout.most_parts(wait_ms):
                 every = [[replace(each, most_parts=most) for each in parts] for parts in every]

@@ -24,6 +24,7 @@ class Query:
     explain: bool = False  # `Service.explain` does it, in addition
     uses_shared_cache: bool = True  # a line of a stream does not: the lines after it would wait, too
     are_variants: bool = False  # of texts that are explained: metrics count them apart
+    may_be_shallow: bool = True  # in a brownout; not if the response could not say so, or predictions are compared
     request: object = None  # as the observer of batches knows it, if that has to tell requests apart
     location_of: Callable[[int], Location] = lambda index: (index,)
 

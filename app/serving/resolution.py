@@ -7,6 +7,7 @@ from ..errors import SentimentError
 from ..inference import average
 from ..scheduling import WorkItem
 from ..types import Encoding, Payload, Prediction
+from .query import Query
 
 Item = WorkItem[Payload, Prediction]
 
@@ -75,3 +76,9 @@ class Resolution:
             else:
                 by_key[key] = next(result for part in parts if isinstance(result := by_key[part], SentimentError))
         return [by_key[key] for key in self.keys]
+
+
+def suits(item: Item, query: Query) -> bool:
+    """Return whether a query can wait for a text that was queued for another one."""
+    is_limited = item.most_lanes > 0
+    return not (query.reads_windows and item.payload.truncated) and (query.may_be_shallow or not is_limited)

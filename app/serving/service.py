@@ -17,7 +17,7 @@ from .pending import Pending
 from .preparation import BLANK, TOO_LONG, Preparation
 from .query import Query
 from .recompute import Turn, recompute
-from .resolution import Item, Resolution
+from .resolution import Item, Resolution, suits
 from .shared import SharedPredictions
 
 
@@ -56,7 +56,7 @@ class Service:
             max_text_chars=max_text_chars,
             cache_salt=cache_salt,
             cache_per_caller=cache_per_caller,
-            brownout=Brownout(lane, brownout_ms) if brownout_ms else None,
+            brownout=Brownout(lane, brownout_ms) if brownout_ms and lane.next else None,
         )
         self._tokenizer = tokenizer
         self._scheduler = scheduler
@@ -180,7 +180,7 @@ class Service:
             prediction = self._cache.get(key)
             if prediction is not None and not (query.reads_windows and prediction.truncated):
                 texts.cached[key] = prediction
-            elif join and (item := self._cache.in_flight(key)) and not (query.reads_windows and item.payload.truncated):
+            elif join and (item := self._cache.in_flight(key)) and suits(item, query):
                 texts.joined[key] = item
 
     async def _look_up_shared(self, texts: Resolution, keys: Sequence[bytes], query: Query, deadline_s: float) -> float:

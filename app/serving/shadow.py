@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 from ..errors import SentimentError
 from ..types import Prediction
@@ -24,15 +25,19 @@ class Shadows:
         self, versions: Sequence[Version], texts: Sequence[str], results: Sequence[Prediction | SentimentError]
     ) -> None:
         """Compare the answers to a request with those of shadows, if there is room."""
-        if not any(isinstance(result, Prediction) for result in results):
+        pairs = [(text, each) for text, each in zip(texts, results, strict=True) if _is_comparable(each)]
+        if not pairs:
             return
         if (self._running and not self._running.done()) or not self._has_room():
             for version in versions:
                 if version.statistics:
                     version.statistics.metrics.shadowed("skipped")
             return
-        pairs = [(text, result) for text, result in zip(texts, results, strict=True) if isinstance(result, Prediction)]
         self._running = asyncio.create_task(_compare(versions, pairs[:_MOST_TEXTS]))
+
+
+def _is_comparable(result: Prediction | SentimentError) -> TypeGuard[Prediction]:
+    return isinstance(result, Prediction) and not result.shallow
 
 
 async def _compare(versions: Sequence[Version], pairs: Sequence[tuple[str, Prediction]]) -> None:

@@ -116,7 +116,7 @@ class Statistics:
 
     def computed(self, prediction: Prediction, tokens: int) -> None:
         """See `Observer`."""
-        if self.drift:
+        if self.drift and not prediction.shallow:
             self.drift.observe(prediction.label, prediction.confidence, tokens)
         self.metrics.computed(prediction, tokens)
 

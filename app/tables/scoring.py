@@ -56,7 +56,7 @@ class ModelScorer(Scorer):
             "model": f"{info.model} {info.model_version} {info.checksum}",
             "backend": f"{info.backend} {info.precision}",
             "abstain_below": info.abstain_below,
-            "exits": [*info.exits],
+            "exits": [*info.exits, info.manifest] if info.exits else [],
         }
 
     def score(self, texts: Sequence[str]) -> list[Result]:

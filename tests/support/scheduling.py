@@ -128,10 +128,17 @@ def new_items(*texts: str, tokens: int = 5, lane: Lane | None = None) -> list[It
 
 
 def submit(
-    scheduler: Scheduler[str, str], *texts: str, tokens: int = 5, timeout_s: float = 10, caller: str = ""
+    scheduler: Scheduler[str, str],
+    *texts: str,
+    tokens: int = 5,
+    timeout_s: float = 10,
+    caller: str = "",
+    most_lanes: int = 0,
 ) -> Request:
     """Submit the texts of a request, each of `tokens` tokens, and join them."""
     deadline_s = clock.monotonic() + timeout_s
     items = new_items(*texts, tokens=tokens)
+    for item in items:
+        item.most_lanes = most_lanes
     scheduler.submit(items, deadline_s, caller)
     return Request(items, [scheduler.join(item, deadline_s, caller) for item in items])

@@ -1,7 +1,6 @@
 """Add exits to an artifact: train their heads, choose their thresholds, cut the graph, and check what comes out."""
 
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -9,15 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from app.inference.artifact import Artifact, open_artifact
-from app.inference.exits import EXITS, Exit, Exits
-from app.inference.files import MANIFEST
+from app.inference.exits import EXITS, PARTS, Exit, Exits
+from app.inference.files import MANIFEST, SIGNATURE
 from app.inference.model import load_model
 from app.inference.scores import softmax
 from app.inference.text import normalise
-from onnx_export.cut import Head, cut
+from onnx_export.cut import Head, check_layers, cut
 from onnx_export.golden import measure_held_out
 from onnx_export.manifest import describe
 from onnx_export.samples import texts_of
@@ -33,7 +33,6 @@ _HELD_OUT_SHARE, _MOST_HELD_OUT = 0.1, 4000  # of the texts: the thresholds must
 FEWEST_TEXTS = 200
 _OWN = "(held out)"  # the name of that part of the texts, as a set
 _PLACES = (1 / 3, 1 / 2)  # of exits, in shares of the layers
-_PART = re.compile(r"\.part\d+\.onnx$")
 
 Heads = Mapping[int, tuple[Head, float]]  # with their temperatures, by layers
 
@@ -73,8 +72,11 @@ def add_exits(
     texts = [text for text in dict.fromkeys(texts) if normalise(text)]
     if len(texts) < FEWEST_TEXTS:
         raise InputError(f"heads need at least {FEWEST_TEXTS} texts to learn from, and there are {len(texts)}")
-    layers = _count_layers(artifact)
+    layers = count_layers(artifact)
     after = settings.after or usual_exits(layers)
+    check_layers(onnx.load(file, load_external_data=False), after)
+    if (directory / SIGNATURE).is_file():
+        on_note("The signature does not cover exits and is removed; sign the artifact again")
 
     on_note(f"The whole model answers {len(texts):,} texts")
     everything = pool(artifact, file, texts, after)
@@ -94,13 +96,13 @@ def add_exits(
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch) / directory.name
         shutil.copytree(directory, fresh)
-        for old in [old for old in fresh.iterdir() if _PART.search(old.name)]:
-            old.unlink()
+        for old in [*fresh.glob(PARTS), fresh / SIGNATURE]:
+            old.unlink(missing_ok=True)
         for name, graph in zip(parts, graphs, strict=True):
             (fresh / name).write_bytes(graph.SerializeToString())
         _write(fresh / EXITS, Exits(file.name, layers, parts, chosen).render())
         record = read_json(fresh / MANIFEST)
-        files = {name: each for name, each in record["files"].items() if not _PART.search(name)}
+        files = {name: each for name, each in record["files"].items() if not Path(name).match(PARTS)}
         files |= {name: describe(fresh / name) for name in (EXITS, *parts)}
         _write(fresh / MANIFEST, record | {"files": dict(sorted(files.items()))})
         served = load_model(str(fresh), backend="onnx", device="cpu")
@@ -120,7 +122,8 @@ def usual_exits(layers: int) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(layers * place)) for place in _PLACES}))
 
 
-def _count_layers(artifact: Artifact) -> int:
+def count_layers(artifact: Artifact) -> int:
+    """Return how many layers a model has. Raises `InputError` if it does not say so."""
     config = artifact.source.read_json("config.json")
     layers = config.get("n_layers", config.get("num_hidden_layers"))
     if not isinstance(layers, int) or layers < 2:

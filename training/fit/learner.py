@@ -49,6 +49,7 @@ class Learner:
         groups = parameter_groups(model, recipe)
         self._early = EarlyHeads(model, recipe.early_layers, steps) if recipe.early_layers else None
         self._early_weight = recipe.early_weight
+        self._highest = len(groups) - 1
         if self._early:
             groups.append(groups[-1] | {"params": [*self._early.parameters()], "lr": LEARNING_RATE})
         self._optimizer = torch.optim.AdamW(groups, recipe.learning_rate, fused=True)
@@ -81,7 +82,7 @@ class Learner:
     @property
     def learning_rate(self) -> float:
         """The learning rate of the highest layer in the next step."""
-        return float(self._schedule.get_last_lr()[-1])
+        return float(self._schedule.get_last_lr()[self._highest])
 
     def learn(self, rows: list[Row]) -> float:
         """Do one step and return the loss of `rows`, without the penalty and the early heads.

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,9 +15,11 @@ import torch
 
 from training.errors import BusyRun, InputError
 from training.files import note, read_json, replace
+from training.fit.recipe import Recipe
 
 _SAVE_EVERY_S = 600.0
 _MOST_DIFFERENCES = 5
+_DEFAULTS = {f"recipe.{name}": value for name, value in json.loads(json.dumps(asdict(Recipe()))).items()}
 _LOCKS: dict[Path, TextIO] = {}  # that this process holds; the system releases them when it ends
 
 
@@ -131,6 +134,8 @@ class Run:
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return a phrase for each setting that differs."""
     before, now = _flat(old), _flat(new)
+    # A run from before a setting existed has had its default.
+    before = {name: value for name, value in _DEFAULTS.items() if name in now} | before
     names = [name for name in before | now if before.get(name) != now.get(name)]
     phrases = [
         f"{name} differs"

@@ -139,13 +139,11 @@ def train_rows(
 
 def _layers_with_exits(start: str, texts: int) -> tuple[int, ...]:
     """Return the layers after which a model learns to answer, too, because it will get exits there."""
-    from training.exits import FEWEST_TEXTS, usual_exits
+    from training.exits import FEWEST_TEXTS, count_layers, usual_exits
 
     if texts < FEWEST_TEXTS:
         return ()
-    config = artifact_of(start).source.read_json("config.json")
-    layers = int(config.get("n_layers", config.get("num_hidden_layers", 1)))
-    return tuple(layer for layer in usual_exits(layers) if layer < layers)
+    return usual_exits(count_layers(artifact_of(start)))
 
 
 def _look_through(table: Table, choice: Choice) -> DataReport:

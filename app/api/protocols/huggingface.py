@@ -93,6 +93,7 @@ class HuggingFaceEndpoint(Endpoint):
             texts,
             timeout_ms=timeout_ms(context.headers, self._limits.request_timeout_ms),
             caller=caller_of(context),
+            may_be_shallow=False,  # the protocol could not say so
             location_of=lambda index: ("body", "inputs", index) if is_list else ("body", "inputs"),
         )
         answer = await self._answer(query, len(texts), context, receive)

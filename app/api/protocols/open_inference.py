@@ -55,6 +55,7 @@ class InferEndpoint(Endpoint):
             texts,
             timeout_ms=self._timeout_ms(context.headers, request),
             caller=caller_of(context),
+            may_be_shallow=False,  # the protocol could not say so
             location_of=location_of,
         )
         version = self._version(name, rest, context)

@@ -13,7 +13,8 @@ def read_depths(settings: Settings, *, measured: bool) -> Depths:
 
     Parts cost what is `measured` here, or as much as their layers.
     """
-    if settings.backend == "mock" or settings.depth == "full":
+    runs_parts = settings.backend in ("auto", "onnx") and settings.device != "cuda" and settings.precision != "fp32"
+    if settings.depth == "full" or not runs_parts:
         return WHOLE
     try:
         artifact = open_artifact(settings.model)

@@ -5,10 +5,11 @@ import statistics
 from collections.abc import Sequence
 from itertools import count, islice
 
-from ...capacity import Costs
+from ...capacity import WHOLE, Costs
 from ...config import Settings
 from ...scheduling import CostModel
 from ..sentences import sentence, sentences
+from .depths import read_depths
 from .server import Server, running
 
 # Texts and words of the batches that are measured: the queue forms such batches, from one short text to full ones.
@@ -24,9 +25,12 @@ def measure(settings: Settings) -> Costs:
 
     A batch is measured through all layers.
     """
-    with running(settings.model_copy(update={"depth": "full"})) as server:
-        cost = _fit(server)
+    cost = None
+    if read_depths(settings, measured=False) != WHOLE:
+        with running(settings.model_copy(update={"depth": "full"})) as server:
+            cost = _fit(server)
     with running(settings) as server:
+        cost = cost or _fit(server)
         texts = list(islice(sentences(), _WARM_UP + _REQUESTS))
         for text in texts[:_WARM_UP]:
             server.post("/predict", {"text": text})

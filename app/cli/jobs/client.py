@@ -9,7 +9,8 @@ from urllib.parse import quote, urlencode
 
 from ..console import progress
 from ..exits import Failure
-from ..score.remote import Server, detail_of, json_of
+from ..score.answers import detail_of, json_of
+from ..score.remote import Server
 from .form import Form
 
 _ASK_EVERY_S = 1.0

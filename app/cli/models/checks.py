@@ -118,6 +118,7 @@ class Verification:
                 backend=settings.backend,
                 device=settings.device,
                 precision=settings.precision,
+                depth=settings.depth,
                 slots=settings.slots,
             )
             loaded_s = time.perf_counter() - started_s

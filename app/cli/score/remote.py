@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Event
 from typing import Any
@@ -21,8 +21,8 @@ from urllib.parse import SplitResult, urlsplit
 import click
 
 from ...tables import ENOUGH_TEXTS, Result, Scorer, Window
-from ...types import Prediction
 from ..exits import WRONG_USAGE, Failure
+from .answers import detail_of, json_of, result_of, shallow
 
 _TIMEOUT_S = 120.0
 _MAX_PAUSE_S = 30.0
@@ -60,11 +60,14 @@ class Server:
                     connection.sock.shutdown(socket.SHUT_RDWR)
             connection.close()
 
-    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    def call(
+        self, method: str, path: str, body: object = None, *, objection: Callable[[Any], str] = lambda _: ""
+    ) -> tuple[int, Any]:
         """Return the status and the JSON of a response.
 
         Overload, a server that restarts and a broken connection are tried again, as late as the server asks, for
-        `give_up_s` at most; then raises `Failure`. So it does for a key that is missing or wrong.
+        `give_up_s` at most; then raises `Failure`. So it does for a key that is missing or wrong. A response with the
+        status 200 to which there is an `objection` is like overload.
         """
         content = None if body is None else json.dumps(body).encode()
         started_s = time.monotonic()
@@ -72,7 +75,8 @@ class Server:
         while True:
             try:
                 status, retry_after, answer = self._once(method, path, content)
-                why = f"{status} {detail_of(answer)}"
+                why = objection(answer) if status == 200 else f"{status} {detail_of(answer)}"
+                status = 429 if status == 200 and why else status
             except (OSError, http.client.HTTPException) as error:
                 self._connection().close()  # the next request opens it again
                 status, retry_after, answer, why = 0, None, None, str(error) or type(error).__name__
@@ -186,7 +190,7 @@ class ServerScorer(Scorer):
             "model": f"{info['model']} {info['model_version']} {info['checksum']}",
             "backend": f"{info['backend']} {info['precision']}",
             "abstain_below": info.get("abstain_below", 0.0),
-            "exits": info.get("exits", []),
+            "exits": [*info["exits"], info["manifest"]] if info.get("exits") else [],
         }
 
     def _read_model(self, name: str) -> None:
@@ -201,16 +205,17 @@ class ServerScorer(Scorer):
         self.description |= {
             "model": ", ".join(f"{version['version']} {version['checksum']}" for version in serving),
             "backend": ", ".join(dict.fromkeys(f"{version['backend']} {version['precision']}" for version in serving)),
+            "exits": [version["manifest"] for version in serving],  # it says where texts leave a model
         }
 
     def score(self, texts: Sequence[str]) -> list[Result]:
         body = {"texts": [*map(_without_surrogates, texts)], "partial": True} | self._options
-        status, answer = self._server.call("POST", "/predict/batch", body)
+        status, answer = self._server.call("POST", "/predict/batch", body, objection=shallow)
         if status == 200:
             failed = [each for each in answer["predictions"] if each.get("error", {}).get("status", 0) >= 500]
             if len(texts) >= ENOUGH_TEXTS and len(failed) == len(texts):
-                raise Failure(f"{self._server.url}: the model fails at every text: {_result(failed[0])}")
-            return [_result(each) for each in answer["predictions"]]
+                raise Failure(f"{self._server.url}: the model fails at every text: {result_of(failed[0])}")
+            return [result_of(each) for each in answer["predictions"]]
         # Too large, or too slow for the server's time limit; or not valid, with a server that limits texts.
         if status in (413, 422, 500, 504) and len(texts) > 1:
             middle = len(texts) // 2
@@ -240,12 +245,6 @@ def _without_surrogates(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "ignore").decode()
 
 
-def _result(answer: dict[str, Any]) -> Result:
-    if "error" in answer:
-        return str(answer["error"]["detail"])
-    return Prediction.from_shown(answer["label"], answer["confidence"], answer["scores"], answer["truncated"])
-
-
 def _is_address(parts: SplitResult) -> bool:
     """Whether a connection to there can be tried."""
     try:
@@ -253,16 +252,3 @@ def _is_address(parts: SplitResult) -> bool:
     except ValueError:  # a port that is not a number, or a name that cannot be one
         return False
     return is_valid and parts.scheme in ("http", "https") and parts.path.isascii() and not re.search(r"\s", parts.path)
-
-
-def json_of(data: bytes) -> Any:
-    """Return the JSON of a response, or None if it is something else."""
-    try:
-        return json.loads(data)
-    except ValueError:
-        return None
-
-
-def detail_of(answer: Any) -> str:
-    """Return what the JSON of an error says."""
-    return str(answer.get("detail", "")) if isinstance(answer, dict) else "no JSON"

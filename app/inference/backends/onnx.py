@@ -81,11 +81,13 @@ class OnnxBackend:
         self.precision = "int8" if kind == "int8" else "fp32"
         self.slots = slots
         threads = min(slots, _MAX_THREADS) if device == "cpu" else 1
-        exits = artifact.exits
-        self.exits = exits if exits and exits.of == file.name and device == "cpu" else None
         external = dict(artifact.read_weights(file))
         graph = external.pop(file.name)
         graphs = [graph]
+        self._one_by_one = _takes_scales_from_the_batch(graph)
+        exits = artifact.exits
+        has_exits = exits and exits.of == file.name and device == "cpu" and not self._one_by_one
+        self.exits = exits if has_exits else None
         if self.exits:  # their weights are in the whole graph
             external = {**external, file.name: graph}
             graphs = [artifact.source.read(name) for name in self.exits.parts]
@@ -99,7 +101,6 @@ class OnnxBackend:
             raise BackendError(f"ONNX Runtime could not start on {device}: its CUDA libraries are missing")
         # Not on a GPU: attention over padding would take more than everything else in a large batch of mixed lengths.
         self.skips_padding = device == "cpu" and SKIPS_PADDING in session.get_modelmeta().custom_metadata_map
-        self._one_by_one = _takes_scales_from_the_batch(graph)
         try:
             self._types = _input_types(session)
             self._output = _output(session)

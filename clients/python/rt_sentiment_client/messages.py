@@ -158,6 +158,7 @@ def prediction_of(content: Any, model: str | None, request_id: str) -> Predictio
             scores={typed(label, str): float(score) for label, score in content["scores"].items()},
             truncated=typed(content["truncated"], bool),
             model=model,
+            shallow=typed(content.get("shallow", False), bool),
         )
         if "explanation" not in content:
             return prediction

@@ -14,7 +14,8 @@ class Prediction:
 
     `label` is the most likely class, None if the server answers without one when it is not sure enough. `confidence` is
     the probability of that class, and `scores` has that of every class. `truncated` is true if the end of
-    the text was ignored because the model does not read texts of this length. `model` is `name@version`, None if the
+    the text was ignored because the model does not read texts of this length. `shallow` is true if an overloaded
+    server gave a less good answer than it would otherwise. `model` is `name@version`, None if the
     server does not say.
 
     `request_id` and `index` are the id of its request and the place of its text in that request, for `feedback`. The id
@@ -28,6 +29,7 @@ class Prediction:
     model: str | None = None
     request_id: str | None = field(default=None, compare=False, kw_only=True)
     index: int = field(default=0, compare=False, kw_only=True)
+    shallow: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,42 @@ class TestRunner:
         assert together.layers == alone.layers
         assert together.confidence == pytest.approx(alone.confidence, abs=1e-3)
 
+    @pytest.mark.parametrize("noise", [0.03, -0.03])
+    @pytest.mark.parametrize("mate", [300, 1])  # it leaves after the first part, or goes on
+    def test_a_text_whose_mates_have_left_has_the_depth_that_it_has_alone(self, noise: float, mate: int) -> None:
+        class Noisy(Parts):
+            """A batch changes the states, and so the logits of the parts that come next, whatever shares their runs."""
+
+            def run_part(self, part: int, batch: Batch, states: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+                logits, after = super().run_part(part, batch, None if states is None else np.round(states))
+                added = np.zeros(len(batch)) if states is None else (states - np.round(states))[:, 1]
+                if part < 2:
+                    after[:, 1] += noise * (len(batch) > 1)
+                return logits + added[:, np.newaxis] * np.array([0, 1]), after
+
+        (alone,) = run([text(139)], Noisy())
+        together = run([text(139), text(mate)], Noisy())[0]
+        assert (alone.layers, together.layers) == (4, 4)
+
+    def test_labels_that_are_as_likely_do_not_decide_the_depth(self) -> None:
+        """One of them would leave from a confidence of 0.4 on, and the other never would."""
+
+        class Tie(Parts):
+            def run_part(self, part: int, batch: Batch, states: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+                _, after = super().run_part(part, batch, states)
+                return np.array([[1.0, 1.0 + self.noise * (len(batch) > 1), 0.0]] * len(batch), np.float32), after
+
+        for noise in (1e-6, -1e-6):
+            backend = Tie(noise)
+            backend.exits = Exits(
+                "whole", 6, ("a", "b", "c"), (Exit(3, 1.0, (0.4, 1.01, 1.01)), Exit(4, 1.0, (1, 1, 1)))
+            )
+            runner = Runner(backend, ("a", "b", "c"), pad_id=0)
+            (alone,), (together, _) = runner.run([text(1)]), runner.run([text(1), text(1)])
+            assert isinstance(alone, Prediction)
+            assert isinstance(together, Prediction)
+            assert alone.layers == together.layers
+
     def test_a_text_that_is_close_runs_alone_from_the_start(self) -> None:
         backend = Parts()
         close, other = run([text(139), text(1)], backend)  # after the second part, the confidence is 0.8006
@@ -169,6 +205,8 @@ class TestRunner:
 class TestFile:
     def read(self, directory: Path, **changes: object) -> Exits | None:
         (directory / EXITS).write_text(json.dumps(STATED | changes))
+        for name in (STATED["of"], *STATED["parts"]):
+            (directory / name).touch()
         return read_exits(ModelFiles(directory), 2)
 
     def test_a_model_without_the_file_has_no_exits(self, tmp_path: Path) -> None:
@@ -194,6 +232,12 @@ class TestFile:
             ({"exits": [{"layers": 3, "temperature": 0, "thresholds": [1, 1]}]}, "`temperature` of an exit"),
             ({"exits": [{"layers": 3, "temperature": 1, "thresholds": [1, float("nan")]}]}, "`thresholds` of an exit"),
             ({"exits": [{"layers": 3, "temperature": 1, "thresholds": [1]}]}, "`thresholds` of an exit"),
+            ({"layers": 70_000}, "`layers` must be a number of layers"),
+            ({"exits": [{"layers": 3, "temperature": 10**400, "thresholds": [1, 1]}]}, "`temperature` of an exit"),
+            ({"of": "model_int4.onnx"}, "there is no file model_int4.onnx"),
+            ({"of": STATED["parts"][0]}, "must name different graphs"),
+            ({"parts": [STATED["parts"][0]] * 3}, "must name different graphs"),
+            ({"parts": ["b.part1.onnx", *STATED["parts"][1:]]}, "there is no file b.part1.onnx"),
             ({"parts": STATED["parts"][1:]}, "one graph more than there are exits"),
             ({"parts": ["../a.onnx", "b.onnx", "c.onnx"]}, "one graph more than there are exits"),
             ({"parts": ["a.bin", "b.onnx", "c.onnx"]}, "one graph more than there are exits"),

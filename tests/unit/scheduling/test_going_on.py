@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import BackendError, DeadlineExceeded
+from app.errors import BackendError, DeadlineExceeded, Overloaded
 from app.scheduling import BatchQueue, CostModel, Entry, Lane, WorkItem
 from app.scheduling.entry import FIRST
 from tests.support.scheduling import LANES, LAYOUT, clock, layout, recorder, scheduling, settled, submit, upper
@@ -158,6 +158,44 @@ class TestScheduler:
                     await future
         assert [part for part, _ in parts.runs] == [0]
 
+    async def test_texts_at_their_limit_say_nothing_about_how_many_go_on(self) -> None:
+        parts = Parts()
+        async with scheduling(upper) as scheduler:
+            lane = parts.lane()
+            lane.going_on = 0.8
+            for number in range(50):
+                await submit(scheduler, *(f"{number}.{place}" for place in range(4)), most_lanes=1).results()
+            assert lane.going_on == 0.8
+            await submit(scheduler, "a", "b").results()
+            assert lane.going_on < 0.8
+
+    async def test_a_shallow_list_needs_less_time(self) -> None:
+        parts = Parts(first_open=False)
+        async with scheduling(upper, max_batch_size=4) as scheduler:
+            lane = parts.lane()
+            assert lane.next
+            lane.going_on, lane.next.weight = 1.0, 5.0
+            blocker = submit(scheduler, "x")
+            texts = [f"{number}" for number in range(100)]  # 0.08 s through the first part alone, 0.33 s through both
+            with pytest.raises(Overloaded):
+                submit(scheduler, *texts, timeout_s=0.2)
+            shallow = submit(scheduler, *texts, timeout_s=0.2, most_lanes=1)
+            parts.gates[0].set()
+            await blocker.results()
+            assert len(await shallow.results()) == 100
+
+    async def test_the_predicted_end_of_a_lone_text_has_all_of_its_parts(self) -> None:
+        parts = Parts(first_open=False)
+        async with scheduling(upper) as scheduler:
+            lane = parts.lane()
+            lane.going_on = 1.0
+            request = submit(scheduler, "aaaaaaaaaa?")
+            # 1 ms, and 0.1 ms for each token of both parts
+            tokens = request.items[0].tokens
+            assert scheduler.predicted_wait_ms() == pytest.approx(1 + 0.1 * 1.5 * tokens, abs=0.1)
+            parts.gates[0].set()
+            await request.results()
+
     async def test_a_text_that_fails_later_fails_alone(self) -> None:
         parts = Parts()
         async with scheduling(upper) as scheduler:
@@ -301,3 +339,45 @@ def test_an_item_keeps_the_time_at_which_it_first_started() -> None:
     item.started_s, item.due = 7.0, math.inf
     item.go_on("a?", lanes()[1], 9.0)
     assert (item.started_s, item.arrived_s, item.due, item.payload) == (7.0, 9.0, FIRST, "a?")
+
+
+class TestCharges:
+    """A caller pays for the parts that run, each once, and for nothing else."""
+
+    @staticmethod
+    def queue(going_on: float) -> tuple[BatchQueue[Entry], Lane]:
+        second = Lane(upper, skips_padding=True)
+        first = Lane(upper, skips_padding=True, next=second, unfinished=str)
+        first.going_on = going_on
+        return BatchQueue(CostModel(base_ms=0.0, token_ms=0.1), max_batch_size=8, max_batch_tokens=512), first
+
+    @pytest.mark.parametrize("going_on", [0.0, 0.3, 1.0])
+    @pytest.mark.parametrize(("parts", "charged"), [(1, 100), (2, 200)])
+    def test_it_is_charged_for_what_runs(self, going_on: float, parts: int, charged: int) -> None:
+        queue, lane = self.queue(going_on)
+        entry = Entry(100, 0.0, lane)
+        entry.caller = caller = queue.callers.find("me")
+        queue.push(entry)
+        assert queue.take() == [entry]
+        if parts == 2:
+            assert lane.next
+            entry.lane, entry.due = lane.next, FIRST
+            queue.push(entry)
+            assert queue.take() == [entry]
+        queue.end(entry)
+        assert caller.end == charged
+
+    @pytest.mark.parametrize("goes_on", [False, True])
+    def test_it_gets_back_what_does_not_run(self, goes_on: bool) -> None:
+        queue, lane = self.queue(0.5)
+        entry = Entry(100, 0.0, lane)
+        entry.caller = caller = queue.callers.find("me")
+        queue.push(entry)
+        if goes_on:
+            assert lane.next
+            queue.take()
+            entry.lane, entry.due = lane.next, FIRST
+            queue.push(entry)
+        queue.discard(entry)
+        queue.end(entry)
+        assert caller.end == 100 * goes_on

@@ -29,8 +29,3 @@ def test_parts_that_few_texts_reach_save_little() -> None:
     lane.going_on = 0.1  # through three parts costs 1.2 times the first one, through two 1.1 times
     assert Brownout(lane, 100).most_parts(108) == 2
     assert Brownout(lane, 100).most_parts(112) == 1
-
-
-@pytest.mark.parametrize(("lane", "limit_ms"), [(lanes(1), 100), (lanes(1, 1), 0)], ids=["no exits", "off"])
-def test_without_exits_or_a_limit_texts_go_as_deep_as_they_need(lane: Lane, limit_ms: float) -> None:
-    assert Brownout(lane, limit_ms).most_parts(1e9) == 0
