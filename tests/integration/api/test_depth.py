@@ -112,3 +112,25 @@ def test_in_a_brownout_answers_are_shallow_and_not_cached(with_exits: Path) -> N
         for text, response in plain.items():
             assert http.post("/predict", json={"text": text}).json() == response.json()
         assert re.search(r"^sentiment_shallow_total\{[^}]*\} [1-9]", http.get("/metrics").text, flags=re.MULTILINE)
+
+
+def test_who_cannot_be_told_gets_no_shallow_answer(with_exits: Path) -> None:
+    """Explanations compare scores, and other protocols have no field for it."""
+    asked = [f"{text} {number}" for number in range(4) for text in TEXTS]
+
+    def explained(text: str) -> str:
+        body = http.post("/predict", json={"text": text, "explain": True}).json()
+        return "shallow" if body.get("shallow") else "deep"
+
+    def score(text: str) -> float:
+        return float(http.post("/", json={"inputs": text}).json()[0][0]["score"])
+
+    settings = {"model": str(with_exits), "brownout_ms": "0.001", "slots": "1", "cache_entries": "0"}
+    with serve(**settings) as server, server.client() as http, ThreadPoolExecutor(48) as clients:
+        calm = [score(text) for text in asked[:12]]
+        busy = [clients.submit(http.post, "/predict", json={"text": text}) for text in asked]
+        explanations = [clients.submit(explained, text) for text in asked[:6]]  # the same texts, so they could join
+        scores = [clients.submit(score, text) for text in asked[:12]]
+        assert {future.result() for future in explanations} == {"deep"}
+        assert [future.result() for future in scores] == pytest.approx(calm, abs=0.0011)
+        assert any(future.result().json().get("shallow") for future in busy)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.inference.artifact import open_artifact
+from app.inference.files import SIGNATURE
 from app.inference.model import load_model
 from onnx_export.verify import Sample
 from tests.support.artifacts import copy_without_exits
@@ -108,6 +109,22 @@ def test_nothing_changes_if_no_exit_keeps_to_the_limits(
 def test_too_few_texts_are_refused(artifact: Path, samples: list[Sample]) -> None:
     with pytest.raises(InputError, match="at least 200 texts to learn from, and there are 1"):
         add_exits(artifact, ["good", "good", " "], samples)
+
+
+@pytest.mark.parametrize("layer", [6, 9])
+def test_an_exit_after_the_last_layer_is_refused(
+    layer: int, artifact: Path, texts: list[str], samples: list[Sample]
+) -> None:
+    with pytest.raises(InputError, match=f"no exit after layer {layer}: the model has 6 layers"):
+        add_exits(artifact, texts, samples, settings=replace(SETTINGS, after=(layer,)), on_note=note)
+
+
+def test_a_signature_does_not_stay(artifact: Path, texts: list[str], samples: list[Sample]) -> None:
+    (artifact / SIGNATURE).write_text("of the old manifest")
+    notes: list[str] = []
+    add_exits(artifact, texts, samples, settings=SETTINGS, limits=LIMITS, on_note=notes.append)
+    assert not (artifact / SIGNATURE).exists()
+    assert "sign the artifact again" in notes[0]
 
 
 def test_what_is_no_artifact_is_refused(artifact: Path, texts: list[str], samples: list[Sample]) -> None:

@@ -101,6 +101,11 @@ def test_a_resumed_training_goes_on_with_its_heads(model: DistilBertForSequenceC
         assert torch.equal(old, new)
 
 
+def test_the_reported_rate_is_that_of_the_model(model: DistilBertForSequenceClassification) -> None:
+    rates = [learn(model, Recipe(early_layers=layers), steps=1).learning_rate for layers in ((), (1,))]
+    assert rates[0] == rates[1] < 1e-3
+
+
 def test_without_early_layers_nothing_is_added(model: DistilBertForSequenceClassification) -> None:
     assert "early" not in learn(model, Recipe(), steps=1).state()
 

@@ -5,11 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from tests.support.process import ROOT
+from training.errors import InputError
+from training.fit.recipe import Recipe
 from training.fit.run import Run, Signals
 
 SETTINGS = {"recipe": {"seed": 1}}
@@ -82,7 +85,7 @@ def test_a_file_cannot_be_the_directory_of_a_run(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"recipe": {"seed": 2}}, "recipe.seed is 1 there, and 2 here; choose"),
-        ({"recipe": {"seed": 1, "epochs": 3}}, "recipe.epochs is None there, and 3 here; choose"),
+        ({"recipe": {"seed": 1, "epochs": 3}}, "recipe.epochs is 2 there, and 3 here; choose"),
         ({"labels": ["a"], "data": {"sha256": "x"}}, "data.sha256 differs; choose"),
         ({"recipe": {f"s{n}": n for n in range(9)}}, "and 5 more; choose"),
     ],
@@ -95,12 +98,22 @@ def test_the_settings_that_differ_are_named(tmp_path: Path, changes: dict[str, o
 
 HOLD = """
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from training.fit.run import Run
 Run(Path(sys.argv[1]), {"recipe": {"seed": 1}}).begin()
 print("begun", flush=True)
 sys.stdin.read()
 """
+
+
+def test_a_run_from_before_a_setting_existed_goes_on(tmp_path: Path) -> None:
+    recipe = json.loads(json.dumps(asdict(Recipe())))
+    older = {name: value for name, value in recipe.items() if name not in ("early_layers", "early_weight")}
+    Run(tmp_path / "run", {"recipe": older}).begin()
+    Run(tmp_path / "run", {"recipe": recipe})
+    with pytest.raises(InputError, match=r"recipe\.early_layers is \[\] there, and \[2\] here"):
+        Run(tmp_path / "run", {"recipe": recipe | {"early_layers": [2]}})
 
 
 def test_two_processes_cannot_train_in_one_directory(tmp_path: Path) -> None:

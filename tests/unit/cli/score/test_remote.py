@@ -39,6 +39,22 @@ def test_a_server_scores_as_the_model_does(tmp_path: Path) -> None:
     assert rows[-1]["truncated"]
 
 
+def test_shallow_answers_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shallow(body: dict[str, Any]) -> Any:
+        rows = predictions(body)["predictions"]
+        return {"predictions": [*rows[:-1], rows[-1] | {"shallow": True}]}
+
+    pauses: list[float] = []
+    with answering((200, shallow), (200, predictions)) as (url, bodies), connected(url) as scorer:
+        monkeypatch.setattr(scorer._server._stopped, "wait", pauses.append)
+        assert len(scorer.score(["a", "b"])) == 2
+        assert len(bodies) == 2
+    assert len(pauses) == 1
+    failure = pytest.raises(Failure, match="overloaded, and gives shallow answers")
+    with answering((200, shallow)) as (url, _), connected(url, give_up_s=0.0) as scorer, failure:
+        scorer.score(["a", "b"])
+
+
 def test_overload_is_tried_again_after_the_stated_time(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     with (
@@ -127,7 +143,7 @@ def test_a_model_that_no_version_serves_ends_the_run(monkeypatch: pytest.MonkeyP
 
 
 def test_a_named_model_is_described_by_its_versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    version = {"backend": "onnx", "precision": "int8", "checksum": "sha256:1", "share": 0.5}
+    version = {"backend": "onnx", "precision": "int8", "checksum": "sha256:1", "manifest": "2", "share": 0.5}
     versions = [version | {"version": f"n@{label}", "labels": ["a", label]} for label in "bc"]
     monkeypatch.setattr(remote, "fetch_models", lambda _: {"models": [{"name": "n", "versions": versions}]})
     with answering((200, predictions)) as (url, bodies):
@@ -137,4 +153,5 @@ def test_a_named_model_is_described_by_its_versions(monkeypatch: pytest.MonkeyPa
     assert scorer.labels == ["a", "b", "c"]
     assert scorer.description["model"] == "n@b sha256:1, n@c sha256:1"
     assert scorer.description["backend"] == "onnx int8"
+    assert scorer.description["exits"] == ["2", "2"]
     assert bodies == [{"texts": ["x"], "partial": True, "long_text": "window", "model": "n"}]
