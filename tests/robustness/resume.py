@@ -1,4 +1,4 @@
-"""`make resume`: score a large CSV file, kill the process at random times, resume it, and compare every row.
+"""`make resume`: score a large CSV file, kill the process at random rows, resume it, and compare every row.
 
 Cells have quotes, line breaks, emoji, separators and nothing at all. The result must be, byte for byte, that of a run
 that was not killed, and every input column must be as it was.
@@ -49,20 +49,15 @@ def main() -> None:
             csv.writer(stream).writerows(rows_of(args.rows, rng))
         for name in args.formats:
             whole, resumed = Path(folder) / f"whole.{name}", Path(folder) / f"resumed.{name}"
-            started_s = time.monotonic()
             _run(source, whole)
-            seconds = time.monotonic() - started_s
-            # A run that is continued takes less time, so each is killed early.
-            kills = sum(
-                _run(source, resumed, kill_after_s=rng.uniform(0.3, 0.8) * seconds / args.kills)
-                for _ in range(args.kills)
-            )
+            for number in range(args.kills):
+                _run(source, resumed, kill_after_rows=int((number + rng.uniform(0.2, 0.6)) * args.rows / args.kills))
             _run(source, resumed)
             if whole.read_bytes() != resumed.read_bytes():
                 sys.exit(f"{name}: the resumed output differs")
             if name == "csv":
                 _compare(source, resumed, args.rows)
-            print(f"{name}: {args.rows:,} rows, the same after {kills} kills", flush=True)
+            print(f"{name}: {args.rows:,} rows, the same after {args.kills} kills", flush=True)
 
 
 def rows_of(number: int, rng: random.Random) -> Iterator[list[str]]:
@@ -71,22 +66,23 @@ def rows_of(number: int, rng: random.Random) -> Iterator[list[str]]:
         yield [str(row), " ".join(rng.choices(_PARTS, k=rng.randint(0, 4))), rng.choice(_PARTS)]
 
 
-def _run(source: Path, out: Path, kill_after_s: float | None = None) -> bool:
-    """Run `score --resume`; with `kill_after_s`, kill it then. Return whether it was killed."""
+def _run(source: Path, out: Path, kill_after_rows: int | None = None) -> None:
+    """Run `score --resume`; with `kill_after_rows`, kill it as soon as more rows than that are safe."""
     command = [sys.executable, "-m", "app", "score", source, "-c", "body", "-o", out, "--resume", "--quiet"]
-    with subprocess.Popen(command, cwd=ROOT, env=clean_environment(backend="mock")) as process:
-        if kill_after_s is not None:
-            try:
-                process.wait(kill_after_s)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-    state = out.with_name(f"{out.name}.part.json")
-    if process.returncode == -signal.SIGKILL:
-        rows = json.loads(state.read_text())["rows"] if state.exists() else 0
-        print(f"{out.name}: killed after {kill_after_s:.1f} s, {rows:,} rows are safe", flush=True)
-    elif process.returncode not in (3, 0):  # some cells are blank; or it was complete when it was killed
-        sys.exit(f"{out.name}: exit status {process.returncode}")
-    return process.returncode == -signal.SIGKILL
+    # With a delay, it saves its state several times.
+    with subprocess.Popen(command, cwd=ROOT, env=clean_environment(backend="mock", mock_delay_ms="3")) as process:
+        if kill_after_rows is None:
+            if process.wait() not in (0, 3):  # some cells are blank
+                sys.exit(f"{out.name}: exit status {process.returncode}")
+            return
+        state, rows = out.with_name(f"{out.name}.part.json"), 0
+        while rows <= kill_after_rows:
+            if process.poll() is not None:
+                sys.exit(f"{out.name}: exit status {process.returncode}, before it could be killed")
+            time.sleep(0.01)
+            rows = json.loads(state.read_text())["rows"] if state.exists() else 0
+        process.send_signal(signal.SIGKILL)
+    print(f"{out.name}: killed after {rows:,} rows", flush=True)
 
 
 def _compare(source: Path, out: Path, rows: int) -> None:

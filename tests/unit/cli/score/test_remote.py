@@ -9,6 +9,7 @@ import pytest
 
 from app.cli.exits import Failure
 from app.cli.score import remote
+from app.cli.score.answers import result_of
 from app.cli.score.remote import Server, ServerScorer
 from tests.support.answers import INFO, answering, predictions
 from tests.support.command import last_line, read_jsonl, score
@@ -132,7 +133,7 @@ def test_the_key_is_sent_and_the_address_has_no_password() -> None:
     server = Server("http://user:secret@127.0.0.1:1/prefix/", "rts_key")
     assert server.url == "http://127.0.0.1:1/prefix"
     assert server._headers["Authorization"] == "Bearer rts_key"
-    assert remote._result({"error": {"status": 422, "detail": "why"}}) == "why"
+    assert result_of({"error": {"status": 422, "detail": "why"}}) == "why"
 
 
 def test_a_model_that_no_version_serves_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
