@@ -16,7 +16,7 @@ from .job_schemas import STRICT, Name, Schedule, Short, UrlOfSource
 SETTINGS = frozenset((
     "average", "batch_size", "class_weights", "dropout", "epochs", "evaluations", "gold", "head_first", "head_rate",
     "keep", "keep_labels", "label_smoothing", "layer_decay", "learning_rate", "max_activation", "max_tokens",
-    "patience", "seed", "train_embeddings", "warmup", "weight_decay",
+    "patience", "seed", "train_embeddings", "trainings", "warmup", "weight_decay",
 ))  # fmt: skip
 _NAME_OF_SETTING = re.compile(r"[a-z_]{1,32}")  # what is none may be a text, and is not repeated in an error
 _MAX_NUMBER = 2**53  # beyond, JSON has no exact integers

@@ -25,6 +25,9 @@ _LENGTHS = (32, 64, 96, 128, 192, 256)
 _COVERED = 98  # percent of the texts that are read whole, if they are not longer than the last of these
 _IMBALANCE = 5  # times that the most frequent label has more rows than the rarest
 _MANY_ROWS = 5000
+_FEW_ROWS = 200
+_TRAININGS = 3  # with few rows, those with other seeds are up to seven points apart
+_LAYER_DECAY = 0.75  # what lower layers know of words that few rows do not have should change least
 _EVALUATIONS, _PATIENCE = 10, 4
 # A new head is random. As long as it is, the layers below it learn from it what spoils their knowledge of other words.
 _HEAD_FIRST, _HEAD_RATE = 0.25, 10.0
@@ -110,6 +113,8 @@ def choose(
         "class_weights": uneven,
         "evaluations": _EVALUATIONS,
         "patience": _PATIENCE,
+        "trainings": _TRAININGS if facts.rows < _FEW_ROWS else 1,
+        "layer_decay": _LAYER_DECAY if facts.rows < _FEW_ROWS and is_new else 1.0,
     }
     recipe = read_recipe(None, **(chosen | named.settings | given))
     reasons = [
@@ -128,6 +133,10 @@ def choose(
     if not recipe.train_embeddings:
         reasons.insert(
             3, "words: their embeddings stay as they are, because those of words that no row has would be left behind"
+        )
+    if recipe.trainings > 1:
+        reasons.append(
+            f"trainings: {recipe.trainings}, of which the mean is taken: with so few rows, one is a matter of luck"
         )
     if recipe.class_weights:
         low, high = (pick(facts.counts, key=facts.counts.__getitem__) for pick in (min, max))
@@ -151,14 +160,14 @@ def _keys(labels: Iterable[str]) -> set[str]:
 
 
 def _batch_size(facts: Facts) -> int:
-    return 8 if facts.rows < 200 else 16 if facts.rows < _MANY_ROWS else 32
+    return 8 if facts.rows < _FEW_ROWS else 16 if facts.rows < _MANY_ROWS else 32
 
 
 def _learning_rate(facts: Facts, start: str) -> float:
     if start != ENCODER:
         return 1e-4
     # A higher one learns the training texts sooner, and phrases that are not in them worse; few rows need it.
-    return 3e-4 if facts.rows < 200 else 1.5e-4
+    return 6e-4 if facts.rows < _FEW_ROWS else 1.5e-4
 
 
 def _least_epochs(facts: Facts, factor: float) -> int:

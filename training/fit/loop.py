@@ -32,7 +32,7 @@ class Interrupted(KeyboardInterrupt):
     """A signal stopped the training. Its state is saved."""
 
 
-def fine_tune(
+def fine_tune_once(
     start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Example], recipe: Recipe
 ) -> Evaluation:
     """Fine-tune the model at `start` on `examples` in the run directory `out`. The result is `out/checkpoint`.

@@ -57,6 +57,7 @@ class Recipe:
         Literal["best", "last"], _setting("which checkpoint to keep: the best by macro F1 on --dev, or the last")
     ] = "best"
     seed: Annotated[int, _setting("seed of all random choices")] = 7
+    trainings: Annotated[int, _setting("trainings with other seeds, whose mean is taken", ge=1, le=9)] = 1
     # How many times each set is used per epoch, by name (default: 1).
     weights: Mapping[str, Annotated[float, Field(ge=0)]] = field(default_factory=dict)
 

@@ -8,8 +8,8 @@ from typing import Any
 from training.checkpoints import keep_memory
 from training.data import add_layout_arguments, read_tables
 from training.fit.choice import EMBEDDED, PRESETS
-from training.fit.loop import fine_tune
 from training.fit.recipe import Recipe, read_recipe
+from training.fit.several import fine_tune
 from training.fit.start import choose_for, start_directory
 
 ONLY_IN_A_FILE = {"weights", "early_layers", "early_weight"}

@@ -35,7 +35,9 @@ def write_results(run: Path, evaluation: Evaluation, calibration: Calibration | 
     file = run / "report.json"
     record = read_json(file)
     epoch = f"after epoch {record['kept']['epoch']:g}"
-    _print(evaluation, epoch)
+    if several := record.get("trainings"):
+        epoch = f"mean of {len(several)} trainings"
+    _print(evaluation, f"of the {epoch}" if several else f"{epoch}, which was the best,")
     write_predictions(evaluation, run / "predictions.csv")
     write_mistakes(evaluation, run, f"Worst mistakes of {run.name}, {epoch}")
     write_confusion(evaluation, run / "confusion.html", f"Confusion matrix of {run.name}, {epoch}")
@@ -48,7 +50,7 @@ def write_results(run: Path, evaluation: Evaluation, calibration: Calibration | 
 
 
 def _print(evaluation: Evaluation, epoch: str) -> None:
-    print(f"Figures {epoch}, which was the best, on the rows to measure on")
+    print(f"Figures {epoch} on the rows to measure on")
     for name, each in evaluation.reports.items():
         low, high = each.interval
         print(

@@ -23,9 +23,9 @@ from tests.support.tiny import ROWS, WORDS, tiny_classifier
 from training.data import LABELS, Example
 from training.errors import InputError
 from training.evaluation import evaluate_target, open_targets, suite_examples
+from training.fit import Interrupted, fine_tune
 from training.fit.judge import Judge
 from training.fit.learner import Learner
-from training.fit.loop import Interrupted, fine_tune
 from training.fit.mixture import Row
 from training.fit.ranges import Ranges
 from training.fit.recipe import Recipe

@@ -79,6 +79,7 @@ def test_exits_are_added_on_request(
         writer.writerows((f"{row.text} {ending}", row.label) for row in ROWS for ending in endings)
     trained = train(start, table, folder, name="many", exits=True)
     said = capsys.readouterr().out
+    assert "Figures after epoch" in said
     assert "Heads after 1 of 2 layers learn from" in said
     assert re.search(r"many: \d+ % after 1\b", said)
     model = load_model(str(trained.model), backend="onnx", slots=1)
@@ -107,8 +108,8 @@ def test_the_run_has_the_report_the_predictions_and_the_mistakes(trained: Traine
     wrong = [row for row in rows if row["label"] != row["predicted"]]
     with (trained.run / "mistakes.csv").open(encoding="utf-8-sig", newline="") as file:
         assert len(list(csv.DictReader(file))) == len(wrong)
-    assert "<h1>Worst mistakes of stars, after epoch" in (trained.run / "mistakes.html").read_text()
-    assert "<h1>Confusion matrix of stars, after epoch" in (trained.run / "confusion.html").read_text()
+    assert "<h1>Worst mistakes of stars, mean of 3 trainings" in (trained.run / "mistakes.html").read_text()
+    assert "<h1>Confusion matrix of stars, mean of 3 trainings" in (trained.run / "confusion.html").read_text()
 
 
 def test_golden_texts_are_those_that_were_not_trained_on(trained: Trained) -> None:
@@ -137,7 +138,7 @@ def test_the_same_call_again_repeats_only_what_follows_the_training(
         "73 rows read, 73 used",
         "start: " + str(start) + " (as given)",
         "class  rows  precision  recall",
-        "Figures after epoch",
+        "Figures of the mean of 3 trainings on the rows to measure on",
         "Calibration\n  The model",
         "To serve it:\n  rt-sentiment serve --model",
     ):
