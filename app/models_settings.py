@@ -1,18 +1,18 @@
 """The settings of several models and versions, and of where they come from: a part of `Settings`."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from .setting_types import Files
-from .types import Depth
 
 
 class ModelsSettings(BaseSettings):
     """Which models are served, what must be true of them, and how much room they may take."""
 
-    depth: Depth = Field(
+    depth: Literal["auto", "full"] = Field(
         "auto",
         description="of a model with exits: auto answers a text as soon as the model is sure; full runs all layers",
     )
