@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 from collections.abc import Sequence
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl(2)
+_PORTS = (20_000, 32_768)  # below those that Linux gives to clients
 _libc = ctypes.CDLL(None)
 
 
@@ -38,7 +40,11 @@ async def end(process: asyncio.subprocess.Process, number: signal.Signals, timeo
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port of an address that is not in use."""
+    """A port of an address that is not in use. Clients get higher ones, so none takes it before it is used."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        for port in random.sample(range(*_PORTS), 100):
+            with contextlib.suppress(OSError):
+                probe.bind((host, port))
+                return port
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
