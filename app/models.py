@@ -13,8 +13,8 @@ from .errors import CorruptArtifact, ModelsFileError
 from .inference import Model, find_directory, load_model, open_artifact
 from .inference import locate as find_files
 from .metrics import Metrics
+from .scheduling import BatchObserver
 from .serving import (
-    BatchObserver,
     CanaryLimits,
     Engine,
     Feedback,

@@ -17,12 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from . import __version__
 from .errors import SetupError
 from .logs import log
 from .metrics import METHODS
+from .scheduling import BatchObserver
 from .trace_context import Trace, UnsampledTrace, current
 from .trace_ids import TraceIds
 from .types import Answer
@@ -55,16 +56,6 @@ _ONLY = {
     "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
 }
-
-
-class BatchObserver(Protocol):
-    """Counts batches and refusals."""
-
-    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float, requests: Sequence[Any]) -> None:
-        """See `scheduling.limits.Observer`."""
-
-    def refused(self, reason: str) -> None:
-        """See `scheduling.limits.Observer`."""
 
 
 class Tracing:

@@ -84,7 +84,7 @@ def read_exits(files: ModelFiles, labels: int) -> Exits | None:
     if len({of, *parts}) != len(parts) + 1:
         raise ArtifactError(f"{place}: `of` and `parts` must name different graphs")
     if missing := [name for name in (of, *parts) if not files.has(name)]:
-        raise ArtifactError(f"{place}: there is no file {missing[0]}")
+        raise ArtifactError(f"{place}: the file {missing[0]} is missing")
     return Exits(of, layers, tuple(parts), read)
 
 

@@ -7,6 +7,7 @@ from .executor import BatchExecutor
 from .fairness import Callers
 from .item import WorkItem
 from .lane import Lane, RunBatch, observe_shares
+from .limits import Observer as BatchObserver
 from .limits import SchedulerLimits
 from .queue import BatchQueue
 from .scheduler import Scheduler
@@ -16,6 +17,7 @@ __all__ = [
     "FIRST",
     "NOWHERE",
     "BatchExecutor",
+    "BatchObserver",
     "BatchQueue",
     "Callers",
     "CostModel",

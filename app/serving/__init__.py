@@ -5,7 +5,6 @@ from ..types import Answer
 from .canary import CanaryLimits
 from .drift import Drift
 from .engine import Engine, ServingLimits
-from .engine import Observer as BatchObserver
 from .explain import MAX_CHARS as MAX_EXPLAINED_CHARS
 from .explain import cost_of, weigh_words
 from .feedback import Feedback, FeedbackOutcome
@@ -22,7 +21,6 @@ from .version import Version
 __all__ = [
     "MAX_EXPLAINED_CHARS",
     "Answer",
-    "BatchObserver",
     "CanaryLimits",
     "Drift",
     "Engine",

@@ -4,13 +4,13 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from ..inference import Model, fingerprint_of
 from ..logs import log
-from ..scheduling import CostModel, Lane, RunBatch, Scheduler, SchedulerLimits
+from ..scheduling import BatchObserver, CostModel, Lane, RunBatch, Scheduler, SchedulerLimits
 from ..types import Payload, Prediction, Unfinished
 from .cache import Cache
 from .observer import Observer as ServiceObserver
@@ -46,16 +46,6 @@ class ServingLimits:
     brownout_ms: float = 0.0
 
 
-class Observer(Protocol):
-    """Counts what happens in all models together."""
-
-    def batch_finished(self, texts: int, tokens: int, queue_s: float, run_s: float, requests: Sequence[Any]) -> None:
-        """See `scheduling.limits.Observer`."""
-
-    def refused(self, reason: str) -> None:
-        """See `scheduling.limits.Observer`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """What an engine has to know about a model before it can serve it."""
@@ -76,7 +66,7 @@ class Engine:
     def __init__(
         self,
         limits: ServingLimits,
-        observer: Observer,
+        observer: BatchObserver,
         *,
         on_stall: Callable[[], None],
         shared: SharedCache | None = None,

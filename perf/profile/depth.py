@@ -1,6 +1,6 @@
 """`python -m perf.profile.depth`: what early exits gain, at several numbers of connections, in turns.
 
-Every text is different, and there is no cache. Each ratio compares a service with exits to one that runs all layers, in
+Every text is different, and the cache is off. Each ratio compares a service with exits to one that runs all layers, in
 the same round; the median of all rounds is shown. `full, again` is a second service that runs all layers. It shows how
 exact the ratios are.
 The figures are requests per second and, for a machine that does other things as well, requests per second of processor
