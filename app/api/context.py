@@ -5,6 +5,7 @@ import logging
 import random
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -67,7 +68,7 @@ class RequestContext:
     lines: dict[str, object] = field(default_factory=dict)  # of a stream, for the log
     content_policy: bytes = b"frame-ancestors 'none'"
     route: str | None = None  # of the path, if it is one of ours, such as /v2/models/{name}
-    has_plain_errors: bool = False  # the client expects {"error": "…"}
+    has_plain_errors: Callable[[str, str], bool] = lambda _method, _path: False  # the client expects {"error": "…"}
     trace: Trace | None = None  # while tracing is on
 
     @property

@@ -73,7 +73,8 @@ class Endpoint(ABC):
                 answer = await unless_disconnected(receive, answer.result())
             if query.explain:
                 answer = await unless_disconnected(receive, service.explain(query, answer, deadline_s))
-            failed = any(isinstance(result, BackendError) for result in answer.results)
+            failures = [result for result in answer.results if isinstance(result, BackendError)]
+            failed = bool(failures)
         except (InvalidInput, Overloaded, ClientDisconnect, asyncio.CancelledError):
             failed = None
             raise
@@ -87,7 +88,7 @@ class Endpoint(ABC):
         if context.trace:
             context.trace.answered(answer)
         context.timings_ms = (answer.tokenize_ms, answer.queue_ms, answer.infer_ms)
-        if failures := [result for result in answer.results if isinstance(result, BackendError)]:
+        if failures:
             log_failure(context.request_id, failures[0], len(failures))
         return answer
 

@@ -63,7 +63,7 @@ class Problem(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = context_of(scope)
-        if context.has_plain_errors:
+        if context.has_plain_errors(scope["method"], context.path or scope["path"]):
             self.headers["content-type"] = "application/json"
             self._replace({"error": self._content["detail"]})
         elif context.trace:

@@ -15,6 +15,7 @@ from starlette.types import Scope
 from ..errors import NotFound, NotReady
 from ..jobs import Job, Jobs, NewJob
 from ..serving import Lifecycle
+from ..types import Text
 from .auth import jobs_owner
 from .bodies import Bodies
 from .checks import Check
@@ -22,7 +23,7 @@ from .context import UPLOAD, RequestContext, context_of
 from .invalid import BodyInvalid
 from .job_events import JobEvents
 from .job_kinds import Kind
-from .job_texts import Text, write_lines
+from .job_texts import write_lines
 from .request import check_headers
 from .uploads import Form, boundary_of, in_time, values_of
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from ..jobs import JobType
+from ..types import Text
 from .form import Form
 from .invalid import BodyInvalid
 from .job_schemas import InferenceJob, InferenceUpload
-from .job_texts import Text, body_parser, validate_job
+from .job_texts import body_parser, validate_job
 from .parser import BodyParser
 from .request import validate
 from .training_schemas import TrainingJob, TrainingUpload

@@ -8,13 +8,12 @@ from pydantic import ValidationError
 
 from ..errors import InvalidInput
 from ..jobs import Upload
+from ..types import Text
 from .form import Form
 from .invalid import BodyInvalid
 from .job_schemas import InferenceJob
 from .parser import BodyParser
 from .request import validate
-
-Text = str | bytes  # in a large body, those that are not ASCII are encoded
 
 _PIECE_BYTES = 256 * 1024
 

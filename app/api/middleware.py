@@ -74,7 +74,7 @@ class Middleware:
         if self._prefix:
             self._prefix.apply(scope, context, self._routes)
         context.route = self._routes.find(context.path)
-        context.has_plain_errors = self._has_plain_errors(scope["method"], context.path or scope["path"])
+        context.has_plain_errors = self._has_plain_errors
         if self._tracer:
             polled = context.route in POLLED
             context.trace = None if polled else self._tracer.begin(scope["method"], context.route, context.headers)

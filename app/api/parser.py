@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 from ..errors import InvalidInput, TextTooLong
+from ..types import Text, pack
 from .form import Form
 from .invalid import BodyInvalid
 from .tokens import Tokens
@@ -52,7 +53,7 @@ _NEXT = {
     (_State.AFTER_ITEM, b"]"): _State.AFTER_VALUE,
 }
 
-Item = str | bytes | InvalidInput | None
+Item = Text | InvalidInput | None
 
 
 class BodyParser:
@@ -60,8 +61,7 @@ class BodyParser:
 
     `value` is what the body says, except that a nested list or object is empty unless the form has a place for it, what
     is in a list and not a string or in an unknown field is `None`, and a text with too many characters is another one
-    with too many. In a list, a text that is not ASCII is encoded, because a single emoji would make it take four times
-    the memory. Of a repeated field, the last counts.
+    with too many. The texts of a list are packed. Of a repeated field, the last counts.
     """
 
     def __init__(self, form: Form) -> None:
@@ -209,8 +209,7 @@ class BodyParser:
 
     def _item(self, value: object) -> Item:
         if isinstance(value, str):
-            text = self._limited(value)
-            return text if text.isascii() else text.encode()
+            return pack(self._limited(value))
         return value if isinstance(value, InvalidInput) else None
 
     def _read_string(self) -> str | InvalidInput | None:

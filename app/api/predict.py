@@ -1,9 +1,8 @@
 """`POST /predict` and `POST /predict/batch`: plain ASGI endpoints from the bytes of a body to a response."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import repeat
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -12,7 +11,7 @@ from starlette.types import Receive, Send
 from ..access import RateLimit
 from ..errors import InvalidInput, SentimentError, TextTooLong
 from ..serving import MAX_EXPLAINED_CHARS, Lifecycle, Query, cost_of
-from ..types import Location, Prediction, WordWeight
+from ..types import Location, Prediction, Text, unpack
 from .auth import caller_of
 from .bodies import Bodies, Body
 from .context import RequestContext
@@ -23,6 +22,7 @@ from .json_body import JsonReader
 from .request import check_headers, timeout_ms, valid_text, validate
 from .schemas import MAX_EXPLAINED, BatchRequest, Limits, Options, PartialBatchRequest, PredictRequest
 
+T = TypeVar("T")
 O = TypeVar("O", bound=Options)  # noqa: E741 - options
 
 
@@ -44,7 +44,7 @@ class _Endpoint(Endpoint, Generic[O]):
         if options.explain:
             texts = [self._explainable(text, index, options) for index, text in enumerate(texts)]
         query = Query(
-            [text for text in texts if isinstance(text, str)],
+            [text for text in texts if not isinstance(text, InvalidInput)],
             timeout_ms=timeout_ms(context.headers, self._limits.request_timeout_ms),
             truncate=options.truncate,
             long_text=options.long_text,
@@ -54,12 +54,20 @@ class _Endpoint(Endpoint, Generic[O]):
             may_be_shallow=not options.explain,
             location_of=self._location_of,
         )
-        cost = sum(cost_of(text) if query.explain and isinstance(text, str) else 1 for text in texts)
+        cost = len(texts)
+        if options.explain:
+            cost += sum(cost_of(unpack(text)) - 1 for text in query.texts)
         answer = await self._answer(query, cost, context, receive, _model_of(context, options))
-        answers = zip(answer.results, answer.explanations or repeat(None), strict=False)
-        results = [next(answers) if isinstance(text, str) else (text, None) for text in texts]
-        self._remember(context, [result for result, _ in results])
-        content = orjson.dumps(self._wrap([_render(*result, options.top_k) for result in results]))
+        rendered: Sequence[dict[str, Any]] = [_render(result, options.top_k) for result in answer.results]
+        for each, words in zip(rendered, answer.explanations, strict=False):  # of none, unless they were asked for
+            if words is not None:
+                each["explanation"] = [word.render() for word in words]
+        results: Sequence[Prediction | SentimentError] = answer.results
+        if len(results) < len(texts):
+            results = _in_place(results, texts, lambda error: error)
+            rendered = _in_place(rendered, texts, render_failure)
+        self._remember(context, results)
+        content = orjson.dumps(self._wrap(rendered))
         await send_answer(send, content, answer)
 
     def _max_bytes(self, limits: Limits) -> int:
@@ -71,8 +79,11 @@ class _Endpoint(Endpoint, Generic[O]):
     def _validate(self, value: Any) -> O:
         return validate(self.model, value)
 
-    def _explainable(self, text: str | InvalidInput, index: int, options: O) -> str | InvalidInput:
-        if not isinstance(text, str) or len(text) <= MAX_EXPLAINED_CHARS:
+    def _explainable(self, text: Text | InvalidInput, index: int, options: O) -> str | InvalidInput:
+        if isinstance(text, InvalidInput):
+            return text
+        text = unpack(text)
+        if len(text) <= MAX_EXPLAINED_CHARS:
             return text
         detail = f"only texts of at most {MAX_EXPLAINED_CHARS} characters can be explained"
         error = TextTooLong(detail, self._location_of(index))
@@ -81,7 +92,7 @@ class _Endpoint(Endpoint, Generic[O]):
         raise error
 
     @abstractmethod
-    def _texts(self, options: O) -> Sequence[str | InvalidInput]:
+    def _texts(self, options: O) -> Sequence[Text | InvalidInput]:
         """Return the texts, or what is wrong with them."""
 
     def _is_partial(self, _options: O) -> bool:
@@ -91,7 +102,7 @@ class _Endpoint(Endpoint, Generic[O]):
     def _location_of(self, index: int) -> Location: ...
 
     @abstractmethod
-    def _wrap(self, predictions: list[dict[str, Any]]) -> dict[str, Any]:
+    def _wrap(self, predictions: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Return the JSON of a response."""
 
 
@@ -111,7 +122,7 @@ class PredictEndpoint(_Endpoint[PredictRequest]):
     def _location_of(self, _index: int) -> Location:
         return ("body", "text")
 
-    def _wrap(self, predictions: list[dict[str, Any]]) -> dict[str, Any]:
+    def _wrap(self, predictions: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return predictions[0]
 
 
@@ -129,7 +140,7 @@ class PredictBatchEndpoint(_Endpoint[BatchRequest | PartialBatchRequest]):
             return validate(PartialBatchRequest, value)
         return validate(BatchRequest, value)
 
-    def _texts(self, options: BatchRequest | PartialBatchRequest) -> Sequence[str | InvalidInput]:
+    def _texts(self, options: BatchRequest | PartialBatchRequest) -> Sequence[Text | InvalidInput]:
         if len(options.texts) > self._limits.max_batch_texts:
             raise TextTooLong(f"the list has more than {self._limits.max_batch_texts} texts", ("body", "texts"))
         if options.explain and len(options.texts) > MAX_EXPLAINED:
@@ -142,7 +153,7 @@ class PredictBatchEndpoint(_Endpoint[BatchRequest | PartialBatchRequest]):
     def _location_of(self, index: int) -> Location:
         return ("body", "texts", index)
 
-    def _wrap(self, predictions: list[dict[str, Any]]) -> dict[str, Any]:
+    def _wrap(self, predictions: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return {"predictions": predictions}
 
 
@@ -156,12 +167,13 @@ def _model_of(context: RequestContext, options: Options) -> str | None:
     return name
 
 
-def _render(
-    result: Prediction | SentimentError, explanation: Sequence[WordWeight] | None, top_k: int | None
-) -> dict[str, Any]:
-    if not isinstance(result, Prediction):
-        return render_failure(result)
-    rendered = result.render(top_k)
-    if explanation is not None:
-        rendered["explanation"] = [word.render() for word in explanation]
-    return rendered
+def _render(result: Prediction | SentimentError, top_k: int | None) -> dict[str, Any]:
+    return result.render(top_k) if isinstance(result, Prediction) else render_failure(result)
+
+
+def _in_place(
+    of_texts: Sequence[T], texts: Sequence[Text | InvalidInput], of_error: Callable[[InvalidInput], T]
+) -> list[T]:
+    """Return what each text has, in the order of the request, with something in the place of those that are none."""
+    rest = iter(of_texts)
+    return [of_error(text) if isinstance(text, InvalidInput) else next(rest) for text in texts]

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from ..errors import InvalidInput, TextTooLong
+from ..types import Text
 from .invalid import BodyInvalid
 
 M = TypeVar("M", bound=BaseModel)
@@ -23,17 +24,21 @@ COMPRESSED = "compressed bodies are not supported"
 
 def check_media_type(headers: Headers, accepted: Sequence[bytes] = (b"application/json",)) -> None:
     """Raise 415 unless the body has one of these types, and is not compressed. The error names the first one."""
+    _check_type(headers, accepted)
+    _check_transfer(headers)
+
+
+def _check_type(headers: Headers, accepted: Sequence[bytes]) -> None:
     media_type = headers.get(b"content-type", b"")
     if media_type not in accepted and media_type.partition(b";")[0].strip().lower() not in accepted:
         raise HTTPException(415, f"the content type must be {accepted[0].decode()}")
     if content_encoding(headers):
         raise HTTPException(415, COMPRESSED)
-    _check_transfer(headers)
 
 
 def check_headers(headers: Headers, max_bytes: int) -> None:
     """Raise 415 unless the body is plain JSON, and `TextTooLong` if the stated length is over `max_bytes`."""
-    check_media_type(headers)
+    _check_type(headers, (b"application/json",))
     check_length(headers, max_bytes)
 
 
@@ -59,7 +64,8 @@ def _check_transfer(headers: Headers) -> None:
 def validate(model: type[M], value: object) -> M:
     """Validate what a body says; raise `BodyInvalid` if it does not match `model`.
 
-    Of the texts in a list, pydantic gets only the first characters, because it would keep another copy of each.
+    Of the texts in a list, pydantic gets only the first characters, because it would keep another copy of each. They
+    stay packed.
     """
     lists = {name: each for name, each in value.items() if isinstance(each, list)} if isinstance(value, dict) else {}
     if isinstance(value, dict):
@@ -68,10 +74,6 @@ def validate(model: type[M], value: object) -> M:
         request = model.model_validate_json(to_json(value, inf_nan_mode="constants"))
     except ValidationError as error:
         raise BodyInvalid.from_pydantic(error, model.model_fields) from None
-    for texts in lists.values():
-        for index, text in enumerate(texts):
-            if isinstance(text, bytes):
-                texts[index] = text.decode()
     return request.model_copy(update=lists)
 
 
@@ -81,9 +83,9 @@ def _start_of(text: object) -> str | None:
     return text[:1] if isinstance(text, str) else None
 
 
-def valid_text(value: object) -> str | InvalidInput:
-    """Return an element of a list if it is a string, or what is wrong with it."""
-    return value if isinstance(value, str | InvalidInput) else InvalidInput("the text is not a string")
+def valid_text(value: object) -> Text | InvalidInput:
+    """Return an element of a list if it is a text, or what is wrong with it."""
+    return value if isinstance(value, Text | InvalidInput) else InvalidInput("the text is not a string")
 
 
 def timeout_ms(headers: Headers, max_ms: float) -> float:

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.normalizers import BertNormalizer
 
 from ..errors import ArtifactError
-from ..types import Encoding
+from ..types import Encoding, Text, unpack
 from .files import ModelFiles, open_files
 from .windows import cut
 from .wordpiece import apply_options, is_bert, read_wordpiece
@@ -54,7 +54,7 @@ class Tokenizer:
     def encode(self, text: str) -> Encoding:
         return _encoding(self._tokenizer.encode(text))
 
-    def encode_many(self, texts: Sequence[str], *, here: bool = False) -> list[Encoding]:
+    def encode_many(self, texts: Sequence[Text], *, here: bool = False) -> list[Encoding]:
         """Tokenise several texts in the threads of the library, with the interpreter lock released.
 
         With `here`, in the calling thread alone, with the lock held: only for texts that take little time. It never
@@ -63,7 +63,7 @@ class Tokenizer:
         # Not `encode_batch_fast` for windows, because it does not report word boundaries.
         return [*map(_encoding, self._encode(self._tokenizer.encode_batch_fast, texts, here=here))]
 
-    def encode_windows(self, texts: Sequence[str], *, here: bool = False) -> list[list[Encoding]]:
+    def encode_windows(self, texts: Sequence[Text], *, here: bool = False) -> list[list[Encoding]]:
         """Tokenise several texts without truncation; a text with too many tokens becomes several windows.
 
         `here` has the same effect as in `encode_many`.
@@ -72,20 +72,24 @@ class Tokenizer:
         return [_windows(encoding, self.max_tokens) for encoding in encodings]
 
     def _encode(
-        self, encode_batch: Callable[[list[str]], list[FastEncoding]], texts: Sequence[str], *, here: bool
+        self, encode_batch: Callable[[list[str]], list[FastEncoding]], texts: Sequence[Text], *, here: bool
     ) -> Iterator[FastEncoding]:
         """Encode a few texts at a time: the tokens cut from a long one take a hundred times the memory of the rest."""
         if here:
-            yield from map(self._tokenizer.encode, texts)
+            yield from map(self._tokenizer.encode, map(unpack, texts))
             return
         for start in range(0, len(texts), _CHUNK_TEXTS):
-            yield from encode_batch(list(texts[start : start + _CHUNK_TEXTS]))
+            yield from encode_batch([unpack(text) for text in texts[start : start + _CHUNK_TEXTS]])
 
 
 def _encoding(encoding: FastEncoding) -> Encoding:
-    # An array, because a request can have millions of tokens: they take four bytes each instead of forty, and the event
-    # loop need not free them one by one.
-    return Encoding(array("i", encoding.ids), truncated=bool(encoding.overflowing))
+    return Encoding(_compact(encoding.ids), truncated=bool(encoding.overflowing))
+
+
+def _compact(ids: list[int]) -> Sequence[int]:
+    # A request can have millions of tokens: they take two bytes each instead of forty, or four if the vocabulary is
+    # large, and the event loop need not free them one by one.
+    return array("H" if max(ids, default=0) < 2**16 else "i", ids)
 
 
 def _windows(encoding: FastEncoding, max_tokens: int) -> list[Encoding]:
@@ -103,7 +107,7 @@ def _windows(encoding: FastEncoding, max_tokens: int) -> list[Encoding]:
         words += piece.word_ids[head:end]
     first, last = encoding.ids[:head], encoding.ids[len(encoding) - tail :]
     return [
-        Encoding(array("i", [*first, *ids[window.start : window.stop], *last]), truncated=False)
+        Encoding(_compact([*first, *ids[window.start : window.stop], *last]), truncated=False)
         for window in cut(words, max_tokens - head - tail)
     ]
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import DeadlineExceeded, Overloaded
 
@@ -15,8 +16,7 @@ _LEAST, _FIRST, _MOST = 1.5, 2.0, 4.0
 _FADE_S = 30.0  # time constant of forgetting: one bad moment must not count for hours
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """A predicted wait: for the running batches, for the queue ahead, and for the batch that the text will be in."""
 
     running_ms: float = 0.0
@@ -44,8 +44,7 @@ class Elsewhere:
 NOWHERE = Elsewhere(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(NamedTuple):
     """What is in the queue once a request is in it: all texts, those of its caller, and the number of callers."""
 
     texts: int

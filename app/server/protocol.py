@@ -23,6 +23,7 @@ from .timer import Timer
 from .transport import JoiningTransport
 
 _PROBES = frozenset(path.encode() for path in PROBES)
+_NO_TRAILERS: deque[tuple[bytes, bytes]] = deque(maxlen=0)  # to which nothing can be added
 _LAST_BYTES_S = 1  # for the end of a response on a connection that is closed for a new one
 _MAX_PIPELINED = 100  # requests that wait behind the one that is being answered
 _MAX_SURPLUS_BYTES = 16 * 1024 * 1024  # of a body after its response: many clients send all of it before they read
@@ -59,8 +60,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._parts = BodyParts()
         self._unread: list[bytes] = []  # parts of the body that the application does not have yet
         self._surplus_bytes = self._unparsed_bytes = 0  # the latter since headers or a part of a body
-        self._data = b""  # what the parser got last
-        self._head = b""  # the same, if it begins with headers or goes on with them
+        self._data = self._head = b""  # what the parser got last; the same, if it has headers or goes on with them
         self._timer = Timer(self.loop)  # for what the client has to send
         self._write_timer = Timer(self.loop)  # for what it has to read
 
@@ -114,7 +114,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._parts = BodyParts()
         self._timer.stop()
         super().on_headers_complete()
-        self.headers = deque(maxlen=0)  # type: ignore[assignment]  # uvicorn would add trailers to the headers
+        self.headers = _NO_TRAILERS  # type: ignore[assignment]  # uvicorn would add trailers to the headers
 
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0

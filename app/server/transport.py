@@ -11,6 +11,7 @@ class JoiningTransport:
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
+        self.is_closing = transport.is_closing  # directly: uvicorn and we ask for it a few times per request
         self._loop = loop
         self._held: list[bytes] = []
         self._held_bytes = 0

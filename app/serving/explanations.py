@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ..errors import BackendError
-from ..types import Answer, Prediction
+from ..types import Answer, Prediction, unpack
 from .explain import Explainer
 from .offload import is_short
 from .preparation import Preparation
@@ -26,9 +26,10 @@ async def explain_answer(
 
     Raises `Overloaded`, `NotReady`, `DeadlineExceeded` and, unless the query is partial, `BackendError`.
     """
+    asked = [unpack(text) for text in query.texts]
     explainers = {
         text: Explainer(text, result)
-        for text, result in zip(query.texts, answer.results, strict=True)
+        for text, result in zip(asked, answer.results, strict=True)
         if isinstance(result, Prediction)
     }
     failures: dict[str, BackendError] = {}
@@ -63,9 +64,9 @@ async def explain_answer(
                 explainers[text].observe([result if isinstance(result, Prediction) else None for result in result_of])
     weights = await each(Explainer.weights)
     if failures and not query.partial:
-        place = next(place for place, text in enumerate(query.texts) if text in failures)
-        raise BackendError(str(failures[query.texts[place]]), query.location_of(place))
+        place = next(place for place, text in enumerate(asked) if text in failures)
+        raise BackendError(str(failures[asked[place]]), query.location_of(place))
     return answer._replace(
-        results=[failures.get(text, result) for text, result in zip(query.texts, answer.results, strict=True)],
-        explanations=[weights.get(text) for text in query.texts],
+        results=[failures.get(text, result) for text, result in zip(asked, answer.results, strict=True)],
+        explanations=[weights.get(text) for text in asked],
     )

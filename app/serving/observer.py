@@ -1,7 +1,9 @@
 """What the service tells the metrics."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from ..errors import SentimentError
 from ..types import CacheOutcome, Prediction
 
 
@@ -56,3 +58,15 @@ class VariantObserver:
 
     def backend_failed(self) -> None:
         self._observer.backend_failed()
+
+
+def observed(
+    observer: Observer, windowed: int, results: Sequence[Prediction | SentimentError]
+) -> Sequence[Prediction | SentimentError]:
+    """Return the results of a request, of which so many texts were read in windows, once they are counted."""
+    if windowed:
+        observer.windowed(windowed)
+    for result in results:
+        if isinstance(result, Prediction):
+            observer.predicted(result)
+    return results

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from ..cpu import usable_cores
 from ..scheduling import NOWHERE, Callers, Elsewhere
+from ..types import Text, unpack
 
 # Work on texts within these limits takes at most about five milliseconds, whatever they say.
 _SHORT_CHARS, _NOT_ASCII = 2000, 4  # a character outside ASCII counts as four
@@ -21,26 +22,27 @@ _ANY_WORDS_BYTES = 200
 _PART_CHARS = 10_000
 
 T = TypeVar("T")
+X = TypeVar("X", bound=Text)
 
 
-def is_short(texts: Sequence[str]) -> bool:
+def is_short(texts: Sequence[Text]) -> bool:
     """Return whether normalising all of these texts is short enough for the event loop."""
     if sum(map(len, texts)) * _NOT_ASCII <= _SHORT_CHARS:
         return True
     return sum(len(text) if text.isascii() else len(text) * _NOT_ASCII for text in texts) <= _SHORT_CHARS
 
 
-def is_simple(texts: Collection[str]) -> bool:
+def is_simple(texts: Collection[Text]) -> bool:
     """Return whether tokenising all of these normalised texts is short enough for the event loop."""
     if sum(map(len, texts)) > _SHORT_BYTES:
         return False
-    data = " ".join(texts).encode()
+    data = " ".join(map(unpack, texts)).encode()
     if len(data) <= _ANY_WORDS_BYTES:
         return True
     return len(data) <= _SHORT_BYTES and max(map(len, data.split()), default=0) <= _SHORT_WORD_BYTES
 
 
-def parts(texts: Sequence[str], copies: int = 1) -> Iterator[Sequence[str]]:
+def parts(texts: Sequence[X], copies: int = 1) -> Iterator[Sequence[X]]:
     """Divide a list into parts that take a few milliseconds each, if each text is worked on `copies` times."""
     start = chars = 0
     for place, text in enumerate(texts):
@@ -53,8 +55,8 @@ def parts(texts: Sequence[str], copies: int = 1) -> Iterator[Sequence[str]]:
 
 @dataclass(slots=True)
 class _Job:
-    work: Callable[[Sequence[str]], Any]
-    texts: Sequence[str]
+    work: Callable[[Sequence[Any]], Any]
+    texts: Sequence[Text]
     count: int  # of texts, as admission sees them
     chars: int
     caller: str
@@ -84,7 +86,7 @@ class Offload:
         return Elsewhere(self._total, self._texts[caller], self._texts.keys())
 
     async def run(
-        self, work: Callable[[Sequence[str]], list[T]], texts: Sequence[str], caller: str, *, copies: int = 1
+        self, work: Callable[[Sequence[X]], list[T]], texts: Sequence[X], caller: str, *, copies: int = 1
     ) -> list[T]:
         """Return what `work` returns for each text. It runs in threads, in the turn of `caller`.
 
@@ -95,7 +97,7 @@ class Offload:
         return [result for results in await asyncio.gather(*jobs) for result in results]
 
     def _queue(
-        self, work: Callable[[Sequence[str]], list[T]], texts: Sequence[str], caller: str, copies: int
+        self, work: Callable[[Sequence[X]], list[T]], texts: Sequence[X], caller: str, copies: int
     ) -> "asyncio.Future[list[T]]":
         result = asyncio.get_running_loop().create_future()
         job = _Job(work, texts, copies * len(texts), copies * sum(map(len, texts)), caller, result)

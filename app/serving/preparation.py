@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ..errors import TextTooLong
 from ..inference import Tokenizer, expands_beyond, normalise
 from ..scheduling import Lane, Scheduler, Wait
-from ..types import Encoding
+from ..types import Encoding, Text, pack, unpack
 from .brownout import Brownout
 from .cache import key_of, owner_of
 from .offload import Offload, is_short, is_simple
@@ -16,6 +16,7 @@ from .pending import in_time
 from .query import Query
 
 T = TypeVar("T")
+X = TypeVar("X", bound=Text)
 
 BLANK = key_of("")
 TOO_LONG = b"too long"  # the key of all texts with too many characters; other keys are longer
@@ -53,10 +54,10 @@ class Preparation:
     def check_characters(self, query: Query) -> None:
         """Raise `TextTooLong` if a text has too many characters."""
         for index, text in enumerate(query.texts):
-            if len(text) > self._max_text_chars:
+            if len(text) > self._max_text_chars and len(unpack(text)) > self._max_text_chars:
                 raise TextTooLong(self.too_many_characters, query.location_of(index))
 
-    def admit(self, texts: Collection[str], query: Query, deadline_s: float, *, copies: int = 1) -> Wait:
+    def admit(self, texts: Collection[Text], query: Query, deadline_s: float, *, copies: int = 1) -> Wait:
         """Admit texts that have not been tokenised yet, each `copies` times. Raises as `Scheduler.admit` does."""
         tokens = sum(map(len, texts)) // (_TOKEN_CHARS * len(texts)) + 2
         return self._scheduler.admit(
@@ -67,7 +68,7 @@ class Preparation:
             elsewhere=self.offload.texts(query.caller),
         )
 
-    async def normalise(self, query: Query, deadline_s: float) -> list[tuple[str, bytes]]:
+    async def normalise(self, query: Query, deadline_s: float) -> list[tuple[Text, bytes]]:
         """Return each text normalised, and its cache key: `BLANK` if nothing is left, `TOO_LONG` if it is."""
         owner = owner_of(query.caller) if self._cache_per_caller else b""
         if is_short(query.texts):
@@ -75,20 +76,20 @@ class Preparation:
         work = partial(self._normalise, owner=owner)
         return await self.run(work, query.texts, query, deadline_s, here=False)
 
-    def _normalise(self, texts: Sequence[str], owner: bytes) -> list[tuple[str, bytes]]:
-        return [self._normalise_one(text, owner) for text in texts]
+    def _normalise(self, texts: Sequence[Text], owner: bytes) -> list[tuple[Text, bytes]]:
+        return [self._normalise_one(unpack(text), owner) for text in texts]
 
-    def _normalise_one(self, text: str, owner: bytes) -> tuple[str, bytes]:
+    def _normalise_one(self, text: str, owner: bytes) -> tuple[Text, bytes]:
         limit = self._max_text_chars
         # Tags and links are short once normalised, but not by half.
         if len(text) <= limit and not expands_beyond(text, 2 * limit):
             text = normalise(text)
             if len(text) <= limit:  # again, because NFKC expands some characters
-                return text, key_of(text, owner, self._cache_salt) if text else BLANK
+                return pack(text), key_of(text, owner, self._cache_salt) if text else BLANK
         return "", TOO_LONG
 
     async def tokenize(
-        self, texts: Mapping[bytes, str], query: Query, deadline_s: float
+        self, texts: Mapping[bytes, Text], query: Query, deadline_s: float
     ) -> dict[bytes, list[Encoding]]:
         """Return the tokens of each text: one encoding, or one for each window if the query reads windows.
 
@@ -111,8 +112,8 @@ class Preparation:
 
     async def run(
         self,
-        work: Callable[[Sequence[str]], list[T]],
-        texts: Sequence[str],
+        work: Callable[[Sequence[X]], list[T]],
+        texts: Sequence[X],
         query: Query,
         deadline_s: float,
         *,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..types import Location, LongText
+from ..types import Location, LongText, Text
 
 
 @dataclass(slots=True)  # not frozen: that would triple the time to make one
@@ -15,7 +15,7 @@ class Query:
     index is.
     """
 
-    texts: Sequence[str]
+    texts: Sequence[Text]
     timeout_ms: float
     truncate: bool = True
     long_text: LongText = "truncate"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import SentimentError
 from ..inference import Tokenizer, normalise
 from ..scheduling import Lane, Scheduler, Waiting, WorkItem
-from ..types import Encoding, Payload, Prediction
+from ..types import Encoding, Payload, Prediction, Text, unpack
 from .pending import in_time
 
 _AT_ONCE = 4  # in the queue: what is checked must not hold up what is asked
@@ -23,7 +23,7 @@ class Turn:
 
 
 async def recompute(
-    texts: Sequence[str],
+    texts: Sequence[Text],
     tokenizer: Tokenizer,
     scheduler: Scheduler[Payload, Prediction],
     lane: Lane,
@@ -49,6 +49,6 @@ async def recompute(
     return await asyncio.gather(*map(score, encodings))
 
 
-def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> list[Encoding]:
+def _encode(texts: Sequence[Text], tokenizer: Tokenizer) -> list[Encoding]:
     # Long texts would block the event loop while they are normalised, too.
-    return tokenizer.encode_many([normalise(text) for text in texts])
+    return tokenizer.encode_many([normalise(unpack(text)) for text in texts])

@@ -27,8 +27,10 @@ class ServedModel:
     @property
     def shadows(self) -> list[Version]:
         """The versions that see texts, and answer nobody."""
-        answering = [version for version, _ in self.shares]
         shadows = [version for version in self.wanted if version.spec.shadow and version.state == "ready"]
+        if not shadows:  # as for most models
+            return shadows
+        answering = [version for version, _ in self.shares]
         return [version for version in shadows if version not in answering]
 
     @property
@@ -103,14 +105,15 @@ class Registry:
 
     def find(self, name: str | None) -> ServedModel:
         """Return a model by its name, or the default. Raises `NotFound`, or `NotReady` if there is no model yet."""
-        if self.default is None:
+        default = self.default
+        if default is None:
             raise NotReady("the model is loading")
         if name is None:
-            return self.default
+            return default
         model = self.models.get(name)
         if model is None or model.is_over:
-            if not self.default.name:  # its files say it, and they have not been read
-                raise NotReady(self.default.public_reason)
+            if not default.name:  # its files say it, and they have not been read
+                raise NotReady(default.public_reason)
             names = [name for name, each in self.models.items() if not each.is_over]
             raise NotFound(f"no such model; this server has {', '.join(names)}")
         return model

@@ -33,6 +33,11 @@ class Resolution:
         return [key for key in self.keys if key not in self.failed] if self.failed else self.keys
 
     @property
+    def windowed(self) -> int:
+        """How many texts are read in windows."""
+        return sum(key in self.windows for key in self.keys) if self.windows else 0
+
+    @property
     def items(self) -> dict[bytes, Item]:
         """What the request waits for."""
         return self.joined | self.new

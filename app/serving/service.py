@@ -3,15 +3,16 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 
 from ..errors import BackendError, InvalidInput, SentimentError, TextTooLong
 from ..inference import Tokenizer
 from ..scheduling import Lane, Scheduler, Wait, Waiting, WorkItem
-from ..types import Answer, Encoding, Location, Payload, Prediction
+from ..types import Answer, Encoding, Location, Payload, Prediction, Text
 from .brownout import Brownout
 from .cache import Cache, key_of_part
 from .explanations import explain_answer
-from .observer import Observer, VariantObserver
+from .observer import Observer, VariantObserver, observed
 from .offload import Offload, is_simple
 from .pending import Pending
 from .preparation import BLANK, TOO_LONG, Preparation
@@ -19,6 +20,9 @@ from .query import Query
 from .recompute import Turn, recompute
 from .resolution import Item, Resolution, suits
 from .shared import SharedPredictions
+
+Result = Prediction | SentimentError
+ByKey = Mapping[bytes, Text]  # texts by their cache keys
 
 
 class Service:
@@ -95,36 +99,40 @@ class Service:
         if not query.partial:  # before any work, so that a refusal is cheap
             self._preparation.check_characters(query)
         prepared = await self._preparation.normalise(query, deadline_s)
-        normalised, keys = [text for text, _ in prepared], [key for _, key in prepared]
+        keys = [key for _, key in prepared]
         texts = Resolution(keys)
         if TOO_LONG in keys:
             self._reject(TOO_LONG, TextTooLong, self._preparation.too_many_characters, texts, query)
         if BLANK in keys:
             self._reject(BLANK, InvalidInput, "the text has no visible character", texts, query)
-        # A computation in progress may end while this yields to the event loop, unless it is joined at once.
-        inline = is_simple(normalised) and not (self._shared and query.reads_windows)
-        self._look_up(texts.valid, texts, query, join=inline)
+        self._look_up(texts.valid, texts, query)
         if len(texts.cached) == len(set(keys)) and not query.partial:  # the common case, kept short
             self._check_tokens(texts, query)
             observer.looked_up("hit", len(keys))
-            return Answer(_observed(observer, texts, [texts.cached[key] for key in keys]), "hit", layers=self._layers)
-        shared_s = await self._look_up_shared(texts, texts.valid, query, deadline_s)
-        if shared_s:
+            return Answer(
+                observed(observer, texts.windowed, [texts.cached[key] for key in keys]), "hit", layers=self._layers
+            )
+        # A computation in progress may end while this yields to the event loop, unless it is joined at once.
+        if inline := is_simple([text for text, _ in prepared]) and not (self._shared and query.reads_windows):
+            self._join(texts.valid, texts, query)
+        if shared_s := await self._look_up_shared(texts, texts.valid, query, deadline_s):
             texts.joined.clear()
-            self._look_up(texts.valid, texts, query, join=inline)
+            self._look_up(texts.valid, texts, query)
+            if inline:
+                self._join(texts.valid, texts, query)
         admitted = None
-        if missing := {key: text for key, text in zip(keys, normalised, strict=True) if not texts.has_result(key)}:
+        if missing := {key: text for text, key in prepared if not texts.has_result(key)}:
             admitted = self._admit(missing, query, deadline_s)
             began_s = time.perf_counter()
             await self._tokenize(missing, texts, query, deadline_s)
             observer.tokenized(time.perf_counter() - began_s)
-            windows = [part for parts in texts.windows.values() for part in parts]
-            shared_s += await self._look_up_shared(texts, windows, query, deadline_s)
+            shared_s += await self._look_up_shared(texts, [*chain(*texts.windows.values())], query, deadline_s)
         tokenized_s = time.monotonic()
         self._check_tokens(texts, query)
         # From here on nothing yields to the event loop, so that no computation is missed or started twice.
         if texts.windows or not inline:  # windows have keys of their own; or time has passed
             self._look_up(texts.encodings, texts, query)
+            self._join(texts.encodings, texts, query)
             admitted = None
         texts.new = {
             key: self._new_item(key, encoding, observer)
@@ -139,7 +147,7 @@ class Service:
         observer.looked_up("joined", joined)
 
         def assemble(computed: Sequence[Prediction | BackendError]) -> Answer:
-            results = _observed(observer, texts, texts.results(dict(zip(items, computed, strict=True))))
+            results = observed(observer, texts.windowed, texts.results(dict(zip(items, computed, strict=True))))
             if not items:
                 return Answer(results, "hit", layers=self._layers)
             run_s = max(tokenized_s, min(item.started_s for item in items.values()))
@@ -173,14 +181,15 @@ class Service:
             raise error(message, query.location_of(texts.index_of(key)))
         texts.fail(key, error(message))
 
-    def _look_up(self, keys: Iterable[bytes], texts: Resolution, query: Query, *, join: bool = True) -> None:
+    def _look_up(self, keys: Iterable[bytes], texts: Resolution, query: Query) -> None:
         for key in keys:
-            if key in texts.cached:
-                continue
-            prediction = self._cache.get(key)
+            prediction = None if key in texts.cached else self._cache.get(key)
             if prediction is not None and not (query.reads_windows and prediction.truncated):
                 texts.cached[key] = prediction
-            elif join and (item := self._cache.in_flight(key)) and suits(item, query):
+
+    def _join(self, keys: Iterable[bytes], texts: Resolution, query: Query) -> None:
+        for key in keys:
+            if key not in texts.cached and (item := self._cache.in_flight(key)) and suits(item, query):
                 texts.joined[key] = item
 
     async def _look_up_shared(self, texts: Resolution, keys: Sequence[bytes], query: Query, deadline_s: float) -> float:
@@ -204,7 +213,7 @@ class Service:
                 texts.cached[key] = prediction
         return max(time.monotonic() - started_s, 1e-9)
 
-    def _admit(self, missing: Mapping[bytes, str], query: Query, deadline_s: float) -> Wait | None:
+    def _admit(self, missing: ByKey, query: Query, deadline_s: float) -> Wait | None:
         """Admit the missing texts before they are tokenised: a refusal must be cheap."""
         texts = missing
         if query.reads_windows:  # those of which no window is known, as far as one can tell by now
@@ -216,7 +225,7 @@ class Service:
             }
         return self._preparation.admit(texts.values(), query, deadline_s) if texts else None
 
-    async def _tokenize(self, missing: Mapping[bytes, str], texts: Resolution, query: Query, deadline_s: float) -> None:
+    async def _tokenize(self, missing: ByKey, texts: Resolution, query: Query, deadline_s: float) -> None:
         for key, parts in (await self._preparation.tokenize(missing, query, deadline_s)).items():
             if len(parts) > 1:
                 texts.windows[key] = [key_of_part(key, place) for place in range(len(parts))]
@@ -254,17 +263,6 @@ class Service:
         elif isinstance(result, BackendError):
             observer.backend_failed()
 
-    async def recompute(self, texts: Sequence[str], caller: str, timeout_s: float) -> list[Prediction | SentimentError]:
+    async def recompute(self, texts: Sequence[Text], caller: str, timeout_s: float) -> list[Result]:
         """Score texts anew, whatever the cache has. See `recompute`."""
         return await recompute(texts, self._tokenizer, self._scheduler, self._lane, Turn(caller, timeout_s))
-
-
-def _observed(
-    observer: Observer, texts: Resolution, results: Sequence[Prediction | SentimentError]
-) -> Sequence[Prediction | SentimentError]:
-    if texts.windows:
-        observer.windowed(sum(key in texts.windows for key in texts.keys))
-    for result in results:
-        if isinstance(result, Prediction):
-            observer.predicted(result)
-    return results

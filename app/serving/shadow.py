@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
 from ..errors import SentimentError
-from ..types import Prediction
+from ..types import Prediction, Text
 from .version import Version
 
 _CALLER = "(shadow)"
@@ -22,7 +22,7 @@ class Shadows:
         self._running: asyncio.Task[None] | None = None
 
     def offer(
-        self, versions: Sequence[Version], texts: Sequence[str], results: Sequence[Prediction | SentimentError]
+        self, versions: Sequence[Version], texts: Sequence[Text], results: Sequence[Prediction | SentimentError]
     ) -> None:
         """Compare the answers to a request with those of shadows, if there is room."""
         pairs = [(text, each) for text, each in zip(texts, results, strict=True) if _is_comparable(each)]
@@ -40,7 +40,7 @@ def _is_comparable(result: Prediction | SentimentError) -> TypeGuard[Prediction]
     return isinstance(result, Prediction) and not result.shallow
 
 
-async def _compare(versions: Sequence[Version], pairs: Sequence[tuple[str, Prediction]]) -> None:
+async def _compare(versions: Sequence[Version], pairs: Sequence[tuple[Text, Prediction]]) -> None:
     texts = [text for text, _ in pairs]
     for version in versions:
         statistics = version.statistics

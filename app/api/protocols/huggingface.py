@@ -12,7 +12,7 @@ from starlette.types import Receive, Send
 from ...access import RateLimit
 from ...errors import InvalidInput, TextTooLong
 from ...serving import Lifecycle, Query
-from ...types import Prediction
+from ...types import Prediction, Text
 from ..auth import caller_of
 from ..bodies import Bodies, Body
 from ..context import RequestContext
@@ -102,7 +102,7 @@ class HuggingFaceEndpoint(Endpoint):
         content = [render(each, parameters.function_to_apply, parameters.top_k) for each in answer.predictions]
         await send_answer(send, orjson.dumps(content), answer)
 
-    def _texts(self, inputs: object) -> list[str]:
+    def _texts(self, inputs: object) -> list[Text]:
         if isinstance(inputs, str):
             return [inputs]
         if not isinstance(inputs, list) or not inputs:
@@ -110,7 +110,7 @@ class HuggingFaceEndpoint(Endpoint):
         if len(inputs) > self._limits.max_batch_texts:
             raise TextTooLong(f"the list has more than {self._limits.max_batch_texts} texts", ("body", "inputs"))
         for index, text in enumerate(inputs):
-            if not isinstance(text, str):
+            if not isinstance(text, Text):
                 raise InvalidInput("expected a text; pairs of texts are not supported", ("body", "inputs", index))
         return inputs
 

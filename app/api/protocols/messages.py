@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from pydantic_core import to_json
 
 from ...errors import InvalidInput, TextTooLong
-from ...types import Location
+from ...types import Location, Text
 from ..form import Form
 from ..invalid import BodyInvalid
 from ..parser import Item
@@ -187,9 +187,6 @@ def validate(value: Any) -> InferRequest:
         if isinstance(each, dict) and isinstance(each.get("data"), list):
             texts, each["data"] = each["data"], []
     request = parse(to_json(value, inf_nan_mode="constants"))
-    for index, text in enumerate(texts):
-        if isinstance(text, bytes):
-            texts[index] = text.decode()
     if request.text.data is not None:
         request.text.data = texts
     return request
@@ -210,14 +207,14 @@ def count_of(text: InferInput, limits: Limits) -> int:
     return count
 
 
-def texts_of(data: Sequence[Any], count: int) -> list[str]:
+def texts_of(data: Sequence[Any], count: int) -> list[Text]:
     """Return the texts of `data`, which must be as many as the shape states. Raises `InvalidInput`."""
     texts = [text for row in data for text in (row if isinstance(row, list) else (row,))]
     if len(texts) != count:
         detail = f"the shape says {count} texts, but there are {len(texts)}"
         raise InvalidInput(detail, ("body", "inputs", 0, "data"))
     for index, text in enumerate(texts):
-        if not isinstance(text, str):
+        if not isinstance(text, Text):
             raise InvalidInput("the text is not a string", location_of(index))
     return texts
 

@@ -9,6 +9,7 @@ from starlette.types import Receive, Send
 from ...access import RateLimit
 from ...errors import MalformedBody, NotReady
 from ...serving import Lifecycle, Query, Version
+from ...types import Text
 from ..auth import caller_of
 from ..bodies import Bodies, Body
 from ..context import Header, RequestContext, sticky_id
@@ -83,7 +84,7 @@ class InferEndpoint(Endpoint):
             raise NotReady(version.public_reason)
         return version
 
-    async def _read(self, headers: Headers, body: Body, receive: Receive) -> tuple[InferRequest, list[str]]:
+    async def _read(self, headers: Headers, body: Body, receive: Receive) -> tuple[InferRequest, Sequence[Text]]:
         """Read and validate a body. The content type does not matter, as in other servers of this protocol."""
         json_bytes = _json_bytes(headers)
         max_bytes = self._limits.max_body_bytes

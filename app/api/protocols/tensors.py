@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from ...errors import InvalidInput, MalformedBody, TextTooLong
+from ...types import Text
 from ..schemas import Limits
 from .messages import InferRequest, count_of, location_of, parse
 
@@ -23,22 +24,13 @@ class TensorParser:
         self._buffer = bytearray()
         self._left = 0  # bytes of the tensor that have not been parsed
         self._count = 0
-        # Those that are not ASCII are encoded, because a single emoji would make a text take four times the memory.
-        self._texts: list[str | bytes] = []
+        self.texts: list[Text] = []  # packed
         self._text_bytes = 0
 
     @property
     def held_bytes(self) -> int:
         """Memory of the texts, and of what is not parsed yet."""
         return len(self._buffer) + self._text_bytes
-
-    @property
-    def texts(self) -> list[str]:
-        """The texts of the tensor, once everything is parsed."""
-        for index, text in enumerate(self._texts):
-            if isinstance(text, bytes):
-                self._texts[index] = text.decode()
-        return self._texts  # type: ignore[return-value]  # none is encoded any more
 
     def feed(self, data: bytes, *, is_last: bool = False) -> None:
         """Parse the next piece of the body.
@@ -64,9 +56,9 @@ class TensorParser:
 
     def _read_element(self) -> bool:
         """Read the next text; return False if it has not arrived completely, or there is none."""
-        if self._left < _SIZE_BYTES or len(self._buffer) < _SIZE_BYTES or len(self._texts) == self._count:
+        if self._left < _SIZE_BYTES or len(self._buffer) < _SIZE_BYTES or len(self.texts) == self._count:
             return False
-        index = len(self._texts)
+        index = len(self.texts)
         end = _SIZE_BYTES + int.from_bytes(self._buffer[:_SIZE_BYTES], "little")
         if end > self._left:
             raise MalformedBody(f"element {index} of TEXT is longer than what is left of binary_data_size")
@@ -81,15 +73,15 @@ class TensorParser:
             text = encoded.decode()
         except UnicodeDecodeError:
             raise InvalidInput("the text is not valid UTF-8", location_of(index)) from None
-        self._texts.append(text if text.isascii() else encoded)
-        self._text_bytes += sys.getsizeof(self._texts[-1])
+        self.texts.append(text if text.isascii() else encoded)
+        self._text_bytes += sys.getsizeof(self.texts[-1])
         return True
 
     def _check_end(self) -> None:
         is_binary = self.request is not None and self.request.text.is_binary
-        if is_binary and self._left < _SIZE_BYTES and len(self._texts) < self._count:
-            raise MalformedBody(f"TEXT has {len(self._texts)} elements, but its shape says {self._count}")
-        if is_binary and self._left and len(self._texts) == self._count:
+        if is_binary and self._left < _SIZE_BYTES and len(self.texts) < self._count:
+            raise MalformedBody(f"TEXT has {len(self.texts)} elements, but its shape says {self._count}")
+        if is_binary and self._left and len(self.texts) == self._count:
             raise MalformedBody(f"TEXT has more bytes than its {self._count} elements need")
         if len(self._buffer) > self._left:
             raise MalformedBody("the body goes on after its JSON and binary_data_size")

@@ -33,7 +33,7 @@ def test_encode_many_equals_encode_for_each_text(embedded: Model) -> None:
     many = embedded.tokenizer.encode_many(texts)
     assert many == [embedded.tokenizer.encode(text) for text in texts]
     assert [encoding.truncated for encoding in many] == [False, True, False]
-    assert all(memoryview(encoding.ids).itemsize == 4 for encoding in many)  # not a Python object for every token
+    assert all(memoryview(encoding.ids).itemsize == 2 for encoding in many)  # not a Python object for every token
 
 
 def test_short_texts_never_wait_for_the_threads_of_the_library(embedded: Model) -> None:

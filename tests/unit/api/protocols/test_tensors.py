@@ -12,6 +12,7 @@ from app.api.invalid import BodyInvalid
 from app.api.protocols.tensors import TensorParser, encode_strings
 from app.api.schemas import Limits
 from app.errors import InvalidInput, MalformedBody, TextTooLong
+from app.types import Text, unpack
 
 LIMITS = Limits(max_text_chars=100, max_batch_texts=8, max_body_bytes=5000, request_timeout_ms=1000)
 
@@ -22,7 +23,7 @@ def header(count: int, size: int | None, **fields: Any) -> bytes:
     return json.dumps({"inputs": [text]}).encode()
 
 
-def parse(start: bytes, tensor: bytes, piece: int = 10**6, limits: Limits = LIMITS) -> list[str]:
+def parse(start: bytes, tensor: bytes, piece: int = 10**6, limits: Limits = LIMITS) -> list[Text]:
     parser = TensorParser(len(start), limits)
     body = start + tensor
     places = range(0, max(1, len(body)), piece)
@@ -35,7 +36,7 @@ def parse(start: bytes, tensor: bytes, piece: int = 10**6, limits: Limits = LIMI
 def test_texts_are_the_same_whatever_pieces_they_come_in(texts: list[str], piece: int) -> None:
     texts = [text.encode("utf-8", "ignore").decode() for text in texts]
     tensor = encode_strings(texts)
-    assert parse(header(len(texts), len(tensor)), tensor, piece) == texts
+    assert [*map(unpack, parse(header(len(texts), len(tensor)), tensor, piece))] == texts
 
 
 GOOD = encode_strings(["good", "schön"])
