@@ -1,6 +1,5 @@
 """The trace of the request or job that runs now. Knows no library for traces: `tracing` does."""
 
-import random
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Protocol
@@ -31,32 +30,6 @@ class Trace(Protocol):
 
     def end(self, status: int, attributes: Mapping[str, object]) -> None:
         """The request was answered."""
-
-
-class UnsampledTrace:
-    """A request that begins a trace and is not recorded: it has an id, and no spans."""
-
-    __slots__ = ("trace_id",)
-    is_sampled = False
-
-    def __init__(self, trace_id: int) -> None:
-        self.trace_id = f"{trace_id:032x}"
-
-    @property
-    def response_header(self) -> bytes:
-        return self._header().encode()
-
-    def carrier(self) -> dict[str, str]:
-        return {"traceparent": self._header()}
-
-    def answered(self, answer: Answer) -> None:
-        """Note nothing."""
-
-    def end(self, status: int, attributes: Mapping[str, object]) -> None:
-        """Note nothing."""
-
-    def _header(self) -> str:
-        return f"00-{self.trace_id}-{random.getrandbits(64) or 1:016x}-00"
 
 
 current: ContextVar[Trace | None] = ContextVar("trace", default=None)

@@ -22,15 +22,14 @@ class TraceIds:
             with suppress(ValueError):
                 self._bound = round(float(environment.get("OTEL_TRACES_SAMPLER_ARG") or 1) * 2**64)
 
-    def drop(self) -> int:
-        """Return the id of a new trace that is dropped; 0 if the next one may have to be sent."""
+    def drop(self) -> bool:
+        """Draw the id of the next trace; return whether it is dropped."""
         if self._bound is None:
-            return 0
-        trace_id = self.generate_trace_id()
-        if trace_id & _LOWER_HALF >= self._bound:
-            return trace_id
-        self._next = trace_id
-        return 0
+            return False
+        trace_id = random.getrandbits(128) or 1
+        is_dropped = trace_id & _LOWER_HALF >= self._bound
+        self._next = 0 if is_dropped else trace_id
+        return is_dropped
 
     def generate_trace_id(self) -> int:
         trace_id, self._next = self._next, 0

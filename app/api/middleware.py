@@ -94,7 +94,7 @@ class Middleware:
             refused: int | None = scope["state"].get(REFUSED)
             if not refused:
                 self._record(scope["method"], context)
-            if context.trace:
+            if context.trace and context.trace.is_sampled:
                 attributes = {"request_id": context.request_id, "model": context.model, **context.lines}
                 context.trace.end(refused or context.final_status, attributes)
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -102,9 +101,7 @@ def test_ids_of_traces_are_dropped_at_the_rate_of_the_sampler() -> None:
     ids = TraceIds({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"})
     sampled = 0
     for _ in range(4000):
-        if dropped := ids.drop():
-            assert dropped % 2**64 >= 2**62
-        else:
+        if not ids.drop():
             assert ids.generate_trace_id() % 2**64 < 2**62  # the one that was drawn
             sampled += 1
     assert 800 < sampled < 1200
@@ -120,12 +117,5 @@ def test_ids_of_traces_are_dropped_at_the_rate_of_the_sampler() -> None:
 )
 def test_other_samplers_are_asked(environment: dict[str, str]) -> None:
     ids = TraceIds(environment)
-    assert ids.drop() == 0
+    assert not ids.drop()
     assert 0 < ids.generate_trace_id() < 2**128
-
-
-def test_a_trace_that_is_dropped_goes_on_dropped() -> None:
-    trace = trace_context.UnsampledTrace(int(TRACE_ID, 16))
-    assert trace.trace_id == TRACE_ID
-    for header in (trace.carrier()["traceparent"], trace.response_header.decode()):
-        assert re.fullmatch(f"00-{TRACE_ID}-[0-9a-f]{{16}}-00", header)
