@@ -23,6 +23,7 @@ _NORM = "LayerNormalization"
 _NORMS_PER_LAYER = 2
 _SHARED_BYTES = 1024  # smaller weights are copied into the parts
 EPSILON = 1e-5  # of the norm of a head
+_FAR = 1e4  # below all states, which are behind a norm
 
 Array = NDArray[np.float32]
 
@@ -31,9 +32,9 @@ Array = NDArray[np.float32]
 class Head:
     """What turns the states after a layer into logits: a norm, a hidden layer with GELU, and an output layer.
 
-    Its input is the state of the first token and the mean of all: float32 of shape (texts, 2 * width). The weights of
-    the hidden layer are `hidden * scale`: int8 of shape (2 * width, units), and one number for each unit. `output` has
-    the shape (units, labels). The norm has no weights of its own.
+    Its input is the state of the first token, and the mean and the largest values of all: float32 of shape
+    (texts, 3 * width). The weights of the hidden layer are `hidden * scale`: int8 of shape (3 * width, units), and one
+    number for each unit. `output` has the shape (units, labels). The norm has no weights of its own.
     """
 
     hidden: NDArray[np.int8]
@@ -122,6 +123,7 @@ def _head_nodes(head: Head, states: str) -> tuple[list[NodeProto], list[TensorPr
         "exit_axis_2": np.array([2], dtype=np.int64),
         "exit_width": np.array([len(head.hidden)], dtype=np.int64),
         "exit_half": np.array(0.5, dtype=np.float32),
+        "exit_far": np.array(_FAR, dtype=np.float32),
         "exit_one": np.array(1, dtype=np.float32),
         "exit_root": np.array(0.5**0.5, dtype=np.float32),
     }
@@ -138,7 +140,11 @@ def _head_nodes(head: Head, states: str) -> tuple[list[NodeProto], list[TensorPr
         node("ReduceSum", ["exit_tokens", "exit_axis_1"], "exit_sum", keepdims=0),
         node("ReduceSum", ["exit_mask", "exit_axis_1"], "exit_lengths", keepdims=1),
         node("Div", ["exit_sum", "exit_lengths"], "exit_mean"),
-        node("Concat", ["exit_first", "exit_mean"], "exit_pooled", axis=1),
+        node("Sub", ["exit_mask_of_states", "exit_one"], "exit_padding"),  # -1 for padding, 0 for tokens
+        node("Mul", ["exit_padding", "exit_far"], "exit_below"),
+        node("Add", ["exit_tokens", "exit_below"], "exit_candidates"),
+        node("ReduceMax", ["exit_candidates", "exit_axis_1"], "exit_largest", keepdims=0),
+        node("Concat", ["exit_first", "exit_mean", "exit_largest"], "exit_pooled", axis=1),
         node("ConstantOfShape", ["exit_width"], "exit_ones", value=helper.make_tensor("", TensorProto.FLOAT, [1], [1])),
         node(_NORM, ["exit_pooled", "exit_ones"], "exit_normed", axis=-1, epsilon=EPSILON),
         node("Cast", ["exit_hidden"], "exit_hidden_float", to=TensorProto.FLOAT),

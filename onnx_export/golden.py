@@ -40,6 +40,8 @@ _LONGEST_TOKENS, _LONGEST_CHARS = 512, 3000
 # Differences between the scores of the best two labels. Texts below the first may get another label on another
 # processor, so they are taken last; texts above the second are all equally good.
 _DOUBTFUL, _CLEAR = 0.1, 0.5
+# Between the scores after an exit and after all layers. A golden text should hold for servers without exits, too.
+_STEADY = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class _Answer:
     text: str
     tokens: int
     prediction: Prediction
+    is_steady: bool = True  # its exit says what all layers say
 
     @property
     def margin(self) -> float:
@@ -54,9 +57,9 @@ class _Answer:
         return best - second
 
     @property
-    def order(self) -> tuple[float, bytes]:
+    def order(self) -> tuple[bool, float, bytes]:
         """The clearer texts first; the order of clear ones is random, and the same each time."""
-        return -min(self.margin, _CLEAR), hashlib.sha256(self.text.encode()).digest()
+        return not self.is_steady, -min(self.margin, _CLEAR), hashlib.sha256(self.text.encode()).digest()
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -137,8 +140,9 @@ def hold_out(
     on a CPU, each text alone. Raises `InputError` if no text has a visible character.
     """
     model = load_model(str(directory), backend="onnx", device="cpu")
+    whole = load_model(str(directory), backend="onnx", device="cpu", depth="full") if model.info.exits else None
     development = measure_held_out(model, held_out)
-    chosen = choose(model, golden or held_out)
+    chosen = choose(model, golden or held_out, whole)
     if not chosen:
         raise InputError("no text for golden texts has a visible character")
     if len(chosen) < _FEWEST:
@@ -156,17 +160,18 @@ def measure_held_out(model: Model, texts: Sequence[str]) -> Development:
     )
 
 
-def choose(model: Model, texts: Sequence[str]) -> list[GoldenText]:
+def choose(model: Model, texts: Sequence[str], whole: Model | None = None) -> list[GoldenText]:
     """Return golden texts from `texts`: of all labels and lengths, clear ones first, always the same ones.
 
-    Long texts are cut, and for lengths that no text has, texts are joined.
+    Long texts are cut, and for lengths that no text has, texts are joined. `whole` is the same model without exits, if
+    it has some: texts that get another answer there are taken last.
     """
     longest = min(model.artifact.max_tokens, _LONGEST_TOKENS)
     usable = dict.fromkeys(_cut(model, text, longest) for text in evenly(texts, _MEASURED_TEXTS))
-    answers = _answer(model, [text for text in usable if normalise(text)])
+    answers = _answer(model, [text for text in usable if normalise(text)], whole)
     joined = dict.fromkeys(_join(model, answers, longest))
     answers = sorted(
-        [*answers, *_answer(model, [text for text in joined if text not in usable])], key=lambda each: each.order
+        [*answers, *_answer(model, [text for text in joined if text not in usable], whole)], key=lambda each: each.order
     )
     chosen: list[_Answer] = []
     for number in range(len(TOKEN_EDGES) + 1):
@@ -178,10 +183,15 @@ def choose(model: Model, texts: Sequence[str]) -> list[GoldenText]:
     ]
 
 
-def _answer(model: Model, texts: Sequence[str]) -> list[_Answer]:
+def _answer(model: Model, texts: Sequence[str], whole: Model | None = None) -> list[_Answer]:
     predictions = model.predict(texts, batch_size=1)
+    late = whole.predict(texts, batch_size=1) if whole else predictions
+    steady = [
+        early.label == each.label and abs(early.confidence - each.confidence) <= _STEADY
+        for early, each in zip(predictions, late, strict=True)
+    ]
     encodings = model.tokenizer.encode_many([normalise(text) for text in texts])
-    return [_Answer(*each) for each in zip(texts, map(len, encodings), predictions, strict=True)]
+    return [_Answer(*each) for each in zip(texts, map(len, encodings), predictions, steady, strict=True)]
 
 
 def _take(chosen: list[_Answer], answers: Iterable[_Answer], number: int) -> None:
@@ -189,7 +199,7 @@ def _take(chosen: list[_Answer], answers: Iterable[_Answer], number: int) -> Non
     rest = [each for each in answers if each not in chosen]
     counts = Counter(each.prediction.label for each in chosen)
     for _ in range(min(number, len(rest))):
-        best = min(rest, key=lambda each: (each.margin < _DOUBTFUL, counts[each.prediction.label]))
+        best = min(rest, key=lambda each: (not each.is_steady, each.margin < _DOUBTFUL, counts[each.prediction.label]))
         rest.remove(best)
         chosen.append(best)
         counts[best.prediction.label] += 1

@@ -87,7 +87,7 @@ RESPONSE_HEADERS = {
     "X-Model": {
         "schema": {"type": "string"},
         "description": "The model that predicted, as `name@version`.",
-        "example": "sentiment-en@2026.11.5",
+        "example": "sentiment-en@2026.11.6",
     },
     "X-Cache": {
         "schema": {"type": "string", "enum": ["hit", "miss", "joined"]},

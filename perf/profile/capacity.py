@@ -3,8 +3,8 @@
 Measures the costs as that command does, forecasts p50, p99 and throughput of replicas behind nginx, and sends them an
 open-loop load. Costs and load take turns, because the speed of a machine changes. The ratios are measured / forecast;
 the last lines are their medians. The replicas, nginx and the load generator share the cores, so the forecast counts
-what the generator and nginx need, too. On a busy machine the ratios say little, so the load average is
-printed, too.
+what the generator and nginx need, too. Requests that do not meet show how long the way through nginx takes. On a busy
+machine the ratios say little, so the load average is printed, too.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import resource
 import statistics
 import sys
 from dataclasses import asdict, replace
+
+import numpy as np
 
 from app.capacity import Costs, Forecast, Layout, Lengths, Load, forecast
 from app.cli.capacity.depths import read_depths
@@ -27,6 +29,7 @@ from perf.load.server import running
 from perf.load.texts import sentences
 
 _NAMES = ("p50", "p99", "throughput")
+_LONE_PER_S, _LONE_S = 12, 4  # requests that do not meet: what the way through nginx and back takes
 
 
 def main() -> None:
@@ -73,9 +76,11 @@ def main() -> None:
                 share: share * _most_per_s(costs, lengths, layout, generator_ms + args.nginx_ms)
                 for share in args.shares
             }
+            path_ms = offer(address, bodies, [Phase(_LONE_PER_S, _LONE_S)]).with_status(200).percentile(50)
             samples = {share: offer(address, bodies, [Phase(rates[share], args.seconds)]) for share in args.shares}
         costs = _mean(costs, measure(settings))
-        costs = replace(costs, extra_ms=costs.extra_ms + args.nginx_ms)
+        path_ms -= float(np.median(lengths.alone_ms(costs)))
+        costs = replace(costs, extra_ms=costs.extra_ms + max(args.nginx_ms, path_ms))
         print(
             ", ".join(f"{name} {value:.3f}" for name, value in asdict(costs).items() if isinstance(value, float))
             + f", {costs.depths.mean:.0%} of it because of exits"

@@ -3,7 +3,9 @@
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,6 +13,7 @@ from app.inference import Model, load_model, open_artifact, read_development, re
 from app.inference.artifact import sha256
 from app.inference.files import GOLDEN, MANIFEST
 from app.inference.golden import compare_golden
+from app.types import Prediction
 from onnx_export import golden as command
 from onnx_export.golden import choose, hold_out, rewrite
 from onnx_export.manifest import write_manifest
@@ -63,6 +66,22 @@ def source(tmp_path: Path) -> Path:
 
 def labels_of(model: Model, texts: list[str]) -> Counter[str]:
     return Counter(each.label for each in choose(model, texts))
+
+
+def test_texts_that_all_layers_answer_in_another_way_come_last(mock: Model) -> None:
+    doubted = POSITIVE[:30]
+
+    def predict(texts: list[str], batch_size: int) -> list[Prediction]:
+        early = mock.predict(texts, batch_size=batch_size)
+        return [
+            replace(each, confidence=each.confidence - 0.1) if text in doubted else each
+            for text, each in zip(texts, early, strict=True)
+        ]
+
+    chosen = {each.text for each in choose(mock, [*POSITIVE, *NEGATIVE], Mock(predict=predict))}
+    assert chosen.isdisjoint(doubted)
+    assert chosen > set(POSITIVE[30:])
+    assert not {each.text for each in choose(mock, [*POSITIVE, *NEGATIVE])}.isdisjoint(doubted)
 
 
 def test_labels_are_spread_as_evenly_as_the_texts_allow(mock: Model) -> None:

@@ -32,14 +32,14 @@ from training.files import read_json, replace_directory
 _HELD_OUT_SHARE, _MOST_HELD_OUT = 0.1, 4000  # of the texts: the thresholds must hold on them, too
 FEWEST_TEXTS = 200
 _OWN = "(held out)"  # the name of that part of the texts, as a set
-_PLACES = (1 / 3, 1 / 2)  # of exits, in shares of the layers
+_PLACES = (1 / 2, 2 / 3)  # of exits, in shares of the layers
 
 Heads = Mapping[int, tuple[Head, float]]  # with their temperatures, by layers
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to train heads. `after` are the layers that may get an exit; none means a third of them and half."""
+    """How to train heads. `after` are the layers that may get an exit; none means half of them and two thirds."""
 
     after: tuple[int, ...] = ()
     units: int = 16

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_layers,
         default=(),
         metavar="N,…",
-        help="layers after which an exit is tried (default: a third of them, and half)",
+        help="layers after which an exit is tried (default: half of them, and two thirds)",
     )
     parser.add_argument("--units", type=int, default=_SETTINGS.units, help="units of a head (default: %(default)s)")
     parser.add_argument(

@@ -21,7 +21,7 @@ _TEMPERATURES = np.geomspace(0.25, 4.0, 97)
 def fit_head(states: Array, targets: NDArray[np.float64], *, units: int, epochs: int, seed: int) -> Head:
     """Return the head that gives `targets` best: the probabilities of the whole model, of shape (texts, labels).
 
-    `states` has the shape (texts, 2 * width).
+    `states` has the shape (texts, 3 * width).
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)

@@ -26,8 +26,9 @@ Array = NDArray[np.float32]
 class Pooled:
     """Texts as the model sees them. All arrays have a row for each text.
 
-    `logits` are those of the whole model: float32 of shape (texts, labels). `states` has the state of the first token
-    and the mean of all, after each layer: float32 of shape (texts, 2 * width). `tokens` are the lengths.
+    `logits` are those of the whole model: float32 of shape (texts, labels). `states` has the state of the first token,
+    and the mean and the largest values of all, after each layer: float32 of shape (texts, 3 * width). `tokens` are the
+    lengths.
     """
 
     logits: Array
@@ -61,6 +62,7 @@ def pool(artifact: Artifact, graph: Path, texts: Sequence[str], layers: Sequence
         starts = ends_of_texts - batch.attention_mask.sum(axis=1)
         for layer, values in zip(layers, states, strict=True):
             means = np.add.reduceat(values, starts) / batch.attention_mask.sum(axis=1, keepdims=True)
-            rows = pooled.setdefault(layer, np.zeros((len(texts), 2 * values.shape[1]), dtype=np.float32))
-            rows[places] = np.concatenate([values[starts], means], axis=1)
+            largest = np.maximum.reduceat(values, starts)
+            rows = pooled.setdefault(layer, np.zeros((len(texts), 3 * values.shape[1]), dtype=np.float32))
+            rows[places] = np.concatenate([values[starts], means, largest], axis=1)
     return Pooled(logits, pooled, np.array(lengths))
