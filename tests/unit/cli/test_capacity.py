@@ -34,7 +34,10 @@ def test_json_has_the_plan_and_the_costs(capsys: pytest.CaptureFixture[str]) -> 
     assert run(*GIVEN, "--rps", "300", "--p99-ms", "50", "--json", *flags) == 0
     document = output(capsys)
     expected = {"base_ms": 1, "token_ms": 0.06, "request_ms": 0.4, "hit_ms": 0.2, "memory_mb": 123, "extra_ms": 0}
-    assert document["costs"] == expected | {"depths": {"costs": [1.0], "ends": [1.0]}}
+    costs = document["costs"]
+    assert costs == expected | {"depths": costs["depths"]}
+    assert costs["depths"]["costs"] == pytest.approx([3 / 6, 1 / 6, 2 / 6])  # the parts of the embedded model
+    assert sum(costs["depths"]["ends"]) == pytest.approx(1)
     assert document["reached"]
     assert document["expected"]["layout"] == {"replicas": 1, "cores": 2}
     assert document["expected"]["total_cores"] == 2

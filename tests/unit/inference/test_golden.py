@@ -137,10 +137,11 @@ def test_the_embedded_model_gives_the_answers_that_it_was_published_with() -> No
     assert {label: [each.label for each in texts].count(label) for label in ("negative", "neutral", "positive")} == {
         "negative": 16, "neutral": 16, "positive": 16,
     }  # fmt: skip
-    model = load_model("sentiment-en", backend="onnx", device="cpu", depth="full")
+    model, whole = (load_model("sentiment-en", backend="onnx", device="cpu", depth=depth) for depth in ("auto", "full"))
     lengths = [len(encoding) for encoding in model.tokenizer.encode_many([each.text for each in texts])]
     assert min(lengths) < 8
     assert 256 < max(lengths) <= 512
     result = compare_golden(texts, model.predict([each.text for each in texts]))
     assert result.agreement == 1.0
     assert result.largest_difference <= 0.02
+    assert compare_golden(texts, whole.predict([each.text for each in texts])).agreement == 1.0
