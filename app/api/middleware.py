@@ -78,7 +78,8 @@ class Middleware:
         if self._tracer:
             polled = context.route in POLLED
             context.trace = None if polled else self._tracer.begin(scope["method"], context.route, context.headers)
-            current.set(context.trace)  # always: a request may inherit the context of the one before it
+            if context.trace or current.get():  # a request may inherit the context of the one before it
+                current.set(context.trace)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -15,10 +15,17 @@ class LethalBackend(OnnxBackend):
         super().__init__(artifact, **options)
 
     def run(self, batch: Batch) -> FloatArray:
+        self._die_of(batch)
+        return super().run(batch)
+
+    def run_part(self, part: int, batch: Batch, states: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+        self._die_of(batch)
+        return super().run_part(part, batch, states)
+
+    def _die_of(self, batch: Batch) -> None:
         if any(
             list(window) == list(self._lethal)
             for row in batch.input_ids
             for window in zip(row, row[1:], row[2:], strict=False)
         ):
             os._exit(1)
-        return super().run(batch)
