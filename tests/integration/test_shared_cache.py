@@ -46,6 +46,7 @@ def port() -> Iterator[int]:
 @pytest.fixture(scope="module")
 def replicas(port: int) -> Iterator[tuple[Server, Server]]:
     settings = {"cache_redis_url": f"redis://127.0.0.1:{port}", "cache_redis_timeout_ms": PATIENT_MS}
+    settings["depth"] = "full"  # so that each text is in one batch: `wait_until_written` counts them
     with (
         serve(wait="shared cache in use", **settings) as one,
         serve(workers="2", abstain_below="0.95", **settings) as two,
