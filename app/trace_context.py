@@ -29,7 +29,7 @@ class Trace(Protocol):
         """The request got predictions: add a span for each stage."""
 
     def end(self, status: int, attributes: Mapping[str, object]) -> None:
-        """The request was answered."""
+        """The request was answered. To be called only if it is sampled."""
 
 
 current: ContextVar[Trace | None] = ContextVar("trace", default=None)

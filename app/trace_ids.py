@@ -26,7 +26,7 @@ class TraceIds:
         """Draw the id of the next trace; return whether it is dropped."""
         if self._bound is None:
             return False
-        trace_id = random.getrandbits(128) or 1
+        trace_id = self.generate_trace_id()
         is_dropped = trace_id & _LOWER_HALF >= self._bound
         self._next = 0 if is_dropped else trace_id
         return is_dropped

@@ -164,8 +164,6 @@ class RequestTrace:
             start_ns = end_ns
 
     def end(self, status: int, attributes: Mapping[str, object]) -> None:
-        if not self.is_sampled:
-            return
         _describe(self.span, attributes)
         self.span.set_attribute("http.response.status_code", status)
         if status >= 500:

@@ -20,9 +20,10 @@ T = TypeVar("T")
 Headers = Mapping[bytes, bytes]
 
 COMPRESSED = "compressed bodies are not supported"
+_JSON = (b"application/json",)
 
 
-def check_media_type(headers: Headers, accepted: Sequence[bytes] = (b"application/json",)) -> None:
+def check_media_type(headers: Headers, accepted: Sequence[bytes] = _JSON) -> None:
     """Raise 415 unless the body has one of these types, and is not compressed. The error names the first one."""
     _check_type(headers, accepted)
     _check_transfer(headers)
@@ -38,7 +39,7 @@ def _check_type(headers: Headers, accepted: Sequence[bytes]) -> None:
 
 def check_headers(headers: Headers, max_bytes: int) -> None:
     """Raise 415 unless the body is plain JSON, and `TextTooLong` if the stated length is over `max_bytes`."""
-    _check_type(headers, (b"application/json",))
+    _check_type(headers, _JSON)
     check_length(headers, max_bytes)
 
 

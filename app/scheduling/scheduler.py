@@ -97,7 +97,7 @@ class Scheduler(Generic[P, R]):
         room = Room(
             len(self._queue) + elsewhere.texts + texts,
             client.entries + elsewhere.own + texts,
-            len(callers) + sum([name not in callers for name in {caller, *elsewhere.callers}]),
+            len(callers) + sum(name not in callers for name in {caller, *elsewhere.callers}),
         )
         self._admission.check(wait, now_s=now_s, deadline_s=deadline_s, room=room)
         return wait

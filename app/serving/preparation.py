@@ -68,24 +68,27 @@ class Preparation:
             elsewhere=self.offload.texts(query.caller),
         )
 
-    async def normalise(self, query: Query, deadline_s: float) -> list[tuple[Text, bytes]]:
+    async def normalise(self, query: Query, deadline_s: float) -> Sequence[tuple[Text, bytes]]:
         """Return each text normalised, and its cache key: `BLANK` if nothing is left, `TOO_LONG` if it is."""
         owner = owner_of(query.caller) if self._cache_per_caller else b""
         if is_short(query.texts):
             return self._normalise(query.texts, owner)
-        work = partial(self._normalise, owner=owner)
+        work = partial(self._normalise_packed, owner=owner)
         return await self.run(work, query.texts, query, deadline_s, here=False)
 
-    def _normalise(self, texts: Sequence[Text], owner: bytes) -> list[tuple[Text, bytes]]:
+    def _normalise(self, texts: Sequence[Text], owner: bytes) -> list[tuple[str, bytes]]:
         return [self._normalise_one(unpack(text), owner) for text in texts]
 
-    def _normalise_one(self, text: str, owner: bytes) -> tuple[Text, bytes]:
+    def _normalise_packed(self, texts: Sequence[Text], owner: bytes) -> list[tuple[Text, bytes]]:
+        return [(pack(text), key) for text, key in self._normalise(texts, owner)]
+
+    def _normalise_one(self, text: str, owner: bytes) -> tuple[str, bytes]:
         limit = self._max_text_chars
         # Tags and links are short once normalised, but not by half.
         if len(text) <= limit and not expands_beyond(text, 2 * limit):
             text = normalise(text)
             if len(text) <= limit:  # again, because NFKC expands some characters
-                return pack(text), key_of(text, owner, self._cache_salt) if text else BLANK
+                return text, key_of(text, owner, self._cache_salt) if text else BLANK
         return "", TOO_LONG
 
     async def tokenize(
