@@ -43,7 +43,8 @@ class Costs:
     A batch that goes through all layers takes `base_ms + token_ms · tokens` in its slot; `depths` says how many do. The
     event loop needs `request_ms` of processor time for a request that the model answers, and `hit_ms` for one that the
     cache answers: HTTP, checks, tokenising, the queue. `extra_ms` is what else a request takes, without using a core of
-    the service: the network and the proxy.
+    the service: the network and the proxy. `delays_ms` is a sample of how much longer than that requests took: other
+    programs, memory, interrupts.
     """
 
     base_ms: float
@@ -53,6 +54,12 @@ class Costs:
     memory_mb: float
     extra_ms: float = 0.0
     depths: Depths = WHOLE
+    delays_ms: tuple[float, ...] = (0.0,)
+
+    @property
+    def delay_p99_ms(self) -> float:
+        """Return how much longer than usual the slowest hundredth of the measured requests took, at least."""
+        return float(np.percentile(self.delays_ms, 99))
 
     @property
     def model(self) -> CostModel:
@@ -100,8 +107,11 @@ class Lengths:
 
     def alone_ms(self, costs: Costs) -> Floats:
         """Return the milliseconds that a request takes if nothing else runs, for each length of the sample."""
-        parts = np.array(costs.depths.draw(len(self._sample), np.random.default_rng(2)))
+        rng = np.random.default_rng(2)
+        parts = np.array(costs.depths.draw(len(self._sample), rng))
         shares = np.cumsum(costs.depths.costs)[parts - 1]
         base_ms = costs.model.base_ms * parts
-        alone_ms: Floats = self._sample * costs.token_ms * shares + base_ms + (costs.request_ms + costs.extra_ms)
+        delays_ms = rng.choice(costs.delays_ms, len(self._sample))
+        rest_ms = costs.request_ms + costs.extra_ms
+        alone_ms: Floats = self._sample * costs.token_ms * shares + base_ms + delays_ms + rest_ms
         return alone_ms

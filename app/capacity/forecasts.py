@@ -128,6 +128,7 @@ def forecast(
         slots=layout.cores,
         work=Work(costs.request_ms, costs.hit_ms, costs.extra_ms, beside_ms),
         max_wait_ms=limits.max_wait_ms,
+        delays_ms=costs.delays_ms,
     ).run(tokens.tolist(), parts=parts, arrivals_s=arrivals_s.tolist(), skip=skipped)
     latency_ms = result.latency_ms if len(result.latency_ms) else np.array([math.inf])
     p50_ms, p99_ms = (float(np.percentile(latency_ms, percent)) for percent in (50, _SLOW_PERCENT))

@@ -7,6 +7,7 @@ first: while it works and every core has a batch, the batches get what is left o
 
 import heapq
 import math
+import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -84,11 +85,16 @@ class Simulation:
         slots: int,
         work: Work | None = None,
         max_wait_ms: float = math.inf,
+        delays_ms: Sequence[float] = (0.0,),
     ) -> None:
-        """There is one policy for each replica. `max_wait_ms`: a request that would have to wait longer is refused."""
+        """There is one policy for each replica. `max_wait_ms`: a request that would have to wait longer is refused.
+
+        Each batch takes one of `delays_ms` longer than the cost model says, drawn at random with a fixed seed.
+        """
         self._replicas = [Replica(policy, slots) for policy in policies]
         self._order = deque(self._replicas)  # those with equally many requests take turns
         self._cost, self._slots, self._work, self._max_wait_ms = cost, slots, work or Work(), max_wait_ms
+        self._delays_ms, self._rng = delays_ms, random.Random(5)
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._number = count()
         self._outcomes: list[tuple[float, float, float, float]] = []  # arrival, latency, queue and run in seconds
@@ -207,7 +213,8 @@ class Simulation:
         while (idle := self._slots - len(replica.running)) and (
             texts := replica.policy.take(now_s, idle, self._slots, replica.busy_ms())
         ):
-            run_s = sum(map(self._cost.predict, replica.policy.costs_of(texts))) / 1000
+            run_ms = sum(map(self._cost.predict, replica.policy.costs_of(texts))) + self._rng.choice(self._delays_ms)
+            run_s = max(_NO_TIME_S, run_ms / 1000)
             self._model_s += run_s
             for text in texts:
                 text.started_s = min(text.started_s, now_s)

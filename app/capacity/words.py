@@ -53,6 +53,8 @@ def _reasons(expected: Forecast, costs: Costs) -> Iterator[str]:
         f"A batch takes {costs.base_ms:.2f} ms and {costs.token_ms * 1000:.1f} µs for each token. HTTP and tokenising "
         f"take {costs.request_ms:.2f} ms of a request, {costs.hit_ms:.2f} ms if the cache has the answer."
     )
+    if costs.delay_p99_ms:
+        yield f"What else the machine does delayed one request in a hundred by {costs.delay_p99_ms:.1f} ms or more."
     if costs.depths != WHOLE:
         yield f"Because texts may leave early, the model takes {costs.depths.mean:.0%} of this time on average."
     yield f"Most of the processor time is {_NAMES[expected.processor.largest]}: {_shares(expected.processor)}."

@@ -3,8 +3,9 @@
 Measures the costs as that command does, forecasts p50, p99 and throughput of replicas behind nginx, and sends them an
 open-loop load. Costs and load take turns, because the speed of a machine changes. The ratios are measured / forecast;
 the last lines are their medians. The replicas, nginx and the load generator share the cores, so the forecast counts
-what the generator and nginx need, too. Requests that do not meet show how long the way through nginx takes. On a busy
-machine the ratios say little, so the load average is printed, too.
+what the generator and nginx need, too. Latencies begin when a request is sent, not when it was due: this load is too
+low to delay the generator, whose timers are up to a millisecond late. Requests that do not meet show how long the way
+through nginx takes. On a busy machine the ratios say little, so the load average is printed, too.
 """
 
 import argparse
@@ -76,14 +77,15 @@ def main() -> None:
                 share: share * _most_per_s(costs, lengths, layout, generator_ms + args.nginx_ms)
                 for share in args.shares
             }
-            path_ms = offer(address, bodies, [Phase(_LONE_PER_S, _LONE_S)]).with_status(200).percentile(50)
+            lone = offer(address, bodies, [Phase(_LONE_PER_S, _LONE_S)]).with_status(200)
             samples = {share: offer(address, bodies, [Phase(rates[share], args.seconds)]) for share in args.shares}
         costs = _mean(costs, measure(settings))
-        path_ms -= float(np.median(lengths.alone_ms(costs)))
+        path_ms = float(np.median(lone.latency_ms - lone.late_ms) - np.median(lengths.alone_ms(costs)))
         costs = replace(costs, extra_ms=costs.extra_ms + max(args.nginx_ms, path_ms))
         print(
             ", ".join(f"{name} {value:.3f}" for name, value in asdict(costs).items() if isinstance(value, float))
-            + f", {costs.depths.mean:.0%} of it because of exits"
+            + f", {costs.depths.mean:.0%} of it because of exits, "
+            + f"p99 of the delays {costs.delay_p99_ms:.1f} ms"
         )
         for share, sample in samples.items():
             load = Load(rates[share], lengths)
@@ -100,7 +102,8 @@ def main() -> None:
 def _show(share: float, expected: Forecast, sample: Sample, seconds: float) -> tuple[float, float, float]:
     answered = sample.with_status(200)
     forecasts = (expected.p50_ms, expected.p99_ms, expected.rps * (1 - expected.refused))
-    measured = (answered.percentile(50), answered.percentile(99), len(answered) / seconds)
+    p50_ms, p99_ms = np.percentile(answered.latency_ms - answered.late_ms, [50, 99])
+    measured = (float(p50_ms), float(p99_ms), len(answered) / seconds)
     ratios = (measured[0] / forecasts[0], measured[1] / forecasts[1], measured[2] / forecasts[2])
     cells = (f"{f'{a:.1f}, {b:.1f}, {c:.2f}':>38}" for a, b, c in zip(forecasts, measured, ratios, strict=True))
     print(f"{share:6.0%}{expected.rps:8.0f}" + "".join(cells) + f"{os.getloadavg()[0]:8.1f}", flush=True)
@@ -129,7 +132,8 @@ def _children_ms() -> float:
 
 def _mean(a: Costs, b: Costs) -> Costs:
     names = [name for name, value in asdict(a).items() if isinstance(value, float)]
-    return replace(a, **{name: statistics.mean((getattr(a, name), getattr(b, name))) for name in names})
+    means = {name: statistics.mean((getattr(a, name), getattr(b, name))) for name in names}
+    return replace(a, **means, delays_ms=a.delays_ms + b.delays_ms)
 
 
 if __name__ == "__main__":

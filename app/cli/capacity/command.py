@@ -124,5 +124,5 @@ def _document(result: "Plan", costs: "Costs", lengths: "Lengths") -> dict[str, A
         "needed": asdict(result.needed) if result.needed else None,
         "alone_p99_ms": result.alone_p99_ms,
         "mean_tokens": lengths.mean,
-        "costs": asdict(costs),
+        "costs": asdict(replace(costs, delays_ms=())) | {"delays_ms": {"p99": costs.delay_p99_ms}},
     }

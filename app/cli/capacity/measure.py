@@ -2,19 +2,20 @@
 
 import random
 import statistics
-from collections.abc import Sequence
-from itertools import count, islice
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from ...capacity import WHOLE, Costs
 from ...config import Settings
 from ...scheduling import CostModel
 from ..sentences import sentence, sentences
 from .depths import read_depths
-from .server import Server, running
+from .server import Server, Timing, running
 
 # Texts and words of the batches that are measured: the queue forms such batches, from one short text to full ones.
 _SHAPES = ((1, 6), (1, 20), (1, 60), (4, 14), (4, 60), (8, 26), (16, 14), (16, 26))
 _ROUNDS = 7
+_LONE = ((1, 20),) * 400  # whose times are compared with the costs
 _REQUESTS = 300
 _GROUP = 20
 _WARM_UP = 50
@@ -25,19 +26,20 @@ def measure(settings: Settings) -> Costs:
 
     A batch is measured through all layers.
     """
-    cost = None
+    fitted = None
     if read_depths(settings, measured=False) != WHOLE:
         with running(settings.model_copy(update={"depth": "full"})) as server:
-            cost = _fit(server)
+            fitted = _fit(server)
     with running(settings) as server:
-        cost = cost or _fit(server)
+        cost, delays_ms = fitted or _fit(server)
         texts = list(islice(sentences(), _WARM_UP + _REQUESTS))
         for text in texts[:_WARM_UP]:
             server.post("/predict", {"text": text})
         request_ms, besides_ms = _single(server, texts[_WARM_UP:])
         hit_ms, _ = _single(server, texts[_WARM_UP:])
         memory_mb = server.metric("process_resident_memory_bytes") / 2**20
-    return Costs(cost.base_ms, cost.token_ms, request_ms, hit_ms, memory_mb, max(0.0, besides_ms - request_ms))
+    extra_ms = max(0.0, besides_ms - request_ms)
+    return Costs(cost.base_ms, cost.token_ms, request_ms, hit_ms, memory_mb, extra_ms, delays_ms=delays_ms)
 
 
 def _single(server: Server, texts: Sequence[str]) -> tuple[float, float]:
@@ -55,21 +57,26 @@ def _single(server: Server, texts: Sequence[str]) -> tuple[float, float]:
     return statistics.median(loop_ms), statistics.median(besides_ms)
 
 
-def _fit(server: Server) -> CostModel:
-    """Fit the cost model to medians: one slow moment must not count."""
-    rng = random.Random(12)
-    numbers = count(10_000)
-    tokens: dict[tuple[int, int], list[float]] = {shape: [] for shape in _SHAPES}
-    times_ms: dict[tuple[int, int], list[float]] = {shape: [] for shape in _SHAPES}
-    ran = server.metric("sentiment_batch_padded_tokens_total")
-    for _ in range(_ROUNDS):
-        for shape in _SHAPES:
-            number, words = shape
-            texts = [sentence(rng, words, next(numbers)) for _ in range(number)]
-            times_ms[shape].append(server.post("/predict/batch", {"texts": texts}).infer_ms)
-            before, ran = ran, server.metric("sentiment_batch_padded_tokens_total")
-            tokens[shape].append(ran - before)
+def _fit(server: Server) -> tuple[CostModel, tuple[float, ...]]:
+    """Fit the cost model to medians: one slow moment must not count. Also return how much longer lone texts took."""
     cost = CostModel()
+    batches = _SHAPES * _ROUNDS
+    measured = [*_run(server, batches + _LONE)]
     for shape in _SHAPES:
-        cost.observe(round(statistics.median(tokens[shape])), statistics.median(times_ms[shape]))
-    return cost
+        of_shape = [each for its_shape, each in zip(batches, measured, strict=False) if its_shape == shape]
+        infer_ms = [timing.infer_ms for _, timing in of_shape]
+        cost.observe(round(statistics.median(tokens for tokens, _ in of_shape)), statistics.median(infer_ms))
+    lone_ms = [timing.wall_ms - cost.predict(round(tokens)) for tokens, timing in measured[len(batches) :]]
+    usual_ms = statistics.median(lone_ms)
+    return cost, tuple(round(each - usual_ms, 3) for each in lone_ms)
+
+
+def _run(server: Server, shapes: Sequence[tuple[int, int]]) -> Iterator[tuple[float, Timing]]:
+    """Send lists with so many texts of so many words; return the tokens and the times of each."""
+    rng = random.Random(12)
+    ran = server.metric("sentiment_batch_padded_tokens_total")
+    for number, (texts, words) in enumerate(shapes):
+        body = {"texts": [sentence(rng, words, 10_000 + 100 * number + text) for text in range(texts)]}
+        timing = server.post("/predict/batch", body)
+        before, ran = ran, server.metric("sentiment_batch_padded_tokens_total")
+        yield ran - before, timing

@@ -35,6 +35,20 @@ def test_a_text_alone_takes_the_loop_the_model_and_the_way() -> None:
     assert result.loop_ms == pytest.approx([0.75])
 
 
+def test_batches_take_longer_by_delays_that_are_drawn() -> None:
+    arrivals_s = [float(second) for second in range(200)]
+    simulations = [Simulation([ServicePolicy(COST, 16, 512)], COST, slots=1, delays_ms=(0.0, 0.0, 3.0)) for _ in "ab"]
+    first, second = (simulation.run([40] * 200, arrivals_s=arrivals_s) for simulation in simulations)
+    assert sorted(set(first.latency_ms.round(6))) == [5.0, 8.0]
+    assert 40 < (first.run_ms > 6).sum() < 90
+    assert list(first.latency_ms) == list(second.latency_ms)
+
+
+def test_a_run_is_never_shorter_than_no_time() -> None:
+    simulation = Simulation([ServicePolicy(COST, 16, 512)], COST, slots=1, delays_ms=(-100.0,))
+    assert simulation.run([40], arrivals_s=[0.0]).latency_ms == pytest.approx([0.0], abs=1e-3)
+
+
 def test_a_cache_hit_takes_only_the_event_loop() -> None:
     result = run([0, 0], [0.0, 0.1], work=Work(request_ms=5.0, hit_ms=0.3))
     assert result.latency_ms == pytest.approx([0.3, 0.5])

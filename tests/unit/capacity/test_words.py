@@ -36,6 +36,14 @@ def test_a_plan_says_what_to_run_what_to_expect_and_why() -> None:
     assert "event loop of each process is nearly always busy" not in text
 
 
+def test_delays_are_named_if_they_were_measured() -> None:
+    assert "delayed" not in said(Plan(EXPECTED, 4.0))
+    measured = replace(COSTS, delays_ms=(0.0,) * 98 + (2.5, 2.5))
+    assert "delayed one request in a hundred by 2.5 ms or more" in describe(
+        Plan(EXPECTED, 4.0), LOAD, measured, Goal(50)
+    )
+
+
 def test_a_busy_event_loop_is_explained() -> None:
     assert "A process has only one" in said(Plan(replace(EXPECTED, loop_share=0.9), 4.0))
 
