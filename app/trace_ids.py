@@ -16,20 +16,21 @@ class TraceIds:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._bound: int | None = None  # from which an id is dropped; None if the sampler has to be asked
+        self._ratio: float | None = None  # of traces that are kept; None if the sampler has to be asked
         self._next = 0
         if environment.get("OTEL_TRACES_SAMPLER", "").strip().lower() in _RATIOS:
             with suppress(ValueError):
-                self._bound = round(float(environment.get("OTEL_TRACES_SAMPLER_ARG") or 1) * 2**64)
+                self._ratio = float(environment.get("OTEL_TRACES_SAMPLER_ARG") or 1)
 
     def drop(self) -> bool:
-        """Draw the id of the next trace; return whether it is dropped."""
-        if self._bound is None:
+        """Return whether the next trace is dropped. If it is not, draw an id that the sampler keeps."""
+        if self._ratio is None:
             return False
-        trace_id = self.generate_trace_id()
-        is_dropped = trace_id & _LOWER_HALF >= self._bound
-        self._next = 0 if is_dropped else trace_id
-        return is_dropped
+        if random.random() >= self._ratio:
+            return True
+        lower = random.randrange(max(1, round(self._ratio * (_LOWER_HALF + 1))))
+        self._next = random.getrandbits(64) << 64 | lower
+        return False
 
     def generate_trace_id(self) -> int:
         trace_id, self._next = self._next, 0

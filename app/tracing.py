@@ -85,7 +85,7 @@ class Tracing:
 
         One that names none and is not sampled has no trace, and costs next to nothing.
         """
-        is_root = _NAMES.isdisjoint(headers)
+        is_root = headers.keys().isdisjoint(_NAMES)
         if is_root and self._ids.drop():
             return None
         attributes = {"http.request.method": method if method in METHODS else "_OTHER"}
