@@ -114,7 +114,8 @@ def _run(step: str, name: str, arguments: list[str]) -> None:
             f"{name}: the package {error.name} is missing; run `make .venv/dev.stamp` "
             "or `pip install 'rt-sentiment[train]'`"
         )
-    parser = argparse.ArgumentParser(prog=f"python -m training {step}", description=description)
+    program = name if step == "all" else f"python -m training {step}"
+    parser = argparse.ArgumentParser(prog=program, description=description)
     module.add_arguments(parser)
     module.main(parser.parse_args(arguments))
 

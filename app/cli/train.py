@@ -1,13 +1,13 @@
 """`rt-sentiment train`: all steps from a table to a model. The code is outside of this package, and needs PyTorch."""
 
 import importlib.util
-import signal
-import subprocess
+import os
 import sys
+from typing import NoReturn
 
 import click
 
-from .exits import FAILED, INTERRUPTED, Failure
+from .exits import Failure
 
 
 @click.command(
@@ -25,7 +25,7 @@ from .exits import FAILED, INTERRUPTED, Failure
 )
 @click.option("--help-all", is_flag=True, help="Show all flags.")
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="")
-def train(table: str | None, others: tuple[str, ...], *, help_all: bool, **flags: str | None) -> int:
+def train(table: str | None, others: tuple[str, ...], *, help_all: bool, **flags: str | None) -> NoReturn:
     """Train a model on the labels in FILE: CSV, TSV, JSON lines or Parquet.
 
     It reports on the data, sets rows aside to measure on, chooses what to start from and how long to train, keeps the
@@ -35,30 +35,19 @@ def train(table: str | None, others: tuple[str, ...], *, help_all: bool, **flags
         raise Failure("the code for training is not installed; run this command in a clone of the repository")
     arguments = [word for name, value in flags.items() if value is not None for word in (_flag(name), value)]
     if help_all:
-        return _run(["--help-all"])
+        _run(["--help-all"])
     if table is None:
         raise click.MissingParameter(param_hint="FILE", param_type="argument")
     # In this order, because FILE may be a flag that only the steps know, whose value comes next.
-    return _run([table, *others, *arguments])
+    _run([table, *others, *arguments])
 
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _run(arguments: list[str]) -> int:
-    """Run the steps in a process of their own, and return its exit status.
-
-    Ctrl-C reaches it, too; SIGTERM is handed on. It saves its state before it ends.
-    """
-    process = subprocess.Popen([sys.executable, "-m", "training", "all", *arguments])  # noqa: S603 - the user's own words
-    before = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
-    }
-    try:
-        status = process.wait()
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-    return status if status >= 0 else INTERRUPTED if -status == signal.SIGINT else FAILED
+def _run(arguments: list[str]) -> NoReturn:
+    """Become the process of the steps: signals and the exit status are theirs, and none is left behind."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "training", "all", *arguments])  # noqa: S606 - the user's own words

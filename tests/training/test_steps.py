@@ -28,6 +28,14 @@ def test_a_bug_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         exporter.main(["any", "--dev", "any.tsv", "--out", str(tmp_path / "out")])
 
 
+def test_a_wrong_mapping_is_explained_with_the_name_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["all", "a.csv", "--map", "1=bad,2=good"])
+    said = capsys.readouterr().err
+    assert said.startswith("usage: rt-sentiment train ")
+    assert said.endswith("error: argument --map: 1=bad,2=good: expected THEIRS:OURS, not 1=bad\n")
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"), [(b"epochs = ", "not valid TOML: Invalid value"), (b"\xff", "not valid TOML: 'utf-8'")]
 )

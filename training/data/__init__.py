@@ -9,7 +9,7 @@ from training.data.parsing import read_table
 from training.data.passages import detokenise, split_passages
 from training.data.report import report
 from training.data.splices import make_splices
-from training.data.split import default_dev_share, folds, split
+from training.data.split import all_alike, default_dev_share, folds, split
 from training.data.table import Example, Table, join_tables, labels_of
 from training.data.templates import write_sentences
 
@@ -20,6 +20,7 @@ __all__ = [
     "LabelMap",
     "Table",
     "add_layout_arguments",
+    "all_alike",
     "check_labels",
     "default_dev_share",
     "detokenise",

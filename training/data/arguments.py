@@ -9,6 +9,7 @@ from training.data.examples import read_source
 from training.data.labels import LabelMap
 from training.data.reading import FORMATS
 from training.data.table import Table, join_tables
+from training.errors import InputError
 
 
 def add_layout_arguments(parser: argparse._ActionsContainer) -> None:
@@ -17,7 +18,7 @@ def add_layout_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--label-column", metavar="NAME", help="column of the label (default: label, or a guess)")
     parser.add_argument(
         "--map",
-        type=LabelMap.parse,
+        type=_label_map,
         metavar="THEIRS:OURS,…",
         help="other names for labels, such as 1:negative,5:positive; add other=keep, other=drop or other=NAME for "
         "labels that are not listed",
@@ -33,6 +34,13 @@ def add_layout_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--drop-bad-rows", action="store_true", help="leave out rows that cannot be used, instead of stopping"
     )
+
+
+def _label_map(text: str) -> LabelMap:
+    try:
+        return LabelMap.parse(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def read_tables(

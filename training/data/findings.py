@@ -3,13 +3,17 @@
 It names labels, columns and lines, but shows no text of the data.
 """
 
-from dataclasses import asdict, dataclass
+import re
+import shlex
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from training.data.table import list_some
 
+_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+")
 FEW = 5  # rows; a label with fewer is hardly learnt, and hardly measured
 _SHOWN_LABELS = 60
+_FEW_MEASURED = 30
 _MANY_LABELS = 20  # fewer are plausible in any number of rows
 _MOST_IN_LANGUAGE = 0.6
 KEEP_LABELS = "to keep it, add rows with this label, or use --keep-labels"
@@ -52,6 +56,14 @@ class DataReport:
     disappearing: list[str]
     replaced: list[str]
     unit: str = "line"
+    unmeasured: list[str] = field(default_factory=list)  # labels of which no row is measured on
+    alike: dict[str, int] = field(default_factory=dict)  # rows of labels that are measured on texts of one kind only
+    to_train_on: int | None = None  # rows
+    to_measure_on: int | None = None
+
+    @property
+    def _are_numbers(self) -> bool:
+        return all(_NUMBER.fullmatch(label) for label in self.labels)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON shows."""
@@ -59,7 +71,7 @@ class DataReport:
 
     def lines(self) -> list[str]:
         """Return the report as text, for a terminal."""
-        return [*self._rows(), *self._labels(), *self._texts(), *self._classes()]
+        return [*self._rows(), *self._labels(), *self._texts(), *self._classes(), *self._measured()]
 
     def _rows(self) -> list[str]:
         lines = [f"{self.name}: {_rows(self.read)} read, {self.used:,} used"]
@@ -90,7 +102,7 @@ class DataReport:
             lines.append(f"! fewer than {FEW} rows: {listed}; add rows, or map these labels to another")
         if self.spellings:
             listed = ", ".join(f"{old!r} as {new!r}" for old, new in self.spellings.items())
-            lines.append(f"! labels that differ only in case or spaces were read as one: {listed}")
+            lines.append(f"! labels that differ only in case, spaces or zeros were read as one: {listed}")
         if self.lists:
             lines.append(
                 f"! some rows seem to have several labels: {list_some(self.lists)}; a model gives one label to a text, "
@@ -101,10 +113,11 @@ class DataReport:
         elif len(self.labels) > max(_MANY_LABELS, self.used / FEW):
             lines.append(
                 f"! {len(self.labels)} labels in {_rows(self.used)}: is it the right column? see --label-column"
+                + ("; numbers like these need ranges: a model chooses one of some classes" if self._are_numbers else "")
             )
         lines += [
             f"! {rare!r} ({self.labels[rare]}) and {common!r} ({self.labels[common]}) look alike; "
-            f"if they are one label, use map={rare}:{common},other=keep"
+            f"if they are one label, use --map {shlex.quote(f'{rare}:{common},other=keep')}"
             for rare, common in self.near_equal
         ]
         return lines
@@ -149,6 +162,20 @@ class DataReport:
         if self.replaced:
             return [f"the labels are new: they replace those of the base model ({', '.join(self.replaced)})"]
         return []
+
+    def _measured(self) -> list[str]:
+        if self.to_train_on is None or self.to_measure_on is None:
+            return []
+        lines = [f"{_rows(self.to_train_on)} to train on, {self.to_measure_on:,} to measure on"]
+        if self.to_measure_on < _FEW_MEASURED:
+            lines.append(f"! figures on {_rows(self.to_measure_on)} say little: add rows, or cross-validate")
+        if self.unmeasured:
+            lines.append(f"! no row to measure on, so no figures: {list_some(self.unmeasured)}")
+        lines += [
+            f"! all {rows} rows of {label} to measure on contain the same text, so its figures say little"
+            for label, rows in self.alike.items()
+        ]
+        return lines
 
 
 def _rows(count: int) -> str:

@@ -65,11 +65,16 @@ def read_label(value: Any) -> str:
     return label
 
 
+def is_respelt_number(value: str, label: str) -> bool:
+    """Return whether a value is a number that `read_label` writes in another way, such as `1.0` as `1`."""
+    return value.strip() != label and _INTEGER.fullmatch(value.strip()) is not None
+
+
 def check_not_missing(label: str) -> None:
     """Raise `InputError` for a label that stands for a missing value."""
     if label_key(label).lstrip("+-") in _MISSING:
         raise InputError(
-            f"the label {label!r} stands for a missing value; if it is a class, use map={label}:other-name"
+            f"the label {label!r} stands for a missing value; if it is a class, use --map {label}:other-name"
         )
 
 
@@ -93,14 +98,14 @@ class LabelMap:
             if part.startswith("other="):
                 other = part.removeprefix("other=").strip()
                 if not other:
-                    raise InputError(f"map={text}: other= needs keep, drop or a name")
+                    raise InputError(f"{text}: other= needs keep, drop or a name")
                 continue
             theirs, _, ours = (piece.strip() for piece in part.rpartition(":"))
             if not theirs or not ours:
-                raise InputError(f"map={text}: expected theirs:ours, not {theirs or ours}")
+                raise InputError(f"{text}: expected THEIRS:OURS, not {theirs or ours}")
             key = label_key(theirs)
             if names.setdefault(key, ours) != ours:
-                raise InputError(f"map={text}: {theirs} has two names")
+                raise InputError(f"{text}: {theirs} has two names")
         return cls(names, other)
 
     @classmethod
@@ -110,6 +115,10 @@ class LabelMap:
 
     def __bool__(self) -> bool:
         return bool(self.names or self.other)
+
+    def unused(self, labels: Iterable[str]) -> list[str]:
+        """Return the labels that have a new name and are not among `labels`."""
+        return sorted(self.names.keys() - {label_key(label) for label in labels})
 
     def covers(self, label: str) -> bool:
         return not self.names or self.other is not None or label_key(label) in self.names

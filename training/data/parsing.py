@@ -9,8 +9,23 @@ from typing import Any
 
 from app.inference.text import normalise
 from training.data.columns import LABEL, TEXT, Choice, choose_columns, list_names
-from training.data.labels import LabelMap, check_covered, check_not_missing, read_label, respell
-from training.data.reading import Record, column_names, explain_layout, may_be_quoted, open_source, read_records
+from training.data.labels import (
+    LabelMap,
+    check_covered,
+    check_not_missing,
+    is_respelt_number,
+    read_label,
+    respell,
+)
+from training.data.reading import (
+    QUOTED,
+    Record,
+    column_names,
+    explain_layout,
+    may_be_quoted,
+    open_source,
+    read_records,
+)
 from training.data.table import Example, LeftOut, Table, one_spelling
 from training.errors import InputError
 
@@ -47,15 +62,15 @@ def read_table(
     columns = columns or [text_column or TEXT, label_column or LABEL]  # no row can be read; the errors say why
     choice = choose_columns(columns, text_column, label_column, str(path))
     records = read_records(source, choice.text)
-    if source.format == "tsv" and quotes is None and may_be_quoted(records):
+    if source.format == "tsv" and quotes is None and not source.quotes and may_be_quoted(records):
         quoted = read_records(replace(source, quotes=True), choice.text)
         if not any(record.problem for record in quoted):
             records = quoted
-            notes.append("cells are in quotes, as pandas writes them")
+            notes.append(QUOTED)
     notes += [f"the {kind} is in the column {name}" for kind, name in sorted(choice.guessed.items(), reverse=True)]
     hint = explain_layout(source, choice.text, records)
     table = make_table(str(path), records, choice, name_of_set(path), label_map=label_map, names=names, own=own)
-    return replace(table, notes=notes, hint=hint, unit="row" if source.format == "parquet" else "line")
+    return replace(table, notes=[*notes, *table.notes], hint=hint, unit="row" if source.format == "parquet" else "line")
 
 
 def name_of_set(path: Path) -> str:
@@ -79,6 +94,7 @@ def make_table(
     bad: list[LeftOut] = []
     dropped: list[LeftOut] = []
     counts: Counter[str] = Counter()
+    numbers: dict[str, str] = {}  # labels such as `1.0`, and what they are read as
     for line, fields, problem in records:
         try:
             if problem:
@@ -87,8 +103,11 @@ def make_table(
             scores = _scores(fields.get(_SCORES), mapping, names) if own else None
             label = None
             if choice.label and not (scores is not None and fields.get(choice.label) is None):
-                written = read_label(_value(fields, choice.label, LABEL))
+                value = _value(fields, choice.label, LABEL)
+                written = read_label(value)
                 counts[written] += 1
+                if isinstance(value, str) and is_respelt_number(value, written):
+                    numbers[value.strip()] = written
                 label = _rename(written, mapping, names)
                 if label is None:
                     dropped.append(LeftOut("", line, f"its label {written} is not used (other=drop)"))
@@ -98,7 +117,8 @@ def make_table(
             bad.append(LeftOut("", line, str(error)))
     check_covered(mapping, counts, name)
     rows, spellings = one_spelling(rows)
-    return Table(name, rows, bad, dropped, spellings=spellings)
+    notes = [f"no row has the label {label}, which the mapping names" for label in mapping.unused(counts)]
+    return Table(name, rows, bad, dropped, notes, spellings=numbers | spellings)
 
 
 def _value(fields: Mapping[str, Any], column: str, what: str) -> Any:
@@ -128,7 +148,7 @@ def _rename(label: str, mapping: LabelMap, names: Collection[str] | None) -> str
         known = respell(name, names)
         if known is None:
             raise InputError(
-                f"unknown label {name!r}; use {', '.join(names)}, or translate other names with map=theirs:ours"
+                f"unknown label {name!r}; use {', '.join(names)}, or translate other names with --map theirs:ours"
             )
         return known
     if name == label:

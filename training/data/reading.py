@@ -21,6 +21,7 @@ _CONVERT = {
     ".xlsx": "save the sheet as CSV (UTF-8)",
     ".xls": "save the sheet as CSV (UTF-8)",
 }
+QUOTED = "cells are in quotes"
 _FIRST_ROWS = 100  # whose fields are the columns of JSON lines
 # As a CSV library writes a cell that has quotes in it.
 _QUOTED_CELL = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
@@ -63,14 +64,19 @@ def open_source(
         found = format_of(str(path), kind, "format")
         default_quotes = found != "tsv" if quotes is None else quotes
         source = source_of(str(path), found, encoding or "", delimiter or "", quotes=default_quotes)
-        if found not in ("csv", "tsv") or delimiter:
-            return source, []
+        notes: list[str] = []
+        if found not in ("csv", "tsv"):
+            return source, notes
         names = _header(source)
-        others = [mark for mark in _DELIMITERS if mark in names[0]] if len(names) == 1 else []
-        if len(others) != 1:
-            return source, []
-        note = f"columns are separated by {_DELIMITERS[others[0]]}"
-        return replace(source, delimiter=others[0]), [note]
+        others = [mark for mark in _DELIMITERS if mark in names[0]] if len(names) == 1 and not delimiter else []
+        if len(others) == 1:
+            source = replace(source, delimiter=others[0])
+            notes.append(f"columns are separated by {_DELIMITERS[others[0]]}")
+            names = _header(source)
+        if quotes is None and all(len(name) > 1 and name[0] == name[-1] == '"' for name in names):
+            source = replace(source, quotes=True)
+            notes.append(QUOTED)
+        return source, notes
 
 
 def column_names(source: Source) -> list[str]:

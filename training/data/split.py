@@ -8,7 +8,7 @@ import argparse
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from training.data.arguments import add_layout_arguments, read_tables
@@ -17,6 +17,7 @@ from training.data.table import Example
 from training.errors import InputError, UsageError
 from training.files import atomic_output
 
+_ALIKE = 3  # rows of a label that show that its texts are alike
 _MOST_DEV_ROWS = 5000  # more would make an evaluation slow, and hardly more precise
 _Group = list[int]  # places of rows that belong together
 
@@ -47,6 +48,17 @@ def split(
     if not chosen:
         raise InputError("there are too few different texts to set some aside to measure on")
     return _divide(rows, chosen)
+
+
+def all_alike(rows: Sequence[Example]) -> dict[str, int]:
+    """Return the labels, with their rows, of which all texts contain the same one: a model is measured on one thing."""
+    places: dict[str, list[str]] = {}
+    for row in rows:
+        if row.label is not None:
+            places.setdefault(row.label, []).append(letters_of(row.text))
+    return {
+        label: len(texts) for label, texts in places.items() if len(texts) >= _ALIKE and len(_families(set(texts))) == 1
+    }
 
 
 def folds(table: Iterable[Example], *, count: int, seed: int = 7) -> Iterator[tuple[list[Example], list[Example]]]:

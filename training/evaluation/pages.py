@@ -28,7 +28,7 @@ def mistakes_page(worst: Sequence[Answer], title: str, *, is_cut: bool) -> str:
     body = "\n".join(map(_row, worst))
     return _page(
         title,
-        f"<p>{count}, the most confident first. Many of them are wrong labels in the data.</p>\n"
+        f"<p>{count}, the most confident first. Look at the labels first: some of them may be wrong in the data.</p>\n"
         f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>",
     )
 

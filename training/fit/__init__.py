@@ -1,6 +1,7 @@
 """Fine-tuning: train a checkpoint on labelled text, with settings from a recipe or chosen from the data."""
 
 from training.fit.choice import EMBEDDED, ENCODER, PRESETS, Choice, choose, facts_of
+from training.fit.judge import figures_by_class
 from training.fit.loop import Interrupted
 from training.fit.recipe import Recipe, read_recipe
 from training.fit.run import FinishedRun
@@ -21,6 +22,7 @@ __all__ = [
     "choose",
     "choose_for",
     "facts_of",
+    "figures_by_class",
     "fine_tune",
     "given_settings",
     "read_recipe",

@@ -69,15 +69,6 @@ class Judge:
         (target,) = open_targets(str(checkpoint), "torch")
         return evaluate_target(target, self._dev)
 
-    @staticmethod
-    def report(evaluation: Evaluation) -> dict[str, Any]:
-        """Return the figures of each set and of each of its classes, for report.json."""
-        return {
-            name: each
-            | {"classes": {label: _rounded(asdict(one)) for label, one in evaluation.reports[name].classes.items()}}
-            for name, each in figures(evaluation).items()
-        }
-
 
 def figures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     """Return the main figures of each set.
@@ -91,6 +82,15 @@ def figures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
             | {"margin": (report.interval[1] - report.interval[0]) / 2}
         )
         for name, report in evaluation.reports.items()
+    }
+
+
+def figures_by_class(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    """Return the figures of each set and of each of its classes, for report.json."""
+    return {
+        name: each
+        | {"classes": {label: _rounded(asdict(one)) for label, one in evaluation.reports[name].classes.items()}}
+        for name, each in figures(evaluation).items()
     }
 
 

@@ -17,7 +17,7 @@ from training.errors import InputError
 from training.evaluation import ALL, Evaluation, aligned, suite_examples
 from training.evaluation.plots import draw_evaluations
 from training.files import checksum, peak_memory_mb
-from training.fit.judge import Judge
+from training.fit.judge import Judge, figures_by_class
 from training.fit.learner import Learner
 from training.fit.learning_curve import draw_learning_curve
 from training.fit.mixture import Row, class_weights, lowest_loss, plan, steps_per_epoch, tokenise
@@ -33,11 +33,18 @@ class Interrupted(KeyboardInterrupt):
 
 
 def fine_tune_once(
-    start: Path, out: Path, examples: Sequence[Example], dev: Sequence[Example], recipe: Recipe
+    start: Path,
+    out: Path,
+    examples: Sequence[Example],
+    dev: Sequence[Example],
+    recipe: Recipe,
+    *,
+    following: int = 0,
 ) -> Evaluation:
     """Fine-tune the model at `start` on `examples` in the run directory `out`. The result is `out/checkpoint`.
 
-    Returns the evaluation of that checkpoint. An interrupted run resumes from its last saved state and ends with the
+    As many trainings as `following` come after this one, which is only for the time left. Returns the evaluation of
+    that checkpoint. An interrupted run resumes from its last saved state and ends with the
     same result. Texts that occur in `dev` or in the behavioural suite are not trained on. Raises `Interrupted` on
     SIGTERM or Ctrl-C, and `InputError` if `out` holds another run, if there is nothing to train on or to measure on, or
     if the training diverges.
@@ -56,7 +63,7 @@ def fine_tune_once(
         raise InputError("the weights of the sets leave no text to train on")
     if steps < _FEW_STEPS:
         tqdm.write(
-            f"only {steps} steps: with so few rows, use a smaller --batch-size, more --epochs, a higher --learning-rate"
+            f"only {steps} steps, which are few for labels that are new to the model: add rows, or use more --epochs"
         )
 
     device = Device()
@@ -71,7 +78,7 @@ def fine_tune_once(
         learner.load(state["learner"])
         spent_s, losses = state["seconds"], state["losses"]
 
-    with Progress(run, steps, epoch_steps, learner.step, losses) as progress, Signals() as signals:
+    with Progress(run, steps, epoch_steps, learner.step, losses, following=following) as progress, Signals() as signals:
         for rows in plan(sets, recipe, skip=learner.step):
             if judge.is_due(learner.step):
                 judge.evaluate(learner.result, learner.step)
@@ -112,7 +119,7 @@ def _finish(
             "peak_memory_mb": peak_memory_mb(),
             "lowest_loss": round(lowest, 4),
             "kept": {"step": chosen["step"], "epoch": chosen["epoch"], "chosen_by": recipe.keep},
-            "dev": judge.report(evaluation),
+            "dev": figures_by_class(evaluation),
         }
     )
     return evaluation

@@ -23,13 +23,17 @@ def averaged_steps(steps: int) -> int:
 class Progress:
     """Loss, learning rate, throughput and time left for people, and an entry in the history every ten steps.
 
-    `state` is what an interrupted training resumes with, so that its moving average goes on.
+    As many trainings of as many steps as `following` come after this one. `state` is what an interrupted training
+    resumes with, so that its moving average goes on.
     """
 
-    def __init__(self, run: Run, steps: int, steps_per_epoch: int, done: int, losses: list[float]) -> None:
+    def __init__(
+        self, run: Run, steps: int, steps_per_epoch: int, done: int, losses: list[float], *, following: int = 0
+    ) -> None:
         self._run = run
         self._steps, self._done = steps, done
         self._steps_per_epoch = steps_per_epoch
+        self._steps_after = steps * following
         self._bar = tqdm(total=steps, initial=done, unit="step", mininterval=1, dynamic_ncols=True, disable=None)
         self._losses = deque(losses, maxlen=averaged_steps(steps))
         self._recent: deque[tuple[int, float]] = deque(maxlen=100)  # rows and seconds of the last steps
@@ -74,7 +78,7 @@ class Progress:
             note(self._run.directory, done=self._done, loss=figures["loss"], per_s=rate)
         if self._bar.disable and now_s - self._line_s >= _LINE_EVERY_S:
             self._line_s = now_s
-            left_s = (self._steps - self._done) * seconds / len(self._recent)
+            left_s = (self._steps + self._steps_after - self._done) * seconds / len(self._recent)
             print(
                 f"step {self._done} of {self._steps} (epoch {epoch:.1f}): loss {figures['loss']}, learning rate "
                 f"{figures['learning_rate']:g}, {figures['texts_per_s']} texts/s, at most {_duration(left_s)} left",

@@ -47,7 +47,10 @@ class Run:
         if self._settings_file.is_file():
             if differences := _differences(read_json(self._settings_file), self._settings):
                 listed = "; ".join(differences)
-                raise InputError(f"{directory} holds a run with other settings: {listed}; choose another directory")
+                raise InputError(
+                    f"{directory} holds a run with other settings: {listed}; use the same settings "
+                    "to go on, delete it to start over, or choose another directory (rt-sentiment train: --name)"
+                )
             if (directory / "report.json").is_file():
                 raise FinishedRun(f"{directory} holds a finished run; choose another directory")
             self._take_lock()

@@ -18,7 +18,7 @@ from training.data import Example
 from training.evaluation import Evaluation, evaluate_target, open_targets
 from training.files import read_json
 from training.files import replace as replace_file
-from training.fit.judge import Judge
+from training.fit.judge import figures_by_class
 from training.fit.loop import fine_tune_once
 from training.fit.recipe import Recipe
 from training.fit.run import FinishedRun
@@ -35,7 +35,7 @@ def fine_tune(
         return fine_tune_once(start, out, examples, dev, recipe)
     mean, folder, report = out / "checkpoint", out / "trainings", out / "report.json"
     try:
-        fine_tune_once(start, out, examples, dev, recipe)
+        fine_tune_once(start, out, examples, dev, recipe, following=recipe.trainings - 1)
     except FinishedRun:
         if "trainings" in read_json(report):
             raise
@@ -47,12 +47,14 @@ def fine_tune(
         tqdm.write(f"Training {number} of {recipe.trainings}")
         seed = recipe.seed + number - 1
         with contextlib.suppress(FinishedRun):  # before an interruption
-            fine_tune_once(start, folder / f"{number}", examples, dev, replace(recipe, trainings=1, seed=seed))
+            one = replace(recipe, trainings=1, seed=seed)
+            following = recipe.trainings - number
+            fine_tune_once(start, folder / f"{number}", examples, dev, one, following=following)
         checkpoints.append(folder / f"{number}" / "checkpoint")
     rmtree(mean, ignore_errors=True)
     average_checkpoints(checkpoints, mean)
     evaluation, *each = (_evaluate(checkpoint, dev) for checkpoint in (mean, *checkpoints))
-    record = read_json(report) | {"dev": Judge.report(evaluation), "trainings": [*map(Judge.report, each)]}
+    record = read_json(report) | {"dev": figures_by_class(evaluation), "trainings": [*map(figures_by_class, each)]}
     replace_file(report, json.dumps(record, indent=2) + "\n")
     return evaluation
 

@@ -20,6 +20,7 @@ from training.evaluation import (
 )
 from training.evaluation.plots import draw_evaluations
 from training.files import read_json, replace
+from training.fit import figures_by_class
 
 _SHOWN_MISTAKES = 5
 _SHOWN_CHARACTERS = 100
@@ -37,15 +38,17 @@ def write_results(run: Path, evaluation: Evaluation, calibration: Calibration | 
     epoch = f"after epoch {record['kept']['epoch']:g}"
     if several := record.get("trainings"):
         epoch = f"mean of {len(several)} trainings"
-    _print(evaluation, f"of the {epoch}" if several else f"{epoch}, which was the best,")
+    _print(evaluation, f"of the {epoch}" if several else f"of the checkpoint {epoch}, which was kept,")
     write_predictions(evaluation, run / "predictions.csv")
     write_mistakes(evaluation, run, f"Worst mistakes of {run.name}, {epoch}")
     write_confusion(evaluation, run / "confusion.html", f"Confusion matrix of {run.name}, {epoch}")
     draw_evaluations([evaluation], run / "plots", epoch)
     fit: dict[str, Any] | None = None
     if calibration:
-        fit = {"temperature": calibration.temperature, "finding": calibration.finding}
-    replace(file, json.dumps(record | {"calibration": fit, "data_report": data.as_dict()}, indent=2) + "\n")
+        fit = {name: getattr(calibration, name) for name in ("temperature", "finding", "errors")}
+    # Until now, it has had the figures before calibration.
+    record |= {"dev": figures_by_class(evaluation), "calibration": fit, "data_report": data.as_dict()}
+    replace(file, json.dumps(record, indent=2) + "\n")
     print(f"  all of it: {run}/report.json, predictions.csv, mistakes.html, mistakes.csv, confusion.html, plots/")
 
 

@@ -8,16 +8,29 @@ print(trained.macro_f1, trained.serve_command)
 
 import re
 import shlex
+import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from app.inference.files import MANIFEST
 from app.inference.tokenizer import Tokenizer
 from training.checkpoints import Calibration, calibrate_checkpoint, keep_memory
-from training.data import DataReport, Example, LabelMap, Table, hold_out, labels_of, read_source, report, split
+from training.data import (
+    DataReport,
+    Example,
+    LabelMap,
+    Table,
+    all_alike,
+    hold_out,
+    labels_of,
+    read_source,
+    report,
+    split,
+)
 from training.errors import InputError, UsageError
 from training.evaluation import ALL, Evaluation, suite_examples
 from training.files import note
@@ -35,8 +48,8 @@ class Trained:
 
     run: Path
     model: Path | None
-    evaluation: Evaluation
-    calibration: Calibration | None
+    evaluation: Evaluation = field(repr=False)
+    calibration: Calibration | None = field(repr=False)
 
     @property
     def checkpoint(self) -> Path:
@@ -50,7 +63,16 @@ class Trained:
 
     @property
     def serve_command(self) -> str:
-        return f"rt-sentiment serve --model {shlex.quote(str(self.model or self.checkpoint))}"
+        return f"{_program()} serve --model {shlex.quote(str(self.model or self.checkpoint))}"
+
+
+def _program() -> str:
+    """Return how to call the command line here: in an environment that is not activated, by its path."""
+    script = Path(sys.executable).with_name("rt-sentiment")
+    if not script.is_file() or shutil.which("rt-sentiment"):
+        return "rt-sentiment"
+    here = Path.cwd()
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
 
 
 def train_table(
@@ -111,12 +133,11 @@ def train_rows(
         choice = replace(
             choice, recipe=replace(choice.recipe, early_layers=_layers_with_exits(choice.start, len(train)))
         )
-    rows = _look_through(train if dev else replace(train, rows=[*train.rows, *measured_on]), choice)
+    rows = _look_through(train, measured_on, choice, is_split=dev is None)
     print("\n".join(("Data", *(f"  {line}" for line in rows.lines()))))
     if len(labels := labels_of(train.rows)) == 1 and not choice.recipe.keep_labels:
         # Before the encoder is fetched.
         raise InputError(f"a training needs at least two labels; all rows have {labels[0]}")
-    print(f"  {len(train):,} rows to train on, {len(measured_on):,} to measure on")
     print("\n".join(("Choice", *(f"  {reason}" for reason in choice.reasons), f"Training in {run}")), flush=True)
     try:
         fine_tune(start_directory(choice.start), run, train.rows, measured_on, choice.recipe)
@@ -146,11 +167,20 @@ def _layers_with_exits(start: str, texts: int) -> tuple[int, ...]:
     return usual_exits(count_layers(artifact_of(start)))
 
 
-def _look_through(table: Table, choice: Choice) -> DataReport:
+def _look_through(train: Table, measured_on: Sequence[Example], choice: Choice, *, is_split: bool) -> DataReport:
+    table = replace(train, rows=[*train.rows, *measured_on]) if is_split else train
     base = artifact_of(choice.start)
     tokenizer = Tokenizer.load(base.directory, 10**6)
     labels = base.labels if choice.start != ENCODER else ()
-    return report(table, base_labels=labels, tokenizer=tokenizer, max_tokens=choice.recipe.max_tokens)
+    found = report(table, base_labels=labels, tokenizer=tokenizer, max_tokens=choice.recipe.max_tokens)
+    measured = {row.label for row in measured_on}
+    return replace(
+        found,
+        to_train_on=len(train),
+        to_measure_on=len(measured_on),
+        unmeasured=[label for label in labels_of(train.rows) if label not in measured],
+        alike=all_alike(measured_on),
+    )
 
 
 def divide(table: Table, dev: Table | None, share: float | None, seed: int) -> tuple[Table, list[Example]]:
@@ -169,7 +199,7 @@ def _calibrate(checkpoint: Path, dev: Sequence[Example]) -> Calibration | None:
     except InputError as error:
         print(f"Calibration\n  {error}")
         return None
-    print(f"Calibration\n  {calibration.finding}")
+    print(f"Calibration\n  {calibration.finding}\n  {calibration.errors}")
     return calibration
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,15 @@ class TestCalibrate:
         content = (checkpoint / "config.json").read_bytes()
         assert calibrate_checkpoint(checkpoint, HELD_OUT) == first
         assert (checkpoint / "config.json").read_bytes() == content
+
+    def test_loss_and_error_are_said_before_and_after(self, checkpoint: Path) -> None:
+        found = calibrate_checkpoint(checkpoint, HELD_OUT)
+        pattern = r"Loss ([\d.]+), and ([\d.]+) with it; calibration error ([\d.]+) %, and ([\d.]+) % with it\."
+        before, after, error, error_after = map(float, re.match(pattern, found.errors).groups())  # type: ignore[union-attr]
+        assert after < before
+        assert ("because this error is rough" in found.errors) == (error_after > error)
+        worse = replace(found, reports={name: (new, old) for name, (old, new) in found.reports.items()})
+        assert ("because this error is rough" in worse.errors) != ("because this error is rough" in found.errors)
 
     def test_an_artifact_is_not_changed(self) -> None:
         with pytest.raises(ValueError, match="calibrate before export"):

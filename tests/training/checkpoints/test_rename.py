@@ -72,7 +72,7 @@ def test_an_artifact_without_golden_texts_can_be_renamed(tmp_path: Path) -> None
         ("negative:positive", "two labels would be equal: positive, neutral, positive"),
         ("negative:Neutral", "two labels would be equal"),
         ("negative:x,other=drop", "other= has no meaning here"),
-        ("negative", "expected theirs:ours"),
+        ("negative", "expected THEIRS:OURS"),
     ],
 )
 def test_impossible_names_change_nothing(model: Path, names: str, complaint: str) -> None:

@@ -9,6 +9,7 @@ import datasets
 import pytest
 
 from training.data import Example, read
+from training.errors import InputError
 
 
 def written(path: Path, content: str) -> Path:
@@ -112,7 +113,7 @@ class TestLabels:
     @pytest.mark.parametrize(
         ("value", "message"),
         [
-            ("NaN", "the label 'nan' stands for a missing value; if it is a class, use map=nan:other-name"),
+            ("NaN", "the label 'nan' stands for a missing value; if it is a class, use --map nan:other-name"),
             ("Infinity", "the label 'inf' stands for a missing value"),
             ("-Infinity", "the label '-inf' stands for a missing value"),
             ('"null"', "the label 'null' stands for a missing value"),
@@ -218,7 +219,18 @@ def test_a_directory_without_data_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "message"), [("txt=a", "unknown option txt"), ("map=positive", "expected theirs:ours")]
+    ("file", "what"),
+    [("manifest.json", "a model"), ("config.json", "a model"), ("run.json", "the directory of a training")],
+)
+def test_a_model_is_not_data(tmp_path: Path, file: str, what: str) -> None:
+    (tmp_path / file).write_text("{}")
+    (tmp_path / "golden.jsonl").write_text('{"text": "fine", "label": "positive"}\n')
+    with pytest.raises(InputError, match=f"is {what}, not labelled text; name a file"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"), [("txt=a", "unknown option txt"), ("map=positive", "expected THEIRS:OURS")]
 )
 def test_an_invalid_option_is_reported(tmp_path: Path, query: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -51,9 +51,9 @@ class TestLabelMap:
     @pytest.mark.parametrize(
         ("text", "complaint"),
         [
-            ("positive", "expected theirs:ours, not positive"),
-            ("1:", "expected theirs:ours, not 1"),
-            (":x", "expected theirs:ours, not x"),
+            ("positive", "expected THEIRS:OURS, not positive"),
+            ("1:", "expected THEIRS:OURS, not 1"),
+            (":x", "expected THEIRS:OURS, not x"),
             ("1:x,other=", "other= needs keep, drop or a name"),
             ("1:x,1.0:y", "1.0 has two names"),
         ],

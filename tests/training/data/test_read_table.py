@@ -87,7 +87,18 @@ class TestGuesses:
         table = read_table(tmp_path / "a.tsv").check()
         assert [row.text for row in table] == ['He said "hi".', "two lines", "a tab", "plain"]
         assert [row.line for row in table] == [2, 3, 5, 6]
-        assert "cells are in quotes, as pandas writes them" in table.notes
+        assert "cells are in quotes" in table.notes
+
+    @pytest.mark.parametrize("delimiter", [None, "\t"])
+    def test_a_tsv_with_quotes_around_every_cell_is_read_with_quotes(
+        self, tmp_path: Path, delimiter: str | None
+    ) -> None:
+        file = written(tmp_path / "a.tsv", '"review"\t"stars"\n"fine"\t"5"\n"bad"\t"1"\n')
+        table = read_table(file, text_column="review", label_column="stars", delimiter=delimiter).check()
+        assert [(row.text, row.label) for row in table] == [("fine", "5"), ("bad", "1")]
+        assert "cells are in quotes" in table.notes
+        plain = read_table(file, text_column="1", label_column="2", quotes=False).check()
+        assert [row.text for row in plain] == ['"fine"', '"bad"']
 
     def test_a_tsv_with_ordinary_quotes_is_read_as_it_is(self, tmp_path: Path) -> None:
         texts = ['"Great" they said', '"One, ""two', '"whole"']
@@ -132,7 +143,7 @@ class TestBadRows:
         assert str(caught.value).splitlines() == [
             f"{tmp_path}/a.jsonl: 6 of 7 rows cannot be used",
             "  line 2, 7: the label is a list; a row must have exactly one label",
-            "  line 3: the label 'nan' stands for a missing value; if it is a class, use map=nan:other-name",
+            "  line 3: the label 'nan' stands for a missing value; if it is a class, use --map nan:other-name",
             "  line 4: no column label; the columns are text",
             "  line 5: text is not a string",
             "  line 6: not JSON",

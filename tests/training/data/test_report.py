@@ -1,6 +1,7 @@
 """The report on a table before training."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from app.inference.artifact import open_artifact
 from app.inference.tokenizer import Tokenizer
 from training.__main__ import main
-from training.data import DataReport, Example, Table, hold_out, read_table, report
+from training.data import DataReport, Example, LabelMap, Table, hold_out, read_table, report
 from training.data.language import guess_language, guess_languages
 
 EMBEDDED = ("negative", "neutral", "positive")
@@ -34,7 +35,7 @@ def test_labels_that_look_alike_are_named_with_a_remedy() -> None:
     rows = [(f"text {n}", "Refund") for n in range(9)] + [("one", "Refnud")]
     result = report(table_of(*rows))
     assert result.near_equal == [("Refnud", "Refund")]
-    assert "! 'Refnud' (1) and 'Refund' (9) look alike; if they are one label, use map=Refnud:Refund,other=keep" in (
+    assert "! 'Refnud' (1) and 'Refund' (9) look alike; if they are one label, use --map Refnud:Refund,other=keep" in (
         result.lines()
     )
 
@@ -43,7 +44,44 @@ def test_spellings_that_were_read_as_one_label_are_named(tmp_path: Path) -> None
     (tmp_path / "a.csv").write_text("text,label\na,Refund\nb,Refund\nc,refund\n")
     result = report(read_table(tmp_path / "a.csv"))
     assert result.labels == {"Refund": 3}
-    assert "! labels that differ only in case or spaces were read as one: 'refund' as 'Refund'" in result.lines()
+    assert "! labels that differ only in case, spaces or zeros were read as one: 'refund' as 'Refund'" in result.lines()
+
+
+def test_numbers_that_were_read_as_one_label_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na,1\nb,1.0\nc,2.0\nd,03\n")
+    result = report(read_table(tmp_path / "a.csv"))
+    assert result.labels == {"1": 2, "2": 1, "03": 1}
+    assert "spaces or zeros were read as one: '1.0' as '1', '2.0' as '2'" in shown(result)
+
+
+def test_names_of_labels_are_quoted_for_a_shell() -> None:
+    rows = [(f"text {n}", "my Refund") for n in range(9)] + [("one", "my Refnud")]
+    assert "use --map 'my Refnud:my Refund,other=keep'" in shown(report(table_of(*rows)))
+
+
+@pytest.mark.parametrize(("label", "are_numbers"), [("{}.5", True), ("-0.{}", True), ("kind {}", False)])
+def test_a_column_of_numbers_needs_ranges(label: str, are_numbers: bool) -> None:
+    result = report(table_of(*[(f"text {n}", label.format(n)) for n in range(40)]))
+    assert "! 40 labels in 40 rows: is it the right column? see --label-column" in shown(result)
+    assert ("numbers like these need ranges" in shown(result)) == are_numbers
+
+
+def test_a_name_in_the_mapping_that_no_row_has_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na,1\nb,5\n")
+    table = read_table(tmp_path / "a.csv", label_map=LabelMap.parse("1:bad,5:good,9:neutral"))
+    assert "  no row has the label 9, which the mapping names" in report(table).lines()
+
+
+def test_what_is_measured_on_little_is_said() -> None:
+    result = replace(
+        report(table_of(("x", "a"), ("y", "b"))), to_train_on=1, to_measure_on=1, unmeasured=["b"], alike={"a": 3}
+    )
+    assert result.lines()[-4:] == [
+        "1 row to train on, 1 to measure on",
+        "! figures on 1 row say little: add rows, or cross-validate",
+        "! no row to measure on, so no figures: b",
+        "! all 3 rows of a to measure on contain the same text, so its figures say little",
+    ]
 
 
 def test_duplicates_and_contradictions_are_found_in_any_case() -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from training.data import Example, default_dev_share, folds, labels_of, split, without
+from training.data import Example, all_alike, default_dev_share, folds, labels_of, split, without
 from training.errors import InputError
 
 
@@ -45,6 +45,14 @@ def test_a_text_in_any_spelling_is_on_one_side() -> None:
     numbers = [{row.text.split()[1].rstrip("!.") for row in side} for side in (train, dev)]
     assert not numbers[0] & numbers[1]
     assert len(train) + len(dev) == len(rows)
+
+
+def test_labels_whose_texts_contain_the_same_one_are_found() -> None:
+    ticket = "the printer does not find the network"
+    alike = [Example(text, "it", "set") for text in (ticket, f"Hello, {ticket}", f"{ticket}, please help!")]
+    two = [Example(f"{ticket} {n}", "two", "set") for n in range(2)]
+    assert all_alike([*alike, *two, *rows_of(a=5)]) == {"it": 3}
+    assert all_alike([*alike, Example("something else", "it", "set")]) == {}
 
 
 def test_a_text_that_contains_another_one_is_on_its_side() -> None:

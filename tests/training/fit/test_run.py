@@ -84,10 +84,10 @@ def test_a_file_cannot_be_the_directory_of_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"recipe": {"seed": 2}}, "recipe.seed is 1 there, and 2 here; choose"),
-        ({"recipe": {"seed": 1, "epochs": 3}}, "recipe.epochs is 2 there, and 3 here; choose"),
-        ({"labels": ["a"], "data": {"sha256": "x"}}, "data.sha256 differs; choose"),
-        ({"recipe": {f"s{n}": n for n in range(9)}}, "and 5 more; choose"),
+        ({"recipe": {"seed": 2}}, "recipe.seed is 1 there, and 2 here; use the same"),
+        ({"recipe": {"seed": 1, "epochs": 3}}, "recipe.epochs is 2 there, and 3 here; use the same"),
+        ({"labels": ["a"], "data": {"sha256": "x"}}, "data.sha256 differs; use the same"),
+        ({"recipe": {f"s{n}": n for n in range(9)}}, "and 5 more; use the same"),
     ],
 )
 def test_the_settings_that_differ_are_named(tmp_path: Path, changes: dict[str, object], said: str) -> None:

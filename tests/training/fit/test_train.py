@@ -417,6 +417,18 @@ def test_a_log_has_a_line_a_minute_with_the_time_left(
     )
 
 
+def test_the_time_left_includes_the_trainings_that_follow(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr("training.fit.progress._LINE_EVERY_S", 0.0)
+    monkeypatch.setattr("training.fit.progress.time.perf_counter", lambda: float(next(clock)))
+    fine_tune(start, tmp_path / "run", ROWS, DEV, replace(RECIPE, epochs=1, weights={}, trainings=2))
+    left = re.findall(r"step (\d) of 3 .* at most (\d+) s left", capsys.readouterr().err)
+    # A step takes a second of this clock.
+    assert left == [("1", "5"), ("2", "4"), ("3", "3"), ("1", "2"), ("2", "1"), ("3", "0")]
+
+
 def test_tensorboard_gets_the_figures_if_it_is_installed(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

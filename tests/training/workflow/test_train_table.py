@@ -57,7 +57,7 @@ def test_the_model_has_the_labels_as_written_and_can_be_served(trained: Trained,
     assert trained.model == folder / "models" / "stars"
     assert open_artifact(str(trained.model)).labels == ("1", "3", "5")
     assert trained.macro_f1 > 0.7
-    assert trained.serve_command == f"rt-sentiment serve --model {trained.model}"
+    assert trained.serve_command.endswith(f"rt-sentiment serve --model {trained.model}")
     (prediction,) = load_model(str(trained.model), backend="onnx").predict(["The room is superb."])
     assert prediction.label == "5"
 
@@ -79,7 +79,7 @@ def test_exits_are_added_on_request(
         writer.writerows((f"{row.text} {ending}", row.label) for row in ROWS for ending in endings)
     trained = train(start, table, folder, name="many", exits=True)
     said = capsys.readouterr().out
-    assert "Figures after epoch" in said
+    assert "Figures of the checkpoint after epoch" in said
     assert "Heads after 1 of 2 layers learn from" in said
     assert re.search(r"many: \d+ % after 1\b", said)
     model = load_model(str(trained.model), backend="onnx", slots=1)
@@ -132,7 +132,7 @@ def test_the_same_call_again_repeats_only_what_follows_the_training(
     assert (trained.checkpoint / "model.safetensors").stat().st_mtime_ns == weights
     assert again.evaluation.reports == trained.evaluation.reports
     assert again.model is None
-    assert again.serve_command == f"rt-sentiment serve --model {trained.checkpoint}"
+    assert again.serve_command.endswith(f"rt-sentiment serve --model {trained.checkpoint}")
     shown = capsys.readouterr().out
     for part in (
         "73 rows read, 73 used",
@@ -140,7 +140,7 @@ def test_the_same_call_again_repeats_only_what_follows_the_training(
         "class  rows  precision  recall",
         "Figures of the mean of 3 trainings on the rows to measure on",
         "Calibration\n  The model",
-        "To serve it:\n  rt-sentiment serve --model",
+        f"To serve it:\n  {again.serve_command}",
     ):
         assert part in shown
     with pytest.raises(InputError, match=r"holds a run with other settings: recipe\.epochs is 20 there, and 13 here"):
@@ -196,3 +196,20 @@ def test_one_label_is_refused_before_the_encoder_is_fetched(tmp_path: Path, monk
     with pytest.raises(InputError, match="at least two labels; all rows have late"):
         train_table(tmp_path / "one.csv", start="encoder", runs=tmp_path / "runs", models=tmp_path / "models")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("on_path", "inside", "expected"), [(True, True, ""), (False, True, "bin/"), (False, False, None)]
+)
+def test_the_command_to_serve_works_where_it_is_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, on_path: bool, inside: bool, expected: str | None
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "rt-sentiment").touch(mode=0o755)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin") if on_path else "")
+    monkeypatch.chdir(tmp_path if inside else tmp_path / "elsewhere")
+    prefix = f"{tmp_path}/bin/" if expected is None else expected
+    trained = Trained(Path("runs/a b"), None, None, None)  # type: ignore[arg-type]
+    assert trained.serve_command == f"{prefix}rt-sentiment serve --model 'runs/a b/checkpoint'"
