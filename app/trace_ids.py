@@ -20,7 +20,8 @@ class TraceIds:
         self._next = 0
         if environment.get("OTEL_TRACES_SAMPLER", "").strip().lower() in _RATIOS:
             with suppress(ValueError):
-                self._ratio = float(environment.get("OTEL_TRACES_SAMPLER_ARG") or 1)
+                ratio = float(environment.get("OTEL_TRACES_SAMPLER_ARG") or 1)
+                self._ratio = ratio if 0 <= ratio <= 1 else None
 
     def drop(self) -> bool:
         """Return whether the next trace is dropped. If it is not, draw an id that the sampler keeps."""

@@ -43,8 +43,8 @@ class Costs:
     A batch that goes through all layers takes `base_ms + token_ms · tokens` in its slot; `depths` says how many do. The
     event loop needs `request_ms` of processor time for a request that the model answers, and `hit_ms` for one that the
     cache answers: HTTP, checks, tokenising, the queue. `extra_ms` is what else a request takes, without using a core of
-    the service: the network and the proxy. `delays_ms` is a sample of how much longer than that requests took: other
-    programs, memory, interrupts.
+    the service: the network and the proxy. `delays_ms` is a sample of the differences between measured and
+    usual times of single requests, with the median 0: other programs, memory, interrupts.
     """
 
     base_ms: float
@@ -106,7 +106,7 @@ class Lengths:
         return [int(tokens) for tokens in rng.choice(self._sample, number)]
 
     def alone_ms(self, costs: Costs) -> Floats:
-        """Return the milliseconds that a request takes if nothing else runs, for each length of the sample."""
+        """Return the milliseconds that a request takes if no other is there, for each length of the sample."""
         rng = np.random.default_rng(2)
         parts = np.array(costs.depths.draw(len(self._sample), rng))
         shares = np.cumsum(costs.depths.costs)[parts - 1]

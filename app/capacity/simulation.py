@@ -89,7 +89,8 @@ class Simulation:
     ) -> None:
         """There is one policy for each replica. `max_wait_ms`: a request that would have to wait longer is refused.
 
-        Each batch takes one of `delays_ms` longer than the cost model says, drawn at random with a fixed seed.
+        A batch with a text that has not run before takes one of `delays_ms` longer than the cost model says, drawn at
+        random with a fixed seed.
         """
         self._replicas = [Replica(policy, slots) for policy in policies]
         self._order = deque(self._replicas)  # those with equally many requests take turns
@@ -213,9 +214,11 @@ class Simulation:
         while (idle := self._slots - len(replica.running)) and (
             texts := replica.policy.take(now_s, idle, self._slots, replica.busy_ms())
         ):
-            run_ms = sum(map(self._cost.predict, replica.policy.costs_of(texts))) + self._rng.choice(self._delays_ms)
-            run_s = max(_NO_TIME_S, run_ms / 1000)
-            self._model_s += run_s
+            run_ms = sum(map(self._cost.predict, replica.policy.costs_of(texts)))
+            self._model_s += run_ms / 1000
+            is_new = any(text.started_s == math.inf for text in texts)
+            delay_ms = self._rng.choice(self._delays_ms) if is_new else 0.0
+            run_s = max(_NO_TIME_S, (run_ms + delay_ms) / 1000)
             for text in texts:
                 text.started_s = min(text.started_s, now_s)
             replica.running.append(Batch(texts, run_s))

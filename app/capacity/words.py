@@ -9,6 +9,7 @@ from .plans import MOST_REFUSED, Goal, Plan
 
 _NAMES = {"model": "the model", "http": "HTTP and tokenising", "queue": "waiting for a core"}
 _BUSY = 0.85
+_NOTABLE_MS = 0.05
 
 
 def describe(result: Plan, load: Load, costs: Costs, goal: Goal) -> str:
@@ -26,7 +27,8 @@ def _verdict(result: Plan, load: Load, goal: Goal) -> Iterator[str]:
     if result.missing == "text":
         yield (
             f"One text alone, on an idle replica, takes up to {_ms(result.alone_p99_ms)} (p99), so more replicas do "
-            "not help. What helps: a faster core, shorter texts, a smaller model, or a higher p99."
+            "not help. What helps: a faster core, less other work on it, shorter texts, a smaller model, or a higher "
+            "p99."
         )
     elif result.missing == "latency":
         yield (
@@ -53,8 +55,8 @@ def _reasons(expected: Forecast, costs: Costs) -> Iterator[str]:
         f"A batch takes {costs.base_ms:.2f} ms and {costs.token_ms * 1000:.1f} µs for each token. HTTP and tokenising "
         f"take {costs.request_ms:.2f} ms of a request, {costs.hit_ms:.2f} ms if the cache has the answer."
     )
-    if costs.delay_p99_ms:
-        yield f"What else the machine does delayed one request in a hundred by {costs.delay_p99_ms:.1f} ms or more."
+    if costs.delay_p99_ms >= _NOTABLE_MS:
+        yield f"Other work on this machine delayed one request in a hundred by at least {costs.delay_p99_ms:.1f} ms."
     if costs.depths != WHOLE:
         yield f"Because texts may leave early, the model takes {costs.depths.mean:.0%} of this time on average."
     yield f"Most of the processor time is {_NAMES[expected.processor.largest]}: {_shares(expected.processor)}."

@@ -33,7 +33,7 @@ def test_a_wrong_mapping_is_explained_with_the_name_of_the_command(capsys: pytes
         main(["all", "a.csv", "--map", "1=bad,2=good"])
     said = capsys.readouterr().err
     assert said.startswith("usage: rt-sentiment train ")
-    assert said.endswith("error: argument --map: 1=bad,2=good: expected THEIRS:OURS, not 1=bad\n")
+    assert said.endswith("error: argument --map: the mapping '1=bad,2=good': expected THEIRS:OURS, not 1=bad\n")
 
 
 @pytest.mark.parametrize(

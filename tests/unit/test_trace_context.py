@@ -97,6 +97,15 @@ def test_without_the_extra_an_error_says_what_to_install() -> None:
     assert expected in done.stderr
 
 
+@pytest.mark.parametrize(("ratio", "is_dropped"), [("0", True), ("1", False), ("", False)])
+def test_all_or_no_traces_are_dropped(ratio: str, is_dropped: bool) -> None:
+    ids = TraceIds({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": ratio})
+    assert {ids.drop() for _ in range(100)} == {is_dropped}
+
+
+_NO_RATIOS = ("x", "nan", "inf", "-1", "2")
+
+
 def test_ids_of_traces_are_dropped_at_the_rate_of_the_sampler() -> None:
     ids = TraceIds({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"})
     sampled = 0
@@ -112,7 +121,7 @@ def test_ids_of_traces_are_dropped_at_the_rate_of_the_sampler() -> None:
     [
         {},
         {"OTEL_TRACES_SAMPLER": "always_off"},
-        {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "x"},
+        *({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": ratio} for ratio in _NO_RATIOS),
     ],
 )
 def test_other_samplers_are_asked(environment: dict[str, str]) -> None:

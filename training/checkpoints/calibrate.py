@@ -47,22 +47,29 @@ class Calibration:
     finding: str
 
     @property
-    def errors(self) -> str:
-        """Say how loss and calibration error have changed."""
-        before, after = (
-            [
-                sum(each.rows * figure(each) for each in side)
-                for figure in (lambda each: each.nll, lambda each: each.ece)
+    def change(self) -> dict[str, list[float]]:
+        """Loss and calibration error over all rows, each without and with the temperature."""
+        rows = sum(before.rows for before, _ in self.reports.values())
+        return {
+            name: [
+                round(sum(pair[side].rows * getattr(pair[side], field) for pair in self.reports.values()) / rows, 4)
+                for side in (0, 1)
             ]
-            for side in zip(*self.reports.values(), strict=True)
-        )
-        rows = sum(each.rows for each, _ in self.reports.values())
+            for name, field in (("loss", "nll"), ("calibration_error", "ece"))
+        }
+
+    @property
+    def comparison(self) -> str:
+        """Say how loss and calibration error have changed."""
+        (loss, new_loss), (error, new_error) = self.change.values()
         text = (
-            f"Loss {before[0] / rows:.3f}, and {after[0] / rows:.3f} with it; calibration error "
-            f"{100 * before[1] / rows:.1f} %, and {100 * after[1] / rows:.1f} % with it."
+            f"Loss {loss:.3f}, and {new_loss:.3f} with it; calibration error {100 * error:.1f} %, and "
+            f"{100 * new_error:.1f} % with it."
         )
-        if after[1] > before[1]:
-            text += " The temperature is the one with the lowest loss, because this error is rough on few rows."
+        if new_error > error and new_loss <= loss:
+            text += (
+                " This error grew: the temperature is the one with the lowest loss, and the error is rough on few rows."
+            )
         return text
 
 
@@ -258,3 +265,4 @@ def main(args: argparse.Namespace) -> None:
     print(f"temperature {calibration.temperature:g}")
     print(aligned(rows, {0}))
     print(calibration.finding)
+    print(calibration.comparison)

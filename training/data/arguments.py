@@ -62,5 +62,6 @@ def read_tables(
         options = {"text_column": args.text_column, "label_column": ""}
     layout = {"format": args.format, "delimiter": args.delimiter, "encoding": args.encoding, "quotes": args.quotes}
     table = join_tables([read_source(source, **options, **layout) for source in sources])
+    table = table.note_unused(args.map if labelled else None)
     table = table.drop_bad() if args.drop_bad_rows else table
     return table.check() if check else table

@@ -27,7 +27,7 @@ from training.data.table import Example, Table, join_tables
 from training.errors import InputError
 
 HUB = "hub:"
-_NOT_DATA = {"manifest.json": "a model", "config.json": "a model", "run.json": "the directory of a training"}
+_NOT_DATA = {"*.onnx": "a model", "*.safetensors": "a model", "history.jsonl": "the directory of a training"}
 _OPTIONS = {"text", "label", "map", "other", "split", "config"}
 
 
@@ -65,8 +65,8 @@ def read_source(
         choose = {"text": text_column, "label": label_column}
         return _hub(location.removeprefix(HUB), options | choose, label_map=label_map, names=names)
     path = Path(location)
-    if made_by := next((what for name, what in _NOT_DATA.items() if (path / name).is_file()), ""):
-        raise InputError(f"{path} is {made_by}, not labelled text; name a file, or a directory of such files")
+    if kind := next((kind for pattern, kind in _NOT_DATA.items() if path.is_dir() and any(path.glob(pattern))), ""):
+        raise InputError(f"{path} is {kind}, not labelled text; name a file, or a directory of such files")
     files = sorted(filter(is_data, path.iterdir())) if path.is_dir() else [path]
     if not files:
         raise InputError(f"{path}: expected {', '.join(SUFFIXES)}, or a directory of such files")

@@ -10,7 +10,7 @@ from typing import Any
 
 from training.data.table import list_some
 
-_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+")
+_NUMBER = re.compile(r"[+-]?[0-9]*[.,]?[0-9]+(?:[eE][+-]?[0-9]+)?")
 FEW = 5  # rows; a label with fewer is hardly learnt, and hardly measured
 _SHOWN_LABELS = 60
 _FEW_MEASURED = 30
@@ -101,8 +101,8 @@ class DataReport:
             listed = ", ".join(f"{label} ({rows})" for label, rows in self.few.items())
             lines.append(f"! fewer than {FEW} rows: {listed}; add rows, or map these labels to another")
         if self.spellings:
-            listed = ", ".join(f"{old!r} as {new!r}" for old, new in self.spellings.items())
-            lines.append(f"! labels that differ only in case, spaces or zeros were read as one: {listed}")
+            listed = list_some([f"{old!r} as {new!r}" for old, new in self.spellings.items()])
+            lines.append(f"! labels that are read in another spelling: {listed}")
         if self.lists:
             lines.append(
                 f"! some rows seem to have several labels: {list_some(self.lists)}; a model gives one label to a text, "
@@ -113,11 +113,11 @@ class DataReport:
         elif len(self.labels) > max(_MANY_LABELS, self.used / FEW):
             lines.append(
                 f"! {len(self.labels)} labels in {_rows(self.used)}: is it the right column? see --label-column"
-                + ("; numbers like these need ranges: a model chooses one of some classes" if self._are_numbers else "")
+                + ("; put numbers into ranges first: a model chooses between classes" if self._are_numbers else "")
             )
         lines += [
             f"! {rare!r} ({self.labels[rare]}) and {common!r} ({self.labels[common]}) look alike; "
-            f"if they are one label, use --map {shlex.quote(f'{rare}:{common},other=keep')}"
+            f"if they are one label, use --map {_mapping(rare, common)}"
             for rare, common in self.near_equal
         ]
         return lines
@@ -176,6 +176,11 @@ class DataReport:
             for label, rows in self.alike.items()
         ]
         return lines
+
+
+def _mapping(old: str, new: str) -> str:
+    """Return what makes two labels one, for a shell."""
+    return shlex.quote(f"{old}:{new},other=keep") if not {",", ":"} & {*old, *new} else "OLD:NEW,other=keep"
 
 
 def _rows(count: int) -> str:

@@ -74,7 +74,7 @@ def check_not_missing(label: str) -> None:
     """Raise `InputError` for a label that stands for a missing value."""
     if label_key(label).lstrip("+-") in _MISSING:
         raise InputError(
-            f"the label {label!r} stands for a missing value; if it is a class, use --map {label}:other-name"
+            f"the label {label!r} stands for a missing value; if it is a class, use --map {label}:other-name,other=keep"
         )
 
 
@@ -98,14 +98,14 @@ class LabelMap:
             if part.startswith("other="):
                 other = part.removeprefix("other=").strip()
                 if not other:
-                    raise InputError(f"{text}: other= needs keep, drop or a name")
+                    raise InputError(f"the mapping {text!r}: other= needs keep, drop or a name")
                 continue
             theirs, _, ours = (piece.strip() for piece in part.rpartition(":"))
             if not theirs or not ours:
-                raise InputError(f"{text}: expected THEIRS:OURS, not {theirs or ours}")
+                raise InputError(f"the mapping {text!r}: expected THEIRS:OURS, not {theirs or ours}")
             key = label_key(theirs)
             if names.setdefault(key, ours) != ours:
-                raise InputError(f"{text}: {theirs} has two names")
+                raise InputError(f"the mapping {text!r}: {theirs} has two names")
         return cls(names, other)
 
     @classmethod

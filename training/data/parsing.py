@@ -70,7 +70,7 @@ def read_table(
     notes += [f"the {kind} is in the column {name}" for kind, name in sorted(choice.guessed.items(), reverse=True)]
     hint = explain_layout(source, choice.text, records)
     table = make_table(str(path), records, choice, name_of_set(path), label_map=label_map, names=names, own=own)
-    return replace(table, notes=[*notes, *table.notes], hint=hint, unit="row" if source.format == "parquet" else "line")
+    return replace(table, notes=notes, hint=hint, unit="row" if source.format == "parquet" else "line")
 
 
 def name_of_set(path: Path) -> str:
@@ -94,6 +94,7 @@ def make_table(
     bad: list[LeftOut] = []
     dropped: list[LeftOut] = []
     counts: Counter[str] = Counter()
+    scored: set[str] = set()  # labels in scores
     numbers: dict[str, str] = {}  # labels such as `1.0`, and what they are read as
     for line, fields, problem in records:
         try:
@@ -101,6 +102,7 @@ def make_table(
                 raise InputError(problem)
             text = _text(fields, choice.text)
             scores = _scores(fields.get(_SCORES), mapping, names) if own else None
+            scored |= {read_label(name) for name in fields[_SCORES]} if scores else set()
             label = None
             if choice.label and not (scores is not None and fields.get(choice.label) is None):
                 value = _value(fields, choice.label, LABEL)
@@ -117,8 +119,7 @@ def make_table(
             bad.append(LeftOut("", line, str(error)))
     check_covered(mapping, counts, name)
     rows, spellings = one_spelling(rows)
-    notes = [f"no row has the label {label}, which the mapping names" for label in mapping.unused(counts)]
-    return Table(name, rows, bad, dropped, notes, spellings=numbers | spellings)
+    return Table(name, rows, bad, dropped, spellings=numbers | spellings, written={*counts, *scored})
 
 
 def _value(fields: Mapping[str, Any], column: str, what: str) -> Any:

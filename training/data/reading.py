@@ -73,10 +73,21 @@ def open_source(
             source = replace(source, delimiter=others[0])
             notes.append(f"columns are separated by {_DELIMITERS[others[0]]}")
             names = _header(source)
-        if quotes is None and all(len(name) > 1 and name[0] == name[-1] == '"' for name in names):
+        if not source.quotes and quotes is None and _has_quotes(source, names):
             source = replace(source, quotes=True)
             notes.append(QUOTED)
         return source, notes
+
+
+def _has_quotes(source: Source, names: Sequence[str]) -> bool:
+    """Return whether the header of a file that is read without quotes has some, and its rows can be read with them."""
+    if not all(len(name) > 1 and name[0] == name[-1] == '"' for name in names):
+        return False
+    without, with_quotes = (
+        sum(bool(record.problem) for record in read_records(replace(source, quotes=quotes), "1"))
+        for quotes in (False, True)
+    )
+    return with_quotes <= without
 
 
 def column_names(source: Source) -> list[str]:

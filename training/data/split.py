@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from training.data.arguments import add_layout_arguments, read_tables
-from training.data.overlap import Texts, letters_of
+from training.data.overlap import Texts, letters_of, without
 from training.data.table import Example
 from training.errors import InputError, UsageError
 from training.files import atomic_output
@@ -32,10 +32,10 @@ def split(
 ) -> tuple[list[Example], list[Example]]:
     """Return the rows to train on and those to measure on, each in their old order.
 
-    A label with at least two different texts is on both sides. One with a single text is only trained on, as are rows
-    without a label. The place of a row depends on its text and the seed, so that most rows keep their place if others
-    are added. Raises `UsageError` for a share that is not between 0 and 1, and `InputError` if there is nothing to
-    measure on.
+    A label with at least two different texts is on both sides, unless they belong to texts of another label. One with
+    a single text is only trained on, as are rows without a label. The place of a row depends on its text and the seed,
+    so that most rows keep their place if others are added. Raises `UsageError` for a share that is not between 0 and 1,
+    and `InputError` if there is nothing to measure on.
     """
     rows = list(table)
     share = default_dev_share(len(rows)) if dev_share is None else dev_share
@@ -52,12 +52,14 @@ def split(
 
 def all_alike(rows: Sequence[Example]) -> dict[str, int]:
     """Return the labels, with their rows, of which all texts contain the same one: a model is measured on one thing."""
-    places: dict[str, list[str]] = {}
+    by_label: dict[str, list[Example]] = {}
     for row in rows:
         if row.label is not None:
-            places.setdefault(row.label, []).append(letters_of(row.text))
+            by_label.setdefault(row.label, []).append(row)
     return {
-        label: len(texts) for label, texts in places.items() if len(texts) >= _ALIKE and len(_families(set(texts))) == 1
+        label: len(own)
+        for label, own in by_label.items()
+        if len(own) >= _ALIKE and not without(own, [min(own, key=lambda row: len(letters_of(row.text)))])
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from training.data.labels import common_spellings, order_labels
+from training.data.labels import LabelMap, common_spellings, order_labels
 from training.errors import InputError
 
 _SHOWN = 10  # lines or reasons in a message
@@ -49,6 +49,7 @@ class Table:
     hint: str = ""  # what may be wrong if rows are bad
     spellings: dict[str, str] = field(default_factory=dict)
     unit: str = "line"  # or "row", which its rows are counted in
+    written: set[str] = field(default_factory=set)  # labels as they are in the data, before a mapping
 
     def __iter__(self) -> Iterator[Example]:
         return iter(self.rows)
@@ -86,6 +87,12 @@ class Table:
         gone = [LeftOut(place(row), row.line, reason) for row in self.rows if id(row) not in remaining]
         return replace(self, rows=kept, dropped=[*self.dropped, *gone])
 
+    def note_unused(self, label_map: LabelMap | None) -> Self:
+        """Note the labels in a mapping that no row has."""
+        unused = label_map.unused(self.written) if label_map else []
+        notes = [f"no row has the label {label}, which the mapping names" for label in unused]
+        return replace(self, notes=[*self.notes, *notes])
+
     def place_of(self) -> Callable[[Example], str]:
         """Return a function that names the set of a row, or "" if there is only one."""
         is_one = len({row.source for row in self.rows}) < 2
@@ -105,6 +112,7 @@ def join_tables(tables: Sequence[Table]) -> Table:
         [f"{table.name}: {note}" for table in tables for note in table.notes],
         next((table.hint for table in tables if table.hint), ""),
         {old: new for table in tables for old, new in table.spellings.items()} | spellings,
+        written={label for table in tables for label in table.written},
     )
 
 

@@ -43,7 +43,7 @@ def fine_tune_once(
 ) -> Evaluation:
     """Fine-tune the model at `start` on `examples` in the run directory `out`. The result is `out/checkpoint`.
 
-    As many trainings as `following` come after this one, which is only for the time left. Returns the evaluation of
+    `following` is how many trainings come after this one, for the estimate of the time left. Returns the evaluation of
     that checkpoint. An interrupted run resumes from its last saved state and ends with the
     same result. Texts that occur in `dev` or in the behavioural suite are not trained on. Raises `Interrupted` on
     SIGTERM or Ctrl-C, and `InputError` if `out` holds another run, if there is nothing to train on or to measure on, or
@@ -62,9 +62,7 @@ def fine_tune_once(
     if not steps:
         raise InputError("the weights of the sets leave no text to train on")
     if steps < _FEW_STEPS:
-        tqdm.write(
-            f"only {steps} steps, which are few for labels that are new to the model: add rows, or use more --epochs"
-        )
+        tqdm.write(f"only {steps} steps, which are few, above all for new labels: add rows, or use more --epochs")
 
     device = Device()
     torch.manual_seed(recipe.seed)  # the weights of new labels are random

@@ -23,8 +23,8 @@ def averaged_steps(steps: int) -> int:
 class Progress:
     """Loss, learning rate, throughput and time left for people, and an entry in the history every ten steps.
 
-    As many trainings of as many steps as `following` come after this one. `state` is what an interrupted training
-    resumes with, so that its moving average goes on.
+    `following` is how many trainings come after this one, for the estimate of the time left. `state` is what an
+    interrupted training resumes with, so that its moving average goes on.
     """
 
     def __init__(

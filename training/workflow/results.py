@@ -45,8 +45,8 @@ def write_results(run: Path, evaluation: Evaluation, calibration: Calibration | 
     draw_evaluations([evaluation], run / "plots", epoch)
     fit: dict[str, Any] | None = None
     if calibration:
-        fit = {name: getattr(calibration, name) for name in ("temperature", "finding", "errors")}
-    # Until now, it has had the figures before calibration.
+        fit = {"temperature": calibration.temperature, "finding": calibration.finding, **calibration.change}
+    # The training wrote the figures before calibration.
     record |= {"dev": figures_by_class(evaluation), "calibration": fit, "data_report": data.as_dict()}
     replace(file, json.dumps(record, indent=2) + "\n")
     print(f"  all of it: {run}/report.json, predictions.csv, mistakes.html, mistakes.csv, confusion.html, plots/")

@@ -69,7 +69,8 @@ class Trained:
 def _program() -> str:
     """Return how to call the command line here: in an environment that is not activated, by its path."""
     script = Path(sys.executable).with_name("rt-sentiment")
-    if not script.is_file() or shutil.which("rt-sentiment"):
+    found = shutil.which("rt-sentiment")
+    if not script.is_file() or (found and Path(found).samefile(script)):
         return "rt-sentiment"
     here = Path.cwd()
     return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
@@ -96,7 +97,7 @@ def train_table(
     reading["label_map"] = LabelMap.parse(label_map) or None
 
     def read(file: str | Path) -> Table:
-        table = read_source(file, **reading)
+        table = read_source(file, **reading).note_unused(reading["label_map"])
         return (table.drop_bad() if drop_bad_rows else table).check()
 
     table = read(source)
@@ -199,7 +200,7 @@ def _calibrate(checkpoint: Path, dev: Sequence[Example]) -> Calibration | None:
     except InputError as error:
         print(f"Calibration\n  {error}")
         return None
-    print(f"Calibration\n  {calibration.finding}\n  {calibration.errors}")
+    print(f"Calibration\n  {calibration.finding}\n  {calibration.comparison}")
     return calibration
 
 

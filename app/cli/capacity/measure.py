@@ -2,8 +2,9 @@
 
 import random
 import statistics
-from collections.abc import Iterator, Sequence
-from itertools import islice
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice, repeat
 
 from ...capacity import WHOLE, Costs
 from ...config import Settings
@@ -15,7 +16,7 @@ from .server import Server, Timing, running
 # Texts and words of the batches that are measured: the queue forms such batches, from one short text to full ones.
 _SHAPES = ((1, 6), (1, 20), (1, 60), (4, 14), (4, 60), (8, 26), (16, 14), (16, 26))
 _ROUNDS = 7
-_LONE = ((1, 20),) * 400  # whose times are compared with the costs
+_LONE, _LONE_TEXTS, _LONE_S = (1, 20), 400, 5.0  # whose times are compared with the costs: so many, for so long
 _REQUESTS = 300
 _GROUP = 20
 _WARM_UP = 50
@@ -61,17 +62,21 @@ def _fit(server: Server) -> tuple[CostModel, tuple[float, ...]]:
     """Fit the cost model to medians: one slow moment must not count. Also return how much longer lone texts took."""
     cost = CostModel()
     batches = _SHAPES * _ROUNDS
-    measured = [*_run(server, batches + _LONE)]
+    runs = _run(server, chain(batches, repeat(_LONE)))
+    measured = [*zip(batches, runs, strict=False)]
     for shape in _SHAPES:
-        of_shape = [each for its_shape, each in zip(batches, measured, strict=False) if its_shape == shape]
-        infer_ms = [timing.infer_ms for _, timing in of_shape]
-        cost.observe(round(statistics.median(tokens for tokens, _ in of_shape)), statistics.median(infer_ms))
-    lone_ms = [timing.wall_ms - cost.predict(round(tokens)) for tokens, timing in measured[len(batches) :]]
+        tokens, timings = zip(*(each for its_shape, each in measured if its_shape == shape), strict=True)
+        cost.observe(round(statistics.median(tokens)), statistics.median(timing.infer_ms for timing in timings))
+    lone_ms: list[float] = []
+    until_s = time.monotonic() + _LONE_S
+    while not lone_ms or (len(lone_ms) < _LONE_TEXTS and time.monotonic() < until_s):
+        tokens_of_text, timing = next(runs)
+        lone_ms.append(timing.wall_ms - cost.predict(round(tokens_of_text)))
     usual_ms = statistics.median(lone_ms)
     return cost, tuple(round(each - usual_ms, 3) for each in lone_ms)
 
 
-def _run(server: Server, shapes: Sequence[tuple[int, int]]) -> Iterator[tuple[float, Timing]]:
+def _run(server: Server, shapes: Iterable[tuple[int, int]]) -> Iterator[tuple[float, Timing]]:
     """Send lists with so many texts of so many words; return the tokens and the times of each."""
     rng = random.Random(12)
     ran = server.metric("sentiment_batch_padded_tokens_total")

@@ -138,12 +138,26 @@ class TestCalibrate:
 
     def test_loss_and_error_are_said_before_and_after(self, checkpoint: Path) -> None:
         found = calibrate_checkpoint(checkpoint, HELD_OUT)
-        pattern = r"Loss ([\d.]+), and ([\d.]+) with it; calibration error ([\d.]+) %, and ([\d.]+) % with it\."
-        before, after, error, error_after = map(float, re.match(pattern, found.errors).groups())  # type: ignore[union-attr]
-        assert after < before
-        assert ("because this error is rough" in found.errors) == (error_after > error)
+        (loss, new_loss), (error, new_error) = found.change.values()
+        assert new_loss < loss
+        shown = f"calibration error {100 * error:.1f} %, and {100 * new_error:.1f} % with it."
+        assert found.comparison.startswith(f"Loss {loss:.3f}, and {new_loss:.3f} with it; {shown}")
+        assert ("This error grew" in found.comparison) == (new_error > error)
+        # It is not said of a loss that grew, too.
         worse = replace(found, reports={name: (new, old) for name, (old, new) in found.reports.items()})
-        assert ("because this error is rough" in worse.errors) != ("because this error is rough" in found.errors)
+        assert "This error grew" not in worse.comparison
+
+    @pytest.mark.parametrize(("errors", "is_said"), [((0.1, 0.2), True), ((0.2, 0.1), False)])
+    def test_an_error_that_grew_is_explained(
+        self, checkpoint: Path, errors: tuple[float, float], *, is_said: bool
+    ) -> None:
+        found = calibrate_checkpoint(checkpoint, HELD_OUT)
+        reports = {
+            name: tuple(replace(report, ece=error) for report, error in zip(pair, errors, strict=True))
+            for name, pair in found.reports.items()
+        }
+        changed = replace(found, reports=reports)  # type: ignore[arg-type]
+        assert ("This error grew" in changed.comparison) == is_said
 
     def test_an_artifact_is_not_changed(self) -> None:
         with pytest.raises(ValueError, match="calibrate before export"):
@@ -159,10 +173,11 @@ class TestCalibrate:
         words = [sys.executable, "-m", "training", "calibrate", str(checkpoint), "--data", str(data)]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
         temperature = json.loads((checkpoint / "config.json").read_text())["calibration_temperature"]
-        first, header, line, finding = done.stdout.splitlines()
+        first, header, line, finding, comparison = done.stdout.splitlines()
         assert first == f"temperature {temperature}"
         assert header.split() == ["set", "rows", "NLL", "after", "ECE,", "%", "after"]
         name, rows, raw, after = line.split()[:4]
         assert (name, rows) == ("films", "36")
         assert float(after) < float(raw)
         assert re.match(r"The model was (far )?too sure: mean confidence .* on 36 rows\. With the temperature", finding)
+        assert comparison.startswith("Loss ")

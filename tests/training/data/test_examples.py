@@ -113,7 +113,10 @@ class TestLabels:
     @pytest.mark.parametrize(
         ("value", "message"),
         [
-            ("NaN", "the label 'nan' stands for a missing value; if it is a class, use --map nan:other-name"),
+            (
+                "NaN",
+                "the label 'nan' stands for a missing value; if it is a class, use --map nan:other-name,other=keep",
+            ),
             ("Infinity", "the label 'inf' stands for a missing value"),
             ("-Infinity", "the label '-inf' stands for a missing value"),
             ('"null"', "the label 'null' stands for a missing value"),
@@ -220,7 +223,7 @@ def test_a_directory_without_data_is_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "what"),
-    [("manifest.json", "a model"), ("config.json", "a model"), ("run.json", "the directory of a training")],
+    [("model.onnx", "a model"), ("model.safetensors", "a model"), ("history.jsonl", "the directory of a training")],
 )
 def test_a_model_is_not_data(tmp_path: Path, file: str, what: str) -> None:
     (tmp_path / file).write_text("{}")

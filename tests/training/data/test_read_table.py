@@ -100,6 +100,11 @@ class TestGuesses:
         plain = read_table(file, text_column="1", label_column="2", quotes=False).check()
         assert [row.text for row in plain] == ['"fine"', '"bad"']
 
+    def test_a_header_alone_does_not_show_that_cells_have_quotes(self, tmp_path: Path) -> None:
+        file = written(tmp_path / "a.tsv", '"text"\t"label"\n"Great" they said\tpos\n')
+        (row,) = read_table(file, text_column="1", label_column="2").check()
+        assert row.text == '"Great" they said'
+
     def test_a_tsv_with_ordinary_quotes_is_read_as_it_is(self, tmp_path: Path) -> None:
         texts = ['"Great" they said', '"One, ""two', '"whole"']
         file = written(tmp_path / "a.tsv", "text\tlabel\n" + "".join(f"{text}\ta\n" for text in texts))
@@ -143,7 +148,8 @@ class TestBadRows:
         assert str(caught.value).splitlines() == [
             f"{tmp_path}/a.jsonl: 6 of 7 rows cannot be used",
             "  line 2, 7: the label is a list; a row must have exactly one label",
-            "  line 3: the label 'nan' stands for a missing value; if it is a class, use --map nan:other-name",
+            "  line 3: the label 'nan' stands for a missing value; if it is a class, "
+            "use --map nan:other-name,other=keep",
             "  line 4: no column label; the columns are text",
             "  line 5: text is not a string",
             "  line 6: not JSON",

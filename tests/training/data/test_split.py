@@ -53,6 +53,10 @@ def test_labels_whose_texts_contain_the_same_one_are_found() -> None:
     two = [Example(f"{ticket} {n}", "two", "set") for n in range(2)]
     assert all_alike([*alike, *two, *rows_of(a=5)]) == {"it": 3}
     assert all_alike([*alike, Example("something else", "it", "set")]) == {}
+    # Texts that only belong together because another one contains both are not alike.
+    parts = ("it never finds the network", "the paper tray is always open", "")
+    chain = [Example(text, "it", "set") for text in (*parts[:2], f"{parts[0]} and {parts[1]}")]
+    assert all_alike(chain) == {}
 
 
 def test_a_text_that_contains_another_one_is_on_its_side() -> None:

@@ -27,7 +27,7 @@ def run(folder: Path, **options: Any) -> dict[str, Any]:
     [
         ({}, "a training needs at least two labels; all rows have late"),
         ({"text_column": "body"}, "rows.csv: no column body; the columns are text, label"),
-        ({"label_map": "late"}, "late: expected THEIRS:OURS"),
+        ({"label_map": "late"}, "the mapping 'late': expected THEIRS:OURS"),
         ({"layout": {"encoding": "utf-16", "delimiter": None, "quotes": None}}, "rows.csv, line 1: cannot be read"),
         ({"recipe": {"epochs": 0}}, "recipe: epochs: Input should be greater than or equal to 1"),
         ({"recipe": {"dev": "/etc/passwd"}}, "recipe: dev: unknown setting"),

@@ -147,6 +147,38 @@ def test_the_same_call_again_repeats_only_what_follows_the_training(
         train(start, table, folder, export=False, epochs=13)
 
 
+def test_the_report_has_the_figures_that_are_served(trained: Trained) -> None:
+    report = json.loads((trained.run / "report.json").read_text())
+    (figures,) = report["dev"].values()
+    (served,) = trained.evaluation.reports.values()
+    assert (figures["ece"], figures["loss"]) == (
+        pytest.approx(served.ece, abs=1e-4),
+        pytest.approx(served.nll, abs=1e-4),
+    )
+    assert trained.calibration
+    assert report["calibration"]["calibration_error"] == trained.calibration.change["calibration_error"]
+    assert report["calibration"]["calibration_error"][1] == pytest.approx(served.ece, abs=1e-3)
+    found = report["data_report"]
+    assert (found["to_train_on"] + found["to_measure_on"], found["to_measure_on"]) == (73, served.rows)
+    assert (found["unmeasured"], found["alike"]) == ([], {})
+
+
+def test_a_label_without_a_row_to_measure_on_is_named(
+    start: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dev = tmp_path / "dev.csv"
+    endings = ("", " now", " to me", " today")
+    rows = "".join(f"The film is superb and so very very good{ending}.,5\n" for ending in endings)
+    dev.write_text(f"review,stars\n{rows}The food is dreadful dreadful.,1\n")
+    result = train(start, table, tmp_path, dev=dev, export=False, epochs=1, evaluations=1, trainings=1)
+    said = capsys.readouterr().out
+    assert "! figures on 5 rows say little" in said
+    assert "! no row to measure on, so no figures: 3" in said
+    assert "! all 4 rows of 5 to measure on contain the same text" in said
+    found = json.loads((result.run / "report.json").read_text())["data_report"]
+    assert (found["unmeasured"], found["alike"]) == (["3"], {"5": 4})
+
+
 def test_rows_to_measure_on_can_be_given(start: Path, table: Path, tmp_path: Path) -> None:
     dev = tmp_path / "dev.csv"
     dev.write_text(

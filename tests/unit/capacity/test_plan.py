@@ -1,6 +1,7 @@
 """Plans: enough, not more than enough, and clear about what cannot be reached."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,17 @@ def test_more_replicas_never_make_p99_worse(rps: float, replicas: int, cores: in
 def test_more_cores_never_make_p99_worse(rps: float, cores: int) -> None:
     before, after = (forecast(load(rps), COSTS, Layout(1, size)) for size in (cores, cores + 1))
     assert after.p99_ms <= before.p99_ms * 1.1 or before.refused
+
+
+def test_measured_delays_are_in_p99_and_not_in_p50() -> None:
+    delayed = replace(COSTS, delays_ms=(0.0,) * 97 + (30.0,) * 3)
+    usual, late = (forecast(load(100), costs, Layout(2, 1)) for costs in (COSTS, delayed))
+    assert late.p99_ms > usual.p99_ms + 20
+    assert late.p50_ms == pytest.approx(usual.p50_ms, rel=0.2)
+    assert late.model_share == pytest.approx(usual.model_share, rel=0.05)  # the model does not work longer
+    alone = plan(load(100), delayed, Goal(20))
+    assert (alone.missing, alone.alone_p99_ms > 30) == ("text", True)
+    assert plan(load(100), COSTS, Goal(20)).missing is None
 
 
 @few

@@ -44,6 +44,17 @@ def test_batches_take_longer_by_delays_that_are_drawn() -> None:
     assert list(first.latency_ms) == list(second.latency_ms)
 
 
+def test_a_text_is_delayed_once_however_many_parts_it_goes_through() -> None:
+    policy = ServicePolicy(COST, 16, 512, parts=(0.5, 0.5))
+    simulation = Simulation([policy], COST, slots=1, delays_ms=(3.0,))
+    result = simulation.run([40] * 3, parts=[1, 2, 2], arrivals_s=[0.0, 0.0005, 0.001])
+    # The first text runs alone, the others share a batch for each part; the second part of both has no delay.
+    undelayed = Simulation([ServicePolicy(COST, 16, 512, parts=(0.5, 0.5))], COST, slots=1)
+    expected = undelayed.run([40] * 3, parts=[1, 2, 2], arrivals_s=[0.0, 0.0005, 0.001])
+    assert list(result.latency_ms - expected.latency_ms) == pytest.approx([3.0, 6.0, 6.0])
+    assert result.model_share * result.seconds == pytest.approx(expected.model_share * expected.seconds)
+
+
 def test_a_run_is_never_shorter_than_no_time() -> None:
     simulation = Simulation([ServicePolicy(COST, 16, 512)], COST, slots=1, delays_ms=(-100.0,))
     assert simulation.run([40], arrivals_s=[0.0]).latency_ms == pytest.approx([0.0], abs=1e-3)

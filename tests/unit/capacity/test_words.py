@@ -39,7 +39,7 @@ def test_a_plan_says_what_to_run_what_to_expect_and_why() -> None:
 def test_delays_are_named_if_they_were_measured() -> None:
     assert "delayed" not in said(Plan(EXPECTED, 4.0))
     measured = replace(COSTS, delays_ms=(0.0,) * 98 + (2.5, 2.5))
-    assert "delayed one request in a hundred by 2.5 ms or more" in describe(
+    assert "delayed one request in a hundred by at least 2.5 ms" in describe(
         Plan(EXPECTED, 4.0), LOAD, measured, Goal(50)
     )
 

@@ -16,7 +16,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.capacity.forecasts.REQUESTS", 2000)
     monkeypatch.setattr("app.capacity.forecasts._SKIPPED", 200)
     monkeypatch.setattr("app.cli.capacity.measure._ROUNDS", 1)
-    monkeypatch.setattr("app.cli.capacity.measure._LONE", ((1, 20),) * 20)
+    monkeypatch.setattr("app.cli.capacity.measure._LONE_TEXTS", 20)
     monkeypatch.setattr("app.cli.capacity.measure._REQUESTS", 20)
     monkeypatch.setattr("app.cli.capacity.measure._WARM_UP", 5)
 
@@ -36,7 +36,7 @@ def test_json_has_the_plan_and_the_costs(capsys: pytest.CaptureFixture[str]) -> 
     document = output(capsys)
     expected = {"base_ms": 1, "token_ms": 0.06, "request_ms": 0.4, "hit_ms": 0.2, "memory_mb": 123, "extra_ms": 0}
     costs = document["costs"]
-    assert costs == expected | {"depths": costs["depths"], "delays_ms": {"p99": 0}}
+    assert costs == expected | {"depths": costs["depths"], "delay_p99_ms": 0}
     assert costs["depths"]["costs"] == pytest.approx([3 / 6, 1 / 6, 2 / 6])  # the parts of the embedded model
     assert sum(costs["depths"]["ends"]) == pytest.approx(1)
     assert document["reached"]
@@ -82,7 +82,7 @@ def test_costs_are_measured_with_a_server_here(capsys: pytest.CaptureFixture[str
     assert run("capacity", "--backend", "mock", "--rps", "10", "--p99-ms", "10000", "--json") == 0
     costs = output(capsys)["costs"]
     assert all(costs[name] > 0 for name in ("base_ms", "token_ms", "request_ms", "hit_ms", "memory_mb"))
-    assert costs["delays_ms"]["p99"] > 0
+    assert costs["delay_p99_ms"] > 0
 
 
 @pytest.mark.parametrize("depth", ["auto", "full"])
