@@ -2,9 +2,10 @@
 
 One load is of unique texts, which the model scores, and one of repeated texts, which come from the cache and so show
 most of what traces add. A ratio is the median over rounds of a figure divided by that without traces in the same round;
-`off, again` is a second service without traces, and shows how exact the ratios are. The figures are requests per second
-and, for a machine that does other things as well, requests per second of processor time of the service. A collector on
-this machine takes the spans and drops them, so that its processor time counts in the first.
+`off, again` is a second service without traces, and shows how exact the ratios are. Two processes of the same service
+differ by some percent for as long as they run, so all services are started several times. The figures are requests per
+second and, for a machine that does other things as well, requests per second of processor time of the service. A
+collector on this machine takes the spans and drops them, so that its processor time counts in the first.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def _collector() -> Iterator[str]:
     server.shutdown()
 
 
-def _measure(seconds: int, rounds: int) -> None:
+def _measure(loads: Sequence[str], seconds: int, rounds: int, starts: int) -> None:
     texts = sentences(60_000)
     with tempfile.TemporaryDirectory() as folder, _collector() as collector:
         files = {
@@ -62,22 +63,24 @@ def _measure(seconds: int, rounds: int) -> None:
             "from the cache": write_bodies(Path(folder) / "few", ({"text": text} for text in texts[:_CACHED_TEXTS])),
         }
         print(f"{'':36}{'off, 1/s':>12}" + "".join(f"{side:>12}" for side in list(_SIDES)[1:]))
-        for load, connections in _LOADS.items():
+        for load in loads:
+            connections = _LOADS[load]
             command = [sys.executable, "-m", "app", "serve"]
             command += ["--cache-entries", "0" if load == "unique texts" else "10000", "--port"]
             figures: dict[str, list[tuple[float, float]]] = {side: [] for side in _SIDES}
-            with ExitStack() as stack:
-                servers = {
-                    side: stack.enter_context(
-                        running(command, environment={**settings, "OTEL_EXPORTER_OTLP_ENDPOINT": collector})
-                    )
-                    for side, settings in _SIDES.items()
-                }
-                for address in servers.values():  # warm up, and fill the caches
-                    run_wrk(address, files[load], connections, seconds)
-                for turn in range(rounds):
-                    for side in [*_SIDES][:: -1 if turn % 2 else 1]:
-                        figures[side].append(_rates(servers[side], files[load], connections, seconds))
+            for start in range(starts):
+                with ExitStack() as stack:
+                    servers = {
+                        side: stack.enter_context(
+                            running(command, environment={**settings, "OTEL_EXPORTER_OTLP_ENDPOINT": collector})
+                        )
+                        for side, settings in _SIDES.items()
+                    }
+                    for address in servers.values():  # warm up, and fill the caches
+                        run_wrk(address, files[load], connections, seconds)
+                    for turn in range(start, start + rounds):
+                        for side in [*_SIDES][:: -1 if turn % 2 else 1]:
+                            figures[side].append(_rates(servers[side], files[load], connections, seconds))
             for place, name in enumerate(("requests/s", "requests/s of processor")):
                 row = f"{f'{load}, {name}':40}"
                 print(_row(row, {side: [each[place] for each in figures[side]] for side in _SIDES}), flush=True)
@@ -100,13 +103,15 @@ def _row(name: str, rates: Mapping[str, Sequence[float]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m perf.profile.tracing", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--loads", nargs="+", choices=_LOADS, default=[*_LOADS])
+    parser.add_argument("--starts", type=int, default=5, help="how often the services are started (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns after each start (%(default)s)")
     parser.add_argument("--seconds", type=int, default=3, help="duration of each load (%(default)s)")
     args = parser.parse_args()
     require_wrk()
     if importlib.util.find_spec("opentelemetry.sdk") is None:
         sys.exit("traces need an extra: pip install 'rt-sentiment[tracing]'")
-    _measure(args.seconds, args.rounds)
+    _measure(args.loads, args.seconds, args.rounds, args.starts)
 
 
 if __name__ == "__main__":
