@@ -50,4 +50,5 @@ def _run(arguments: list[str]) -> NoReturn:
     """Become the process of the steps: signals and the exit status are theirs, and none is left behind."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "training", "all", *arguments])  # noqa: S606 - the user's own words
+    # The user's own words.
+    os.execv(sys.executable, [sys.executable, "-m", "training", "all", *arguments])  # noqa: S606  # nosec B606
