@@ -43,8 +43,8 @@ class Costs:
     A batch that goes through all layers takes `base_ms + token_ms · tokens` in its slot; `depths` says how many do. The
     event loop needs `request_ms` of processor time for a request that the model answers, and `hit_ms` for one that the
     cache answers: HTTP, checks, tokenising, the queue. `extra_ms` is what else a request takes, without using a core of
-    the service: the network and the proxy. `delays_ms` is a sample of the differences between measured and
-    usual times of single requests, with the median 0: other programs, memory, interrupts.
+    the service: the network and the proxy. `delays_ms` is a sample of the differences between measured and usual times
+    of single requests, with the median 0: other programs, memory, interrupts.
     """
 
     base_ms: float

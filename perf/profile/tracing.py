@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,7 +29,8 @@ _OFF = {"SENTIMENT_MAX_WAIT_MS": "600000", "SENTIMENT_REQUEST_TIMEOUT_MS": "6000
 _ON = _OFF | {"SENTIMENT_TRACING": "on"}
 _SAMPLED = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
 _SIDES: dict[str, Mapping[str, str]] = {"off": _OFF, "off, again": _OFF, "1 %": _ON | _SAMPLED, "all": _ON}
-_LOADS = {"unique texts": 32, "from the cache": 32}  # connections
+_LOADS = ("unique texts", "from the cache")
+_CONNECTIONS = 32
 _CACHED_TEXTS = 100
 
 
@@ -64,31 +65,39 @@ def _measure(loads: Sequence[str], seconds: int, rounds: int, starts: int) -> No
         }
         print(f"{'':36}{'off, 1/s':>12}" + "".join(f"{side:>12}" for side in list(_SIDES)[1:]))
         for load in loads:
-            connections = _LOADS[load]
             command = [sys.executable, "-m", "app", "serve"]
             command += ["--cache-entries", "0" if load == "unique texts" else "10000", "--port"]
             figures: dict[str, list[tuple[float, float]]] = {side: [] for side in _SIDES}
             for start in range(starts):
-                with ExitStack() as stack:
-                    servers = {
-                        side: stack.enter_context(
-                            running(command, environment={**settings, "OTEL_EXPORTER_OTLP_ENDPOINT": collector})
-                        )
-                        for side, settings in _SIDES.items()
-                    }
-                    for address in servers.values():  # warm up, and fill the caches
-                        run_wrk(address, files[load], connections, seconds)
-                    for turn in range(start, start + rounds):
-                        for side in [*_SIDES][:: -1 if turn % 2 else 1]:
-                            figures[side].append(_rates(servers[side], files[load], connections, seconds))
+                turns = range(start, start + rounds)
+                for side, rates in _start_and_load(command, collector, files[load], seconds, turns):
+                    figures[side].append(rates)
             for place, name in enumerate(("requests/s", "requests/s of processor")):
                 row = f"{f'{load}, {name}':40}"
                 print(_row(row, {side: [each[place] for each in figures[side]] for side in _SIDES}), flush=True)
 
 
-def _rates(address: str, bodies: Path, connections: int, seconds: int) -> tuple[float, float]:
+def _start_and_load(
+    command: Sequence[str], collector: str, bodies: Path, seconds: int, turns: Iterable[int]
+) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Start all sides, and return the rates of each in each turn; every other turn goes through them backwards."""
+    with ExitStack() as stack:
+        servers = {
+            side: stack.enter_context(
+                running(command, environment={**settings, "OTEL_EXPORTER_OTLP_ENDPOINT": collector})
+            )
+            for side, settings in _SIDES.items()
+        }
+        for address in servers.values():  # warm up, and fill the caches
+            run_wrk(address, bodies, _CONNECTIONS, seconds)
+        for turn in turns:
+            for side in [*_SIDES][:: -1 if turn % 2 else 1]:
+                yield side, _rates(servers[side], bodies, seconds)
+
+
+def _rates(address: str, bodies: Path, seconds: int) -> tuple[float, float]:
     before_s = scrape(address)["process_cpu_seconds_total"]
-    load = run_wrk(address, bodies, connections, seconds)
+    load = run_wrk(address, bodies, _CONNECTIONS, seconds)
     spent_s = scrape(address)["process_cpu_seconds_total"] - before_s
     return load["rate"], load["rate"] * load["seconds"] / spent_s
 

@@ -2,7 +2,7 @@
 
 from training.data.arguments import add_layout_arguments, read_tables
 from training.data.examples import check_labels, read, read_all, read_source
-from training.data.findings import DataReport
+from training.data.findings import DataReport, Division
 from training.data.labels import LABELS, LabelMap, label_key, meaning, order_labels, respell
 from training.data.overlap import hold_out, without
 from training.data.parsing import read_table
@@ -16,6 +16,7 @@ from training.data.templates import write_sentences
 __all__ = [
     "LABELS",
     "DataReport",
+    "Division",
     "Example",
     "LabelMap",
     "Table",

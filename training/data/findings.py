@@ -5,7 +5,7 @@ It names labels, columns and lines, but shows no text of the data.
 
 import re
 import shlex
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from training.data.table import list_some
@@ -33,6 +33,16 @@ class Truncated:
 
 
 @dataclass(frozen=True, slots=True)
+class Division:
+    """How many rows there are to train on and to measure on, and the labels that the second show little of."""
+
+    to_train_on: int
+    to_measure_on: int
+    unmeasured: list[str]  # labels without a row to measure on
+    alike: dict[str, int]  # labels whose rows to measure on all contain the same text, and how many rows
+
+
+@dataclass(frozen=True, slots=True)
 class DataReport:
     """Figures of a table. Groups of `contradictions` are lines with the same text and different labels."""
 
@@ -56,10 +66,7 @@ class DataReport:
     disappearing: list[str]
     replaced: list[str]
     unit: str = "line"
-    unmeasured: list[str] = field(default_factory=list)  # labels of which no row is measured on
-    alike: dict[str, int] = field(default_factory=dict)  # rows of labels that are measured on texts of one kind only
-    to_train_on: int | None = None  # rows
-    to_measure_on: int | None = None
+    division: Division | None = None
 
     @property
     def _are_numbers(self) -> bool:
@@ -71,7 +78,7 @@ class DataReport:
 
     def lines(self) -> list[str]:
         """Return the report as text, for a terminal."""
-        return [*self._rows(), *self._labels(), *self._texts(), *self._classes(), *self._measured()]
+        return [*self._rows(), *self._labels(), *self._texts(), *self._classes(), *self._division()]
 
     def _rows(self) -> list[str]:
         lines = [f"{self.name}: {_rows(self.read)} read, {self.used:,} used"]
@@ -163,24 +170,26 @@ class DataReport:
             return [f"the labels are new: they replace those of the base model ({', '.join(self.replaced)})"]
         return []
 
-    def _measured(self) -> list[str]:
-        if self.to_train_on is None or self.to_measure_on is None:
+    def _division(self) -> list[str]:
+        if self.division is None:
             return []
-        lines = [f"{_rows(self.to_train_on)} to train on, {self.to_measure_on:,} to measure on"]
-        if self.to_measure_on < _FEW_MEASURED:
-            lines.append(f"! figures on {_rows(self.to_measure_on)} say little: add rows, or cross-validate")
-        if self.unmeasured:
-            lines.append(f"! no row to measure on, so no figures: {list_some(self.unmeasured)}")
+        each = self.division
+        lines = [f"{_rows(each.to_train_on)} to train on, {each.to_measure_on:,} to measure on"]
+        if each.to_measure_on < _FEW_MEASURED:
+            lines.append(f"! figures on {_rows(each.to_measure_on)} say little: add rows, or cross-validate")
+        if each.unmeasured:
+            lines.append(f"! no row to measure on, so no figures: {list_some(each.unmeasured)}")
         lines += [
             f"! all {rows} rows of {label} to measure on contain the same text, so its figures say little"
-            for label, rows in self.alike.items()
+            for label, rows in each.alike.items()
         ]
         return lines
 
 
 def _mapping(old: str, new: str) -> str:
-    """Return what makes two labels one, for a shell."""
-    return shlex.quote(f"{old}:{new},other=keep") if not {",", ":"} & {*old, *new} else "OLD:NEW,other=keep"
+    """Return what makes two labels one, as `LabelMap.parse` reads it, for a shell."""
+    names = f"{old}:{new}".replace(",", "\\,")
+    return shlex.quote(f"{names},other=keep")
 
 
 def _rows(count: int) -> str:

@@ -43,11 +43,11 @@ def fine_tune_once(
 ) -> Evaluation:
     """Fine-tune the model at `start` on `examples` in the run directory `out`. The result is `out/checkpoint`.
 
-    `following` is how many trainings come after this one, for the estimate of the time left. Returns the evaluation of
-    that checkpoint. An interrupted run resumes from its last saved state and ends with the
-    same result. Texts that occur in `dev` or in the behavioural suite are not trained on. Raises `Interrupted` on
-    SIGTERM or Ctrl-C, and `InputError` if `out` holds another run, if there is nothing to train on or to measure on, or
-    if the training diverges.
+    Returns the evaluation of that checkpoint. An interrupted run resumes from its last saved state and ends with the
+    same result. Texts that occur in `dev` or in the behavioural suite are not trained on. `following` is how many
+    trainings come after this one, for the estimate of the time left. Raises `Interrupted` on SIGTERM or Ctrl-C, and
+    `InputError` if `out` holds another run, if there is nothing to train on or to measure on, or if the training
+    diverges.
     """
     examples = _not_held_out(examples, dev)
     labels = _labels(start, examples, recipe)

@@ -21,6 +21,7 @@ from app.inference.tokenizer import Tokenizer
 from training.checkpoints import Calibration, calibrate_checkpoint, keep_memory
 from training.data import (
     DataReport,
+    Division,
     Example,
     LabelMap,
     Table,
@@ -175,13 +176,8 @@ def _look_through(train: Table, measured_on: Sequence[Example], choice: Choice, 
     labels = base.labels if choice.start != ENCODER else ()
     found = report(table, base_labels=labels, tokenizer=tokenizer, max_tokens=choice.recipe.max_tokens)
     measured = {row.label for row in measured_on}
-    return replace(
-        found,
-        to_train_on=len(train),
-        to_measure_on=len(measured_on),
-        unmeasured=[label for label in labels_of(train.rows) if label not in measured],
-        alike=all_alike(measured_on),
-    )
+    unmeasured = [label for label in labels_of(train.rows) if label not in measured]
+    return replace(found, division=Division(len(train), len(measured_on), unmeasured, all_alike(measured_on)))
 
 
 def divide(table: Table, dev: Table | None, share: float | None, seed: int) -> tuple[Table, list[Example]]:

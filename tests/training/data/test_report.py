@@ -1,6 +1,7 @@
 """The report on a table before training."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from app.inference.artifact import open_artifact
 from app.inference.tokenizer import Tokenizer
 from training.__main__ import main
-from training.data import DataReport, Example, LabelMap, Table, hold_out, read_table, report
+from training.data import DataReport, Division, Example, LabelMap, Table, hold_out, read_table, report
 from training.data.language import guess_language, guess_languages
 
 EMBEDDED = ("negative", "neutral", "positive")
@@ -54,9 +55,13 @@ def test_numbers_that_were_read_as_one_label_are_named(tmp_path: Path) -> None:
     assert "labels that are read in another spelling: '1.0' as '1', '2.0' as '2'" in shown(result)
 
 
-def test_names_of_labels_are_quoted_for_a_shell() -> None:
-    rows = [(f"text {n}", "my Refund") for n in range(9)] + [("one", "my Refnud")]
-    assert "use --map 'my Refnud:my Refund,other=keep'" in shown(report(table_of(*rows)))
+@pytest.mark.parametrize(("rare", "common"), [("my Refnud", "my Refund"), ("a, refnud", "a, refund")])
+def test_the_remedy_can_be_pasted_into_a_shell(rare: str, common: str) -> None:
+    rows = [(f"text {n}", common) for n in range(9)] + [("one", rare)]
+    (line,) = (line for line in report(table_of(*rows)).lines() if "look alike" in line)
+    *_, flag, mapping = shlex.split(line.rpartition(", use ")[2])
+    assert flag == "--map"
+    assert LabelMap.parse(mapping).rename(rare) == common
 
 
 @pytest.mark.parametrize(
@@ -76,9 +81,7 @@ def test_a_name_in_the_mapping_that_no_row_has_is_noted(tmp_path: Path) -> None:
 
 
 def test_what_is_measured_on_little_is_said() -> None:
-    result = replace(
-        report(table_of(("x", "a"), ("y", "b"))), to_train_on=1, to_measure_on=1, unmeasured=["b"], alike={"a": 3}
-    )
+    result = replace(report(table_of(("x", "a"), ("y", "b"))), division=Division(1, 1, ["b"], {"a": 3}))
     assert result.lines()[-4:] == [
         "1 row to train on, 1 to measure on",
         "! figures on 1 row say little: add rows, or cross-validate",

@@ -158,7 +158,7 @@ def test_the_report_has_the_figures_that_are_served(trained: Trained) -> None:
     assert trained.calibration
     assert report["calibration"]["calibration_error"] == trained.calibration.change["calibration_error"]
     assert report["calibration"]["calibration_error"][1] == pytest.approx(served.ece, abs=1e-3)
-    found = report["data_report"]
+    found = report["data_report"]["division"]
     assert (found["to_train_on"] + found["to_measure_on"], found["to_measure_on"]) == (73, served.rows)
     assert (found["unmeasured"], found["alike"]) == ([], {})
 
@@ -175,7 +175,7 @@ def test_a_label_without_a_row_to_measure_on_is_named(
     assert "! figures on 5 rows say little" in said
     assert "! no row to measure on, so no figures: 3" in said
     assert "! all 4 rows of 5 to measure on contain the same text" in said
-    found = json.loads((result.run / "report.json").read_text())["data_report"]
+    found = json.loads((result.run / "report.json").read_text())["data_report"]["division"]
     assert (found["unmeasured"], found["alike"]) == (["3"], {"5": 4})
 
 
